@@ -1,0 +1,44 @@
+// One invocation computes one loss difference with respect to the input, by the identity that cannot cancel:
+// l(x + step e_i) - l(x) = log1p( sum_c (p - y)[c] expm1(step W[c,i]) / exp(step W[target,i]) ).
+// A dispatch adds the classes [tile_begin, tile_end); the last one takes the logarithm.
+
+@group(0) @binding(1) var<storage, read> residual: array<f32>;              // [rows, k], p - y
+@group(0) @binding(2) var<storage, read> table: array<f32>;                 // [k, m], expm1(step W)
+@group(0) @binding(3) var<storage, read> labels: array<u32>;                // [rows]
+@group(0) @binding(4) var<storage, read_write> differences: array<f32>;     // [rows, m]
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let entry = group_index(group, groups) * GROUP + lane;
+    if (entry >= params.rows * params.columns) {
+        return;
+    }
+    let row = entry / params.columns;
+    let column = entry % params.columns;
+    let row_start = row * params.classes;
+
+    // Four sums side by side: a shorter chain of additions.
+    var sums = vec4(0.0);
+    var c = params.tile_begin;
+    for (; c + 4u <= params.tile_end; c += 4u) {
+        let l = row_start + c;
+        let r = c * params.columns + column;
+        sums += vec4(residual[l], residual[l + 1u], residual[l + 2u], residual[l + 3u])
+            * vec4(table[r], table[r + params.columns], table[r + 2u * params.columns], table[r + 3u * params.columns]);
+    }
+    for (; c < params.tile_end; c += 1u) {
+        sums.x += residual[row_start + c] * table[c * params.columns + column];
+    }
+    var sum = (sums.x + sums.y) + (sums.z + sums.w);
+    if (params.tile_begin > 0u) {
+        sum += differences[entry];
+    }
+    if (params.tile_end == params.classes) {
+        sum = log1p_accurate(sum / (1.0 + table[labels[row] * params.columns + column]));
+    }
+    differences[entry] = sum;
+}

@@ -1,0 +1,36 @@
+// One workgroup takes 64 / threads_per_row perturbed rows and writes the loss of each: logsumexp(z) - z[target]. The rows are
+// copies of samples, m a sample, one for each entry from `first` on.
+
+@group(0) @binding(1) var<storage, read> logits: array<f32>;                // [rows, k]
+@group(0) @binding(2) var<storage, read> labels: array<u32>;                // [samples]
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>;          // [samples, m]
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row = group_index(group, groups) * (GROUP / threads_per_row) + lane / threads_per_row;
+    // A row past the end works on the last one and writes nothing: every thread must reach the barriers.
+    let source = min(row, params.rows - 1u);
+    let start = source * params.classes;
+    let entry = params.first + source;
+    let label = labels[entry / params.columns];
+
+    var largest = logits[start];
+    for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
+        largest = max(largest, logits[start + c]);
+    }
+    largest = row_max(lane, largest);
+
+    var sum = 0.0;
+    for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
+        sum += exp_accurate(logits[start + c] - largest);
+    }
+    sum = row_sum(lane, sum);
+
+    if (row < params.rows && lane % threads_per_row == 0u) {
+        losses[entry] = log_accurate(sum) + largest - logits[start + label];
+    }
+}

@@ -1,0 +1,41 @@
+// One invocation computes one entry of left · right / normalizer, [rows,k]·[k,m]: of p - y with W it is the backward pass, of
+// the conditioning's weights with |W| it is S + T. A dispatch adds the classes [tile_begin, tile_end).
+
+@group(0) @binding(1) var<storage, read> left: array<f32>;                  // [rows, k]
+@group(0) @binding(2) var<storage, read> right: array<f32>;                 // [k, m]
+@group(0) @binding(3) var<storage, read_write> product: array<f32>;         // [rows, m]
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let entry = group_index(group, groups) * GROUP + lane;
+    if (entry >= params.rows * params.columns) {
+        return;
+    }
+    let column = entry % params.columns;
+    let row_start = entry / params.columns * params.classes;
+
+    // Four sums side by side: a shorter chain of additions.
+    var sums = vec4(0.0);
+    var c = params.tile_begin;
+    for (; c + 4u <= params.tile_end; c += 4u) {
+        let l = row_start + c;
+        let r = c * params.columns + column;
+        sums += vec4(left[l], left[l + 1u], left[l + 2u], left[l + 3u])
+            * vec4(right[r], right[r + params.columns], right[r + 2u * params.columns], right[r + 3u * params.columns]);
+    }
+    for (; c < params.tile_end; c += 1u) {
+        sums.x += left[row_start + c] * right[c * params.columns + column];
+    }
+    var sum = (sums.x + sums.y) + (sums.z + sums.w);
+    if (params.tile_begin > 0u) {
+        sum += product[entry];
+    }
+    if (params.tile_end == params.classes) {
+        sum /= params.normalizer;
+    }
+    product[entry] = sum;
+}

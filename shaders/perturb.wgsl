@@ -1,0 +1,24 @@
+// One invocation writes one element of a copy of a sample's row in which one column is moved by `step`: copy v belongs to
+// entry first + v, that is to sample entry / m and column entry % m.
+
+@group(0) @binding(1) var<storage, read> base: array<f32>;                  // [samples, m]
+@group(0) @binding(2) var<storage, read_write> copies: array<f32>;          // [rows, m]
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let element = group_index(group, groups) * GROUP + lane;
+    if (element >= params.rows * params.columns) {
+        return;
+    }
+    let entry = params.first + element / params.columns;
+    let column = element % params.columns;
+    var value = base[entry / params.columns * params.columns + column];
+    if (column == entry % params.columns) {
+        value += params.step;
+    }
+    copies[element] = value;
+}

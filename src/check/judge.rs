@@ -1,0 +1,39 @@
+//! The second oracle: entries that a device convicts are differenced again on the host, by two plain forward passes
+//! in f64. It shares no formula with `difference` and no hardware with a GPU.
+
+use super::{compare::Comparator, noise::Noise};
+use crate::{
+    cpu::Cpu,
+    error::{Error, Result},
+    plan::Plan,
+    report::Entry,
+    scheme::{Method, Precision},
+};
+
+/// Computes `entries`, found by `device`, again.
+///
+/// # Errors
+/// [`Error::OraclesDisagree`] where the two derivatives are farther apart than both bounds together.
+pub(crate) fn confirm(accused: &Comparator<'_>, device: &str, entries: &[Entry]) -> Result<()> {
+    let Comparator { problem, plan, tolerance, .. } = *accused;
+    let plan = Plan::new(problem, plan.wrt, Method::ForwardPass, plan.scheme, None, Precision::F64);
+    let judge = Comparator { problem, plan, tolerance, noise: Noise::new(problem, &plan) };
+    let host = Cpu::new(problem, plan);
+    for entry in entries.iter().filter(|entry| entry.noise.is_finite()) {
+        let evaluation = host.evaluate_entry(entry.row, entry.column);
+        let derivative = judge.numeric(&evaluation)[0];
+        let conditioning = evaluation.conditioning[0] / problem.normalizer();
+        let bound = entry.noise + judge.noise.bound(entry.column, conditioning, evaluation.magnitude[0]);
+        // Written so that a derivative that is NaN disagrees.
+        if !((entry.numeric - derivative).abs() <= bound) {
+            return Err(Error::OraclesDisagree {
+                device: device.to_owned(),
+                place: format!("{}[{},{}]", plan.wrt.grad_name(), entry.row, entry.column),
+                numeric: entry.numeric,
+                judge: derivative,
+                bound,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Arguments in, report out, exit code back: 0 pass, 1 fail or inconclusive, 2 could not run. It computes
+//! nothing of its own.
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+    time::Instant,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    check::{self, Options, Subject},
+    demo,
+    engine::{self, Device},
+    error::{Error, Result},
+    io::{self, NumericFile, OutputFile, Request, Source},
+    loss::Reduction,
+    output::{json, text},
+    problem::Wrt,
+    report::Verdict,
+    scheme::{Method, Precision},
+};
+
+mod progress;
+
+use progress::Watcher;
+
+/// Checks a gradient entry by entry against a finite difference that cannot cancel.
+#[derive(Parser)]
+#[command(version, about, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the gradients in a file (exit code 0 pass, 1 fail or inconclusive, 2 could not run)
+    Check(Box<CheckArguments>),
+    /// Explain, on ten samples, why a numeric gradient check can be 90 % off at every step size
+    Demo,
+    /// List the devices that can do the arithmetic, and probe each
+    Devices,
+}
+
+#[derive(Args)]
+struct CheckArguments {
+    /// A .safetensors or .npz file with input [n,d], weight [k,d], target [n], and optionally bias [k], grad [n,d]
+    /// (of the input) and grad_logits [n,k]
+    #[arg(required_unless_present = "input", conflicts_with_all = ["input", "weight", "bias", "target", "grad", "grad_logits"])]
+    file: Option<PathBuf>,
+    /// The input [n,d] as an .npy file
+    #[arg(long, value_name = "F", requires_all = ["weight", "target"], help_heading = "Single .npy files")]
+    input: Option<PathBuf>,
+    /// The weight [k,d] as an .npy file
+    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    weight: Option<PathBuf>,
+    /// The bias [k] as an .npy file
+    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    bias: Option<PathBuf>,
+    /// The target [n] (integers) as an .npy file
+    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    target: Option<PathBuf>,
+    /// The gradient of the input [n,d] as an .npy file
+    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    grad: Option<PathBuf>,
+    /// The gradient of the logits [n,k] as an .npy file
+    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    grad_logits: Option<PathBuf>,
+
+    /// Which gradients to check [default: those in the file; the built-in backward pass's where there is none]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    wrt: Vec<Wrt>,
+    /// How the samples' losses become one number [default: the file's, or mean]
+    #[arg(long, value_enum)]
+    reduction: Option<Reduction>,
+
+    /// The step: auto, or a number
+    #[arg(long, default_value = "auto", value_parser = eps)]
+    eps: Eps,
+    /// How the losses at the perturbed points are computed
+    #[arg(long, value_enum, default_value_t)]
+    method: Method,
+    /// Where to compute: auto (a GPU where there is one, else the CPU), cpu, gpu, software (an adapter of type CPU), or an
+    /// adapter's index or part of its name
+    #[arg(long, default_value = "auto", value_name = "D")]
+    device: String,
+    /// The arithmetic of the losses [default: f64 for an f64 gradient and on the CPU, else f32]
+    #[arg(long, value_parser = precision, value_name = "auto|f32|f64", default_value = "auto")]
+    precision: Auto<Precision>,
+    /// Relative tolerance, in place of what rounding to the gradient's type explains
+    #[arg(long)]
+    rtol: Option<f64>,
+    /// Absolute tolerance, likewise
+    #[arg(long)]
+    atol: Option<f64>,
+    /// Exit with 0 where the verdict is inconclusive
+    #[arg(long)]
+    allow_inconclusive: bool,
+
+    /// Write the report as JSON; - for stdout, in place of the text
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+    /// Write the numeric gradient, f64 (needs a single --wrt)
+    #[arg(long, value_name = "OUT.npy")]
+    numeric: Option<PathBuf>,
+}
+
+/// A value, or the program's own choice.
+#[derive(Clone, Copy)]
+enum Auto<T> {
+    Auto,
+    Given(T),
+}
+
+type Eps = Auto<f64>;
+
+impl<T> Auto<T> {
+    fn given(self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Given(value) => Some(value),
+        }
+    }
+}
+
+fn eps(text: &str) -> std::result::Result<Eps, String> {
+    match text {
+        "auto" => Ok(Auto::Auto),
+        text => text.parse().map(Auto::Given).map_err(|_| "expected auto or a number, such as 1e-3".to_owned()),
+    }
+}
+
+fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
+    match text {
+        "auto" => Ok(Auto::Auto),
+        "f32" => Ok(Auto::Given(Precision::F32)),
+        "f64" => Ok(Auto::Given(Precision::F64)),
+        _ => Err("expected auto, f32 or f64".to_owned()),
+    }
+}
+
+/// Runs the program on the process's arguments.
+///
+/// # Errors
+/// Whatever keeps it from running; the caller prints it and exits with 2.
+pub fn run() -> Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Check(arguments) => arguments.run(),
+        Command::Demo => {
+            print(&demo::run()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Devices => {
+            print(&devices());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl CheckArguments {
+    fn run(self) -> Result<ExitCode> {
+        let started = Instant::now();
+        let options = Options {
+            method: self.method,
+            eps: self.eps.given(),
+            precision: self.precision.given(),
+            rtol: self.rtol,
+            atol: self.atol,
+        };
+        let request = Request { wrt: self.wrt.clone(), reduction: self.reduction };
+        let case = io::load(&self.source(), &request)?;
+        let load = started.elapsed().as_secs_f64();
+        let device = Device::select(&self.device)?;
+
+        let json_file = match &self.json {
+            Some(path) if path.as_os_str() != "-" => Some(OutputFile::create(path)?),
+            _ => None,
+        };
+        let mut watcher = Watcher::new(self.numeric_file(&case.subjects, case.problem.n(), &case)?);
+        let mut report = check::check(&case.problem, &case.subjects, &options, device, &mut watcher)?;
+        report.seconds.load = load;
+        report.seconds.total = started.elapsed().as_secs_f64();
+        watcher.finish()?;
+
+        let to_stdout = self.json.is_some() && json_file.is_none();
+        if let Some(mut file) = json_file {
+            file.write(json::render(&report).as_bytes())?;
+            file.finish()?;
+        }
+        print(&if to_stdout { json::render(&report) } else { text::render(&report) });
+        Ok(match report.verdict() {
+            Verdict::Pass => ExitCode::SUCCESS,
+            Verdict::Inconclusive if self.allow_inconclusive => ExitCode::SUCCESS,
+            Verdict::Inconclusive | Verdict::Fail => ExitCode::from(1),
+        })
+    }
+
+    fn source(&self) -> Source {
+        if let Some(file) = &self.file {
+            return Source::File(file.clone());
+        }
+        let files = [
+            ("input", &self.input),
+            ("weight", &self.weight),
+            ("bias", &self.bias),
+            ("target", &self.target),
+            ("grad", &self.grad),
+            ("grad_logits", &self.grad_logits),
+        ];
+        Source::Separate(files.into_iter().filter_map(|(name, path)| Some((name, path.clone()?))).collect())
+    }
+
+    fn numeric_file(&self, subjects: &[Subject], n: usize, case: &io::Case) -> Result<Option<NumericFile>> {
+        let Some(path) = &self.numeric else { return Ok(None) };
+        match subjects {
+            [subject] => NumericFile::create(path, n, case.problem.columns(subject.wrt)).map(Some),
+            subjects => Err(Error::Setting {
+                name: "--numeric",
+                found: "one file".to_owned(),
+                expected: format!("{} gradients are checked; choose one with --wrt", subjects.len()),
+            }),
+        }
+    }
+}
+
+fn devices() -> String {
+    let cpu = engine::cpu_info();
+    let mut text = format!("0  {} (cpu)\n   {}; {}; f64\n", cpu.name, cpu.backend, cpu.driver);
+    for (index, adapter) in crate::gpu::adapters().iter().enumerate() {
+        let info = adapter.info();
+        let probe = match adapter.open() {
+            Ok(_) => "self-probe passed".to_owned(),
+            Err(error) => format!("self-probe failed: {error}"),
+        };
+        text += &format!(
+            "{}  {} ({})\n   {}; {}; f32; {}\n   {probe}\n",
+            index + 1,
+            info.name,
+            info.kind,
+            info.backend,
+            info.driver,
+            adapter.limits_text(),
+        );
+    }
+    text
+}
+
+/// Writes to stdout; a reader that has gone away is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

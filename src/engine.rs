@@ -1,0 +1,195 @@
+//! One trait for what computes losses, and the choice of the device that does.
+
+use std::ops::Range;
+
+use crate::{
+    cpu::Cpu,
+    error::{Error, Result},
+    gpu::{self, Adapter},
+    plan::{Evaluation, Plan},
+    problem::Problem,
+    report::{DeviceInfo, DeviceKind},
+    scheme::Precision,
+};
+
+/// Computes the losses of one plan for one problem, a range of rows at a time.
+pub trait Engine {
+    /// How many rows one call may ask for.
+    fn rows_per_call(&self) -> usize;
+
+    /// The losses, or loss differences, of a range of rows, and how well they are conditioned.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device's driver reports a fault.
+    fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation>;
+
+    /// The gradient of a range of rows by the chain rule, [rows·m].
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device's driver reports a fault.
+    fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>>;
+}
+
+/// Entries that the CPU engine is asked for at a time: three f64 vectors of it are 24 MiB.
+const CPU_ENTRIES: usize = 1 << 20;
+
+struct CpuEngine<'a> {
+    cpu: Cpu<'a>,
+    rows: usize,
+}
+
+impl Engine for CpuEngine<'_> {
+    fn rows_per_call(&self) -> usize {
+        self.rows
+    }
+
+    fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
+        Ok(self.cpu.evaluate(rows))
+    }
+
+    fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
+        Ok(self.cpu.backward(rows))
+    }
+}
+
+impl Engine for gpu::Gpu<'_> {
+    fn rows_per_call(&self) -> usize {
+        self.rows_per_call()
+    }
+
+    fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
+        self.evaluate(rows)
+    }
+
+    fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
+        self.backward(rows)
+    }
+}
+
+/// Where the arithmetic is done.
+#[derive(Debug)]
+pub enum Device {
+    /// On the host, by this crate's own loops.
+    Cpu {
+        /// Why not elsewhere, if that might have been expected.
+        note: Option<String>,
+    },
+    /// On an adapter that has passed the self-probe.
+    Gpu(Box<gpu::Device>),
+}
+
+impl Device {
+    /// Finds a device: `auto` (a real GPU where there is one, else the CPU), `cpu`, `gpu`, `software`, an adapter's
+    /// index, or a part of its name. Only `cpu` starts no driver.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if nothing matches, [`Error::Gpu`] if the adapter cannot be opened,
+    /// [`Error::Miscomputes`] if it fails the self-probe.
+    pub fn select(asked: &str) -> Result<Self> {
+        if asked == "cpu" {
+            return Ok(Self::Cpu { note: None });
+        }
+        let adapters = gpu::adapters();
+        let of_kind = |kind| adapters.iter().find(|adapter| adapter.info().kind == kind);
+        let found = match asked {
+            "auto" => match of_kind(DeviceKind::Gpu) {
+                Some(gpu) => Some(gpu),
+                None => return Ok(Self::Cpu { note: Some(no_gpu(&adapters)) }),
+            },
+            "gpu" => of_kind(DeviceKind::Gpu),
+            "software" => of_kind(DeviceKind::Software),
+            name => match name.parse::<usize>() {
+                // Index 0 is the CPU engine.
+                Ok(0) => return Ok(Self::Cpu { note: None }),
+                Ok(index) => adapters.get(index - 1),
+                Err(_) => {
+                    let name = name.to_lowercase();
+                    adapters.iter().find(|adapter| adapter.info().name.to_lowercase().contains(&name))
+                }
+            },
+        };
+        let adapter = found.ok_or_else(|| Error::NoDevice { asked: asked.to_owned(), present: present(&adapters) })?;
+        Ok(Self::Gpu(Box::new(adapter.open()?)))
+    }
+
+    /// Name, type and driver.
+    pub fn info(&self) -> DeviceInfo {
+        match self {
+            Self::Cpu { note } => DeviceInfo { note: note.clone(), ..cpu_info() },
+            Self::Gpu(device) => device.info().clone(),
+        }
+    }
+
+    /// The arithmetic it does unless asked otherwise.
+    pub fn natural_precision(&self) -> Precision {
+        match self {
+            Self::Cpu { .. } => Precision::F64,
+            Self::Gpu(_) => Precision::F32,
+        }
+    }
+
+    /// This device, or where it cannot compute in `precision` the CPU engine, which says why.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        match self {
+            Self::Gpu(device) if precision == Precision::F64 => {
+                let name = &device.info().name;
+                Self::Cpu { note: Some(format!("f64 was needed, and the shaders on {name} compute in f32")) }
+            }
+            device => device,
+        }
+    }
+
+    /// Prepares a plan for a problem.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the problem does not fit the device's limits.
+    pub fn engine<'a>(&'a self, problem: &'a Problem, plan: Plan) -> Result<Box<dyn Engine + 'a>> {
+        Ok(match self {
+            Self::Cpu { .. } => {
+                let rows = (CPU_ENTRIES / problem.columns(plan.wrt)).max(1);
+                Box::new(CpuEngine { cpu: Cpu::new(problem, plan), rows })
+            }
+            Self::Gpu(device) => Box::new(gpu::Gpu::new(device, problem, plan)?),
+        })
+    }
+}
+
+/// The CPU engine's name, vector instructions and threads.
+pub fn cpu_info() -> DeviceInfo {
+    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    DeviceInfo {
+        name: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        kind: DeviceKind::Cpu,
+        backend: "host".to_owned(),
+        driver: format!("{}, {} threads", instructions(), rayon::current_num_threads()),
+        note: None,
+    }
+}
+
+/// The vector instructions that the kernels are dispatched to.
+fn instructions() -> String {
+    // Its name is the variant's; the rest of the text lists single instruction sets.
+    let arch = format!("{:?}", pulp::Arch::new());
+    match arch.split(['(', ' ']).next().unwrap_or_default() {
+        "V3" => "AVX2".to_owned(),
+        "V4" => "AVX-512".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn no_gpu(adapters: &[Adapter]) -> String {
+    match adapters.first() {
+        None => "no GPU adapter was found".to_owned(),
+        Some(software) => {
+            format!("no GPU was found; {} is software, and slower than the CPU engine", software.info().name)
+        }
+    }
+}
+
+fn present(adapters: &[Adapter]) -> Vec<String> {
+    let adapters = adapters.iter().map(|adapter| format!("{} ({})", adapter.info().name, adapter.info().kind));
+    std::iter::once("cpu".to_owned()).chain(adapters).collect()
+}

@@ -1,0 +1,187 @@
+//! An open device: its limits, its buffers, its pipelines and what its driver complains of.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::{Arc, Mutex},
+};
+
+use bytemuck::Pod;
+
+use super::{
+    Batch, Binding, Kernel,
+    kernel::Params,
+};
+use crate::{
+    error::{Error, Result},
+    report::DeviceInfo,
+};
+
+/// What the buffers of one evaluation may take together. A software adapter's memory is the host's, and it never
+/// says that there is no more.
+const MEMORY: u64 = 512 << 20;
+
+/// Bytes an element: f32 and u32 alike.
+pub(super) const ELEMENT: u64 = 4;
+
+/// An adapter that was opened.
+#[derive(Debug)]
+pub struct Device {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    info: DeviceInfo,
+    most_elements: usize,
+    memory: u64,
+    pipelines: RefCell<HashMap<(Kernel, usize), Rc<wgpu::ComputePipeline>>>,
+    /// The first error that no call returned.
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+/// A storage buffer of 4-byte elements.
+#[derive(Debug)]
+pub struct Buffer {
+    pub(super) inner: wgpu::Buffer,
+}
+
+impl Device {
+    pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, info: DeviceInfo, limits: &wgpu::Limits) -> Self {
+        let fault = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&fault);
+        // Without this, wgpu panics.
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut seen) = seen.lock() {
+                seen.get_or_insert(one_line(&error.to_string()));
+            }
+        }));
+        let binding = u64::from(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size);
+        Self {
+            device,
+            queue,
+            info,
+            most_elements: (binding / ELEMENT) as usize,
+            memory: MEMORY,
+            pipelines: RefCell::default(),
+            fault,
+        }
+    }
+
+    /// Name, type and driver.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Elements that one binding can hold.
+    pub fn most_elements(&self) -> usize {
+        self.most_elements
+    }
+
+    /// Elements that one evaluation's buffers may hold together.
+    pub fn memory_elements(&self) -> usize {
+        (self.memory / ELEMENT) as usize
+    }
+
+    /// Sets what one evaluation's buffers may take together, in bytes.
+    pub fn limit_memory(&mut self, bytes: u64) {
+        self.memory = bytes;
+    }
+
+    /// Begins a sequence of dispatches.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
+    /// A buffer of `values`, each of 4 bytes.
+    pub fn upload<T: Pod>(&self, label: &str, values: &[T]) -> Buffer {
+        let buffer = self.empty(label, values.len());
+        self.write(&buffer, values);
+        buffer
+    }
+
+    /// A buffer of zeros; one element where there would be none, as an empty buffer cannot be bound.
+    pub fn empty(&self, label: &str, elements: usize) -> Buffer {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        Buffer { inner: self.buffer(label, elements, usage) }
+    }
+
+    /// Overwrites the beginning of a buffer.
+    pub fn write<T: Pod>(&self, buffer: &Buffer, values: &[T]) {
+        self.queue.write_buffer(&buffer.inner, 0, bytemuck::cast_slice(values));
+    }
+
+    pub(super) fn buffer(&self, label: &str, elements: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let size = elements.max(1) as u64 * ELEMENT;
+        self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+    }
+
+    /// # Errors
+    /// [`Error::Gpu`] if the driver has complained of anything since the device was opened.
+    pub fn check(&self) -> Result<()> {
+        let fault = self.fault.lock().ok().and_then(|fault| fault.clone());
+        fault.map_or(Ok(()), |reason| Err(self.failed(reason)))
+    }
+
+    pub(super) fn failed(&self, reason: impl ToString) -> Error {
+        Error::Gpu { device: self.info.name.clone(), reason: one_line(&reason.to_string()) }
+    }
+
+    /// The pipeline of a kernel, made when it is first asked for.
+    pub(super) fn pipeline(&self, kernel: Kernel, threads_per_row: usize) -> Rc<wgpu::ComputePipeline> {
+        let mut pipelines = self.pipelines.borrow_mut();
+        let pipeline = pipelines
+            .entry((kernel, threads_per_row))
+            .or_insert_with(|| Rc::new(self.make_pipeline(kernel.name(), kernel.source(), kernel.bindings(), threads_per_row, kernel.reduces_rows())));
+        Rc::clone(pipeline)
+    }
+
+    pub(super) fn make_pipeline(
+        &self,
+        name: &str,
+        source: &str,
+        bindings: &[Binding],
+        threads_per_row: usize,
+        reduces_rows: bool,
+    ) -> wgpu::ComputePipeline {
+        let label = Some(name);
+        let source = wgpu::ShaderSource::Wgsl(source.into());
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
+        let entries: Vec<_> = bindings.iter().enumerate().map(|(index, &binding)| layout_entry(index, binding)).collect();
+        let group = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&group)],
+            ..Default::default()
+        });
+        let constants = [("threads_per_row", threads_per_row as f64)];
+        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: if reduces_rows { &constants } else { &[] },
+                ..Default::default()
+            },
+            cache: None,
+        })
+    }
+}
+
+fn layout_entry(index: usize, binding: Binding) -> wgpu::BindGroupLayoutEntry {
+    let (ty, size) = match binding {
+        Binding::Params => (wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
+        Binding::Read => (wgpu::BufferBindingType::Storage { read_only: true }, ELEMENT),
+        Binding::Write => (wgpu::BufferBindingType::Storage { read_only: false }, ELEMENT),
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding: index as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: std::num::NonZeroU64::new(size) },
+        count: None,
+    }
+}
+
+/// Drivers and validators write paragraphs; a message of ours is one sentence.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

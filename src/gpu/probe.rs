@@ -1,0 +1,92 @@
+//! The self-probe: before its first use an adapter runs a small problem through every production kernel, and
+//! each result is held against the CPU twin's. An isolated test would not do: an adapter has passed one and failed
+//! inside the kernel.
+
+use super::{Device, Gpu};
+use crate::{
+    cpu::Cpu,
+    error::{Error, Result},
+    loss::CrossEntropy,
+    plan::{Evaluation, Plan},
+    problem::{Problem, Wrt},
+    scheme::{CENTRAL, Method, Precision},
+    tensor::Tensor,
+};
+
+/// Roundings that a kernel's longest chain may add up, as multiples of f32's unit roundoff.
+const ALLOWED: f64 = 64.0 * 5.960_464_477_539_063e-8;
+
+/// # Errors
+/// [`Error::Miscomputes`] for the first kernel that is off by more than rounding explains, [`Error::Gpu`] for a
+/// fault of the driver.
+pub(super) fn probe(device: &Device) -> Result<()> {
+    // Classes on both sides of a workgroup's 64 threads take both ways through the row kernels.
+    for (n, d, k) in [(5, 37, 3), (3, 5, 70)] {
+        let problem = problem(n, d, k)?;
+        for wrt in [Wrt::Input, Wrt::Logits] {
+            for method in [Method::Difference, Method::ForwardPass] {
+                let plan = Plan::new(&problem, wrt, method, CENTRAL, Some(2f64.powi(-9)), Precision::F32);
+                compare(device, &problem, plan)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
+    let host = Cpu::new(problem, Plan { precision: Precision::F64, ..plan });
+    let expected = host.evaluate(0..problem.n());
+    let mut gpu = Gpu::new(device, problem, plan)?;
+    let found = gpu.evaluate(0..problem.n())?;
+    let Evaluation { conditioning, magnitude, .. } = &expected;
+    let columns = problem.columns(plan.wrt);
+
+    let kernel = match (plan.method, plan.wrt) {
+        (Method::Difference, Wrt::Input) => "difference",
+        (Method::Difference, Wrt::Logits) => "difference_logits",
+        (Method::ForwardPass, _) => "loss",
+    };
+    let bound = |entry: usize| match plan.method {
+        Method::Difference => plan.eps * conditioning[entry] * ALLOWED,
+        Method::ForwardPass => (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * ALLOWED,
+    };
+    for (found, expected) in found.losses.iter().zip(&expected.losses) {
+        hold(device, kernel, found, expected, bound)?;
+    }
+    hold(device, "residual", &found.conditioning, conditioning, |entry| conditioning[entry] * ALLOWED)?;
+    hold(device, "logits", &found.magnitude, magnitude, |row| magnitude[row] * ALLOWED)?;
+    let bound = |entry: usize| conditioning[entry] / problem.normalizer() * ALLOWED;
+    hold(device, "matmul", &gpu.backward(0..problem.n())?, &host.backward(0..problem.n()), bound)
+}
+
+fn hold(
+    device: &Device,
+    kernel: &'static str,
+    found: &[f64],
+    expected: &[f64],
+    bound: impl Fn(usize) -> f64,
+) -> Result<()> {
+    for (entry, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let (error, bound) = ((found - expected).abs(), bound(entry));
+        // Written so that NaN is refused.
+        if !(error <= bound) {
+            return Err(Error::Miscomputes { device: device.info().name.clone(), kernel, error, bound });
+        }
+    }
+    Ok(())
+}
+
+fn problem(n: usize, d: usize, k: usize) -> Result<Problem> {
+    let wave = |count: usize, frequency: f64| -> Vec<f64> {
+        // Exact in f32, so that both sides see the same operands.
+        (0..count).map(|i| f64::from(((i as f64 * frequency).sin() * 2.0) as f32)).collect()
+    };
+    let target: Vec<i64> = (0..n).map(|row| (row * 7 % k) as i64).collect();
+    Problem::new(
+        Tensor::from_f64(&[n, d], &wave(n * d, 0.37)),
+        Tensor::from_f64(&[k, d], &wave(k * d, 0.91)),
+        Some(Tensor::from_f64(&[k], &wave(k, 1.7))),
+        &Tensor::from_classes(&target),
+        CrossEntropy::default(),
+    )
+}

@@ -1,0 +1,149 @@
+//! Files in and out: safetensors, npz and npy, mapped where they can be; results written whole or not at all.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    check::Subject,
+    error::{Error, Result},
+    loss::{CrossEntropy, Reduction},
+    problem::{Problem, Wrt},
+    tensor::Tensor,
+};
+
+mod bytes;
+mod npy;
+mod npz;
+mod output_file;
+mod safetensors;
+
+pub use output_file::{NumericFile, OutputFile};
+
+/// A problem and the gradients to check, as they came from files.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What is differentiated.
+    pub problem: Problem,
+    /// The gradients under test.
+    pub subjects: Vec<Subject>,
+}
+
+/// Where the tensors of a case lie.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// All in one .safetensors or .npz file, by name.
+    File(PathBuf),
+    /// Each in an .npy file of its own, under the name that it would have in one file.
+    Separate(BTreeMap<&'static str, PathBuf>),
+}
+
+/// What overrides or completes what the files say.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The gradients to check; none for every gradient that is there, or else the input's.
+    pub wrt: Vec<Wrt>,
+    /// The loss's reduction; none for the file's, or else the mean.
+    pub reduction: Option<Reduction>,
+}
+
+/// A file of named tensors.
+trait Archive {
+    fn names(&self) -> Vec<String>;
+    fn tensor(&mut self, name: &str) -> Result<Option<Tensor>>;
+    /// Strings that came with the tensors.
+    fn metadata(&self, _key: &str) -> Option<&str> {
+        None
+    }
+}
+
+/// Reads a case.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, [`Error::MissingTensor`], [`Error::Setting`] for a
+/// part of the loss that cannot be checked, and all of [`Problem::new`].
+pub fn load(source: &Source, request: &Request) -> Result<Case> {
+    let (mut archive, path) = match source {
+        Source::File(path) => (open(path)?, path.clone()),
+        Source::Separate(paths) => (Box::new(Separate(paths)) as Box<dyn Archive>, PathBuf::from("the command line")),
+    };
+    let mut required = |name: &'static str| {
+        let tensor = archive.tensor(name)?;
+        tensor.ok_or_else(|| Error::MissingTensor { name, path: path.clone(), present: archive.names() })
+    };
+    let (input, weight, target) = (required("input")?, required("weight")?, required("target")?);
+    let loss = loss(archive.as_mut(), request)?;
+    let problem = Problem::new(input, weight, archive.tensor("bias")?, &target, loss)?;
+    let mut subjects = Vec::new();
+    for wrt in [Wrt::Input, Wrt::Logits] {
+        let gradient = archive.tensor(wrt.grad_name())?;
+        if request.wrt.contains(&wrt) || (request.wrt.is_empty() && gradient.is_some()) {
+            subjects.push(Subject { wrt, gradient });
+        }
+    }
+    if subjects.is_empty() {
+        subjects.push(Subject { wrt: Wrt::Input, gradient: None });
+    }
+    Ok(Case { problem, subjects })
+}
+
+fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
+    // What would change the gradient and cannot be taken into account must not be passed over.
+    let without = "this version checks cross-entropy without it".to_owned();
+    if archive.names().iter().any(|name| name == "class_weight") {
+        return Err(Error::Setting { name: "class_weight", found: "in the file".to_owned(), expected: without });
+    }
+    for name in ["label_smoothing", "ignore_index"] {
+        match archive.metadata(name) {
+            None | Some("" | "0" | "0.0" | "-100") => {}
+            Some(found) => return Err(Error::Setting { name, found: found.to_owned(), expected: without }),
+        }
+    }
+    let reduction = match (request.reduction, archive.metadata("reduction")) {
+        (Some(reduction), _) => reduction,
+        (None, None | Some("mean")) => Reduction::Mean,
+        (None, Some("sum")) => Reduction::Sum,
+        (None, Some(found)) => {
+            let expected = "it must be mean or sum".to_owned();
+            return Err(Error::Setting { name: "reduction", found: found.to_owned(), expected });
+        }
+    };
+    Ok(CrossEntropy { reduction })
+}
+
+fn open(path: &Path) -> Result<Box<dyn Archive>> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => Ok(Box::new(safetensors::Safetensors::open(path)?)),
+        Some("npz") => Ok(Box::new(npz::Npz::open(path)?)),
+        Some("npy") => Err(Error::Setting {
+            name: "FILE",
+            found: path.display().to_string(),
+            expected: "an .npy file holds one tensor only; name each: --input F --weight F --target F --grad F".to_owned(),
+        }),
+        _ => Err(Error::Setting {
+            name: "FILE",
+            found: path.display().to_string(),
+            expected: "a .safetensors or .npz file is expected (safetensors.torch.save_file or numpy.savez write one)"
+                .to_owned(),
+        }),
+    }
+}
+
+/// Tensors in .npy files of their own.
+struct Separate<'a>(&'a BTreeMap<&'static str, PathBuf>);
+
+impl Archive for Separate<'_> {
+    fn names(&self) -> Vec<String> {
+        self.0.keys().map(|&name| name.to_owned()).collect()
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
+        self.0.get(name).map(|path| npy::open(path)).transpose()
+    }
+}
+
+/// The format's error, with the file's name.
+fn broken(path: &Path, format: &'static str, reason: impl ToString) -> Error {
+    Error::Format { path: path.to_owned(), format, reason: reason.to_string() }
+}

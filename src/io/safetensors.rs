@@ -1,0 +1,69 @@
+//! The safetensors format: a length, a JSON header, and the tensors' bytes.
+
+use std::path::{Path, PathBuf};
+
+use ::safetensors::{SafeTensors, tensor::Metadata};
+
+use super::{Archive, broken, bytes};
+use crate::{
+    error::{Error, Result},
+    tensor::{Bytes, Dtype, Tensor},
+};
+
+const FORMAT: &str = "safetensors";
+
+pub(super) struct Safetensors {
+    path: PathBuf,
+    bytes: Bytes,
+    /// Where the tensors' bytes begin.
+    start: usize,
+    header: Metadata,
+}
+
+impl Safetensors {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let bytes = bytes::map(path)?;
+        let (length, header) =
+            SafeTensors::read_metadata((*bytes).as_ref()).map_err(|reason| broken(path, FORMAT, reason))?;
+        Ok(Self { path: path.to_owned(), bytes, start: 8 + length, header })
+    }
+}
+
+impl Archive for Safetensors {
+    fn names(&self) -> Vec<String> {
+        let mut names = self.header.offset_keys();
+        names.sort();
+        names
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
+        use ::safetensors::Dtype as Stored;
+        let Some(info) = self.header.info(name) else { return Ok(None) };
+        let dtype = match info.dtype {
+            Stored::F16 => Dtype::F16,
+            Stored::BF16 => Dtype::BF16,
+            Stored::F32 => Dtype::F32,
+            Stored::F64 => Dtype::F64,
+            Stored::I8 => Dtype::I8,
+            Stored::I16 => Dtype::I16,
+            Stored::I32 => Dtype::I32,
+            Stored::I64 => Dtype::I64,
+            Stored::U8 => Dtype::U8,
+            Stored::U16 => Dtype::U16,
+            Stored::U32 => Dtype::U32,
+            Stored::U64 => Dtype::U64,
+            other => {
+                let (name, found) = (name.to_owned(), format!("{other:?}").to_lowercase());
+                return Err(Error::Dtype { name, expected: "f16, bf16, f32, f64 or integer values", found });
+            }
+        };
+        let (begin, end) = info.data_offsets;
+        let place = self.start + begin..self.start + end;
+        let tensor = Tensor::over(dtype, info.shape.clone(), self.bytes.clone(), place);
+        tensor.map(Some).ok_or_else(|| broken(&self.path, FORMAT, format!("the place of {name} does not fit its shape")))
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        self.header.metadata().as_ref()?.get(key).map(String::as_str)
+    }
+}

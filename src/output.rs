@@ -1,0 +1,4 @@
+//! Reports as people and programs read them: one file a format, report in, string out.
+
+pub mod json;
+pub mod text;

@@ -1,0 +1,172 @@
+//! The report as text for a terminal: the verdict first, then what it rests on.
+
+use std::fmt::Write;
+
+use crate::{
+    problem::Wrt,
+    report::{CheckReport, DeviceInfo, Entry, Report, Source, Tolerance, Verdict},
+    scheme::{Method, Precision},
+};
+
+/// How many of the worst entries are shown.
+const SHOWN: usize = 5;
+
+/// The report, with a line break at its end.
+pub fn render(report: &Report) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        render_check(&mut text, report, check).expect("a string takes everything");
+    }
+    text
+}
+
+fn render_check(text: &mut String, report: &Report, check: &CheckReport) -> std::fmt::Result {
+    let tally = &check.tally;
+    writeln!(text, "{}\n", sentence(check))?;
+    for finding in &check.findings {
+        writeln!(text, "  cause      {} ({})", finding.message, finding.code)?;
+        writeln!(text, "  fix        {}\n", finding.fix)?;
+    }
+    let problem = &report.problem;
+    let reduction = format!("{:?}", problem.reduction).to_lowercase();
+    writeln!(text, "  device     {}", device(&report.device, check.precision))?;
+    if let Some(note) = &report.device.note {
+        writeln!(text, "             {note}")?;
+    }
+    writeln!(
+        text,
+        "  problem    n = {}, d = {}, k = {}; {reduction} reduction; input is {}",
+        problem.n, problem.d, problem.k, problem.dtype
+    )?;
+    writeln!(text, "  gradient   {}", gradient(check))?;
+    writeln!(text, "  numeric    {}, {}, eps = {:.3e}", method(check.method), check.scheme, check.eps)?;
+    writeln!(text, "  tolerance  {}", tolerance(check))?;
+    writeln!(
+        text,
+        "  rel. error mean {:.2e}, median {:.2e}, 99% {:.2e}, max {:.2e}; of the whole {:.2e}",
+        tally.mean_rel_err(),
+        tally.rel_err.quantile(0.5),
+        tally.rel_err.quantile(0.99),
+        tally.max_rel_err,
+        tally.norm_rel_err()
+    )?;
+    if tally.undecided > 0 {
+        writeln!(text, "  undecided  {}", counted(tally.undecided, tally.entries))?;
+    }
+    writeln!(text, "  time       {:.3} s, {:.3} s of it loading", report.seconds.total, report.seconds.load)?;
+    writeln!(text, "\n  worst entries       analytic        numeric    rel. error    error/allowed")?;
+    for entry in tally.worst.iter().take(SHOWN) {
+        writeln!(text, "  {}", worst(check.wrt, entry))?;
+    }
+    writeln!(text)
+}
+
+/// The verdict in one sentence that stands alone.
+pub fn sentence(check: &CheckReport) -> String {
+    let tally = &check.tally;
+    let name = check.wrt.grad_name();
+    let entries = group(tally.entries);
+    match check.verdict() {
+        Verdict::Pass => format!("PASS: {name} is right: all {entries} entries agree with the finite difference."),
+        Verdict::Fail => {
+            format!(
+                "FAIL: {name} is wrong in {}, by {:.3} relative on average.",
+                counted(tally.wrong, tally.entries),
+                tally.mean_rel_err()
+            )
+        }
+        Verdict::Inconclusive if tally.seen == 0 => {
+            format!("INCONCLUSIVE: every derivative is within its noise, so nothing can be said of {name}.")
+        }
+        Verdict::Inconclusive => format!(
+            "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: the finite difference is less accurate than the tolerance.",
+            counted(tally.undecided, tally.entries)
+        ),
+    }
+}
+
+fn device(device: &DeviceInfo, precision: Precision) -> String {
+    let precision = match precision {
+        Precision::F32 => "f32",
+        Precision::F64 => "f64",
+    };
+    format!("{} ({}, {}; {}), computing in {precision}", device.name, device.kind, device.backend, device.driver)
+}
+
+fn gradient(check: &CheckReport) -> String {
+    let wrt = check.wrt.name();
+    match check.source {
+        Source::Given => format!("with respect to {wrt}, {}, as given", check.dtype),
+        Source::BuiltIn => {
+            format!("with respect to {wrt}, {}, by the built-in backward pass (none was given)", check.dtype)
+        }
+    }
+}
+
+fn method(method: Method) -> &'static str {
+    match method {
+        Method::Difference => "difference",
+        Method::ForwardPass => "forward-pass",
+    }
+}
+
+fn tolerance(check: &CheckReport) -> String {
+    match check.tolerance {
+        Tolerance::Rounding { factor, .. } => {
+            format!("{factor:.1e} of the terms that an entry is made of: what rounding to {} explains", check.dtype)
+        }
+        Tolerance::Given { rtol, atol } => format!("rtol {rtol:e}, atol {atol:e}, as given"),
+    }
+}
+
+fn worst(wrt: Wrt, entry: &Entry) -> String {
+    let place = format!("{}[{},{}]", wrt.grad_name(), entry.row, entry.column);
+    format!(
+        "{place:<16} {:>11.4e}    {:>11.4e}      {:>8.2e}         {:>8.2e}",
+        entry.analytic,
+        entry.numeric,
+        entry.rel_err,
+        entry.severity()
+    )
+}
+
+/// `12 of 40 entries (30 %)`.
+fn counted(count: u64, all: u64) -> String {
+    if count == all {
+        return format!("all {} entries", group(all));
+    }
+    let percent = 100.0 * count as f64 / all as f64;
+    let percent = match percent {
+        p if p < 0.1 => "under 0.1 %".to_owned(),
+        p if p < 10.0 => format!("{p:.1} %"),
+        p => format!("{p:.0} %"),
+    };
+    format!("{} of {} entries ({percent})", group(count), group(all))
+}
+
+/// 1234567 as 1,234,567.
+fn group(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_shares_are_told() {
+        assert_eq!(group(999), "999");
+        assert_eq!(group(1_234_567), "1,234,567");
+        assert_eq!(counted(40, 40), "all 40 entries");
+        assert_eq!(counted(1, 10_000), "1 of 10,000 entries (under 0.1 %)");
+        assert_eq!(counted(1200, 10_000), "1,200 of 10,000 entries (12 %)");
+    }
+}

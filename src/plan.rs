@@ -1,0 +1,56 @@
+//! What an engine is asked for, and what it answers with.
+
+use crate::{
+    problem::{Problem, Wrt},
+    scheme::{Method, Precision, Scheme},
+};
+
+/// One numeric gradient: of what, by which differences, in which arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// What the gradient is taken with respect to.
+    pub wrt: Wrt,
+    /// How the losses are computed.
+    pub method: Method,
+    /// Where the losses are taken.
+    pub scheme: Scheme,
+    /// The step.
+    pub eps: f64,
+    /// The arithmetic of the losses.
+    pub precision: Precision,
+}
+
+impl Plan {
+    /// The plan with `eps`, or where there is none with the scheme's own best step for this problem.
+    pub fn new(
+        problem: &Problem,
+        wrt: Wrt,
+        method: Method,
+        scheme: Scheme,
+        eps: Option<f64>,
+        precision: Precision,
+    ) -> Self {
+        let eps = eps.unwrap_or_else(|| scheme.auto_eps(method, precision, problem.slopes(wrt).0));
+        Self { wrt, method, scheme, eps, precision }
+    }
+
+    /// The steps at which losses are taken: offset·eps, in the order of the scheme's offsets.
+    pub fn steps(&self) -> impl Iterator<Item = f64> + use<> {
+        let eps = self.eps;
+        self.scheme.offsets.iter().map(move |offset| offset * eps)
+    }
+}
+
+/// What an engine computed for a range of rows; m is the number of columns of the gradient.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// A vector [rows·m] a step of the plan. `difference`: l(x + step) - l(x). `forward-pass`: l(x + step).
+    /// In both, l is the sample's own loss, not divided by the normaliser.
+    pub losses: Vec<Vec<f64>>,
+    /// [rows·m], `forward-pass` only: the values that were perturbed, as the engine held them.
+    pub base: Vec<f64>,
+    /// [rows·m]: S + T, the magnitudes that an entry of the gradient is made of (not divided by the normaliser).
+    pub conditioning: Vec<f64>,
+    /// [rows]: the largest sum of magnitudes behind a logit of the row, max over c of |x|·|W[c]| + |b[c]|.
+    pub magnitude: Vec<f64>,
+}

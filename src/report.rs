@@ -1,0 +1,221 @@
+//! What came out of a run, as data. Chunks, shards and machines add up: [`Report::merge`] is associative to the
+//! last bit, because sums are exact and everything else is counted or ordered.
+
+use serde::Serialize;
+
+use crate::{
+    loss::Reduction,
+    problem::Wrt,
+    scheme::{Method, Precision},
+    tensor::Dtype,
+};
+
+mod histogram;
+mod sum;
+mod tally;
+
+pub use histogram::Histogram;
+pub use sum::ExactSum;
+pub use tally::{Entry, Tally};
+
+/// What a check, or a run of several, says of the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// No entry is wrong, and nearly all could be decided.
+    Pass,
+    /// No entry is wrong, but too few could be decided, or there was nothing to see.
+    Inconclusive,
+    /// At least one entry is wrong.
+    Fail,
+}
+
+/// Who did the arithmetic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceInfo {
+    /// The processor's or the adapter's name.
+    pub name: String,
+    /// What kind of device it is.
+    #[serde(rename = "type")]
+    pub kind: DeviceKind,
+    /// The interface it is driven through.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Why it is not the device that might have been expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The kinds of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// The host's processor, by this crate's own loops.
+    Cpu,
+    /// A graphics processor.
+    Gpu,
+    /// An adapter that runs shaders on the host's processor.
+    Software,
+}
+
+impl std::fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+            Self::Software => "software",
+        })
+    }
+}
+
+/// The sizes and options of the problem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProblemInfo {
+    /// Samples.
+    pub n: usize,
+    /// Features.
+    pub d: usize,
+    /// Classes.
+    pub k: usize,
+    /// The input's element type.
+    #[serde(serialize_with = "as_text")]
+    pub dtype: Dtype,
+    /// How the samples' losses become one number.
+    pub reduction: Reduction,
+}
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Where the gradient under test came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A file.
+    Given,
+    /// The engine's own backward pass.
+    BuiltIn,
+}
+
+/// How far the gradient under test may be from the exact one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// By the rounding of its element type: `factor`·(S + T) + `floor`, S + T the magnitudes that the entry is made of.
+    Rounding {
+        /// 2·C·u.
+        factor: f64,
+        /// The smallest subnormal.
+        floor: f64,
+    },
+    /// As the user said: rtol·max(|analytic|, |numeric|) + atol.
+    Given {
+        /// Relative.
+        rtol: f64,
+        /// Absolute.
+        atol: f64,
+    },
+}
+
+/// A cause that the errors point to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// Its name in the catalogue.
+    pub code: &'static str,
+    /// The factor by which the gradient is off, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// One sentence that stands alone.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+    /// The numbers it rests on.
+    pub evidence: Vec<(&'static str, f64)>,
+}
+
+/// The check of one gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckReport {
+    /// What the gradient is taken with respect to.
+    pub wrt: Wrt,
+    /// Where the gradient under test came from.
+    pub source: Source,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// How the losses were computed.
+    pub method: Method,
+    /// The difference scheme's name.
+    pub scheme: &'static str,
+    /// The arithmetic of the losses.
+    pub precision: Precision,
+    /// The step.
+    pub eps: f64,
+    /// How far the gradient may be off.
+    pub tolerance: Tolerance,
+    /// What was counted.
+    pub tally: Tally,
+    /// What the errors point to; of the whole, so a merge drops them.
+    pub findings: Vec<Finding>,
+}
+
+impl CheckReport {
+    /// Fail, if an entry is wrong; inconclusive, if more than one entry in a hundred is undecided or every derivative
+    /// is within its noise; else pass.
+    pub fn verdict(&self) -> Verdict {
+        let tally = &self.tally;
+        if tally.wrong > 0 {
+            Verdict::Fail
+        } else if tally.undecided > tally.entries / 100 || tally.seen == 0 {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Pass
+        }
+    }
+}
+
+/// Wall-clock seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Seconds {
+    /// From the start to tensors in memory, or mapped.
+    pub load: f64,
+    /// From there to the finished report.
+    pub compute: f64,
+    /// Both.
+    pub total: f64,
+}
+
+/// A run: one problem, one device, and the check of one gradient or several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// How long it took.
+    pub seconds: Seconds,
+    /// Who did the arithmetic.
+    pub device: DeviceInfo,
+    /// The sizes and options.
+    pub problem: ProblemInfo,
+    /// One for each gradient.
+    pub checks: Vec<CheckReport>,
+}
+
+impl Report {
+    /// The worst of the checks' verdicts.
+    pub fn verdict(&self) -> Verdict {
+        self.checks.iter().map(CheckReport::verdict).max().unwrap_or(Verdict::Inconclusive)
+    }
+
+    /// The report of these rows and `other`'s, of the same run. Associative and commutative in all that is
+    /// counted. Findings speak of a whole gradient, so they are dropped: diagnose anew.
+    pub fn merge(mut self, other: Self) -> Self {
+        self.seconds.load += other.seconds.load;
+        self.seconds.compute += other.seconds.compute;
+        self.seconds.total += other.seconds.total;
+        for (check, other) in self.checks.iter_mut().zip(other.checks) {
+            check.tally.merge(other.tally);
+            check.findings.clear();
+        }
+        self
+    }
+}

@@ -1,0 +1,144 @@
+//! A sum of f64 values without rounding error, so that it does not depend on the order or the grouping of its terms.
+
+/// Bits of a digit. Digits are kept in i64, so that 2^31 terms fit before a carry must be passed on.
+const DIGIT: u32 = 32;
+/// The span of f64, 2^-1074 to 2^1024, and room for 2^64 terms at its top.
+const DIGITS: usize = 68;
+/// 2^-1074, the unit of the lowest digit.
+const LOWEST: i32 = -1074;
+
+/// A fixed-point number wide enough for every f64 (Kulisch's long accumulator).
+#[derive(Clone, Debug)]
+pub struct ExactSum {
+    digits: [i64; DIGITS],
+    /// Terms since carries were last passed on.
+    pending: u32,
+    /// The sum of the terms that are not finite; 0 where all are.
+    not_finite: f64,
+}
+
+impl Default for ExactSum {
+    fn default() -> Self {
+        Self { digits: [0; DIGITS], pending: 0, not_finite: 0.0 }
+    }
+}
+
+impl ExactSum {
+    /// Adds a term.
+    pub fn add(&mut self, term: f64) {
+        if !term.is_finite() {
+            self.not_finite += term;
+            return;
+        }
+        let bits = term.to_bits();
+        let exponent = (bits >> 52 & 0x7ff) as u32;
+        let fraction = bits & ((1 << 52) - 1);
+        // Subnormals have the exponent of the smallest normals, and no leading bit.
+        let (significand, shift) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
+        let (digit, offset) = ((shift / DIGIT) as usize, shift % DIGIT);
+        let wide = u128::from(significand) << offset;
+        for (i, digit) in self.digits[digit..digit + 3].iter_mut().enumerate() {
+            let part = (wide >> (DIGIT * i as u32)) as i64 & 0xffff_ffff;
+            *digit += if term < 0.0 { -part } else { part };
+        }
+        self.pending += 1;
+        if self.pending == 1 << 30 {
+            self.carry();
+        }
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, mut other: Self) {
+        self.carry();
+        other.carry();
+        for (digit, other) in self.digits.iter_mut().zip(other.digits) {
+            *digit += other;
+        }
+        self.not_finite += other.not_finite;
+        self.carry();
+    }
+
+    /// The sum, rounded to nearest.
+    pub fn value(&self) -> f64 {
+        if self.not_finite != 0.0 {
+            return self.not_finite;
+        }
+        let mut sum = self.clone();
+        sum.carry();
+        let negative = sum.digits[DIGITS - 1] < 0;
+        if negative {
+            sum.digits.iter_mut().for_each(|digit| *digit = -*digit);
+            sum.carry();
+        }
+        let Some(top) = sum.digits.iter().rposition(|&digit| digit != 0) else { return 0.0 };
+        let bottom = top.saturating_sub(2);
+        let head = sum.digits[bottom..=top].iter().rev().fold(0u128, |head, &d| head << DIGIT | d as u128);
+        // What lies below only decides ties: one sticky bit.
+        let sticky = u128::from(sum.digits[..bottom].iter().any(|&digit| digit != 0));
+        let magnitude = scale((head << 1 | sticky) as f64, bottom as i32 * DIGIT as i32 + LOWEST - 1);
+        if negative { -magnitude } else { magnitude }
+    }
+
+    /// Brings every digit but the highest into 0..2^32, which makes the form unique.
+    fn carry(&mut self) {
+        let mut carry = 0;
+        for digit in &mut self.digits[..DIGITS - 1] {
+            let value = *digit + carry;
+            *digit = value & 0xffff_ffff;
+            carry = value >> DIGIT;
+        }
+        self.digits[DIGITS - 1] += carry;
+        self.pending = 0;
+    }
+}
+
+impl PartialEq for ExactSum {
+    fn eq(&self, other: &Self) -> bool {
+        let (mut a, mut b) = (self.clone(), other.clone());
+        a.carry();
+        b.carry();
+        a.digits == b.digits && a.not_finite.to_bits() == b.not_finite.to_bits()
+    }
+}
+
+/// value · 2^exponent, in steps that do not overflow on the way.
+fn scale(mut value: f64, mut exponent: i32) -> f64 {
+    while exponent != 0 {
+        let step = exponent.clamp(-1000, 1000);
+        value *= 2f64.powi(step);
+        exponent -= step;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(terms: &[f64]) -> ExactSum {
+        let mut sum = ExactSum::default();
+        terms.iter().for_each(|&term| sum.add(term));
+        sum
+    }
+
+    #[test]
+    fn single_terms_come_back() {
+        for term in [0.0, 1.0, -1.0, 0.1, -1e300, 1e-300, 5e-324, f64::MAX, f64::MIN_POSITIVE, -3.7e-310] {
+            assert_eq!(sum(&[term]).value(), term);
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_to_cancellation() {
+        assert_eq!(sum(&[1e100, 1.0, -1e100, 1e-100]).value(), 1.0);
+        assert_eq!(sum(&[1e100, 1e-100, -1e100]).value(), 1e-100);
+        assert_eq!(sum(&[1.0, 2f64.powi(-53), 2f64.powi(-120)]).value(), 1.0 + f64::EPSILON);
+        assert_eq!(sum(&[0.1; 10]).value(), 1.0);
+    }
+
+    #[test]
+    fn what_is_not_finite_shows() {
+        assert!(sum(&[1.0, f64::NAN]).value().is_nan());
+        assert_eq!(sum(&[f64::INFINITY, -1e300]).value(), f64::INFINITY);
+    }
+}
