@@ -77,15 +77,27 @@ pub fn check(
         subject.validate(problem)?;
     }
     options.validate()?;
-    let f64_subject = subjects.iter().any(|s| s.gradient.as_ref().is_some_and(|g| g.dtype() == Dtype::F64));
-    let natural = if f64_subject { Precision::F64 } else { device.natural_precision() };
+    let f64_subject = subjects
+        .iter()
+        .any(|s| s.gradient.as_ref().is_some_and(|g| g.dtype() == Dtype::F64));
+    let natural = if f64_subject {
+        Precision::F64
+    } else {
+        device.natural_precision()
+    };
     let precision = options.precision.unwrap_or(natural);
     let device = device.with_precision(precision);
-    let checks = subjects.iter().map(|subject| check_one(problem, subject, options, precision, &device, listener));
+    let checks = subjects
+        .iter()
+        .map(|subject| check_one(problem, subject, options, precision, &device, listener));
     let checks = checks.collect::<Result<_>>()?;
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
-        seconds: Seconds { load: 0.0, compute, total: compute },
+        seconds: Seconds {
+            load: 0.0,
+            compute,
+            total: compute,
+        },
         device: device.info(),
         problem: ProblemInfo {
             n: problem.n(),
@@ -106,10 +118,25 @@ fn check_one(
     device: &Device,
     listener: &mut dyn Listener,
 ) -> Result<CheckReport> {
-    let plan = Plan::new(problem, subject.wrt, options.method, CENTRAL, options.eps, precision);
-    let dtype = subject.gradient.as_ref().map_or_else(|| noise::built_in_dtype(precision), Tensor::dtype);
+    let plan = Plan::new(
+        problem,
+        subject.wrt,
+        options.method,
+        CENTRAL,
+        options.eps,
+        precision,
+    );
+    let dtype = subject
+        .gradient
+        .as_ref()
+        .map_or_else(|| noise::built_in_dtype(precision), Tensor::dtype);
     let tolerance = options.tolerance(dtype);
-    let comparator = Comparator { problem, plan, tolerance, noise: Noise::new(problem, &plan) };
+    let comparator = Comparator {
+        problem,
+        plan,
+        tolerance,
+        noise: Noise::new(problem, &plan),
+    };
     let mut engine = device.engine(problem, plan)?;
 
     let mut tally = Tally::default();
@@ -133,7 +160,11 @@ fn check_one(
     }
     let mut report = CheckReport {
         wrt: subject.wrt,
-        source: if subject.gradient.is_some() { Source::Given } else { Source::BuiltIn },
+        source: if subject.gradient.is_some() {
+            Source::Given
+        } else {
+            Source::BuiltIn
+        },
         dtype,
         method: plan.method,
         scheme: plan.scheme.name,
@@ -151,16 +182,24 @@ impl Subject {
     /// # Errors
     /// [`Error::Shape`] or [`Error::Dtype`] if the gradient cannot be one of this problem.
     fn validate(&self, problem: &Problem) -> Result<()> {
-        let Some(gradient) = &self.gradient else { return Ok(()) };
+        let Some(gradient) = &self.gradient else {
+            return Ok(());
+        };
         let name = self.wrt.grad_name();
         gradient.require_float(name)?;
         let (n, m) = (problem.n(), problem.columns(self.wrt));
         if gradient.shape() != [n, m] {
             let expected = match self.wrt {
                 Wrt::Input => format!("it must be [{n}, {m}], the shape of input"),
-                Wrt::Logits => format!("it must be [{n}, {m}], a row a sample and a column a class"),
+                Wrt::Logits => {
+                    format!("it must be [{n}, {m}], a row a sample and a column a class")
+                }
             };
-            return Err(Error::Shape { name, expected, found: gradient.shape().to_vec() });
+            return Err(Error::Shape {
+                name,
+                expected,
+                found: gradient.shape().to_vec(),
+            });
         }
         Ok(())
     }
@@ -173,7 +212,11 @@ impl Options {
         let not_negative = |name, value: Option<f64>| match value {
             Some(value) if !(value >= 0.0 && value.is_finite()) => {
                 let expected = "a tolerance is a number that is not negative".to_owned();
-                Err(Error::Setting { name, found: value.to_string(), expected })
+                Err(Error::Setting {
+                    name,
+                    found: value.to_string(),
+                    expected,
+                })
             }
             _ => Ok(()),
         };
@@ -182,7 +225,11 @@ impl Options {
         match self.eps {
             Some(eps) if !(1e-30..=1e3).contains(&eps) => {
                 let expected = "a step lies between 1e-30 and 1e3".to_owned();
-                Err(Error::Setting { name: "--eps", found: format!("{eps:e}"), expected })
+                Err(Error::Setting {
+                    name: "--eps",
+                    found: format!("{eps:e}"),
+                    expected,
+                })
             }
             _ => Ok(()),
         }
@@ -194,12 +241,18 @@ impl Options {
     /// most C·u·(S + T). The factor 2 is the margin.
     fn tolerance(&self, dtype: Dtype) -> Tolerance {
         if self.rtol.is_some() || self.atol.is_some() {
-            return Tolerance::Given { rtol: self.rtol.unwrap_or(0.0), atol: self.atol.unwrap_or(0.0) };
+            return Tolerance::Given {
+                rtol: self.rtol.unwrap_or(0.0),
+                atol: self.atol.unwrap_or(0.0),
+            };
         }
         let c = match dtype {
             Dtype::F16 | Dtype::BF16 => 5.0,
             _ => 31.0,
         };
-        Tolerance::Rounding { factor: 2.0 * c * dtype.unit_roundoff(), floor: dtype.smallest_subnormal() }
+        Tolerance::Rounding {
+            factor: 2.0 * c * dtype.unit_roundoff(),
+            floor: dtype.smallest_subnormal(),
+        }
     }
 }

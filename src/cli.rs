@@ -1,12 +1,7 @@
 //! Arguments in, report out, exit code back: 0 pass, 1 fail or inconclusive, 2 could not run. It computes
 //! nothing of its own.
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    process::ExitCode,
-    time::Instant,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -55,19 +50,44 @@ struct CheckArguments {
     #[arg(long, value_name = "F", requires_all = ["weight", "target"], help_heading = "Single .npy files")]
     input: Option<PathBuf>,
     /// The weight [k,d] as an .npy file
-    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
     weight: Option<PathBuf>,
     /// The bias [k] as an .npy file
-    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
     bias: Option<PathBuf>,
     /// The target [n] (integers) as an .npy file
-    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
     target: Option<PathBuf>,
     /// The gradient of the input [n,d] as an .npy file
-    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
     grad: Option<PathBuf>,
     /// The gradient of the logits [n,k] as an .npy file
-    #[arg(long, value_name = "F", requires = "input", help_heading = "Single .npy files")]
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
     grad_logits: Option<PathBuf>,
 
     /// Which gradients to check [default: those in the file; the built-in backward pass's where there is none]
@@ -129,7 +149,10 @@ impl<T> Auto<T> {
 fn eps(text: &str) -> std::result::Result<Eps, String> {
     match text {
         "auto" => Ok(Auto::Auto),
-        text => text.parse().map(Auto::Given).map_err(|_| "expected auto or a number, such as 1e-3".to_owned()),
+        text => text
+            .parse()
+            .map(Auto::Given)
+            .map_err(|_| "expected auto or a number, such as 1e-3".to_owned()),
     }
 }
 
@@ -170,7 +193,10 @@ impl CheckArguments {
             rtol: self.rtol,
             atol: self.atol,
         };
-        let request = Request { wrt: self.wrt.clone(), reduction: self.reduction };
+        let request = Request {
+            wrt: self.wrt.clone(),
+            reduction: self.reduction,
+        };
         let case = io::load(&self.source(), &request)?;
         let load = started.elapsed().as_secs_f64();
         let device = Device::select(&self.device)?;
@@ -179,8 +205,15 @@ impl CheckArguments {
             Some(path) if path.as_os_str() != "-" => Some(OutputFile::create(path)?),
             _ => None,
         };
-        let mut watcher = Watcher::new(self.numeric_file(&case.subjects, case.problem.n(), &case)?);
-        let mut report = check::check(&case.problem, &case.subjects, &options, device, &mut watcher)?;
+        let mut watcher =
+            Watcher::new(self.numeric_file(&case.subjects, case.problem.n(), &case)?);
+        let mut report = check::check(
+            &case.problem,
+            &case.subjects,
+            &options,
+            device,
+            &mut watcher,
+        )?;
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish()?;
@@ -190,7 +223,11 @@ impl CheckArguments {
             file.write(json::render(&report).as_bytes())?;
             file.finish()?;
         }
-        print(&if to_stdout { json::render(&report) } else { text::render(&report) });
+        print(&if to_stdout {
+            json::render(&report)
+        } else {
+            text::render(&report)
+        });
         Ok(match report.verdict() {
             Verdict::Pass => ExitCode::SUCCESS,
             Verdict::Inconclusive if self.allow_inconclusive => ExitCode::SUCCESS,
@@ -210,17 +247,32 @@ impl CheckArguments {
             ("grad", &self.grad),
             ("grad_logits", &self.grad_logits),
         ];
-        Source::Separate(files.into_iter().filter_map(|(name, path)| Some((name, path.clone()?))).collect())
+        Source::Separate(
+            files
+                .into_iter()
+                .filter_map(|(name, path)| Some((name, path.clone()?)))
+                .collect(),
+        )
     }
 
-    fn numeric_file(&self, subjects: &[Subject], n: usize, case: &io::Case) -> Result<Option<NumericFile>> {
-        let Some(path) = &self.numeric else { return Ok(None) };
+    fn numeric_file(
+        &self,
+        subjects: &[Subject],
+        n: usize,
+        case: &io::Case,
+    ) -> Result<Option<NumericFile>> {
+        let Some(path) = &self.numeric else {
+            return Ok(None);
+        };
         match subjects {
             [subject] => NumericFile::create(path, n, case.problem.columns(subject.wrt)).map(Some),
             subjects => Err(Error::Setting {
                 name: "--numeric",
                 found: "one file".to_owned(),
-                expected: format!("{} gradients are checked; choose one with --wrt", subjects.len()),
+                expected: format!(
+                    "{} gradients are checked; choose one with --wrt",
+                    subjects.len()
+                ),
             }),
         }
     }
@@ -228,7 +280,10 @@ impl CheckArguments {
 
 fn devices() -> String {
     let cpu = engine::cpu_info();
-    let mut text = format!("0  {} (cpu)\n   {}; {}; f64\n", cpu.name, cpu.backend, cpu.driver);
+    let mut text = format!(
+        "0  {} (cpu)\n   {}; {}; f64\n",
+        cpu.name, cpu.backend, cpu.driver
+    );
     for (index, adapter) in crate::gpu::adapters().iter().enumerate() {
         let info = adapter.info();
         let probe = match adapter.open() {

@@ -37,13 +37,19 @@ impl<T: Real> Operands<T> {
     fn new(problem: &Problem, plan: &Plan) -> Self {
         let weight: Vec<T> = problem.weight().values();
         let tables = match (plan.method, plan.wrt) {
-            (Method::Difference, Wrt::Input) => {
-                plan.steps().map(|step| weight.iter().map(|&w| (T::of(step) * w).exp_m1()).collect()).collect()
-            }
+            (Method::Difference, Wrt::Input) => plan
+                .steps()
+                .map(|step| weight.iter().map(|&w| (T::of(step) * w).exp_m1()).collect())
+                .collect(),
             _ => Vec::new(),
         };
         let weight_abs = weight.iter().map(|w| w.abs()).collect();
-        Self { bias: problem.bias(), tables, weight_abs, weight }
+        Self {
+            bias: problem.bias(),
+            tables,
+            weight_abs,
+            weight,
+        }
     }
 }
 
@@ -66,17 +72,28 @@ impl<'a> Cpu<'a> {
             Precision::F32 => Arithmetic::F32(Operands::new(problem, &plan)),
             Precision::F64 => Arithmetic::F64(Operands::new(problem, &plan)),
         };
-        Self { problem, plan, arithmetic }
+        Self {
+            problem,
+            plan,
+            arithmetic,
+        }
     }
 
     /// The losses, or loss differences, of a range of rows, and how well they are conditioned.
     pub fn evaluate(&self, rows: Range<usize>) -> Evaluation {
         let columns = 0..self.problem.columns(self.plan.wrt);
         let blocks = match &self.arithmetic {
-            Arithmetic::F32(operands) => self.blocks(rows, |rows| self.evaluate_block(operands, rows, columns.clone())),
-            Arithmetic::F64(operands) => self.blocks(rows, |rows| self.evaluate_block(operands, rows, columns.clone())),
+            Arithmetic::F32(operands) => self.blocks(rows, |rows| {
+                self.evaluate_block(operands, rows, columns.clone())
+            }),
+            Arithmetic::F64(operands) => self.blocks(rows, |rows| {
+                self.evaluate_block(operands, rows, columns.clone())
+            }),
         };
-        blocks.into_iter().reduce(Evaluation::append).unwrap_or_default()
+        blocks
+            .into_iter()
+            .reduce(Evaluation::append)
+            .unwrap_or_default()
     }
 
     /// The same for one entry alone: vectors of one element.
@@ -91,18 +108,33 @@ impl<'a> Cpu<'a> {
     /// The gradient of a range of rows by the chain rule, [rows·m].
     pub fn backward(&self, rows: Range<usize>) -> Vec<f64> {
         match &self.arithmetic {
-            Arithmetic::F32(operands) => self.blocks(rows, |block| self.backward_block(operands, block)),
-            Arithmetic::F64(operands) => self.blocks(rows, |block| self.backward_block(operands, block)),
+            Arithmetic::F32(operands) => {
+                self.blocks(rows, |block| self.backward_block(operands, block))
+            }
+            Arithmetic::F64(operands) => {
+                self.blocks(rows, |block| self.backward_block(operands, block))
+            }
         }
         .concat()
     }
 
-    fn blocks<R: Send>(&self, rows: Range<usize>, work: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
+    fn blocks<R: Send>(
+        &self,
+        rows: Range<usize>,
+        work: impl Fn(Range<usize>) -> R + Sync,
+    ) -> Vec<R> {
         let starts = rows.clone().into_par_iter().step_by(BLOCK_ROWS);
-        starts.map(|start| work(start..rows.end.min(start + BLOCK_ROWS))).collect()
+        starts
+            .map(|start| work(start..rows.end.min(start + BLOCK_ROWS)))
+            .collect()
     }
 
-    fn evaluate_block<T: Real>(&self, operands: &Operands<T>, rows: Range<usize>, columns: Range<usize>) -> Evaluation {
+    fn evaluate_block<T: Real>(
+        &self,
+        operands: &Operands<T>,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Evaluation {
         let (d, k) = (self.problem.d(), self.problem.k());
         let target = self.problem.target(rows.clone());
         let input: Vec<T> = self.problem.input().rows(rows);
@@ -120,22 +152,39 @@ impl<'a> Cpu<'a> {
             let of_row = |(row, &class): (&[T], &u32)| {
                 let copies = perturb::perturb(row, T::of(step), columns.clone());
                 let logits = match self.plan.wrt {
-                    Wrt::Input => logits::logits(&copies, &operands.weight, &operands.bias, d).logits,
+                    Wrt::Input => {
+                        logits::logits(&copies, &operands.weight, &operands.bias, d).logits
+                    }
                     Wrt::Logits => copies,
                 };
                 loss::loss(&logits, &vec![class; columns.len()], k)
             };
-            perturbed.chunks_exact(m).zip(target).flat_map(of_row).collect()
+            perturbed
+                .chunks_exact(m)
+                .zip(target)
+                .flat_map(of_row)
+                .collect()
         };
         let losses: Vec<Vec<T>> = match (self.plan.method, self.plan.wrt) {
             (Method::ForwardPass, _) => self.plan.steps().map(forward_pass).collect(),
             (Method::Difference, Wrt::Input) => {
-                let difference = |table: &Vec<T>| difference::difference(&forward.residual, table, target, d);
-                operands.tables.iter().map(difference).map(|all| select(all, m, &columns)).collect()
+                let difference =
+                    |table: &Vec<T>| difference::difference(&forward.residual, table, target, d);
+                operands
+                    .tables
+                    .iter()
+                    .map(difference)
+                    .map(|all| select(all, m, &columns))
+                    .collect()
             }
             (Method::Difference, Wrt::Logits) => {
-                let difference = |step| difference::difference_logits(&forward.residual, T::of(step), target, k);
-                self.plan.steps().map(difference).map(|all| select(all, m, &columns)).collect()
+                let difference =
+                    |step| difference::difference_logits(&forward.residual, T::of(step), target, k);
+                self.plan
+                    .steps()
+                    .map(difference)
+                    .map(|all| select(all, m, &columns))
+                    .collect()
             }
         };
         let base = match self.plan.method {
@@ -165,9 +214,16 @@ impl<'a> Cpu<'a> {
     fn forward<T: Real>(&self, operands: &Operands<T>, input: &[T], target: &[u32]) -> Forward<T> {
         let logits::Logits { logits, magnitude } =
             logits::logits(input, &operands.weight, &operands.bias, self.problem.d());
-        let residual::Residual { residual, conditioning } =
-            residual::residual(&logits, &magnitude, target, self.problem.k());
-        Forward { logits, magnitude, residual, conditioning }
+        let residual::Residual {
+            residual,
+            conditioning,
+        } = residual::residual(&logits, &magnitude, target, self.problem.k());
+        Forward {
+            logits,
+            magnitude,
+            residual,
+            conditioning,
+        }
     }
 }
 
@@ -197,7 +253,11 @@ fn select<T: Copy>(values: Vec<T>, m: usize, columns: &Range<usize>) -> Vec<T> {
     if columns.len() == m {
         return values;
     }
-    values.chunks_exact(m).flat_map(|row| &row[columns.clone()]).copied().collect()
+    values
+        .chunks_exact(m)
+        .flat_map(|row| &row[columns.clone()])
+        .copied()
+        .collect()
 }
 
 fn widen<T: Real>(values: Vec<T>) -> Vec<f64> {

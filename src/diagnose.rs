@@ -14,5 +14,9 @@ pub fn diagnose(check: &CheckReport) -> Vec<Finding> {
     if check.verdict() != Verdict::Fail {
         return Vec::new();
     }
-    RULES.iter().find_map(|rule| rule(check)).into_iter().collect()
+    RULES
+        .iter()
+        .find_map(|rule| rule(check))
+        .into_iter()
+        .collect()
 }

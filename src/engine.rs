@@ -94,7 +94,11 @@ impl Device {
         let found = match asked {
             "auto" => match of_kind(DeviceKind::Gpu) {
                 Some(gpu) => Some(gpu),
-                None => return Ok(Self::Cpu { note: Some(no_gpu(&adapters)) }),
+                None => {
+                    return Ok(Self::Cpu {
+                        note: Some(no_gpu(&adapters)),
+                    });
+                }
             },
             "gpu" => of_kind(DeviceKind::Gpu),
             "software" => of_kind(DeviceKind::Software),
@@ -104,18 +108,26 @@ impl Device {
                 Ok(index) => adapters.get(index - 1),
                 Err(_) => {
                     let name = name.to_lowercase();
-                    adapters.iter().find(|adapter| adapter.info().name.to_lowercase().contains(&name))
+                    adapters
+                        .iter()
+                        .find(|adapter| adapter.info().name.to_lowercase().contains(&name))
                 }
             },
         };
-        let adapter = found.ok_or_else(|| Error::NoDevice { asked: asked.to_owned(), present: present(&adapters) })?;
+        let adapter = found.ok_or_else(|| Error::NoDevice {
+            asked: asked.to_owned(),
+            present: present(&adapters),
+        })?;
         Ok(Self::Gpu(Box::new(adapter.open()?)))
     }
 
     /// Name, type and driver.
     pub fn info(&self) -> DeviceInfo {
         match self {
-            Self::Cpu { note } => DeviceInfo { note: note.clone(), ..cpu_info() },
+            Self::Cpu { note } => DeviceInfo {
+                note: note.clone(),
+                ..cpu_info()
+            },
             Self::Gpu(device) => device.info().clone(),
         }
     }
@@ -133,7 +145,11 @@ impl Device {
         match self {
             Self::Gpu(device) if precision == Precision::F64 => {
                 let name = &device.info().name;
-                Self::Cpu { note: Some(format!("f64 was needed, and the shaders on {name} compute in f32")) }
+                Self::Cpu {
+                    note: Some(format!(
+                        "f64 was needed, and the shaders on {name} compute in f32"
+                    )),
+                }
             }
             device => device,
         }
@@ -147,7 +163,10 @@ impl Device {
         Ok(match self {
             Self::Cpu { .. } => {
                 let rows = (CPU_ENTRIES / problem.columns(plan.wrt)).max(1);
-                Box::new(CpuEngine { cpu: Cpu::new(problem, plan), rows })
+                Box::new(CpuEngine {
+                    cpu: Cpu::new(problem, plan),
+                    rows,
+                })
             }
             Self::Gpu(device) => Box::new(gpu::Gpu::new(device, problem, plan)?),
         })
@@ -156,15 +175,21 @@ impl Device {
 
 /// The CPU engine's name, vector instructions and threads.
 pub fn cpu_info() -> DeviceInfo {
-    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
+    let model = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        });
     DeviceInfo {
         name: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         kind: DeviceKind::Cpu,
         backend: "host".to_owned(),
-        driver: format!("{}, {} threads", instructions(), rayon::current_num_threads()),
+        driver: format!(
+            "{}, {} threads",
+            instructions(),
+            rayon::current_num_threads()
+        ),
         note: None,
     }
 }
@@ -184,12 +209,17 @@ fn no_gpu(adapters: &[Adapter]) -> String {
     match adapters.first() {
         None => "no GPU adapter was found".to_owned(),
         Some(software) => {
-            format!("no GPU was found; {} is software, and slower than the CPU engine", software.info().name)
+            format!(
+                "no GPU was found; {} is software, and slower than the CPU engine",
+                software.info().name
+            )
         }
     }
 }
 
 fn present(adapters: &[Adapter]) -> Vec<String> {
-    let adapters = adapters.iter().map(|adapter| format!("{} ({})", adapter.info().name, adapter.info().kind));
+    let adapters = adapters
+        .iter()
+        .map(|adapter| format!("{} ({})", adapter.info().name, adapter.info().kind));
     std::iter::once("cpu".to_owned()).chain(adapters).collect()
 }

@@ -60,7 +60,9 @@ pub enum Error {
         found: String,
     },
     /// An operand of the forward pass holds NaN or an infinity.
-    #[error("{name}{index:?} is {value}, but a loss can be differenced only where every operand is finite")]
+    #[error(
+        "{name}{index:?} is {value}, but a loss can be differenced only where every operand is finite"
+    )]
     NotFinite {
         /// The tensor.
         name: &'static str,

@@ -15,6 +15,8 @@ mod batch;
 mod device;
 mod kernel;
 mod probe;
+#[cfg(test)]
+mod tests;
 
 pub use adapter::{Adapter, adapters};
 pub use batch::Batch;
@@ -72,16 +74,26 @@ impl<'a> Gpu<'a> {
     pub fn new(device: &'a Device, problem: &'a Problem, plan: Plan) -> Result<Self> {
         let (d, k, m) = (problem.d(), problem.k(), problem.columns(plan.wrt));
         let binding = device.most_elements();
-        for (what, elements) in [("the weight", k * d), ("a row of the input", d), ("a row of the logits", k)] {
+        for (what, elements) in [
+            ("the weight", k * d),
+            ("a row of the input", d),
+            ("a row of the logits", k),
+        ] {
             if elements > binding {
-                let reason = format!("{what} has {elements} elements, and it binds at most {binding}");
-                return Err(Error::Gpu { device: device.info().name.clone(), reason });
+                let reason =
+                    format!("{what} has {elements} elements, and it binds at most {binding}");
+                return Err(Error::Gpu {
+                    device: device.info().name.clone(),
+                    reason,
+                });
             }
         }
         let steps = plan.scheme.offsets.len();
         let copies_per_dispatch = match plan.method {
             Method::Difference => 0,
-            Method::ForwardPass => (binding / m.max(k)).min(device.memory_elements() / 2 / (m + 2 * k)).max(1),
+            Method::ForwardPass => (binding / m.max(k))
+                .min(device.memory_elements() / 2 / (m + 2 * k))
+                .max(1),
         };
         let elements_per_row = d + 4 * k + (steps + 1) * m;
         let rows_per_call = (binding / d.max(k))
@@ -94,8 +106,12 @@ impl<'a> Gpu<'a> {
         let weight_abs: Vec<f32> = weight.iter().map(|w| w.abs()).collect();
         let table = |step: f64| {
             // In f64 from the weights themselves: the device sees a correctly rounded table.
-            let values: Vec<f32> =
-                problem.weight().values::<f64>().iter().map(|w| (step * w).exp_m1() as f32).collect();
+            let values: Vec<f32> = problem
+                .weight()
+                .values::<f64>()
+                .iter()
+                .map(|w| (step * w).exp_m1() as f32)
+                .collect();
             device.upload("table", &values)
         };
         let tables = match (plan.method, plan.wrt) {
@@ -110,7 +126,9 @@ impl<'a> Gpu<'a> {
             magnitude: empty("magnitude", rows_per_call * k),
             residual: empty("residual", rows_per_call * k),
             weights: empty("weights", rows_per_call * k),
-            losses: (0..steps).map(|_| empty("losses", rows_per_call * m)).collect(),
+            losses: (0..steps)
+                .map(|_| empty("losses", rows_per_call * m))
+                .collect(),
             product: empty("product", rows_per_call * m),
             copies: empty("copies", copies * m),
             copies_logits: empty("copies_logits", copies * k),
@@ -150,11 +168,22 @@ impl<'a> Gpu<'a> {
             Method::Difference => self.difference(&mut batch, count),
             Method::ForwardPass => self.forward_pass(&mut batch, count),
         }
-        let mut wanted: Vec<(&Buffer, usize)> = self.chunk.losses.iter().map(|losses| (losses, entries)).collect();
+        let mut wanted: Vec<(&Buffer, usize)> = self
+            .chunk
+            .losses
+            .iter()
+            .map(|losses| (losses, entries))
+            .collect();
         wanted.push((&self.chunk.magnitude, count * k));
         match self.plan.wrt {
             Wrt::Input => {
-                self.product(&mut batch, &self.chunk.weights, &self.weight_abs, count, 1.0);
+                self.product(
+                    &mut batch,
+                    &self.chunk.weights,
+                    &self.weight_abs,
+                    count,
+                    1.0,
+                );
                 wanted.push((&self.chunk.product, entries));
             }
             Wrt::Logits => wanted.push((&self.chunk.weights, entries)),
@@ -164,7 +193,11 @@ impl<'a> Gpu<'a> {
             wanted.push((&self.chunk.logits, entries));
         }
         let mut results = batch.read(&wanted)?.into_iter();
-        let losses = results.by_ref().take(self.chunk.losses.len()).map(widen).collect();
+        let losses = results
+            .by_ref()
+            .take(self.chunk.losses.len())
+            .map(widen)
+            .collect();
         let magnitude = results.next().unwrap_or_default();
         let conditioning = widen(results.next().unwrap_or_default());
         let base = match (self.plan.method, results.next()) {
@@ -172,8 +205,16 @@ impl<'a> Gpu<'a> {
             (Method::ForwardPass, Some(logits)) => widen(logits),
             (Method::ForwardPass, None) => widen(input),
         };
-        let largest = |row: &[f32]| row.iter().fold(0.0, |largest, &v| f64::from(v).max(largest));
-        Ok(Evaluation { losses, base, conditioning, magnitude: magnitude.chunks_exact(k).map(largest).collect() })
+        let largest = |row: &[f32]| {
+            row.iter()
+                .fold(0.0, |largest, &v| f64::from(v).max(largest))
+        };
+        Ok(Evaluation {
+            losses,
+            base,
+            conditioning,
+            magnitude: magnitude.chunks_exact(k).map(largest).collect(),
+        })
     }
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
@@ -189,11 +230,24 @@ impl<'a> Gpu<'a> {
         let normalizer = self.problem.normalizer();
         match self.plan.wrt {
             Wrt::Input => {
-                self.product(&mut batch, &self.chunk.residual, &self.weight, count, normalizer as f32);
-                Ok(batch.read(&[(&self.chunk.product, entries)])?.into_iter().flat_map(widen).collect())
+                self.product(
+                    &mut batch,
+                    &self.chunk.residual,
+                    &self.weight,
+                    count,
+                    normalizer as f32,
+                );
+                Ok(batch
+                    .read(&[(&self.chunk.product, entries)])?
+                    .into_iter()
+                    .flat_map(widen)
+                    .collect())
             }
             Wrt::Logits => {
-                let residual = batch.read(&[(&self.chunk.residual, entries)])?.into_iter().flatten();
+                let residual = batch
+                    .read(&[(&self.chunk.residual, entries)])?
+                    .into_iter()
+                    .flatten();
                 Ok(residual.map(|r| f64::from(r / normalizer as f32)).collect())
             }
         }
@@ -203,51 +257,106 @@ impl<'a> Gpu<'a> {
     fn upload(&self, rows: Range<usize>) -> Vec<f32> {
         let input: Vec<f32> = self.problem.input().rows(rows.clone());
         self.device.write(&self.chunk.input, &input);
-        self.device.write(&self.chunk.target, self.problem.target(rows));
+        self.device
+            .write(&self.chunk.target, self.problem.target(rows));
         input
     }
 
     fn params(&self, rows: usize) -> Params {
         let m = self.problem.columns(self.plan.wrt);
-        Params { rows: rows as u32, columns: m as u32, classes: self.problem.k() as u32, ..Params::default() }
+        Params {
+            rows: rows as u32,
+            columns: m as u32,
+            classes: self.problem.k() as u32,
+            ..Params::default()
+        }
     }
 
     /// Logits, residual and the weights of S + T.
     fn forward(&self, batch: &mut Batch<'_>, rows: usize) {
         let chunk = &self.chunk;
         self.logits(batch, &chunk.input, &chunk.logits, &chunk.magnitude, rows);
-        let operands = [&chunk.logits, &chunk.magnitude, &chunk.target, &chunk.residual, &chunk.weights];
+        let operands = [
+            &chunk.logits,
+            &chunk.magnitude,
+            &chunk.target,
+            &chunk.residual,
+            &chunk.weights,
+        ];
         batch.run(Kernel::Residual, self.params(rows), &operands);
     }
 
-    fn logits(&self, batch: &mut Batch<'_>, input: &Buffer, logits: &Buffer, magnitude: &Buffer, rows: usize) {
-        let params = Params { columns: self.problem.d() as u32, ..self.params(rows) };
+    fn logits(
+        &self,
+        batch: &mut Batch<'_>,
+        input: &Buffer,
+        logits: &Buffer,
+        magnitude: &Buffer,
+        rows: usize,
+    ) {
+        let params = Params {
+            columns: self.problem.d() as u32,
+            ..self.params(rows)
+        };
         for params in tiles(params, self.problem.d()) {
-            batch.run(Kernel::Logits, params, &[input, &self.weight, &self.bias, logits, magnitude]);
+            batch.run(
+                Kernel::Logits,
+                params,
+                &[input, &self.weight, &self.bias, logits, magnitude],
+            );
         }
     }
 
     /// left · right / normalizer into the chunk's product.
-    fn product(&self, batch: &mut Batch<'_>, left: &Buffer, right: &Buffer, rows: usize, normalizer: f32) {
-        for params in tiles(Params { normalizer, ..self.params(rows) }, self.problem.k()) {
+    fn product(
+        &self,
+        batch: &mut Batch<'_>,
+        left: &Buffer,
+        right: &Buffer,
+        rows: usize,
+        normalizer: f32,
+    ) {
+        for params in tiles(
+            Params {
+                normalizer,
+                ..self.params(rows)
+            },
+            self.problem.k(),
+        ) {
             batch.run(Kernel::Matmul, params, &[left, right, &self.chunk.product]);
         }
     }
 
     fn difference(&self, batch: &mut Batch<'_>, rows: usize) {
-        let Chunk { residual, target, losses, .. } = &self.chunk;
+        let Chunk {
+            residual,
+            target,
+            losses,
+            ..
+        } = &self.chunk;
         match self.plan.wrt {
             Wrt::Input => {
                 for (table, losses) in self.tables.iter().zip(losses) {
                     for params in tiles(self.params(rows), self.problem.k()) {
-                        batch.run(Kernel::Difference, params, &[residual, table, target, losses]);
+                        batch.run(
+                            Kernel::Difference,
+                            params,
+                            &[residual, table, target, losses],
+                        );
                     }
                 }
             }
             Wrt::Logits => {
                 for (step, losses) in self.plan.steps().zip(losses) {
-                    let params = Params { step: step as f32, ..self.params(rows) };
-                    batch.run(Kernel::DifferenceLogits, params, &[residual, target, losses]);
+                    let params = Params {
+                        step: step as f32,
+                        ..self.params(rows)
+                    };
+                    batch.run(
+                        Kernel::DifferenceLogits,
+                        params,
+                        &[residual, target, losses],
+                    );
                 }
             }
         }
@@ -260,16 +369,34 @@ impl<'a> Gpu<'a> {
         for (step, losses) in self.plan.steps().zip(&chunk.losses) {
             for first in (0..entries).step_by(chunk.copies_per_dispatch) {
                 let copies = chunk.copies_per_dispatch.min(entries - first);
-                let params = Params { first: first as u32, step: step as f32, ..self.params(copies) };
+                let params = Params {
+                    first: first as u32,
+                    step: step as f32,
+                    ..self.params(copies)
+                };
                 match self.plan.wrt {
                     Wrt::Input => {
                         batch.run(Kernel::Perturb, params, &[&chunk.input, &chunk.copies]);
-                        self.logits(batch, &chunk.copies, &chunk.copies_logits, &chunk.copies_magnitude, copies);
-                        batch.run(Kernel::Loss, params, &[&chunk.copies_logits, &chunk.target, losses]);
+                        self.logits(
+                            batch,
+                            &chunk.copies,
+                            &chunk.copies_logits,
+                            &chunk.copies_magnitude,
+                            copies,
+                        );
+                        batch.run(
+                            Kernel::Loss,
+                            params,
+                            &[&chunk.copies_logits, &chunk.target, losses],
+                        );
                     }
                     Wrt::Logits => {
                         batch.run(Kernel::Perturb, params, &[&chunk.logits, &chunk.copies]);
-                        batch.run(Kernel::Loss, params, &[&chunk.copies, &chunk.target, losses]);
+                        batch.run(
+                            Kernel::Loss,
+                            params,
+                            &[&chunk.copies, &chunk.target, losses],
+                        );
                     }
                 }
             }
@@ -281,7 +408,11 @@ impl<'a> Gpu<'a> {
 fn tiles(params: Params, length: usize) -> impl Iterator<Item = Params> {
     (0..length).step_by(TILE).map(move |begin| {
         let end = length.min(begin + TILE);
-        Params { tile_begin: begin as u32, tile_end: end as u32, ..params }
+        Params {
+            tile_begin: begin as u32,
+            tile_end: end as u32,
+            ..params
+        }
     })
 }
 

@@ -66,11 +66,18 @@ trait Archive {
 pub fn load(source: &Source, request: &Request) -> Result<Case> {
     let (mut archive, path) = match source {
         Source::File(path) => (open(path)?, path.clone()),
-        Source::Separate(paths) => (Box::new(Separate(paths)) as Box<dyn Archive>, PathBuf::from("the command line")),
+        Source::Separate(paths) => (
+            Box::new(Separate(paths)) as Box<dyn Archive>,
+            PathBuf::from("the command line"),
+        ),
     };
     let mut required = |name: &'static str| {
         let tensor = archive.tensor(name)?;
-        tensor.ok_or_else(|| Error::MissingTensor { name, path: path.clone(), present: archive.names() })
+        tensor.ok_or_else(|| Error::MissingTensor {
+            name,
+            path: path.clone(),
+            present: archive.names(),
+        })
     };
     let (input, weight, target) = (required("input")?, required("weight")?, required("target")?);
     let loss = loss(archive.as_mut(), request)?;
@@ -83,7 +90,10 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
         }
     }
     if subjects.is_empty() {
-        subjects.push(Subject { wrt: Wrt::Input, gradient: None });
+        subjects.push(Subject {
+            wrt: Wrt::Input,
+            gradient: None,
+        });
     }
     Ok(Case { problem, subjects })
 }
@@ -92,12 +102,22 @@ fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
     // What would change the gradient and cannot be taken into account must not be passed over.
     let without = "this version checks cross-entropy without it".to_owned();
     if archive.names().iter().any(|name| name == "class_weight") {
-        return Err(Error::Setting { name: "class_weight", found: "in the file".to_owned(), expected: without });
+        return Err(Error::Setting {
+            name: "class_weight",
+            found: "in the file".to_owned(),
+            expected: without,
+        });
     }
     for name in ["label_smoothing", "ignore_index"] {
         match archive.metadata(name) {
             None | Some("" | "0" | "0.0" | "-100") => {}
-            Some(found) => return Err(Error::Setting { name, found: found.to_owned(), expected: without }),
+            Some(found) => {
+                return Err(Error::Setting {
+                    name,
+                    found: found.to_owned(),
+                    expected: without,
+                });
+            }
         }
     }
     let reduction = match (request.reduction, archive.metadata("reduction")) {
@@ -106,7 +126,11 @@ fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
         (None, Some("sum")) => Reduction::Sum,
         (None, Some(found)) => {
             let expected = "it must be mean or sum".to_owned();
-            return Err(Error::Setting { name: "reduction", found: found.to_owned(), expected });
+            return Err(Error::Setting {
+                name: "reduction",
+                found: found.to_owned(),
+                expected,
+            });
         }
     };
     Ok(CrossEntropy { reduction })
@@ -119,7 +143,8 @@ fn open(path: &Path) -> Result<Box<dyn Archive>> {
         Some("npy") => Err(Error::Setting {
             name: "FILE",
             found: path.display().to_string(),
-            expected: "an .npy file holds one tensor only; name each: --input F --weight F --target F --grad F".to_owned(),
+            expected: "an .npy file holds one tensor only; name each: --input F --weight F --target F --grad F"
+                .to_owned(),
         }),
         _ => Err(Error::Setting {
             name: "FILE",
@@ -145,5 +170,9 @@ impl Archive for Separate<'_> {
 
 /// The format's error, with the file's name.
 fn broken(path: &Path, format: &'static str, reason: impl ToString) -> Error {
-    Error::Format { path: path.to_owned(), format, reason: reason.to_string() }
+    Error::Format {
+        path: path.to_owned(),
+        format,
+        reason: reason.to_string(),
+    }
 }

@@ -31,7 +31,13 @@ impl Plan {
         precision: Precision,
     ) -> Self {
         let eps = eps.unwrap_or_else(|| scheme.auto_eps(method, precision, problem.slopes(wrt).0));
-        Self { wrt, method, scheme, eps, precision }
+        Self {
+            wrt,
+            method,
+            scheme,
+            eps,
+            precision,
+        }
     }
 
     /// The steps at which losses are taken: offset·eps, in the order of the scheme's offsets.

@@ -66,13 +66,21 @@ impl Problem {
         let (k, weight_d) = matrix("weight", &weight, "[k, d]: classes by features")?;
         if weight_d != d {
             let expected = format!("it must be [k, {d}], as input has shape [{n}, {d}]");
-            return Err(Error::Shape { name: "weight", expected, found: weight.shape().to_vec() });
+            return Err(Error::Shape {
+                name: "weight",
+                expected,
+                found: weight.shape().to_vec(),
+            });
         }
         if let Some(bias) = &bias {
             bias.require_float("bias")?;
             if bias.shape() != [k] {
                 let expected = format!("it must be [{k}], as weight has shape [{k}, {d}]");
-                return Err(Error::Shape { name: "bias", expected, found: bias.shape().to_vec() });
+                return Err(Error::Shape {
+                    name: "bias",
+                    expected,
+                    found: bias.shape().to_vec(),
+                });
             }
         }
         let target = classes(target, n, d, k)?;
@@ -81,7 +89,13 @@ impl Problem {
         if let Some(bias) = &bias {
             bias.require_finite("bias")?;
         }
-        Ok(Self { input, weight, bias, target, loss })
+        Ok(Self {
+            input,
+            weight,
+            bias,
+            target,
+            loss,
+        })
     }
 
     /// Samples.
@@ -111,7 +125,9 @@ impl Problem {
 
     /// The bias [k], zeros where there is none.
     pub fn bias<T: Real>(&self) -> Vec<T> {
-        self.bias.as_ref().map_or_else(|| vec![T::zero(); self.k()], Tensor::values)
+        self.bias
+            .as_ref()
+            .map_or_else(|| vec![T::zero(); self.k()], Tensor::values)
     }
 
     /// The classes of a range of samples.
@@ -144,7 +160,9 @@ impl Problem {
             Wrt::Logits => (1.0, vec![1.0; self.k()]),
             Wrt::Input => {
                 let weight = self.weight.values::<f64>();
-                let largest = weight.iter().fold(0.0f64, |largest, w| largest.max(w.abs()));
+                let largest = weight
+                    .iter()
+                    .fold(0.0f64, |largest, w| largest.max(w.abs()));
                 let mut low = vec![f64::INFINITY; self.d()];
                 let mut high = vec![f64::NEG_INFINITY; self.d()];
                 for row in weight.chunks_exact(self.d()) {
@@ -153,7 +171,13 @@ impl Problem {
                         *high = high.max(w);
                     }
                 }
-                (largest, low.iter().zip(&high).map(|(low, high)| high - low).collect())
+                (
+                    largest,
+                    low.iter()
+                        .zip(&high)
+                        .map(|(low, high)| high - low)
+                        .collect(),
+                )
             }
         }
     }
@@ -165,7 +189,11 @@ fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usi
         &[rows, columns] => Ok((rows, columns)),
         found => {
             let expected = format!("it must have two dimensions, {form}");
-            Err(Error::Shape { name, expected, found: found.to_vec() })
+            Err(Error::Shape {
+                name,
+                expected,
+                found: found.to_vec(),
+            })
         }
     }
 }
@@ -173,15 +201,34 @@ fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usi
 fn classes(target: &Tensor, n: usize, d: usize, k: usize) -> Result<Vec<u32>> {
     if target.shape() != [n] {
         let expected = format!("it must be [{n}], a class a row of input [{n}, {d}]");
-        return Err(Error::Shape { name: "target", expected, found: target.shape().to_vec() });
+        return Err(Error::Shape {
+            name: "target",
+            expected,
+            found: target.shape().to_vec(),
+        });
     }
     if target.dtype().is_float() {
         let found = target.dtype().to_string();
-        return Err(Error::Dtype { name: "target".to_owned(), expected: "integers, the classes,", found });
+        return Err(Error::Dtype {
+            name: "target".to_owned(),
+            expected: "integers, the classes,",
+            found,
+        });
     }
     let class = |(row, &found): (usize, &i64)| {
-        let class = u32::try_from(found).ok().filter(|&class| (class as usize) < k);
-        class.ok_or(Error::Target { row, found, classes: k })
+        let class = u32::try_from(found)
+            .ok()
+            .filter(|&class| (class as usize) < k);
+        class.ok_or(Error::Target {
+            row,
+            found,
+            classes: k,
+        })
     };
-    target.integers(0..n).iter().enumerate().map(class).collect()
+    target
+        .integers(0..n)
+        .iter()
+        .enumerate()
+        .map(class)
+        .collect()
 }

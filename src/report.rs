@@ -85,7 +85,10 @@ pub struct ProblemInfo {
     pub reduction: Reduction,
 }
 
-fn as_text<S: serde::Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: serde::Serializer>(
+    value: &impl std::fmt::Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
@@ -203,7 +206,11 @@ pub struct Report {
 impl Report {
     /// The worst of the checks' verdicts.
     pub fn verdict(&self) -> Verdict {
-        self.checks.iter().map(CheckReport::verdict).max().unwrap_or(Verdict::Inconclusive)
+        self.checks
+            .iter()
+            .map(CheckReport::verdict)
+            .max()
+            .unwrap_or(Verdict::Inconclusive)
     }
 
     /// The report of these rows and `other`'s, of the same run. Associative and commutative in all that is

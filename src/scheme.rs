@@ -60,7 +60,11 @@ pub struct Scheme {
 }
 
 /// (L(x + eps) - L(x - eps)) / (2 eps): the error is eps²/6 of the third derivative.
-pub const CENTRAL: Scheme = Scheme { name: "central", offsets: &[1.0, -1.0], coefficients: &[0.5, -0.5] };
+pub const CENTRAL: Scheme = Scheme {
+    name: "central",
+    offsets: &[1.0, -1.0],
+    coefficients: &[0.5, -0.5],
+};
 
 impl Scheme {
     /// The step chosen where none is given: a power of two, so that x ± eps is rounded as little as can be,
@@ -77,7 +81,11 @@ impl Scheme {
             (Method::ForwardPass, Precision::F32) => -8,
             (Method::ForwardPass, Precision::F64) => -18,
         };
-        let scale_exponent = if scale > 0.0 { scale.log2().ceil() as i32 } else { 0 };
+        let scale_exponent = if scale > 0.0 {
+            scale.log2().ceil() as i32
+        } else {
+            0
+        };
         // Kept where x ± eps and 1/eps stay representable in f32, whatever the weights.
         2f64.powi((exponent - scale_exponent).clamp(-100, 100))
     }
@@ -85,7 +93,11 @@ impl Scheme {
     /// The derivative from `losses[o]` taken at `points[o]`. Points rather than eps: what counts is where
     /// the loss was taken after x + offset·eps was rounded.
     /// 0 where rounding moved no point at all, as a loop that divides 0 by 2·eps would say.
-    pub fn derivative(&self, losses: impl Iterator<Item = f64>, points: impl Iterator<Item = f64>) -> f64 {
+    pub fn derivative(
+        &self,
+        losses: impl Iterator<Item = f64>,
+        points: impl Iterator<Item = f64>,
+    ) -> f64 {
         let rise = self.weigh(losses);
         let run = self.weigh(points);
         if run == 0.0 { 0.0 } else { rise / run }
@@ -93,7 +105,11 @@ impl Scheme {
 
     /// sum_o coefficients[o]·values[o].
     pub fn weigh(&self, values: impl Iterator<Item = f64>) -> f64 {
-        self.coefficients.iter().zip(values).map(|(c, v)| c * v).sum()
+        self.coefficients
+            .iter()
+            .zip(values)
+            .map(|(c, v)| c * v)
+            .sum()
     }
 
     /// A bound on the truncation error relative to S, the sum of magnitudes of a gradient's terms, where
@@ -115,12 +131,18 @@ mod tests {
     fn a_line_is_differentiated_exactly() {
         let slope = |x: f64| 3.0 * x + 1.0;
         let points = [2.5, 1.5];
-        assert_eq!(CENTRAL.derivative(points.into_iter().map(slope), points.into_iter()), 3.0);
+        assert_eq!(
+            CENTRAL.derivative(points.into_iter().map(slope), points.into_iter()),
+            3.0
+        );
     }
 
     #[test]
     fn a_step_that_rounds_away_gives_zero_and_not_nan() {
-        assert_eq!(CENTRAL.derivative([1.0, 1.0].into_iter(), [2.0, 2.0].into_iter()), 0.0);
+        assert_eq!(
+            CENTRAL.derivative([1.0, 1.0].into_iter(), [2.0, 2.0].into_iter()),
+            0.0
+        );
     }
 
     #[test]

@@ -10,7 +10,9 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 
 /// The two types that a gradient can be computed in.
-pub trait Real: Float + FromPrimitive + Default + Send + Sync + std::ops::AddAssign + fmt::Debug + 'static {
+pub trait Real:
+    Float + FromPrimitive + Default + Send + Sync + std::ops::AddAssign + fmt::Debug + 'static
+{
     /// Rounds from f64.
     fn of(value: f64) -> Self;
     /// Widens to f64, exactly.
@@ -133,30 +135,55 @@ impl fmt::Debug for Tensor {
 impl Tensor {
     /// A tensor over `bytes[place]`, little-endian. `None` where the place lies outside of the bytes or
     /// its length is not the product of the shape and the element's size.
-    pub fn over(dtype: Dtype, shape: Vec<usize>, bytes: Bytes, place: Range<usize>) -> Option<Self> {
-        let size = shape.iter().try_fold(dtype.size(), |size, &extent| size.checked_mul(extent))?;
+    pub fn over(
+        dtype: Dtype,
+        shape: Vec<usize>,
+        bytes: Bytes,
+        place: Range<usize>,
+    ) -> Option<Self> {
+        let size = shape
+            .iter()
+            .try_fold(dtype.size(), |size, &extent| size.checked_mul(extent))?;
         let fits = (*bytes).as_ref().get(place.clone())?.len() == size;
-        fits.then_some(Self { dtype, shape, bytes, place })
+        fits.then_some(Self {
+            dtype,
+            shape,
+            bytes,
+            place,
+        })
     }
 
     /// An f64 tensor of `values`, whose number is the product of `shape`.
     pub fn from_f64(shape: &[usize], values: &[f64]) -> Self {
-        Self::from_le(Dtype::F64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        Self::from_le(
+            Dtype::F64,
+            shape,
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        )
     }
 
     /// An f32 tensor of `values`, whose number is the product of `shape`.
     pub fn from_f32(shape: &[usize], values: &[f32]) -> Self {
-        Self::from_le(Dtype::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        Self::from_le(
+            Dtype::F32,
+            shape,
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        )
     }
 
     /// An i64 tensor [n] of class indices.
     pub fn from_classes(classes: &[i64]) -> Self {
-        Self::from_le(Dtype::I64, &[classes.len()], classes.iter().flat_map(|v| v.to_le_bytes()).collect())
+        Self::from_le(
+            Dtype::I64,
+            &[classes.len()],
+            classes.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        )
     }
 
     fn from_le(dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> Self {
         let place = 0..bytes.len();
-        Self::over(dtype, shape.to_vec(), Arc::new(bytes), place).expect("as many values as the shape holds")
+        Self::over(dtype, shape.to_vec(), Arc::new(bytes), place)
+            .expect("as many values as the shape holds")
     }
 
     /// The element type.
@@ -182,7 +209,11 @@ impl Tensor {
             ($type:ty, $to:expr) => {
                 bytes
                     .chunks_exact(size_of::<$type>())
-                    .map(|b| $to(<$type>::from_le_bytes(b.try_into().expect("chunks of that size"))))
+                    .map(|b| {
+                        $to(<$type>::from_le_bytes(
+                            b.try_into().expect("chunks of that size"),
+                        ))
+                    })
                     .collect()
             };
         }
@@ -191,7 +222,11 @@ impl Tensor {
             Dtype::BF16 => convert!(bf16, |v: bf16| T::of(v.to_f64())),
             Dtype::F32 => convert!(f32, |v| T::of(f64::from(v))),
             Dtype::F64 => convert!(f64, T::of),
-            _ => self.integers(rows).into_iter().map(|v| T::of(v as f64)).collect(),
+            _ => self
+                .integers(rows)
+                .into_iter()
+                .map(|v| T::of(v as f64))
+                .collect(),
         }
     }
 
@@ -209,7 +244,9 @@ impl Tensor {
             ($type:ty) => {
                 bytes
                     .chunks_exact(size_of::<$type>())
-                    .map(|b| <$type>::from_le_bytes(b.try_into().expect("chunks of that size")) as i64)
+                    .map(|b| {
+                        <$type>::from_le_bytes(b.try_into().expect("chunks of that size")) as i64
+                    })
                     .collect()
             };
         }
@@ -235,7 +272,11 @@ impl Tensor {
     pub fn require_float(&self, name: &'static str) -> Result<()> {
         if !self.dtype.is_float() {
             let found = self.dtype.to_string();
-            return Err(Error::Dtype { name: name.to_owned(), expected: "f16, bf16, f32 or f64 values", found });
+            return Err(Error::Dtype {
+                name: name.to_owned(),
+                expected: "f16, bf16, f32 or f64 values",
+                found,
+            });
         }
         self.require_elements(name)
     }
@@ -245,7 +286,11 @@ impl Tensor {
     pub fn require_elements(&self, name: &'static str) -> Result<()> {
         if self.shape.contains(&0) {
             let expected = "a tensor without elements cannot be checked".to_owned();
-            return Err(Error::Shape { name, expected, found: self.shape.clone() });
+            return Err(Error::Shape {
+                name,
+                expected,
+                found: self.shape.clone(),
+            });
         }
         Ok(())
     }
@@ -255,15 +300,22 @@ impl Tensor {
     pub fn require_finite(&self, name: &'static str) -> Result<()> {
         let rows = self.shape.first().copied().unwrap_or(1);
         let columns = self.columns();
-        let bad = (0..rows).into_par_iter().with_min_len(64).find_map_first(|row| {
-            let values = self.rows::<f64>(row..row + 1);
-            let column = values.iter().position(|v| !v.is_finite())?;
-            Some((row, column, values[column]))
-        });
+        let bad = (0..rows)
+            .into_par_iter()
+            .with_min_len(64)
+            .find_map_first(|row| {
+                let values = self.rows::<f64>(row..row + 1);
+                let column = values.iter().position(|v| !v.is_finite())?;
+                Some((row, column, values[column]))
+            });
         match bad {
             None => Ok(()),
             Some((row, column, value)) => {
-                let index = if self.shape.len() > 1 { vec![row, column % columns] } else { vec![row] };
+                let index = if self.shape.len() > 1 {
+                    vec![row, column % columns]
+                } else {
+                    vec![row]
+                };
                 Err(Error::NotFinite { name, index, value })
             }
         }
@@ -277,8 +329,14 @@ mod tests {
     #[test]
     fn rows_convert_every_float_type() {
         let values = [1.0, -2.5, 0.0, 3.0, 0.5, -0.25];
-        let halves = values.iter().flat_map(|&v| f16::from_f64(v).to_le_bytes()).collect();
-        let brains = values.iter().flat_map(|&v| bf16::from_f64(v).to_le_bytes()).collect();
+        let halves = values
+            .iter()
+            .flat_map(|&v| f16::from_f64(v).to_le_bytes())
+            .collect();
+        let brains = values
+            .iter()
+            .flat_map(|&v| bf16::from_f64(v).to_le_bytes())
+            .collect();
         let tensors = [
             Tensor::from_f64(&[3, 2], &values),
             Tensor::from_f32(&[3, 2], &values.map(|v| v as f32)),
@@ -287,7 +345,11 @@ mod tests {
         ];
         for tensor in tensors {
             assert_eq!(tensor.rows::<f64>(1..3), &values[2..], "{tensor:?}");
-            assert_eq!(tensor.values::<f32>(), values.map(|v| v as f32), "{tensor:?}");
+            assert_eq!(
+                tensor.values::<f32>(),
+                values.map(|v| v as f32),
+                "{tensor:?}"
+            );
         }
     }
 
@@ -305,7 +367,17 @@ mod tests {
         let mut values = vec![0.0; 200 * 3];
         values[150 * 3 + 2] = f64::NAN;
         values[199 * 3] = f64::INFINITY;
-        let error = Tensor::from_f64(&[200, 3], &values).require_finite("input").unwrap_err();
-        assert_eq!(error.to_string().split(',').take(2).collect::<Vec<_>>().join(","), "input[150, 2] is NaN");
+        let error = Tensor::from_f64(&[200, 3], &values)
+            .require_finite("input")
+            .unwrap_err();
+        assert_eq!(
+            error
+                .to_string()
+                .split(',')
+                .take(2)
+                .collect::<Vec<_>>()
+                .join(","),
+            "input[150, 2] is NaN"
+        );
     }
 }

@@ -26,7 +26,13 @@ pub(crate) struct Comparator<'a> {
 impl Comparator<'_> {
     /// The numeric gradient of a range of rows, [rows·m].
     pub(crate) fn numeric(&self, evaluation: &Evaluation) -> Vec<f64> {
-        let Plan { method, scheme, eps, precision, .. } = self.plan;
+        let Plan {
+            method,
+            scheme,
+            eps,
+            precision,
+            ..
+        } = self.plan;
         let normalizer = self.problem.normalizer();
         let derivative = |entry: usize| {
             let losses = evaluation.losses.iter().map(|losses| losses[entry]);
@@ -42,7 +48,11 @@ impl Comparator<'_> {
             };
             slope / normalizer
         };
-        (0..evaluation.conditioning.len()).into_par_iter().with_min_len(1 << 12).map(derivative).collect()
+        (0..evaluation.conditioning.len())
+            .into_par_iter()
+            .with_min_len(1 << 12)
+            .map(derivative)
+            .collect()
     }
 
     /// Compares a range of rows: `analytic` and `numeric` [rows·m].
@@ -87,9 +97,16 @@ impl Comparator<'_> {
     ) {
         let normalizer = self.problem.normalizer();
         let (mut sum, mut aa, mut ag, mut gg, mut ee) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        for (column, ((&a, &g), &conditioning)) in analytic.iter().zip(numeric).zip(conditioning).enumerate() {
+        for (column, ((&a, &g), &conditioning)) in
+            analytic.iter().zip(numeric).zip(conditioning).enumerate()
+        {
             let entry = self.judge(row, column, a, g, conditioning / normalizer, magnitude);
-            let Entry { rel_err, noise, tolerance, .. } = entry;
+            let Entry {
+                rel_err,
+                noise,
+                tolerance,
+                ..
+            } = entry;
             let error = (a - g).abs();
             let wrong = !a.is_finite() || error > tolerance + noise;
             tally.wrong += u64::from(wrong);
@@ -107,7 +124,11 @@ impl Comparator<'_> {
                 tally.not_finite += u64::from(!a.is_finite());
                 ee += f64::INFINITY;
             }
-            if tally.worst.last().is_none_or(|least| !(entry.severity() < least.severity())) {
+            if tally
+                .worst
+                .last()
+                .is_none_or(|least| !(entry.severity() < least.severity()))
+            {
                 tally.note(entry);
             }
         }
@@ -120,7 +141,15 @@ impl Comparator<'_> {
     }
 
     /// One entry against what it may be off by; `conditioning` is divided by the normaliser.
-    fn judge(&self, row: usize, column: usize, analytic: f64, numeric: f64, conditioning: f64, magnitude: f64) -> Entry {
+    fn judge(
+        &self,
+        row: usize,
+        column: usize,
+        analytic: f64,
+        numeric: f64,
+        conditioning: f64,
+        magnitude: f64,
+    ) -> Entry {
         let largest = analytic.abs().max(numeric.abs());
         let error = (analytic - numeric).abs();
         let rel_err = if error == 0.0 {
@@ -135,7 +164,19 @@ impl Comparator<'_> {
             Tolerance::Given { rtol, atol } => rtol * largest + atol,
         };
         // A difference that overflowed says nothing.
-        let noise = if numeric.is_finite() { self.noise.bound(column, conditioning, magnitude) } else { f64::INFINITY };
-        Entry { row, column, analytic, numeric, rel_err, noise, tolerance }
+        let noise = if numeric.is_finite() {
+            self.noise.bound(column, conditioning, magnitude)
+        } else {
+            f64::INFINITY
+        };
+        Entry {
+            row,
+            column,
+            analytic,
+            numeric,
+            rel_err,
+            noise,
+            tolerance,
+        }
     }
 }

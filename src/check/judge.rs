@@ -15,15 +15,35 @@ use crate::{
 /// # Errors
 /// [`Error::OraclesDisagree`] where the two derivatives are farther apart than both bounds together.
 pub(crate) fn confirm(accused: &Comparator<'_>, device: &str, entries: &[Entry]) -> Result<()> {
-    let Comparator { problem, plan, tolerance, .. } = *accused;
-    let plan = Plan::new(problem, plan.wrt, Method::ForwardPass, plan.scheme, None, Precision::F64);
-    let judge = Comparator { problem, plan, tolerance, noise: Noise::new(problem, &plan) };
+    let Comparator {
+        problem,
+        plan,
+        tolerance,
+        ..
+    } = *accused;
+    let plan = Plan::new(
+        problem,
+        plan.wrt,
+        Method::ForwardPass,
+        plan.scheme,
+        None,
+        Precision::F64,
+    );
+    let judge = Comparator {
+        problem,
+        plan,
+        tolerance,
+        noise: Noise::new(problem, &plan),
+    };
     let host = Cpu::new(problem, plan);
     for entry in entries.iter().filter(|entry| entry.noise.is_finite()) {
         let evaluation = host.evaluate_entry(entry.row, entry.column);
         let derivative = judge.numeric(&evaluation)[0];
         let conditioning = evaluation.conditioning[0] / problem.normalizer();
-        let bound = entry.noise + judge.noise.bound(entry.column, conditioning, evaluation.magnitude[0]);
+        let bound = entry.noise
+            + judge
+                .noise
+                .bound(entry.column, conditioning, evaluation.magnitude[0]);
         // Written so that a derivative that is NaN disagrees.
         if !((entry.numeric - derivative).abs() <= bound) {
             return Err(Error::OraclesDisagree {

@@ -40,14 +40,25 @@ impl Noise {
             // Points that were rounded lie a little off centre, which costs at most u·T.
             Method::ForwardPass => u,
         };
-        let by_column = ranges.iter().map(|range| plan.scheme.truncation(plan.eps * range) + rounding);
-        let weight = plan.scheme.coefficients.iter().map(|c| c.abs()).sum::<f64>() / (plan.eps * problem.normalizer());
+        let by_column = ranges
+            .iter()
+            .map(|range| plan.scheme.truncation(plan.eps * range) + rounding);
+        let weight = plan
+            .scheme
+            .coefficients
+            .iter()
+            .map(|c| c.abs())
+            .sum::<f64>()
+            / (plan.eps * problem.normalizer());
         let (d, k) = (problem.d() as f64, problem.k() as f64);
         let (by_magnitude, loss_rounding) = match plan.method {
             Method::Difference => (0.0, 0.0),
             // logsumexp moves by at most what its largest-moving logit moves, z[target] as well; exp, log and
             // the sum over k positive terms add their own.
-            Method::ForwardPass => (2.0 * u * (d / LANES as f64 + 8.0), u * (k.ln() + k.min(64.0) + 8.0)),
+            Method::ForwardPass => (
+                2.0 * u * (d / LANES as f64 + 8.0),
+                u * (k.ln() + k.min(64.0) + 8.0),
+            ),
         };
         let underflow = (k + 4.0) * plan.precision.smallest_normal();
         Self {

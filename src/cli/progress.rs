@@ -20,7 +20,11 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(numeric: Option<NumericFile>) -> Self {
-        Self { started: Instant::now(), bar: None, numeric }
+        Self {
+            started: Instant::now(),
+            bar: None,
+            numeric,
+        }
     }
 
     /// Takes the bar away and puts the file in its place.
@@ -34,9 +38,15 @@ impl Watcher {
 
 impl Listener for Watcher {
     fn progress(&mut self, done: u64, all: u64) {
-        if self.bar.is_none() && self.started.elapsed() > PATIENCE && std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len} entries, {eta} left");
-            self.bar = Some(ProgressBar::new(all).with_style(style.expect("the template is a constant")));
+        if self.bar.is_none()
+            && self.started.elapsed() > PATIENCE
+            && std::io::stderr().is_terminal()
+        {
+            let style = ProgressStyle::with_template(
+                "{wide_bar} {human_pos} of {human_len} entries, {eta} left",
+            );
+            self.bar =
+                Some(ProgressBar::new(all).with_style(style.expect("the template is a constant")));
         }
         if let Some(bar) = &self.bar {
             bar.set_length(all);
@@ -45,6 +55,8 @@ impl Listener for Watcher {
     }
 
     fn numeric(&mut self, rows: &[f64]) -> Result<()> {
-        self.numeric.as_mut().map_or(Ok(()), |file| file.write(rows))
+        self.numeric
+            .as_mut()
+            .map_or(Ok(()), |file| file.write(rows))
     }
 }

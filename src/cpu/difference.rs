@@ -18,8 +18,10 @@ pub fn difference<T: Real>(residual: &[T], table: &[T], target: &[u32], d: usize
     simd(
         #[inline(always)]
         || {
-            for ((sums, residual), &class) in
-                differences.chunks_exact_mut(d).zip(residual.chunks_exact(k)).zip(target)
+            for ((sums, residual), &class) in differences
+                .chunks_exact_mut(d)
+                .zip(residual.chunks_exact(k))
+                .zip(target)
             {
                 accumulate(sums, residual, table);
                 let at_target = &table[class as usize * d..][..d];
@@ -39,7 +41,11 @@ pub fn difference_logits<T: Real>(residual: &[T], step: T, target: &[u32], k: us
     let mut differences = residual.to_vec();
     for (row, &class) in differences.chunks_exact_mut(k).zip(target) {
         for (c, difference) in row.iter_mut().enumerate() {
-            let at_target = if c == class as usize { T::one() + expm1 } else { T::one() };
+            let at_target = if c == class as usize {
+                T::one() + expm1
+            } else {
+                T::one()
+            };
             *difference = *difference * expm1 / at_target;
         }
         ln_1p(row);
@@ -77,20 +83,27 @@ mod tests {
         let (z, weight) = ([0.3, -1.2, 2.0], [0.5, -0.25, 1.0, 0.0, 2.0, -1.5]);
         let sum: f64 = z.iter().map(|z: &f64| z.exp()).sum();
         for class in 0..3 {
-            let residual: Vec<f64> =
-                z.iter().enumerate().map(|(c, z)| z.exp() / sum - f64::from(u8::from(c == class))).collect();
-            for step in [0.5, -0.01] {
+            let residual: Vec<f64> = z
+                .iter()
+                .enumerate()
+                .map(|(c, z)| z.exp() / sum - f64::from(u8::from(c == class)))
+                .collect();
+            for step in [0.5f64, -0.01] {
                 let table: Vec<f64> = weight.iter().map(|w| (step * w).exp_m1()).collect();
                 let differences = difference(&residual, &table, &[class as u32], 2);
                 for i in 0..2 {
                     let moved: Vec<f64> = (0..3).map(|c| z[c] + step * weight[c * 2 + i]).collect();
-                    assert!((differences[i] - (loss(&moved, class) - loss(&z, class))).abs() < 1e-15);
+                    assert!(
+                        (differences[i] - (loss(&moved, class) - loss(&z, class))).abs() < 1e-15
+                    );
                 }
                 let differences = difference_logits(&residual, step, &[class as u32], 3);
                 for c in 0..3 {
                     let mut moved = z;
                     moved[c] += step;
-                    assert!((differences[c] - (loss(&moved, class) - loss(&z, class))).abs() < 1e-15);
+                    assert!(
+                        (differences[c] - (loss(&moved, class) - loss(&z, class))).abs() < 1e-15
+                    );
                 }
             }
         }

@@ -79,7 +79,10 @@ mod tests {
             for j in 0..2 {
                 for c in 0..3 {
                     let products = || (0..d).map(|i| input[j * d + i] * weight[c * d + i]);
-                    assert!((logits[j * 3 + c] - products().sum::<f64>() - bias[c]).abs() < 1e-14 * d as f64);
+                    assert!(
+                        (logits[j * 3 + c] - products().sum::<f64>() - bias[c]).abs()
+                            < 1e-14 * d as f64
+                    );
                     let sum_abs = products().map(f64::abs).sum::<f64>() + bias[c].abs();
                     assert!((magnitude[j * 3 + c] - sum_abs).abs() < 1e-14 * d as f64);
                 }

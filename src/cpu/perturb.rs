@@ -19,6 +19,9 @@ mod tests {
 
     #[test]
     fn each_copy_moves_its_own_column() {
-        assert_eq!(perturb(&[1.0, 2.0, 3.0], 0.5, 1..3), [1.0, 2.5, 3.0, 1.0, 2.0, 3.5]);
+        assert_eq!(
+            perturb(&[1.0, 2.0, 3.0], 0.5, 1..3),
+            [1.0, 2.5, 3.0, 1.0, 2.0, 3.5]
+        );
     }
 }

@@ -13,10 +13,19 @@ pub struct Residual<T> {
 
 /// Takes `logits` and `magnitude` [rows, k] and `target` [rows].
 pub fn residual<T: Real>(logits: &[T], magnitude: &[T], target: &[u32], k: usize) -> Residual<T> {
-    let (mut residual, mut conditioning) = (Vec::with_capacity(logits.len()), Vec::with_capacity(logits.len()));
-    for ((z, magnitude), &class) in logits.chunks_exact(k).zip(magnitude.chunks_exact(k)).zip(target) {
+    let (mut residual, mut conditioning) = (
+        Vec::with_capacity(logits.len()),
+        Vec::with_capacity(logits.len()),
+    );
+    for ((z, magnitude), &class) in logits
+        .chunks_exact(k)
+        .zip(magnitude.chunks_exact(k))
+        .zip(target)
+    {
         let class = class as usize;
-        let largest = z.iter().fold(T::neg_infinity(), |largest, &z| largest.max(z));
+        let largest = z
+            .iter()
+            .fold(T::neg_infinity(), |largest, &z| largest.max(z));
         let start = residual.len();
         residual.extend(z.iter().map(|&z| (z - largest).exp()));
         let p = &mut residual[start..];
@@ -25,13 +34,24 @@ pub fn residual<T: Real>(logits: &[T], magnitude: &[T], target: &[u32], k: usize
         let others = p.iter().fold(T::zero(), |sum, &p| sum + p);
         let sum = others + at_target;
         for (c, (p, &magnitude)) in p.iter_mut().zip(magnitude).enumerate() {
-            let (y, not_p) = if c == class { (T::one(), others / sum) } else { (T::zero(), T::one() - *p / sum) };
-            let probability = if c == class { at_target / sum } else { *p / sum };
+            let (y, not_p) = if c == class {
+                (T::one(), others / sum)
+            } else {
+                (T::zero(), T::one() - *p / sum)
+            };
+            let probability = if c == class {
+                at_target / sum
+            } else {
+                *p / sum
+            };
             conditioning.push(probability + y + probability * not_p * magnitude);
             *p = if c == class { -not_p } else { probability };
         }
     }
-    Residual { residual, conditioning }
+    Residual {
+        residual,
+        conditioning,
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +68,10 @@ mod tests {
 
     #[test]
     fn conditioning_is_the_sum_of_magnitudes() {
-        let Residual { residual, conditioning } = residual(&[0.0, 0.0], &[2.0, 4.0], &[1], 2);
+        let Residual {
+            residual,
+            conditioning,
+        } = residual(&[0.0, 0.0], &[2.0, 4.0], &[1], 2);
         assert_eq!(residual, [0.5, -0.5]);
         assert_eq!(conditioning, [0.5 + 0.25 * 2.0, 1.5 + 0.25 * 4.0]);
     }

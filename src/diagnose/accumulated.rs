@@ -11,7 +11,10 @@ const LARGEST_DRIFT: f64 = 0.1;
 pub(super) fn rule(check: &CheckReport) -> Option<Finding> {
     let Scale { factor, remainder } = Scale::of(&check.tally)?;
     let passes = factor.round();
-    if !(passes >= 2.0 && remainder <= LARGEST_REMAINDER && (factor / passes - 1.0).abs() <= LARGEST_DRIFT) {
+    if !(passes >= 2.0
+        && remainder <= LARGEST_REMAINDER
+        && (factor / passes - 1.0).abs() <= LARGEST_DRIFT)
+    {
         return None;
     }
     let name = check.wrt.grad_name();
@@ -22,7 +25,11 @@ pub(super) fn rule(check: &CheckReport) -> Option<Finding> {
         (false, true) => 0.8,
         (false, false) => 0.7,
     };
-    let about = if exact { format!("{passes:.0}") } else { format!("{factor:.2}") };
+    let about = if exact {
+        format!("{passes:.0}")
+    } else {
+        format!("{factor:.2}")
+    };
     Some(Finding {
         code: "accumulated",
         factor: Some(factor),
@@ -55,6 +62,9 @@ impl Scale {
         let ag = tally.analytic_numeric.value();
         let gg = tally.numeric_numeric.value();
         let all_finite = tally.not_finite == 0 && aa > 0.0 && gg > 0.0;
-        all_finite.then(|| Self { factor: ag / gg, remainder: (1.0 - ag / aa * (ag / gg)).max(0.0).sqrt() })
+        all_finite.then(|| Self {
+            factor: ag / gg,
+            remainder: (1.0 - ag / aa * (ag / gg)).max(0.0).sqrt(),
+        })
     }
 }

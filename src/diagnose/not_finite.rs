@@ -4,7 +4,11 @@ use crate::report::{CheckReport, Finding};
 
 pub(super) fn rule(check: &CheckReport) -> Option<Finding> {
     let count = check.tally.not_finite;
-    let first = check.tally.worst.iter().find(|entry| !entry.analytic.is_finite())?;
+    let first = check
+        .tally
+        .worst
+        .iter()
+        .find(|entry| !entry.analytic.is_finite())?;
     let place = format!("{}[{},{}]", check.wrt.grad_name(), first.row, first.column);
     let others = match count {
         1 => String::new(),

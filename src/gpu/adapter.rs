@@ -33,8 +33,16 @@ impl Adapter {
             wgpu::DeviceType::Cpu => DeviceKind::Software,
             _ => DeviceKind::Gpu,
         };
-        let driver = format!("{} {}", found.driver, found.driver_info).trim().to_owned();
-        let info = DeviceInfo { name: found.name, kind, backend: found.backend.to_string(), driver, note: None };
+        let driver = format!("{} {}", found.driver, found.driver_info)
+            .trim()
+            .to_owned();
+        let info = DeviceInfo {
+            name: found.name,
+            kind,
+            backend: found.backend.to_string(),
+            driver,
+            note: None,
+        };
         Self { adapter, info }
     }
 
@@ -58,7 +66,10 @@ impl Adapter {
     /// # Errors
     /// [`Error::Gpu`] if the driver does not give a device, [`Error::Miscomputes`] if it fails the self-probe.
     pub fn open(&self) -> Result<Device> {
-        let failed = |reason: String| Error::Gpu { device: self.info.name.clone(), reason };
+        let failed = |reason: String| Error::Gpu {
+            device: self.info.name.clone(),
+            reason,
+        };
         let limits = self.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradprobe"),

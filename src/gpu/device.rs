@@ -9,10 +9,7 @@ use std::{
 
 use bytemuck::Pod;
 
-use super::{
-    Batch, Binding, Kernel,
-    kernel::Params,
-};
+use super::{Batch, Binding, Kernel, kernel::Params};
 use crate::{
     error::{Error, Result},
     report::DeviceInfo,
@@ -45,7 +42,12 @@ pub struct Buffer {
 }
 
 impl Device {
-    pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, info: DeviceInfo, limits: &wgpu::Limits) -> Self {
+    pub(super) fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        info: DeviceInfo,
+        limits: &wgpu::Limits,
+    ) -> Self {
         let fault = Arc::new(Mutex::new(None));
         let seen = Arc::clone(&fault);
         // Without this, wgpu panics.
@@ -100,18 +102,33 @@ impl Device {
 
     /// A buffer of zeros; one element where there would be none, as an empty buffer cannot be bound.
     pub fn empty(&self, label: &str, elements: usize) -> Buffer {
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        Buffer { inner: self.buffer(label, elements, usage) }
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_DST
+            | wgpu::BufferUsages::COPY_SRC;
+        Buffer {
+            inner: self.buffer(label, elements, usage),
+        }
     }
 
     /// Overwrites the beginning of a buffer.
     pub fn write<T: Pod>(&self, buffer: &Buffer, values: &[T]) {
-        self.queue.write_buffer(&buffer.inner, 0, bytemuck::cast_slice(values));
+        self.queue
+            .write_buffer(&buffer.inner, 0, bytemuck::cast_slice(values));
     }
 
-    pub(super) fn buffer(&self, label: &str, elements: usize, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    pub(super) fn buffer(
+        &self,
+        label: &str,
+        elements: usize,
+        usage: wgpu::BufferUsages,
+    ) -> wgpu::Buffer {
         let size = elements.max(1) as u64 * ELEMENT;
-        self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
     }
 
     /// # Errors
@@ -122,16 +139,38 @@ impl Device {
     }
 
     pub(super) fn failed(&self, reason: impl ToString) -> Error {
-        Error::Gpu { device: self.info.name.clone(), reason: one_line(&reason.to_string()) }
+        Error::Gpu {
+            device: self.info.name.clone(),
+            reason: one_line(&reason.to_string()),
+        }
     }
 
     /// The pipeline of a kernel, made when it is first asked for.
-    pub(super) fn pipeline(&self, kernel: Kernel, threads_per_row: usize) -> Rc<wgpu::ComputePipeline> {
+    pub(super) fn pipeline(
+        &self,
+        kernel: Kernel,
+        threads_per_row: usize,
+    ) -> Rc<wgpu::ComputePipeline> {
+        let make = || {
+            let constants = [("threads_per_row", threads_per_row as f64)];
+            let constants = if kernel.reduces_rows() {
+                constants.as_slice()
+            } else {
+                &[]
+            };
+            Rc::new(self.make_pipeline(
+                kernel.name(),
+                kernel.source(),
+                kernel.bindings(),
+                constants,
+            ))
+        };
         let mut pipelines = self.pipelines.borrow_mut();
-        let pipeline = pipelines
-            .entry((kernel, threads_per_row))
-            .or_insert_with(|| Rc::new(self.make_pipeline(kernel.name(), kernel.source(), kernel.bindings(), threads_per_row, kernel.reduces_rows())));
-        Rc::clone(pipeline)
+        Rc::clone(
+            pipelines
+                .entry((kernel, threads_per_row))
+                .or_insert_with(make),
+        )
     }
 
     pub(super) fn make_pipeline(
@@ -139,44 +178,66 @@ impl Device {
         name: &str,
         source: &str,
         bindings: &[Binding],
-        threads_per_row: usize,
-        reduces_rows: bool,
+        constants: &[(&str, f64)],
     ) -> wgpu::ComputePipeline {
         let label = Some(name);
         let source = wgpu::ShaderSource::Wgsl(source.into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
-        let entries: Vec<_> = bindings.iter().enumerate().map(|(index, &binding)| layout_entry(index, binding)).collect();
-        let group = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
-        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label,
-            bind_group_layouts: &[Some(&group)],
-            ..Default::default()
-        });
-        let constants = [("threads_per_row", threads_per_row as f64)];
-        self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: if reduces_rows { &constants } else { &[] },
+        let module = self
+            .device
+            .create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
+        let entries: Vec<_> = bindings
+            .iter()
+            .enumerate()
+            .map(|(index, &binding)| layout_entry(index, binding))
+            .collect();
+        let group = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label,
+                entries: &entries,
+            });
+        let layout = self
+            .device
+            .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label,
+                bind_group_layouts: &[Some(&group)],
                 ..Default::default()
-            },
-            cache: None,
-        })
+            });
+        self.device
+            .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label,
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants,
+                    ..Default::default()
+                },
+                cache: None,
+            })
     }
 }
 
 fn layout_entry(index: usize, binding: Binding) -> wgpu::BindGroupLayoutEntry {
     let (ty, size) = match binding {
         Binding::Params => (wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
-        Binding::Read => (wgpu::BufferBindingType::Storage { read_only: true }, ELEMENT),
-        Binding::Write => (wgpu::BufferBindingType::Storage { read_only: false }, ELEMENT),
+        Binding::Read => (
+            wgpu::BufferBindingType::Storage { read_only: true },
+            ELEMENT,
+        ),
+        Binding::Write => (
+            wgpu::BufferBindingType::Storage { read_only: false },
+            ELEMENT,
+        ),
     };
     wgpu::BindGroupLayoutEntry {
         binding: index as u32,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: std::num::NonZeroU64::new(size) },
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: std::num::NonZeroU64::new(size),
+        },
         count: None,
     }
 }

@@ -28,7 +28,10 @@ pub struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { normalizer: 1.0, ..Self::zeroed() }
+        Self {
+            normalizer: 1.0,
+            ..Self::zeroed()
+        }
     }
 }
 
@@ -125,12 +128,20 @@ impl Kernel {
     /// Threads that take one row of `classes`: one where that is as quick, else a whole workgroup, whose pairwise
     /// sums are also more accurate.
     pub(super) fn threads_per_row(self, classes: u32) -> usize {
-        if self.reduces_rows() && classes > GROUP as u32 { GROUP } else { 1 }
+        if self.reduces_rows() && classes > GROUP as u32 {
+            GROUP
+        } else {
+            1
+        }
     }
 
     /// Workgroups for `params`.
     pub(super) fn workgroups(self, params: &Params) -> usize {
-        let (rows, columns, classes) = (params.rows as usize, params.columns as usize, params.classes as usize);
+        let (rows, columns, classes) = (
+            params.rows as usize,
+            params.columns as usize,
+            params.classes as usize,
+        );
         let threads = match self {
             Self::Logits | Self::DifferenceLogits => rows * classes,
             Self::Matmul | Self::Difference | Self::Perturb => rows * columns,

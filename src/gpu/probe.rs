@@ -25,7 +25,14 @@ pub(super) fn probe(device: &Device) -> Result<()> {
         let problem = problem(n, d, k)?;
         for wrt in [Wrt::Input, Wrt::Logits] {
             for method in [Method::Difference, Method::ForwardPass] {
-                let plan = Plan::new(&problem, wrt, method, CENTRAL, Some(2f64.powi(-9)), Precision::F32);
+                let plan = Plan::new(
+                    &problem,
+                    wrt,
+                    method,
+                    CENTRAL,
+                    Some(2f64.powi(-9)),
+                    Precision::F32,
+                );
                 compare(device, &problem, plan)?;
             }
         }
@@ -34,11 +41,21 @@ pub(super) fn probe(device: &Device) -> Result<()> {
 }
 
 fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
-    let host = Cpu::new(problem, Plan { precision: Precision::F64, ..plan });
+    let host = Cpu::new(
+        problem,
+        Plan {
+            precision: Precision::F64,
+            ..plan
+        },
+    );
     let expected = host.evaluate(0..problem.n());
     let mut gpu = Gpu::new(device, problem, plan)?;
     let found = gpu.evaluate(0..problem.n())?;
-    let Evaluation { conditioning, magnitude, .. } = &expected;
+    let Evaluation {
+        conditioning,
+        magnitude,
+        ..
+    } = &expected;
     let columns = problem.columns(plan.wrt);
 
     let kernel = match (plan.method, plan.wrt) {
@@ -48,15 +65,31 @@ fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
     };
     let bound = |entry: usize| match plan.method {
         Method::Difference => plan.eps * conditioning[entry] * ALLOWED,
-        Method::ForwardPass => (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * ALLOWED,
+        Method::ForwardPass => {
+            (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * ALLOWED
+        }
     };
     for (found, expected) in found.losses.iter().zip(&expected.losses) {
         hold(device, kernel, found, expected, bound)?;
     }
-    hold(device, "residual", &found.conditioning, conditioning, |entry| conditioning[entry] * ALLOWED)?;
-    hold(device, "logits", &found.magnitude, magnitude, |row| magnitude[row] * ALLOWED)?;
+    hold(
+        device,
+        "residual",
+        &found.conditioning,
+        conditioning,
+        |entry| conditioning[entry] * ALLOWED,
+    )?;
+    hold(device, "logits", &found.magnitude, magnitude, |row| {
+        magnitude[row] * ALLOWED
+    })?;
     let bound = |entry: usize| conditioning[entry] / problem.normalizer() * ALLOWED;
-    hold(device, "matmul", &gpu.backward(0..problem.n())?, &host.backward(0..problem.n()), bound)
+    hold(
+        device,
+        "matmul",
+        &gpu.backward(0..problem.n())?,
+        &host.backward(0..problem.n()),
+        bound,
+    )
 }
 
 fn hold(
@@ -70,7 +103,12 @@ fn hold(
         let (error, bound) = ((found - expected).abs(), bound(entry));
         // Written so that NaN is refused.
         if !(error <= bound) {
-            return Err(Error::Miscomputes { device: device.info().name.clone(), kernel, error, bound });
+            return Err(Error::Miscomputes {
+                device: device.info().name.clone(),
+                kernel,
+                error,
+                bound,
+            });
         }
     }
     Ok(())
@@ -79,7 +117,9 @@ fn hold(
 fn problem(n: usize, d: usize, k: usize) -> Result<Problem> {
     let wave = |count: usize, frequency: f64| -> Vec<f64> {
         // Exact in f32, so that both sides see the same operands.
-        (0..count).map(|i| f64::from(((i as f64 * frequency).sin() * 2.0) as f32)).collect()
+        (0..count)
+            .map(|i| f64::from(((i as f64 * frequency).sin() * 2.0) as f32))
+            .collect()
     };
     let target: Vec<i64> = (0..n).map(|row| (row * 7 % k) as i64).collect();
     Problem::new(

@@ -14,7 +14,11 @@ use crate::{
 /// # Errors
 /// [`Error::Io`] if it cannot be opened or mapped.
 pub(super) fn map(path: &Path) -> Result<Bytes> {
-    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let failed = |source| Error::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {

@@ -1,8 +1,8 @@
-//! NumPy's .npy format: a header in Python's notation, then the elements.
+//! NumPy's .npy format (numpy.lib.format, versions 1 to 3): a magic string, a header in Python's notation, then the
+//! elements. The header of a plain array has three fixed keys, so it is read by looking for them: a parser of Python
+//! literals recurses on whatever a hostile file nests, and multiplies extents that overflow.
 
 use std::{path::Path, sync::Arc};
-
-use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
 use super::{broken, bytes};
 use crate::{
@@ -11,9 +11,10 @@ use crate::{
 };
 
 const FORMAT: &str = "npy";
+const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Brackets that an honest header of a plain array can hold: a dict and a tuple of extents.
-const MOST_BRACKETS: usize = 8;
+/// Where the elements begin is a multiple of this.
+const ALIGNMENT: usize = 64;
 
 /// Opens a file.
 pub(super) fn open(path: &Path) -> Result<Tensor> {
@@ -23,76 +24,142 @@ pub(super) fn open(path: &Path) -> Result<Tensor> {
 /// Reads the bytes of a file, or of a member of an archive at `path` whose format is `format`.
 pub(super) fn parse(path: &Path, format: &'static str, bytes: Bytes) -> Result<Tensor> {
     let whole = (*bytes).as_ref();
-    let mut rest = header_guarded(whole).map_err(|reason| broken(path, format, reason))?;
-    let header = NpyHeader::from_reader(&mut rest).map_err(|reason| broken(path, format, reason))?;
-    let start = whole.len() - rest.len();
-    let (dtype, endianness) = element(&header.dtype())?;
-    let mut shape = header.shape().iter().map(|&extent| extent as usize).collect::<Vec<_>>();
-    let size = shape.iter().try_fold(dtype.size(), |size, &extent| size.checked_mul(extent));
-    let size = size.filter(|&size| size <= rest.len()).ok_or_else(|| {
-        let reason = format!("its header announces {dtype}{shape:?}, but {} bytes follow", rest.len());
-        broken(path, format, reason)
+    let failed = |reason: &str| broken(path, format, reason);
+    let (header, start) = header(whole).map_err(failed)?;
+    let described = |key, what| value(header, key).ok_or(what).map_err(failed);
+    let descr = described("descr", "its header names no element type")?;
+    let fortran = described(
+        "fortran_order",
+        "its header does not say in which order the elements lie",
+    )?;
+    let shape = described("shape", "its header names no shape")?;
+    let mut shape = extents(shape)
+        .ok_or("the shape in its header is not a tuple of extents")
+        .map_err(failed)?;
+    let (big_endian, dtype) = element(descr)?;
+    let available = whole.len() - start;
+    let size = shape
+        .iter()
+        .try_fold(dtype.size(), |size, &extent| size.checked_mul(extent));
+    let size = size.filter(|&size| size <= available).ok_or_else(|| {
+        failed(&format!(
+            "its header announces {dtype}{shape:?}, but {available} bytes follow"
+        ))
     })?;
-    let fortran = header.order() == Order::Fortran && shape.len() > 1;
-    if endianness != Endianness::Big && !fortran {
+    let columns_first = fortran.starts_with("True") && shape.len() > 1;
+    if !big_endian && !columns_first {
         let tensor = Tensor::over(dtype, shape, bytes, start..start + size);
         return Ok(tensor.expect("the size was checked above"));
     }
-    let mut elements = rest[..size].to_vec();
-    if endianness == Endianness::Big {
-        elements.chunks_exact_mut(dtype.size()).for_each(<[u8]>::reverse);
+    let mut elements = whole[start..start + size].to_vec();
+    if big_endian {
+        elements
+            .chunks_exact_mut(dtype.size())
+            .for_each(<[u8]>::reverse);
     }
-    if fortran {
+    if columns_first {
+        let &mut [rows, columns] = shape.as_mut_slice() else {
+            return Err(failed(
+                "an array of more than two dimensions in Fortran order is not read",
+            ));
+        };
         // Column-major is row-major of the reversed shape, transposed.
-        if shape.len() > 2 {
-            return Err(broken(path, format, "an array of more than two dimensions in Fortran order is not read"));
-        }
-        elements = transposed(&elements, dtype.size(), shape[1], shape[0]);
+        elements = transposed(&elements, dtype.size(), columns, rows);
     }
-    shape.shrink_to_fit();
-    Ok(Tensor::over(dtype, shape, Arc::new(elements), 0..size).expect("the size was checked above"))
+    Ok(
+        Tensor::over(dtype, shape, Arc::new(elements), 0..size)
+            .expect("the size was checked above"),
+    )
 }
 
-/// The bytes, if their header is no deeper than an array's: the parser recurses on brackets.
-fn header_guarded(bytes: &[u8]) -> std::result::Result<&[u8], &'static str> {
-    let length = match bytes {
-        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => usize::from(u16::from_le_bytes([*a, *b])),
-        [0x93, b'N', b'U', b'M', b'P', b'Y', _, _, a, b, c, d, ..] => u32::from_le_bytes([*a, *b, *c, *d]) as usize,
-        _ => return Err("it does not begin with the bytes \\x93NUMPY"),
+/// The header of an f64 array in row-major order.
+pub(super) fn f64_header(shape: &[usize]) -> Vec<u8> {
+    let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    let mut text = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({extents}), }}");
+    let unpadded = MAGIC.len() + 4 + text.len() + 1;
+    text.extend(std::iter::repeat_n(
+        ' ',
+        unpadded.next_multiple_of(ALIGNMENT) - unpadded,
+    ));
+    text.push('\n');
+    let length = u16::try_from(text.len()).expect("a few extents take few bytes");
+    [MAGIC, &[1, 0], &length.to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// The header's text, and where the elements begin.
+fn header(bytes: &[u8]) -> std::result::Result<(&str, usize), &'static str> {
+    let rest = bytes
+        .strip_prefix(MAGIC)
+        .ok_or("it does not begin with the bytes \\x93NUMPY")?;
+    let (length, begin) = match *rest {
+        [1, _, a, b, ..] => (usize::from(u16::from_le_bytes([a, b])), MAGIC.len() + 4),
+        [2 | 3, _, a, b, c, d, ..] => (u32::from_le_bytes([a, b, c, d]) as usize, MAGIC.len() + 6),
+        _ => return Err("it is cut short, or of a version later than 3"),
     };
-    let header = bytes.get(8..).and_then(|rest| rest.get(..length)).ok_or("its header is cut short")?;
-    let brackets = header.iter().filter(|byte| b"([{".contains(byte)).count();
-    if brackets > MOST_BRACKETS { Err("its header does not describe a plain array") } else { Ok(bytes) }
+    let text = begin
+        .checked_add(length)
+        .and_then(|end| bytes.get(begin..end))
+        .ok_or("its header is cut short")?;
+    Ok((
+        std::str::from_utf8(text).map_err(|_| "its header is not text")?,
+        begin + length,
+    ))
 }
 
-fn element(dtype: &DType) -> Result<(Dtype, Endianness)> {
-    let refused = |found: String| Error::Dtype {
+/// What follows `'key':`.
+fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
+    let quoted = [format!("'{key}'"), format!("\"{key}\"")];
+    let (_, rest) = quoted
+        .iter()
+        .find_map(|key| header.split_once(key.as_str()))?;
+    Some(rest.trim_start().strip_prefix(':')?.trim_start())
+}
+
+/// `(3, 4), ...` as [3, 4].
+fn extents(text: &str) -> Option<Vec<usize>> {
+    let (tuple, _) = text.strip_prefix('(')?.split_once(')')?;
+    let extents = tuple
+        .split(',')
+        .map(str::trim)
+        .filter(|extent| !extent.is_empty());
+    extents.map(|extent| extent.parse().ok()).collect()
+}
+
+/// `'<f4', ...`: whether it is big-endian, and the element type.
+fn element(text: &str) -> Result<(bool, Dtype)> {
+    let quote = text.chars().next().filter(|quote| "'\"".contains(*quote));
+    let descr = quote.and_then(|quote| text[1..].split(quote).next());
+    let refused = || Error::Dtype {
         name: "the array".to_owned(),
         expected: "f16, f32, f64 or integer values (NumPy has no bf16: keep that in safetensors)",
-        found,
+        found: descr.unwrap_or("a structured type").to_owned(),
     };
-    let DType::Plain(plain) = dtype else { return Err(refused(dtype.descr())) };
-    let found = match (plain.type_char(), plain.size_field()) {
-        (TypeChar::Float, 2) => Dtype::F16,
-        (TypeChar::Float, 4) => Dtype::F32,
-        (TypeChar::Float, 8) => Dtype::F64,
-        (TypeChar::Int, 1) => Dtype::I8,
-        (TypeChar::Int, 2) => Dtype::I16,
-        (TypeChar::Int, 4) => Dtype::I32,
-        (TypeChar::Int, 8) => Dtype::I64,
-        (TypeChar::Uint, 1) => Dtype::U8,
-        (TypeChar::Uint, 2) => Dtype::U16,
-        (TypeChar::Uint, 4) => Dtype::U32,
-        (TypeChar::Uint, 8) => Dtype::U64,
-        _ => return Err(refused(dtype.descr())),
+    let descr = descr.ok_or_else(refused)?;
+    let dtype = match descr.trim_start_matches(['<', '>', '=', '|']) {
+        "f2" => Dtype::F16,
+        "f4" => Dtype::F32,
+        "f8" => Dtype::F64,
+        "i1" => Dtype::I8,
+        "i2" => Dtype::I16,
+        "i4" => Dtype::I32,
+        "i8" => Dtype::I64,
+        "u1" => Dtype::U8,
+        "u2" => Dtype::U16,
+        "u4" => Dtype::U32,
+        "u8" => Dtype::U64,
+        _ => return Err(refused()),
     };
-    Ok((found, plain.endianness()))
+    Ok((descr.starts_with('>'), dtype))
 }
 
 /// [rows, columns] of elements of `size` bytes, transposed.
 fn transposed(elements: &[u8], size: usize, rows: usize, columns: usize) -> Vec<u8> {
-    let places = (0..columns).flat_map(|column| (0..rows).map(move |row| (row * columns + column) * size));
-    places.flat_map(|place| &elements[place..place + size]).copied().collect()
+    let places =
+        (0..columns).flat_map(|column| (0..rows).map(move |row| (row * columns + column) * size));
+    places
+        .flat_map(|place| &elements[place..place + size])
+        .copied()
+        .collect()
 }
 
 #[cfg(test)]
@@ -100,7 +167,8 @@ mod tests {
     use super::*;
 
     fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Bytes {
-        let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.as_bytes());
@@ -114,21 +182,69 @@ mod tests {
 
     #[test]
     fn order_and_endianness_are_honoured() {
-        let little: Vec<u8> = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let big: Vec<u8> = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|v| v.to_be_bytes()).collect();
+        let little: Vec<u8> = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let big: Vec<u8> = [1f32, 2.0, 3.0, 4.0, 5.0, 6.0]
+            .iter()
+            .flat_map(|v| v.to_be_bytes())
+            .collect();
         let rows = |tensor: Tensor| tensor.rows::<f64>(1..2);
-        assert_eq!(rows(read("<f4", "False", "(2, 3)", &little).unwrap()), [4.0, 5.0, 6.0]);
-        assert_eq!(rows(read(">f4", "False", "(2, 3)", &big).unwrap()), [4.0, 5.0, 6.0]);
-        assert_eq!(rows(read("<f4", "True", "(2, 3)", &little).unwrap()), [2.0, 4.0, 6.0]);
+        assert_eq!(
+            rows(read("<f4", "False", "(2, 3)", &little).unwrap()),
+            [4.0, 5.0, 6.0]
+        );
+        assert_eq!(
+            rows(read(">f4", "False", "(2, 3)", &big).unwrap()),
+            [4.0, 5.0, 6.0]
+        );
+        assert_eq!(
+            rows(read("<f4", "True", "(2, 3)", &little).unwrap()),
+            [2.0, 4.0, 6.0]
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bytes = f64_header(&[2, 1]);
+        assert_eq!(bytes.len() % ALIGNMENT, 0);
+        bytes.extend([1f64, 2.0].iter().flat_map(|v| v.to_le_bytes()));
+        let tensor = parse(Path::new("a.npy"), FORMAT, Arc::new(bytes)).unwrap();
+        assert_eq!(
+            (tensor.shape(), tensor.values::<f64>()),
+            (&[2, 1][..], vec![1.0, 2.0])
+        );
     }
 
     #[test]
     fn headers_that_lie_are_refused() {
-        let message = |shape| read("<f4", "False", shape, &[0; 8]).unwrap_err().to_string();
-        assert!(message("(3,)").contains("announces f32[3], but 8 bytes follow"), "{}", message("(3,)"));
+        let message = |shape| {
+            read("<f4", "False", shape, &[0; 8])
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            message("(3,)").contains("announces f32[3], but 8 bytes follow"),
+            "{}",
+            message("(3,)")
+        );
         assert!(message("(4611686018427387904, 4)").contains("announces"));
         let deep = format!("{}1{}", "(".repeat(500), ")".repeat(500));
-        assert!(message(&deep).contains("plain array"));
-        assert!(read("<c8", "False", "(1,)", &[0; 8]).unwrap_err().to_string().contains("<c8"));
+        assert!(message(&deep).contains("not a tuple"));
+        let [header, cut] = [f64_header(&[1]), f64_header(&[1])[..20].to_vec()];
+        let reason = |bytes| {
+            parse(Path::new("a.npy"), FORMAT, Arc::new(bytes))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(reason(header).contains("announces f64[1], but 0 bytes follow"));
+        assert!(reason(cut).contains("cut short"));
+        assert!(
+            read("<c8", "False", "(1,)", &[0; 8])
+                .unwrap_err()
+                .to_string()
+                .contains("<c8")
+        );
     }
 }

@@ -33,19 +33,28 @@ impl AsRef<[u8]> for Shared {
 impl Npz {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let bytes = Shared(bytes::map(path)?);
-        let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|reason| broken(path, FORMAT, reason))?;
-        Ok(Self { path: path.to_owned(), archive })
+        let archive =
+            ZipArchive::new(Cursor::new(bytes)).map_err(|reason| broken(path, FORMAT, reason))?;
+        Ok(Self {
+            path: path.to_owned(),
+            archive,
+        })
     }
 
     fn members(&self) -> Vec<String> {
-        self.archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect()
+        self.archive
+            .file_names()
+            .filter_map(|name| Some(name.ok()?.into_owned()))
+            .collect()
     }
 }
 
 impl Archive for Npz {
     fn names(&self) -> Vec<String> {
         let mut names = self.members();
-        names.iter_mut().for_each(|name| name.truncate(name.strip_suffix(".npy").unwrap_or(name).len()));
+        names
+            .iter_mut()
+            .for_each(|name| name.truncate(name.strip_suffix(".npy").unwrap_or(name).len()));
         names.sort();
         names
     }
@@ -56,10 +65,14 @@ impl Archive for Npz {
             return Ok(None);
         }
         let failed = |reason: String| broken(&self.path, FORMAT, format!("{member}: {reason}"));
-        let mut file = self.archive.by_name(&member).map_err(|reason| failed(reason.to_string()))?;
+        let mut file = self
+            .archive
+            .by_name(&member)
+            .map_err(|reason| failed(reason.to_string()))?;
         // The size is the archive's own word: it grows as the bytes come.
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|reason| failed(reason.to_string()))?;
+        file.read_to_end(&mut bytes)
+            .map_err(|reason| failed(reason.to_string()))?;
         npy::parse(&self.path, FORMAT, Arc::new(bytes)).map(Some)
     }
 }

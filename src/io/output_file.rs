@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use npyz::WriterBuilder;
 use tempfile::NamedTempFile;
 
+use super::npy;
 use crate::error::{Error, Result};
 
 /// A file on its way. Dropped before [`OutputFile::finish`], it leaves nothing behind.
@@ -22,17 +22,25 @@ impl OutputFile {
     /// # Errors
     /// [`Error::Io`] if it cannot.
     pub fn create(path: &Path) -> Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".gradprobe-");
         // A temporary file is the owner's alone by default; a result is what the umask says.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder).map_err(|source| write_failed(path, source))?;
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|source| write_failed(path, source))?;
         if path.is_dir() {
             return Err(write_failed(path, std::io::ErrorKind::IsADirectory.into()));
         }
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufWriter::new(file),
+        })
     }
 
     /// Appends bytes.
@@ -40,7 +48,9 @@ impl OutputFile {
     /// # Errors
     /// [`Error::Io`] if the disk does not take them.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|source| write_failed(&self.path, source))
+        self.file
+            .write_all(bytes)
+            .map_err(|source| write_failed(&self.path, source))
     }
 
     /// Puts the file in its place.
@@ -49,8 +59,12 @@ impl OutputFile {
     /// [`Error::Io`] if it cannot be put there.
     pub fn finish(self) -> Result<()> {
         let failed = |source| write_failed(&self.path, source);
-        let file = self.file.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.persist(&self.path).map_err(|error| failed(error.error))?;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?;
+        file.persist(&self.path)
+            .map_err(|error| failed(error.error))?;
         Ok(())
     }
 }
@@ -65,11 +79,7 @@ impl NumericFile {
     /// [`Error::Io`] if it cannot be written.
     pub fn create(path: &Path, rows: usize, columns: usize) -> Result<Self> {
         let mut file = OutputFile::create(path)?;
-        let mut header = Vec::new();
-        let shape = [rows as u64, columns as u64];
-        let writer = npyz::WriteOptions::<f64>::new().default_dtype().shape(&shape).writer(&mut header).begin_nd();
-        drop(writer.map_err(|source| write_failed(path, source))?);
-        file.write(&header)?;
+        file.write(&npy::f64_header(&[rows, columns]))?;
         Ok(Self(file))
     }
 
@@ -78,7 +88,9 @@ impl NumericFile {
     /// # Errors
     /// [`Error::Io`] if the disk does not take them.
     pub fn write(&mut self, values: &[f64]) -> Result<()> {
-        values.iter().try_for_each(|value| self.0.write(&value.to_le_bytes()))
+        values
+            .iter()
+            .try_for_each(|value| self.0.write(&value.to_le_bytes()))
     }
 
     /// Puts the file in its place.
@@ -91,5 +103,9 @@ impl NumericFile {
 }
 
 fn write_failed(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { action: "write", path: path.to_owned(), source }
+    Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -23,9 +23,14 @@ pub(super) struct Safetensors {
 impl Safetensors {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let bytes = bytes::map(path)?;
-        let (length, header) =
-            SafeTensors::read_metadata((*bytes).as_ref()).map_err(|reason| broken(path, FORMAT, reason))?;
-        Ok(Self { path: path.to_owned(), bytes, start: 8 + length, header })
+        let (length, header) = SafeTensors::read_metadata((*bytes).as_ref())
+            .map_err(|reason| broken(path, FORMAT, reason))?;
+        Ok(Self {
+            path: path.to_owned(),
+            bytes,
+            start: 8 + length,
+            header,
+        })
     }
 }
 
@@ -38,7 +43,9 @@ impl Archive for Safetensors {
 
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
         use ::safetensors::Dtype as Stored;
-        let Some(info) = self.header.info(name) else { return Ok(None) };
+        let Some(info) = self.header.info(name) else {
+            return Ok(None);
+        };
         let dtype = match info.dtype {
             Stored::F16 => Dtype::F16,
             Stored::BF16 => Dtype::BF16,
@@ -54,16 +61,30 @@ impl Archive for Safetensors {
             Stored::U64 => Dtype::U64,
             other => {
                 let (name, found) = (name.to_owned(), format!("{other:?}").to_lowercase());
-                return Err(Error::Dtype { name, expected: "f16, bf16, f32, f64 or integer values", found });
+                return Err(Error::Dtype {
+                    name,
+                    expected: "f16, bf16, f32, f64 or integer values",
+                    found,
+                });
             }
         };
         let (begin, end) = info.data_offsets;
         let place = self.start + begin..self.start + end;
         let tensor = Tensor::over(dtype, info.shape.clone(), self.bytes.clone(), place);
-        tensor.map(Some).ok_or_else(|| broken(&self.path, FORMAT, format!("the place of {name} does not fit its shape")))
+        tensor.map(Some).ok_or_else(|| {
+            broken(
+                &self.path,
+                FORMAT,
+                format!("the place of {name} does not fit its shape"),
+            )
+        })
     }
 
     fn metadata(&self, key: &str) -> Option<&str> {
-        self.header.metadata().as_ref()?.get(key).map(String::as_str)
+        self.header
+            .metadata()
+            .as_ref()?
+            .get(key)
+            .map(String::as_str)
     }
 }

@@ -106,7 +106,11 @@ struct Number(f64);
 
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.is_finite() { serializer.serialize_f64(self.0) } else { serializer.collect_str(&self.0) }
+        if self.0.is_finite() {
+            serializer.serialize_f64(self.0)
+        } else {
+            serializer.collect_str(&self.0)
+        }
     }
 }
 
@@ -114,12 +118,18 @@ impl<'a> Check<'a> {
     fn of(check: &'a CheckReport) -> Self {
         let tally = &check.tally;
         let tolerance = match check.tolerance {
-            Tolerance::Rounding { factor, floor } => {
-                Allowed { rtol: None, atol: None, factor: Some(Number(factor)), floor: Some(Number(floor)) }
-            }
-            Tolerance::Given { rtol, atol } => {
-                Allowed { rtol: Some(Number(rtol)), atol: Some(Number(atol)), factor: None, floor: None }
-            }
+            Tolerance::Rounding { factor, floor } => Allowed {
+                rtol: None,
+                atol: None,
+                factor: Some(Number(factor)),
+                floor: Some(Number(floor)),
+            },
+            Tolerance::Given { rtol, atol } => Allowed {
+                rtol: Some(Number(rtol)),
+                atol: Some(Number(atol)),
+                factor: None,
+                floor: None,
+            },
         };
         Self {
             wrt: check.wrt.name(),

@@ -29,7 +29,11 @@ fn render_check(text: &mut String, report: &Report, check: &CheckReport) -> std:
     }
     let problem = &report.problem;
     let reduction = format!("{:?}", problem.reduction).to_lowercase();
-    writeln!(text, "  device     {}", device(&report.device, check.precision))?;
+    writeln!(
+        text,
+        "  device     {}",
+        device(&report.device, check.precision)
+    )?;
     if let Some(note) = &report.device.note {
         writeln!(text, "             {note}")?;
     }
@@ -39,7 +43,13 @@ fn render_check(text: &mut String, report: &Report, check: &CheckReport) -> std:
         problem.n, problem.d, problem.k, problem.dtype
     )?;
     writeln!(text, "  gradient   {}", gradient(check))?;
-    writeln!(text, "  numeric    {}, {}, eps = {:.3e}", method(check.method), check.scheme, check.eps)?;
+    writeln!(
+        text,
+        "  numeric    {}, {}, eps = {:.3e}",
+        method(check.method),
+        check.scheme,
+        check.eps
+    )?;
     writeln!(text, "  tolerance  {}", tolerance(check))?;
     writeln!(
         text,
@@ -51,10 +61,21 @@ fn render_check(text: &mut String, report: &Report, check: &CheckReport) -> std:
         tally.norm_rel_err()
     )?;
     if tally.undecided > 0 {
-        writeln!(text, "  undecided  {}", counted(tally.undecided, tally.entries))?;
+        writeln!(
+            text,
+            "  undecided  {}",
+            counted(tally.undecided, tally.entries)
+        )?;
     }
-    writeln!(text, "  time       {:.3} s, {:.3} s of it loading", report.seconds.total, report.seconds.load)?;
-    writeln!(text, "\n  worst entries       analytic        numeric    rel. error    error/allowed")?;
+    writeln!(
+        text,
+        "  time       {:.3} s, {:.3} s of it loading",
+        report.seconds.total, report.seconds.load
+    )?;
+    writeln!(
+        text,
+        "\n  worst entries       analytic        numeric    rel. error    error/allowed"
+    )?;
     for entry in tally.worst.iter().take(SHOWN) {
         writeln!(text, "  {}", worst(check.wrt, entry))?;
     }
@@ -67,7 +88,9 @@ pub fn sentence(check: &CheckReport) -> String {
     let name = check.wrt.grad_name();
     let entries = group(tally.entries);
     match check.verdict() {
-        Verdict::Pass => format!("PASS: {name} is right: all {entries} entries agree with the finite difference."),
+        Verdict::Pass => format!(
+            "PASS: {name} is right: all {entries} entries agree with the finite difference."
+        ),
         Verdict::Fail => {
             format!(
                 "FAIL: {name} is wrong in {}, by {:.3} relative on average.",
@@ -76,7 +99,9 @@ pub fn sentence(check: &CheckReport) -> String {
             )
         }
         Verdict::Inconclusive if tally.seen == 0 => {
-            format!("INCONCLUSIVE: every derivative is within its noise, so nothing can be said of {name}.")
+            format!(
+                "INCONCLUSIVE: every derivative is within its noise, so nothing can be said of {name}."
+            )
         }
         Verdict::Inconclusive => format!(
             "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: the finite difference is less accurate than the tolerance.",
@@ -90,7 +115,10 @@ fn device(device: &DeviceInfo, precision: Precision) -> String {
         Precision::F32 => "f32",
         Precision::F64 => "f64",
     };
-    format!("{} ({}, {}; {}), computing in {precision}", device.name, device.kind, device.backend, device.driver)
+    format!(
+        "{} ({}, {}; {}), computing in {precision}",
+        device.name, device.kind, device.backend, device.driver
+    )
 }
 
 fn gradient(check: &CheckReport) -> String {
@@ -98,7 +126,10 @@ fn gradient(check: &CheckReport) -> String {
     match check.source {
         Source::Given => format!("with respect to {wrt}, {}, as given", check.dtype),
         Source::BuiltIn => {
-            format!("with respect to {wrt}, {}, by the built-in backward pass (none was given)", check.dtype)
+            format!(
+                "with respect to {wrt}, {}, by the built-in backward pass (none was given)",
+                check.dtype
+            )
         }
     }
 }
@@ -113,7 +144,10 @@ fn method(method: Method) -> &'static str {
 fn tolerance(check: &CheckReport) -> String {
     match check.tolerance {
         Tolerance::Rounding { factor, .. } => {
-            format!("{factor:.1e} of the terms that an entry is made of: what rounding to {} explains", check.dtype)
+            format!(
+                "{factor:.1e} of the terms that an entry is made of: what rounding to {} explains",
+                check.dtype
+            )
         }
         Tolerance::Given { rtol, atol } => format!("rtol {rtol:e}, atol {atol:e}, as given"),
     }

@@ -16,7 +16,10 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { zeros: 0, bins: vec![0; OCTAVES * PER_OCTAVE] }
+        Self {
+            zeros: 0,
+            bins: vec![0; OCTAVES * PER_OCTAVE],
+        }
     }
 }
 
@@ -67,7 +70,10 @@ mod tests {
         let mut histogram = Histogram::default();
         (1..=1000).for_each(|i| histogram.add(f64::from(i) * 1e-6));
         for (q, expected) in [(0.5, 5e-4), (0.99, 9.9e-4), (0.001, 1e-6)] {
-            assert!((histogram.quantile(q) / expected - 1.0).abs() < 0.008, "{q}");
+            assert!(
+                (histogram.quantile(q) / expected - 1.0).abs() < 0.008,
+                "{q}"
+            );
         }
     }
 
@@ -75,7 +81,9 @@ mod tests {
     fn zeros_and_extremes_are_counted() {
         let mut histogram = Histogram::default();
         assert_eq!(histogram.quantile(0.5), 0.0);
-        [0.0, 0.0, 1e-300, f64::NAN].into_iter().for_each(|error| histogram.add(error));
+        [0.0, 0.0, 1e-300, f64::NAN]
+            .into_iter()
+            .for_each(|error| histogram.add(error));
         assert_eq!(histogram.quantile(0.5), 0.0);
         assert!(histogram.quantile(0.75) < 1e-23);
         assert!(histogram.quantile(1.0) > 3.9);

@@ -19,7 +19,11 @@ pub struct ExactSum {
 
 impl Default for ExactSum {
     fn default() -> Self {
-        Self { digits: [0; DIGITS], pending: 0, not_finite: 0.0 }
+        Self {
+            digits: [0; DIGITS],
+            pending: 0,
+            not_finite: 0.0,
+        }
     }
 }
 
@@ -34,7 +38,11 @@ impl ExactSum {
         let exponent = (bits >> 52 & 0x7ff) as u32;
         let fraction = bits & ((1 << 52) - 1);
         // Subnormals have the exponent of the smallest normals, and no leading bit.
-        let (significand, shift) = if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
+        let (significand, shift) = if exponent == 0 {
+            (fraction, 0)
+        } else {
+            (fraction | 1 << 52, exponent - 1)
+        };
         let (digit, offset) = ((shift / DIGIT) as usize, shift % DIGIT);
         let wide = u128::from(significand) << offset;
         for (i, digit) in self.digits[digit..digit + 3].iter_mut().enumerate() {
@@ -70,12 +78,20 @@ impl ExactSum {
             sum.digits.iter_mut().for_each(|digit| *digit = -*digit);
             sum.carry();
         }
-        let Some(top) = sum.digits.iter().rposition(|&digit| digit != 0) else { return 0.0 };
+        let Some(top) = sum.digits.iter().rposition(|&digit| digit != 0) else {
+            return 0.0;
+        };
         let bottom = top.saturating_sub(2);
-        let head = sum.digits[bottom..=top].iter().rev().fold(0u128, |head, &d| head << DIGIT | d as u128);
+        let head = sum.digits[bottom..=top]
+            .iter()
+            .rev()
+            .fold(0u128, |head, &d| head << DIGIT | d as u128);
         // What lies below only decides ties: one sticky bit.
         let sticky = u128::from(sum.digits[..bottom].iter().any(|&digit| digit != 0));
-        let magnitude = scale((head << 1 | sticky) as f64, bottom as i32 * DIGIT as i32 + LOWEST - 1);
+        let magnitude = scale(
+            (head << 1 | sticky) as f64,
+            bottom as i32 * DIGIT as i32 + LOWEST - 1,
+        );
         if negative { -magnitude } else { magnitude }
     }
 
@@ -123,7 +139,18 @@ mod tests {
 
     #[test]
     fn single_terms_come_back() {
-        for term in [0.0, 1.0, -1.0, 0.1, -1e300, 1e-300, 5e-324, f64::MAX, f64::MIN_POSITIVE, -3.7e-310] {
+        for term in [
+            0.0,
+            1.0,
+            -1.0,
+            0.1,
+            -1e300,
+            1e-300,
+            5e-324,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            -3.7e-310,
+        ] {
             assert_eq!(sum(&[term]).value(), term);
         }
     }
@@ -132,7 +159,10 @@ mod tests {
     fn nothing_is_lost_to_cancellation() {
         assert_eq!(sum(&[1e100, 1.0, -1e100, 1e-100]).value(), 1.0);
         assert_eq!(sum(&[1e100, 1e-100, -1e100]).value(), 1e-100);
-        assert_eq!(sum(&[1.0, 2f64.powi(-53), 2f64.powi(-120)]).value(), 1.0 + f64::EPSILON);
+        assert_eq!(
+            sum(&[1.0, 2f64.powi(-53), 2f64.powi(-120)]).value(),
+            1.0 + f64::EPSILON
+        );
         assert_eq!(sum(&[0.1; 10]).value(), 1.0);
     }
 

@@ -28,7 +28,11 @@ impl Entry {
     /// |analytic - numeric| in units of what is allowed; above 1 the entry is wrong.
     pub fn severity(&self) -> f64 {
         let error = (self.analytic - self.numeric).abs();
-        if error.is_nan() { f64::INFINITY } else { error / (self.tolerance + self.noise) }
+        if error.is_nan() {
+            f64::INFINITY
+        } else {
+            error / (self.tolerance + self.noise)
+        }
     }
 }
 
@@ -87,7 +91,10 @@ impl Tally {
     pub fn note(&mut self, entry: Entry) {
         let key = |entry: &Entry| (entry.row, entry.column);
         let place = self.worst.partition_point(|kept| {
-            kept.severity().total_cmp(&entry.severity()).then(key(&entry).cmp(&key(kept))).is_gt()
+            kept.severity()
+                .total_cmp(&entry.severity())
+                .then(key(&entry).cmp(&key(kept)))
+                .is_gt()
         });
         if place < WORST {
             self.worst.insert(place, entry);
@@ -103,7 +110,11 @@ impl Tally {
     /// |analytic - numeric| / |numeric| in the Frobenius norm, 0 where both are 0.
     pub fn norm_rel_err(&self) -> f64 {
         let error = self.error_error.value();
-        if error == 0.0 { 0.0 } else { (error / self.numeric_numeric.value()).sqrt() }
+        if error == 0.0 {
+            0.0
+        } else {
+            (error / self.numeric_numeric.value()).sqrt()
+        }
     }
 }
 
@@ -112,7 +123,15 @@ mod tests {
     use super::*;
 
     fn entry(row: usize, error: f64) -> Entry {
-        Entry { row, column: 0, analytic: error, numeric: 0.0, rel_err: 1.0, noise: 0.5, tolerance: 0.5 }
+        Entry {
+            row,
+            column: 0,
+            analytic: error,
+            numeric: 0.0,
+            rel_err: 1.0,
+            noise: 0.5,
+            tolerance: 0.5,
+        }
     }
 
     #[test]
