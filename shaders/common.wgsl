@@ -126,3 +126,13 @@ fn log1p_accurate(x: f32) -> f32 {
     let lost = select(x - keep(u - 1.0), 1.0 - keep(u - x), x > 1.0);
     return log_corrected(u, lost / u);
 }
+
+// log1p(step v) / step, without the underflow of step * v in the result.
+fn log1p_per_step(v: f32) -> f32 {
+    let x = params.step * v;
+    if (abs(x) < 0.015625) {
+        // Five terms of the series: the sixth is at most 2^-30 / 6 of the first.
+        return v - v * x * (0.5 - x * (1.0 / 3.0 - x * (0.25 - x * 0.2)));
+    }
+    return log1p_accurate(x) / params.step;
+}

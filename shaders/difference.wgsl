@@ -1,9 +1,10 @@
-// One invocation computes one loss difference with respect to the input, by the identity that cannot cancel:
+// One invocation computes one loss difference with respect to the input, over the step, by the identity that cannot cancel:
 // l(x + step e_i) - l(x) = log1p( sum_c (p - y)[c] expm1(step W[c,i]) / exp(step W[target,i]) ).
+// growth is expm1(step W) / step: nothing shrinks with the step, and nothing underflows before the gradient does.
 // A dispatch adds the classes [tile_begin, tile_end); the last one takes the logarithm.
 
 @group(0) @binding(1) var<storage, read> residual: array<f32>;              // [rows, k], p - y
-@group(0) @binding(2) var<storage, read> table: array<f32>;                 // [k, m], expm1(step W)
+@group(0) @binding(2) var<storage, read> growth: array<f32>;                // [k, m]
 @group(0) @binding(3) var<storage, read> labels: array<u32>;                // [rows]
 @group(0) @binding(4) var<storage, read_write> differences: array<f32>;     // [rows, m]
 
@@ -28,17 +29,17 @@ fn main(
         let l = row_start + c;
         let r = c * params.columns + column;
         sums += vec4(residual[l], residual[l + 1u], residual[l + 2u], residual[l + 3u])
-            * vec4(table[r], table[r + params.columns], table[r + 2u * params.columns], table[r + 3u * params.columns]);
+            * vec4(growth[r], growth[r + params.columns], growth[r + 2u * params.columns], growth[r + 3u * params.columns]);
     }
     for (; c < params.tile_end; c += 1u) {
-        sums.x += residual[row_start + c] * table[c * params.columns + column];
+        sums.x += residual[row_start + c] * growth[c * params.columns + column];
     }
     var sum = (sums.x + sums.y) + (sums.z + sums.w);
     if (params.tile_begin > 0u) {
         sum += differences[entry];
     }
     if (params.tile_end == params.classes) {
-        sum = log1p_accurate(sum / (1.0 + table[labels[row] * params.columns + column]));
+        sum = log1p_per_step(sum / (1.0 + params.step * growth[labels[row] * params.columns + column]));
     }
     differences[entry] = sum;
 }

@@ -1,5 +1,5 @@
-// One invocation computes one loss difference with respect to the logits: only class c moves, so the sum has one term,
-// l(z + step e_c) - l(z) = log1p( (p - y)[c] expm1(step) / exp(step y[c]) ).
+// One invocation computes one loss difference with respect to the logits, over the step: only class c moves, so the sum has
+// one term, l(z + step e_c) - l(z) = log1p( (p - y)[c] expm1(step) / exp(step y[c]) ).
 
 @group(0) @binding(1) var<storage, read> residual: array<f32>;              // [rows, k], p - y
 @group(0) @binding(2) var<storage, read> labels: array<u32>;                // [rows]
@@ -15,10 +15,10 @@ fn main(
     if (entry >= params.rows * params.classes) {
         return;
     }
-    let growth = expm1_accurate(params.step);
+    let growth = expm1_accurate(params.step) / params.step;
     var at_target = 1.0;
     if (entry % params.classes == labels[entry / params.classes]) {
-        at_target += growth;
+        at_target += params.step * growth;
     }
-    differences[entry] = log1p_accurate(residual[entry] * growth / at_target);
+    differences[entry] = log1p_per_step(residual[entry] * growth / at_target);
 }

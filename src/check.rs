@@ -69,7 +69,7 @@ pub fn check(
     problem: &Problem,
     subjects: &[Subject],
     options: &Options,
-    device: Device,
+    device: &Device,
     listener: &mut dyn Listener,
 ) -> Result<Report> {
     let started = std::time::Instant::now();
@@ -86,10 +86,11 @@ pub fn check(
         device.natural_precision()
     };
     let precision = options.precision.unwrap_or(natural);
-    let device = device.with_precision(precision);
+    let fallback = device.fallback(precision);
+    let device = fallback.as_ref().unwrap_or(device);
     let checks = subjects
         .iter()
-        .map(|subject| check_one(problem, subject, options, precision, &device, listener));
+        .map(|subject| check_one(problem, subject, options, precision, device, listener));
     let checks = checks.collect::<Result<_>>()?;
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
@@ -129,8 +130,8 @@ fn check_one(
     let dtype = subject
         .gradient
         .as_ref()
-        .map_or_else(|| noise::built_in_dtype(precision), Tensor::dtype);
-    let tolerance = options.tolerance(dtype);
+        .map_or_else(|| precision.dtype(), Tensor::dtype);
+    let tolerance = options.tolerance(problem, subject.wrt, dtype);
     let comparator = Comparator {
         problem,
         plan,
@@ -238,21 +239,22 @@ impl Options {
     /// By the rounding of the gradient's type, unless the user says otherwise.
     ///
     /// C was measured over 600 random problems: a correct gradient of PyTorch misses the exact one by at
-    /// most C·u·(S + T). The factor 2 is the margin.
-    fn tolerance(&self, dtype: Dtype) -> Tolerance {
+    /// most C·u·(S + T). The factor 2 is the margin. Below it lies what a framework may flush to zero.
+    fn tolerance(&self, problem: &Problem, wrt: Wrt, dtype: Dtype) -> Tolerance {
         if self.rtol.is_some() || self.atol.is_some() {
             return Tolerance::Given {
                 rtol: self.rtol.unwrap_or(0.0),
                 atol: self.atol.unwrap_or(0.0),
             };
         }
+        let floor = noise::underflow(problem, wrt, dtype.smallest_kept());
         let c = match dtype {
             Dtype::F16 | Dtype::BF16 => 5.0,
             _ => 31.0,
         };
         Tolerance::Rounding {
             factor: 2.0 * c * dtype.unit_roundoff(),
-            floor: dtype.smallest_subnormal(),
+            floor,
         }
     }
 }

@@ -211,7 +211,7 @@ impl CheckArguments {
             &case.problem,
             &case.subjects,
             &options,
-            device,
+            &device,
             &mut watcher,
         )?;
         report.seconds.load = load;

@@ -27,8 +27,8 @@ const BLOCK_ROWS: usize = 16;
 struct Operands<T> {
     weight: Vec<T>,
     bias: Vec<T>,
-    /// Of `difference` with respect to the input: expm1(step·W), [k, d] a step.
-    tables: Vec<Vec<T>>,
+    /// Of `difference` with respect to the input: expm1(step·W)/step, [k, d] a step.
+    growths: Vec<Vec<T>>,
     /// |W|, [k, d].
     weight_abs: Vec<T>,
 }
@@ -36,17 +36,19 @@ struct Operands<T> {
 impl<T: Real> Operands<T> {
     fn new(problem: &Problem, plan: &Plan) -> Self {
         let weight: Vec<T> = problem.weight().values();
-        let tables = match (plan.method, plan.wrt) {
-            (Method::Difference, Wrt::Input) => plan
-                .steps()
-                .map(|step| weight.iter().map(|&w| (T::of(step) * w).exp_m1()).collect())
-                .collect(),
+        let growths = match (plan.method, plan.wrt) {
+            (Method::Difference, Wrt::Input) => {
+                let slopes: Vec<f64> = problem.weight().values();
+                plan.steps()
+                    .map(|step| difference::growth(&slopes, step))
+                    .collect()
+            }
             _ => Vec::new(),
         };
         let weight_abs = weight.iter().map(|w| w.abs()).collect();
         Self {
             bias: problem.bias(),
-            tables,
+            growths,
             weight_abs,
             weight,
         }
@@ -168,23 +170,26 @@ impl<'a> Cpu<'a> {
         let losses: Vec<Vec<T>> = match (self.plan.method, self.plan.wrt) {
             (Method::ForwardPass, _) => self.plan.steps().map(forward_pass).collect(),
             (Method::Difference, Wrt::Input) => {
-                let difference =
-                    |table: &Vec<T>| difference::difference(&forward.residual, table, target, d);
+                let difference = |(growth, step): (&Vec<T>, f64)| {
+                    let all =
+                        difference::difference(&forward.residual, growth, T::of(step), target, d);
+                    select(all, m, &columns)
+                };
                 operands
-                    .tables
+                    .growths
                     .iter()
+                    .zip(self.plan.steps())
                     .map(difference)
-                    .map(|all| select(all, m, &columns))
                     .collect()
             }
             (Method::Difference, Wrt::Logits) => {
-                let difference =
-                    |step| difference::difference_logits(&forward.residual, T::of(step), target, k);
-                self.plan
-                    .steps()
-                    .map(difference)
-                    .map(|all| select(all, m, &columns))
-                    .collect()
+                let difference = |step: f64| {
+                    let (growth, step) = (T::of(step.exp_m1() / step), T::of(step));
+                    let all =
+                        difference::difference_logits(&forward.residual, growth, step, target, k);
+                    select(all, m, &columns)
+                };
+                self.plan.steps().map(difference).collect()
             }
         };
         let base = match self.plan.method {

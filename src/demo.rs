@@ -257,7 +257,7 @@ impl Experiment {
             &problem,
             &[subject],
             options,
-            Device::Cpu { note: None },
+            &Device::Cpu { note: None },
             &mut (),
         )?;
         Ok(report.checks.remove(0))

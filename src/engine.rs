@@ -140,18 +140,15 @@ impl Device {
         }
     }
 
-    /// This device, or where it cannot compute in `precision` the CPU engine, which says why.
-    pub fn with_precision(self, precision: Precision) -> Self {
+    /// The CPU engine, saying why, if this device cannot compute in `precision`.
+    pub fn fallback(&self, precision: Precision) -> Option<Self> {
         match self {
             Self::Gpu(device) if precision == Precision::F64 => {
                 let name = &device.info().name;
-                Self::Cpu {
-                    note: Some(format!(
-                        "f64 was needed, and the shaders on {name} compute in f32"
-                    )),
-                }
+                let note = format!("f64 was needed, and the shaders on {name} compute in f32");
+                Some(Self::Cpu { note: Some(note) })
             }
-            device => device,
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::{
+    cpu::difference::growth,
     error::{Error, Result},
     plan::{Evaluation, Plan},
     problem::{Problem, Wrt},
@@ -40,8 +41,8 @@ pub struct Gpu<'a> {
     bias: Buffer,
     /// |W|, [k, d].
     weight_abs: Buffer,
-    /// expm1(step·W), [k, d] a step: `difference` with respect to the input only.
-    tables: Vec<Buffer>,
+    /// expm1(step·W)/step, [k, d] a step: `difference` with respect to the input only.
+    growths: Vec<Buffer>,
     chunk: Chunk,
 }
 
@@ -104,18 +105,13 @@ impl<'a> Gpu<'a> {
 
         let weight: Vec<f32> = problem.weight().values();
         let weight_abs: Vec<f32> = weight.iter().map(|w| w.abs()).collect();
-        let table = |step: f64| {
-            // In f64 from the weights themselves: the device sees a correctly rounded table.
-            let values: Vec<f32> = problem
-                .weight()
-                .values::<f64>()
-                .iter()
-                .map(|w| (step * w).exp_m1() as f32)
-                .collect();
-            device.upload("table", &values)
-        };
-        let tables = match (plan.method, plan.wrt) {
-            (Method::Difference, Wrt::Input) => plan.steps().map(table).collect(),
+        let growths = match (plan.method, plan.wrt) {
+            (Method::Difference, Wrt::Input) => {
+                let slopes: Vec<f64> = problem.weight().values();
+                plan.steps()
+                    .map(|step| device.upload("growth", &growth::<f32>(&slopes, step)))
+                    .collect()
+            }
             _ => Vec::new(),
         };
         let empty = |label, elements| device.empty(label, elements);
@@ -144,7 +140,7 @@ impl<'a> Gpu<'a> {
             weight: device.upload("weight", &weight),
             bias: device.upload("bias", &problem.bias::<f32>()),
             weight_abs: device.upload("weight_abs", &weight_abs),
-            tables,
+            growths,
             chunk,
         })
     }
@@ -336,12 +332,18 @@ impl<'a> Gpu<'a> {
         } = &self.chunk;
         match self.plan.wrt {
             Wrt::Input => {
-                for (table, losses) in self.tables.iter().zip(losses) {
-                    for params in tiles(self.params(rows), self.problem.k()) {
+                for ((growth, step), losses) in
+                    self.growths.iter().zip(self.plan.steps()).zip(losses)
+                {
+                    let params = Params {
+                        step: step as f32,
+                        ..self.params(rows)
+                    };
+                    for params in tiles(params, self.problem.k()) {
                         batch.run(
                             Kernel::Difference,
                             params,
-                            &[residual, table, target, losses],
+                            &[residual, growth, target, losses],
                         );
                     }
                 }

@@ -50,7 +50,7 @@ impl Plan {
 /// What an engine computed for a range of rows; m is the number of columns of the gradient.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// A vector [rows·m] a step of the plan. `difference`: l(x + step) - l(x). `forward-pass`: l(x + step).
+    /// A vector [rows·m] a step of the plan. `difference`: (l(x + step) - l(x)) / step. `forward-pass`: l(x + step).
     /// In both, l is the sample's own loss, not divided by the normaliser.
     pub losses: Vec<Vec<f64>>,
     /// [rows·m], `forward-pass` only: the values that were perturbed, as the engine held them.

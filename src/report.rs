@@ -109,7 +109,7 @@ pub enum Tolerance {
     Rounding {
         /// 2·C·u.
         factor: f64,
-        /// The smallest subnormal.
+        /// What the element type's underflow may cost.
         floor: f64,
     },
     /// As the user said: rtol·max(|analytic|, |numeric|) + atol.

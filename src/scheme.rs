@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::tensor::Dtype;
+
 /// How the losses at the perturbed points are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -25,18 +27,20 @@ pub enum Precision {
 impl Precision {
     /// The unit roundoff u = 2^-p.
     pub fn unit_roundoff(self) -> f64 {
+        self.dtype().unit_roundoff()
+    }
+
+    /// The element type of a gradient that is computed in it.
+    pub fn dtype(self) -> Dtype {
         match self {
-            Self::F32 => 2f64.powi(-24),
-            Self::F64 => 2f64.powi(-53),
+            Self::F32 => Dtype::F32,
+            Self::F64 => Dtype::F64,
         }
     }
 
     /// The smallest normal value: below it a device may flush to zero.
     pub fn smallest_normal(self) -> f64 {
-        match self {
-            Self::F32 => f64::from(f32::MIN_POSITIVE),
-            Self::F64 => f64::MIN_POSITIVE,
-        }
+        self.dtype().smallest_kept()
     }
 
     /// `value` rounded to this precision.
@@ -103,8 +107,17 @@ impl Scheme {
         if run == 0.0 { 0.0 } else { rise / run }
     }
 
+    /// The derivative from the difference quotients (L(x + step) - L(x)) / step, step = offset·eps.
+    pub fn combine(&self, quotients: impl Iterator<Item = f64>) -> f64 {
+        self.weigh(
+            quotients
+                .zip(self.offsets)
+                .map(|(quotient, offset)| quotient * offset),
+        )
+    }
+
     /// sum_o coefficients[o]·values[o].
-    pub fn weigh(&self, values: impl Iterator<Item = f64>) -> f64 {
+    fn weigh(&self, values: impl Iterator<Item = f64>) -> f64 {
         self.coefficients
             .iter()
             .zip(values)

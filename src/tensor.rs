@@ -82,13 +82,13 @@ impl Dtype {
         }
     }
 
-    /// The smallest positive value; 0 for integers.
-    pub fn smallest_subnormal(self) -> f64 {
+    /// The smallest positive value that a framework keeps: where subnormals may be flushed to zero the smallest
+    /// normal one, but f16, whose subnormals every device computes with; 0 for integers.
+    pub fn smallest_kept(self) -> f64 {
         match self {
             Self::F16 => 2f64.powi(-24),
-            Self::BF16 => 2f64.powi(-133),
-            Self::F32 => 2f64.powi(-149),
-            Self::F64 => f64::from_bits(1),
+            Self::BF16 | Self::F32 => f64::from(f32::MIN_POSITIVE),
+            Self::F64 => f64::MIN_POSITIVE,
             _ => 0.0,
         }
     }

@@ -29,7 +29,6 @@ impl Comparator<'_> {
         let Plan {
             method,
             scheme,
-            eps,
             precision,
             ..
         } = self.plan;
@@ -37,7 +36,7 @@ impl Comparator<'_> {
         let derivative = |entry: usize| {
             let losses = evaluation.losses.iter().map(|losses| losses[entry]);
             let slope = match method {
-                Method::Difference => scheme.weigh(losses) / eps,
+                Method::Difference => scheme.combine(losses),
                 Method::ForwardPass => {
                     let points = self.plan.steps().map(|step| {
                         // The sum as the engine rounded it.

@@ -6,12 +6,12 @@
 //!   sums are the same sums;
 //! - rounding, `forward-pass`: each loss is off by at most u times the magnitudes behind its logits, and the
 //!   subtraction divides that by eps;
-//! - underflow: what a device may flush to zero, divided by eps.
+//! - underflow: [`underflow`] of the working precision; in a loss it is divided by eps, as all rounding there.
 
 use crate::{
     plan::Plan,
-    problem::Problem,
-    scheme::{Method, Precision},
+    problem::{Problem, Wrt},
+    scheme::Method,
 };
 
 /// C of the law |error| <= C·u·(S + T), measured at 31 for f32 gradients of PyTorch (600 problems, d and k to 1000).
@@ -43,28 +43,31 @@ impl Noise {
         let by_column = ranges
             .iter()
             .map(|range| plan.scheme.truncation(plan.eps * range) + rounding);
-        let weight = plan
-            .scheme
-            .coefficients
-            .iter()
-            .map(|c| c.abs())
-            .sum::<f64>()
-            / (plan.eps * problem.normalizer());
-        let (d, k) = (problem.d() as f64, problem.k() as f64);
-        let (by_magnitude, loss_rounding) = match plan.method {
-            Method::Difference => (0.0, 0.0),
-            // logsumexp moves by at most what its largest-moving logit moves, z[target] as well; exp, log and
-            // the sum over k positive terms add their own.
-            Method::ForwardPass => (
-                2.0 * u * (d / LANES as f64 + 8.0),
-                u * (k.ln() + k.min(64.0) + 8.0),
-            ),
+        let underflow = underflow(problem, plan.wrt, plan.precision.smallest_normal());
+        let (by_magnitude, floor) = match plan.method {
+            Method::Difference => (0.0, underflow),
+            Method::ForwardPass => {
+                // What an error in each loss may come to in the derivative.
+                let losses = plan
+                    .scheme
+                    .coefficients
+                    .iter()
+                    .map(|c| c.abs())
+                    .sum::<f64>();
+                let weight = losses / (plan.eps * problem.normalizer());
+                let (d, k) = (problem.d() as f64, problem.k() as f64);
+                // logsumexp moves by at most what its largest-moving logit moves, z[target] as well; exp, log and
+                // the sum over k positive terms add their own.
+                let by_magnitude = 2.0 * u * (d / LANES as f64 + 8.0);
+                let loss =
+                    u * (k.ln() + k.min(64.0) + 8.0) + plan.precision.smallest_normal() * (k + 4.0);
+                (by_magnitude * weight, loss * weight + underflow)
+            }
         };
-        let underflow = (k + 4.0) * plan.precision.smallest_normal();
         Self {
             by_column: by_column.collect(),
-            by_magnitude: by_magnitude * weight,
-            floor: (loss_rounding + underflow) * weight,
+            by_magnitude,
+            floor,
         }
     }
 
@@ -74,10 +77,9 @@ impl Noise {
     }
 }
 
-/// The unit roundoff of a gradient that an engine makes itself.
-pub(crate) fn built_in_dtype(precision: Precision) -> crate::tensor::Dtype {
-    match precision {
-        Precision::F32 => crate::tensor::Dtype::F32,
-        Precision::F64 => crate::tensor::Dtype::F64,
-    }
+/// What may be lost where results below `smallest` are flushed to zero on the way to an entry of the gradient: a
+/// softmax, k products with dz/dx, a division by the normaliser and the entry itself.
+pub(crate) fn underflow(problem: &Problem, wrt: Wrt, smallest: f64) -> f64 {
+    let terms = (problem.k() as f64 + 4.0) * (1.0 + problem.slopes(wrt).0);
+    smallest * (1.0 + terms / problem.normalizer())
 }

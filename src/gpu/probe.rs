@@ -64,7 +64,7 @@ fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
         (Method::ForwardPass, _) => "loss",
     };
     let bound = |entry: usize| match plan.method {
-        Method::Difference => plan.eps * conditioning[entry] * ALLOWED,
+        Method::Difference => conditioning[entry] * ALLOWED,
         Method::ForwardPass => {
             (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * ALLOWED
         }

@@ -1,0 +1,149 @@
+//! How close the numeric gradient comes to the exact one, normwise, and that it is a finite difference.
+
+#[path = "common/devices.rs"]
+mod devices;
+#[path = "common/exact.rs"]
+mod exact;
+#[path = "common/numeric.rs"]
+mod numeric;
+#[path = "common/problems.rs"]
+mod problems;
+
+use devices::devices;
+use exact::{distance, exact};
+use gradprobe::{
+    check::Options,
+    engine::Device,
+    loss::Reduction,
+    problem::{Problem, Wrt},
+    scheme::{Method, Precision},
+};
+use numeric::numeric;
+use problems::random;
+
+const CPU: Device = Device::Cpu { note: None };
+
+fn error(problem: &Problem, wrt: Wrt, options: &Options, device: &Device) -> f64 {
+    distance(
+        &numeric(problem, wrt, options, device),
+        &exact(problem, wrt),
+    )
+}
+
+fn problem(n: usize, d: usize, k: usize) -> Problem {
+    random(7, n, d, k, 1.0, Reduction::Mean)
+}
+
+#[test]
+fn differences_in_f32_on_a_gpu_are_within_1e_6() {
+    for device in devices()
+        .into_iter()
+        .map(|device| Device::Gpu(Box::new(device)))
+    {
+        for (n, d, k) in [(10, 4, 2), (64, 32, 10), (4096, 256, 10)] {
+            let problem = problem(n, d, k);
+            for wrt in [Wrt::Input, Wrt::Logits] {
+                for exponent in 3..=6 {
+                    let options = Options {
+                        eps: Some(10f64.powi(-exponent)),
+                        ..Options::default()
+                    };
+                    let error = error(&problem, wrt, &options, &device);
+                    println!(
+                        "{} {n}x{d}x{k} {wrt:?} eps 1e-{exponent}: {error:.1e}",
+                        device.info().name
+                    );
+                    // Truncation is (eps·W)²/6 of the gradient's terms: with respect to the logits, eps²/6.
+                    assert!(
+                        error < 1e-6,
+                        "{n}x{d}x{k} {wrt:?} eps 1e-{exponent}: {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn differences_in_f64_on_the_cpu_are_within_1e_13() {
+    for (n, d, k) in [(10, 4, 2), (64, 32, 10), (256, 64, 1000)] {
+        let problem = problem(n, d, k);
+        for wrt in [Wrt::Input, Wrt::Logits] {
+            let error = error(&problem, wrt, &Options::default(), &CPU);
+            println!("cpu {n}x{d}x{k} {wrt:?}: {error:.1e}");
+            assert!(error < 1e-13, "{n}x{d}x{k} {wrt:?}: {error:e}");
+        }
+    }
+}
+
+/// (eps, error) of plain forward passes in f32 traces a U: it falls with the truncation, then rises as u/eps.
+#[test]
+fn forward_passes_in_f32_show_the_u() {
+    let problem = problem(10, 4, 2);
+    let on_gpus = devices()
+        .into_iter()
+        .map(|device| Device::Gpu(Box::new(device)));
+    for device in std::iter::once(CPU).chain(on_gpus) {
+        for wrt in [Wrt::Input, Wrt::Logits] {
+            let at = |exponent: i32| {
+                let eps = Some(10f64.powi(exponent));
+                let options = Options {
+                    method: Method::ForwardPass,
+                    precision: Some(Precision::F32),
+                    eps,
+                    ..Options::default()
+                };
+                error(&problem, wrt, &options, &device)
+            };
+            let (large, middle, small, smaller) = (at(0), at(-2), at(-5), at(-6));
+            println!(
+                "{} {wrt:?}: {large:.1e} {middle:.1e} {small:.1e} {smaller:.1e}",
+                device.info().name
+            );
+            assert!(
+                middle < large / 10.0 && middle < small / 10.0,
+                "{large:e} {middle:e} {small:e}"
+            );
+            assert!(
+                (2.0..50.0).contains(&(smaller / small)),
+                "noise rises as 1/eps: {small:e} {smaller:e}"
+            );
+        }
+    }
+}
+
+/// Halving eps quarters the error: it is a central difference, and not the analytic formula under another name.
+#[test]
+fn truncation_falls_with_slope_two() {
+    let problem = problem(64, 32, 10);
+    let on_gpus = devices()
+        .into_iter()
+        .map(|device| Device::Gpu(Box::new(device)));
+    for device in std::iter::once(CPU).chain(on_gpus) {
+        for method in [Method::Difference, Method::ForwardPass] {
+            for wrt in [Wrt::Input, Wrt::Logits] {
+                let errors: Vec<f64> = [1.0, 0.5, 0.25, 0.125]
+                    .map(|eps| {
+                        error(
+                            &problem,
+                            wrt,
+                            &Options {
+                                method,
+                                eps: Some(eps),
+                                ..Options::default()
+                            },
+                            &device,
+                        )
+                    })
+                    .to_vec();
+                for pair in errors.windows(2) {
+                    let slope = (pair[0] / pair[1]).log2();
+                    assert!(
+                        (slope - 2.0).abs() < 0.05,
+                        "{method:?} {wrt:?}: {errors:?}, slope {slope}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The adapters to test on.
+
+use gradprobe::gpu;
+
+/// Every adapter there is, opened and probed. With GRADPROBE_GPU=require, none is a failure.
+pub(crate) fn devices() -> Vec<gpu::Device> {
+    let adapters = gpu::adapters();
+    let required = std::env::var_os("GRADPROBE_GPU").is_some_and(|value| value == "require");
+    assert!(
+        !(required && adapters.is_empty()),
+        "GRADPROBE_GPU=require, and there is no adapter"
+    );
+    adapters
+        .iter()
+        .map(|adapter| adapter.open().unwrap())
+        .collect()
+}

@@ -1,0 +1,47 @@
+//! The exact gradient of a problem, and how far another is from it.
+
+use gradprobe::problem::{Problem, Wrt};
+
+/// The gradient in f64 by the chain rule, written out here so that it shares nothing with the engines:
+/// (softmax(z) - onehot) / Z, times W for the input.
+pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
+    let (n, d, k) = (problem.n(), problem.d(), problem.k());
+    let (x, w) = (
+        problem.input().values::<f64>(),
+        problem.weight().values::<f64>(),
+    );
+    let bias = problem.bias::<f64>();
+    let normalizer = problem.normalizer();
+    let mut gradient = Vec::new();
+    for (row, &class) in x.chunks_exact(d).zip(problem.target(0..n)) {
+        let z = |c: usize| bias[c] + row.iter().zip(&w[c * d..]).map(|(x, w)| x * w).sum::<f64>();
+        let z: Vec<f64> = (0..k).map(z).collect();
+        let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
+        let y = |c: usize| f64::from(u8::from(c == class as usize));
+        let residual: Vec<f64> = (0..k)
+            .map(|c| ((z[c] - largest).exp() / sum - y(c)) / normalizer)
+            .collect();
+        match wrt {
+            Wrt::Logits => gradient.extend(residual),
+            Wrt::Input => {
+                let entry = |i: usize| {
+                    residual
+                        .iter()
+                        .enumerate()
+                        .map(|(c, r)| r * w[c * d + i])
+                        .sum::<f64>()
+                };
+                gradient.extend((0..d).map(entry));
+            }
+        }
+    }
+    gradient
+}
+
+/// |a - b| / |b| in the Euclidean norm.
+pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    (squares(&mut a.iter().zip(b).map(|(a, b)| a - b)) / squares(&mut b.iter().copied())).sqrt()
+}

@@ -1,0 +1,344 @@
+//! Every kernel equals its CPU twin: kernel by kernel from the table, then the engines as a whole. The twins compute in
+//! f64 on the same operands; what is allowed is u = 2^-24 times the length of the sums times their magnitudes.
+
+#[path = "common/devices.rs"]
+mod devices;
+#[path = "common/problems.rs"]
+mod problems;
+
+use devices::devices;
+use gradprobe::{
+    cpu::{self, Cpu},
+    gpu::{Buffer, Device, Gpu, Kernel, Params},
+    loss::Reduction,
+    plan::Plan,
+    problem::Wrt,
+    scheme::{CENTRAL, Method, Precision},
+};
+use problems::{normal, random};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+
+const U: f64 = 5.960_464_477_539_063e-8;
+
+/// n, d, k: below and above a workgroup's 64 threads, a multiple of nothing, one of everything.
+const SIZES: [(usize, usize, usize); 5] = [
+    (1, 1, 1),
+    (7, 5, 3),
+    (33, 100, 10),
+    (9, 17, 65),
+    (3, 40, 700),
+];
+
+struct Twin<'a> {
+    device: &'a Device,
+    rng: ChaCha8Rng,
+    n: usize,
+    d: usize,
+    k: usize,
+}
+
+impl Twin<'_> {
+    fn normal(&mut self, count: usize) -> Vec<f64> {
+        normal(&mut self.rng, count, 1.0)
+    }
+
+    fn upload(&self, values: &[f64]) -> Buffer {
+        let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+        self.device.upload("operand", &values)
+    }
+
+    fn target(&mut self) -> (Vec<u32>, Buffer) {
+        let target: Vec<u32> = (0..self.n)
+            .map(|_| self.rng.random_range(0..self.k as u32))
+            .collect();
+        let buffer = self.device.upload("target", &target);
+        (target, buffer)
+    }
+
+    /// Runs the kernel; the last `lengths.len()` operands are what it writes.
+    fn run(
+        &self,
+        kernel: Kernel,
+        params: Params,
+        inputs: &[&Buffer],
+        lengths: &[usize],
+    ) -> Vec<Vec<f64>> {
+        let outputs: Vec<Buffer> = lengths
+            .iter()
+            .map(|&length| self.device.empty("result", length))
+            .collect();
+        let operands: Vec<&Buffer> = inputs.iter().copied().chain(&outputs).collect();
+        let mut batch = self.device.batch();
+        batch.run(kernel, params, &operands);
+        let wanted: Vec<(&Buffer, usize)> = outputs.iter().zip(lengths.iter().copied()).collect();
+        let results = batch.read(&wanted).unwrap();
+        results
+            .into_iter()
+            .map(|values| values.into_iter().map(f64::from).collect())
+            .collect()
+    }
+
+    fn params(&self, columns: usize, sum_length: usize) -> Params {
+        Params {
+            rows: self.n as u32,
+            columns: columns as u32,
+            classes: self.k as u32,
+            tile_end: sum_length as u32,
+            ..Params::default()
+        }
+    }
+
+    /// |found - expected| <= bound, entry by entry.
+    fn compare(&self, what: &str, found: &[f64], expected: &[f64], bound: impl Fn(usize) -> f64) {
+        assert_eq!(found.len(), expected.len());
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let (error, bound) = ((found - expected).abs(), bound(i));
+            let (n, d, k) = (self.n, self.d, self.k);
+            assert!(
+                error <= bound,
+                "{what}, {n}x{d}x{k}, entry {i}: {found:e}, {expected:e}, {error:e} > {bound:e}"
+            );
+        }
+    }
+
+    /// Compares one kernel with its twin. A kernel that the table gains does not compile without an arm here.
+    fn kernel(&mut self, kernel: Kernel) {
+        let (n, d, k) = (self.n, self.d, self.k);
+        match kernel {
+            Kernel::Logits => {
+                let (x, w, b) = (self.normal(n * d), self.normal(k * d), self.normal(k));
+                let inputs = [&self.upload(&x), &self.upload(&w), &self.upload(&b)];
+                let found = self.run(kernel, self.params(d, d), &inputs, &[n * k, n * k]);
+                let expected = cpu::logits::logits(&x, &w, &b, d);
+                let bound = |i: usize| (d as f64 / 16.0 + 8.0) * U * expected.magnitude[i];
+                self.compare("logits", &found[0], &expected.logits, bound);
+                self.compare("magnitude", &found[1], &expected.magnitude, bound);
+            }
+            Kernel::Residual => {
+                let z: Vec<f64> = self.normal(n * k).iter().map(|z| z * 4.0).collect();
+                let magnitude: Vec<f64> = z.iter().map(|z| z.abs()).collect();
+                let (target, target_buffer) = self.target();
+                let inputs = [&self.upload(&z), &self.upload(&magnitude), &target_buffer];
+                let found = self.run(kernel, self.params(k, k), &inputs, &[n * k, n * k]);
+                let expected = cpu::residual::residual(&z, &magnitude, &target, k);
+                // The exponent z - max is rounded, to u times itself.
+                let bound = |i: usize| 40.0 * U * expected.residual[i].abs();
+                self.compare("residual", &found[0], &expected.residual, bound);
+                let bound = |i: usize| 40.0 * U * expected.conditioning[i];
+                self.compare("conditioning", &found[1], &expected.conditioning, bound);
+            }
+            Kernel::Matmul => {
+                let (left, right) = (self.normal(n * k), self.normal(k * d));
+                let inputs = [&self.upload(&left), &self.upload(&right)];
+                let params = Params {
+                    normalizer: 3.0,
+                    ..self.params(d, k)
+                };
+                let found = self.run(kernel, params, &inputs, &[n * d]);
+                let thirds =
+                    |product: Vec<f64>| product.into_iter().map(|v| v / 3.0).collect::<Vec<f64>>();
+                let magnitudes = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
+                let expected = thirds(cpu::matmul::matmul(&left, &right, d));
+                let magnitude = thirds(cpu::matmul::matmul(
+                    &magnitudes(&left),
+                    &magnitudes(&right),
+                    d,
+                ));
+                self.compare("matmul", &found[0], &expected, |i| {
+                    (k as f64 / 4.0 + 8.0) * U * magnitude[i]
+                });
+            }
+            Kernel::Difference => {
+                let residual = self
+                    .normal(n * k)
+                    .iter()
+                    .map(|r| r / k as f64)
+                    .collect::<Vec<f64>>();
+                let residual: Vec<f64> = residual.iter().map(|&r| f64::from(r as f32)).collect();
+                let magnitudes = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
+                for step in [2f64.powi(-12), 0.0625] {
+                    let growth: Vec<f32> = cpu::difference::growth(&self.normal(k * d), step);
+                    let growth: Vec<f64> = growth.into_iter().map(f64::from).collect();
+                    let (target, target_buffer) = self.target();
+                    let inputs = [
+                        &self.upload(&residual),
+                        &self.upload(&growth),
+                        &target_buffer,
+                    ];
+                    let params = Params {
+                        step: step as f32,
+                        ..self.params(d, k)
+                    };
+                    let found = self.run(kernel, params, &inputs, &[n * d]);
+                    let expected =
+                        cpu::difference::difference(&residual, &growth, step, &target, d);
+                    let magnitude =
+                        cpu::matmul::matmul(&magnitudes(&residual), &magnitudes(&growth), d);
+                    // 1 + step·growth is at most 0.3 from 1, and log1p near its argument.
+                    let bound = |i: usize| (k as f64 / 4.0 + 12.0) * 1.5 * U * magnitude[i];
+                    self.compare("difference", &found[0], &expected, bound);
+                }
+            }
+            Kernel::DifferenceLogits => {
+                let residual: Vec<f64> = self.normal(n * k).iter().map(|r| r / 4.0).collect();
+                let (target, target_buffer) = self.target();
+                for step in [-2f64.powi(-13), 0.125] {
+                    let growth = step.exp_m1() / step;
+                    let params = Params {
+                        step: step as f32,
+                        ..self.params(k, k)
+                    };
+                    let found = self.run(
+                        kernel,
+                        params,
+                        &[&self.upload(&residual), &target_buffer],
+                        &[n * k],
+                    );
+                    let expected =
+                        cpu::difference::difference_logits(&residual, growth, step, &target, k);
+                    self.compare("difference_logits", &found[0], &expected, |i| {
+                        16.0 * U * expected[i].abs()
+                    });
+                }
+            }
+            Kernel::Perturb => {
+                let base = self.normal(n * d);
+                let (first, copies) = (d / 2, n * d - d / 2);
+                let params = Params {
+                    rows: copies as u32,
+                    first: first as u32,
+                    step: 1e-3,
+                    ..self.params(d, d)
+                };
+                let found = self.run(kernel, params, &[&self.upload(&base)], &[copies * d]);
+                let rows = base.chunks_exact(d);
+                let rows = rows.map(|row| row.iter().map(|&v| v as f32).collect::<Vec<f32>>());
+                let expected: Vec<f32> = rows
+                    .flat_map(|row| cpu::perturb::perturb(&row, 1e-3f32, 0..d))
+                    .collect();
+                let expected: Vec<f64> = expected[first * d..]
+                    .iter()
+                    .map(|&v| f64::from(v))
+                    .collect();
+                self.compare("perturb", &found[0], &expected, |_| 0.0);
+            }
+            Kernel::Loss => {
+                // Three copies a sample, from the second entry on.
+                let (copies, first) = (3 * n - 1, 1);
+                let z: Vec<f64> = self.normal(copies * k).iter().map(|z| z * 4.0).collect();
+                let (target, target_buffer) = self.target();
+                let params = Params {
+                    rows: copies as u32,
+                    first,
+                    ..self.params(3, k)
+                };
+                let found = self.run(
+                    kernel,
+                    params,
+                    &[&self.upload(&z), &target_buffer],
+                    &[3 * n],
+                );
+                let targets: Vec<u32> = (1..3 * n).map(|entry| target[entry / 3]).collect();
+                let expected = cpu::loss::loss(&z, &targets, k);
+                // Logits reach 20; the logarithm's argument is a sum of up to k exponentials, each off by 20 u or so.
+                self.compare("loss", &found[0][1..], &expected, |_| 80.0 * U);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kernel_equals_its_twin() {
+    for device in &devices() {
+        for (n, d, k) in SIZES {
+            for kernel in Kernel::ALL {
+                let rng = ChaCha8Rng::seed_from_u64(kernel as u64);
+                Twin {
+                    device,
+                    rng,
+                    n,
+                    d,
+                    k,
+                }
+                .kernel(kernel);
+            }
+        }
+    }
+}
+
+/// The sizes at which an invocation that loops too long comes out wrong on Mesa 22.3, and sums of several dispatches.
+#[test]
+fn engines_agree_where_sums_are_long() {
+    for device in &devices() {
+        for (n, d, k) in [
+            (256, 64, 1000),
+            (16, 30_000, 3),
+            (2, 70_000, 2),
+            (2, 3, 70_000),
+        ] {
+            let problem = random(1, n, d, k, 1.0, Reduction::Sum);
+            let plan = Plan::new(
+                &problem,
+                Wrt::Input,
+                Method::Difference,
+                CENTRAL,
+                None,
+                Precision::F32,
+            );
+            let found = Gpu::new(device, &problem, plan)
+                .unwrap()
+                .evaluate(0..n)
+                .unwrap();
+            let host = Cpu::new(
+                &problem,
+                Plan {
+                    precision: Precision::F64,
+                    ..plan
+                },
+            )
+            .evaluate(0..n);
+            for (found, expected) in found.losses.iter().zip(&host.losses) {
+                for (entry, (found, expected)) in found.iter().zip(expected).enumerate() {
+                    let bound = 32.0 * U * host.conditioning[entry];
+                    let error = (found - expected).abs();
+                    assert!(
+                        error <= bound,
+                        "{n}x{d}x{k}, entry {entry}: {error:e} > {bound:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Rows are independent: however they are cut, every entry is the same to the last bit.
+#[test]
+fn chunks_do_not_change_a_bit() {
+    for mut device in devices() {
+        let problem = random(2, 50, 12, 5, 1.0, Reduction::Mean);
+        for wrt in [Wrt::Input, Wrt::Logits] {
+            for method in [Method::Difference, Method::ForwardPass] {
+                let plan = Plan::new(&problem, wrt, method, CENTRAL, None, Precision::F32);
+                device.limit_memory(1 << 30);
+                let whole = Gpu::new(&device, &problem, plan)
+                    .unwrap()
+                    .evaluate(0..50)
+                    .unwrap();
+                device.limit_memory(4 << 10);
+                let mut gpu = Gpu::new(&device, &problem, plan).unwrap();
+                let step = gpu.rows_per_call();
+                assert!(step < 20, "4 KiB hold {step} rows");
+                let (mut losses, mut conditioning) = (Vec::new(), Vec::new());
+                for start in (0..50).step_by(step) {
+                    let chunk = gpu.evaluate(start..50.min(start + step)).unwrap();
+                    losses.extend(chunk.losses[1].clone());
+                    conditioning.extend(chunk.conditioning);
+                }
+                assert_eq!(
+                    (losses, conditioning),
+                    (whole.losses[1].clone(), whole.conditioning)
+                );
+            }
+        }
+    }
+}
