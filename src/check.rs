@@ -228,7 +228,7 @@ impl Options {
                 let expected = "a step lies between 1e-30 and 1e3".to_owned();
                 Err(Error::Setting {
                     name: "--eps",
-                    found: format!("{eps:e}"),
+                    found: eps.to_string(),
                     expected,
                 })
             }

@@ -107,7 +107,7 @@ struct CheckArguments {
     /// adapter's index or part of its name
     #[arg(long, default_value = "auto", value_name = "D")]
     device: String,
-    /// The arithmetic of the losses [default: f64 for an f64 gradient and on the CPU, else f32]
+    /// The arithmetic of the losses; auto is f64 for an f64 gradient and on the CPU, else f32
     #[arg(long, value_parser = precision, value_name = "auto|f32|f64", default_value = "auto")]
     precision: Auto<Precision>,
     /// Relative tolerance, in place of what rounding to the gradient's type explains

@@ -61,7 +61,8 @@ pub enum Error {
     },
     /// An operand of the forward pass holds NaN or an infinity.
     #[error(
-        "{name}{index:?} is {value}, but a loss can be differenced only where every operand is finite"
+        "{name}[{}] is {value}, but a loss can be differenced only where every operand is finite",
+        places(index)
     )]
     NotFinite {
         /// The tensor.
@@ -137,6 +138,14 @@ pub enum Error {
         /// How far apart rounding and truncation could put them.
         bound: f64,
     },
+}
+
+fn places(index: &[usize]) -> String {
+    index
+        .iter()
+        .map(usize::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn list(names: &[String]) -> String {

@@ -211,7 +211,7 @@ fn classes(target: &Tensor, n: usize, d: usize, k: usize) -> Result<Vec<u32>> {
         let found = target.dtype().to_string();
         return Err(Error::Dtype {
             name: "target".to_owned(),
-            expected: "integers, the classes,",
+            expected: "integer class indices",
             found,
         });
     }

@@ -370,14 +370,9 @@ mod tests {
         let error = Tensor::from_f64(&[200, 3], &values)
             .require_finite("input")
             .unwrap_err();
-        assert_eq!(
-            error
-                .to_string()
-                .split(',')
-                .take(2)
-                .collect::<Vec<_>>()
-                .join(","),
-            "input[150, 2] is NaN"
+        assert!(
+            error.to_string().starts_with("input[150,2] is NaN,"),
+            "{error}"
         );
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn rule(check: &CheckReport) -> Option<Finding> {
         code: "not-finite",
         factor: None,
         confidence: 1.0,
-        message: format!("{place} is {} where the derivative is {:e}{others}", first.analytic, first.numeric),
+        message: format!("{place} is {} where the derivative is {:.4e}{others}", first.analytic, first.numeric),
         fix: "look for log(0), an exp that overflows or 0·inf on the way back from that row; torch.autograd.set_detect_anomaly(True) names the operation".to_owned(),
         evidence: vec![("count", count as f64)],
     })

@@ -18,11 +18,11 @@ const ALIGNMENT: usize = 64;
 
 /// Opens a file.
 pub(super) fn open(path: &Path) -> Result<Tensor> {
-    parse(path, FORMAT, bytes::map(path)?)
+    parse(path, FORMAT, &path.display().to_string(), bytes::map(path)?)
 }
 
-/// Reads the bytes of a file, or of a member of an archive at `path` whose format is `format`.
-pub(super) fn parse(path: &Path, format: &'static str, bytes: Bytes) -> Result<Tensor> {
+/// Reads the bytes of an array called `name`: a file, or a member of an archive at `path` whose format is `format`.
+pub(super) fn parse(path: &Path, format: &'static str, name: &str, bytes: Bytes) -> Result<Tensor> {
     let whole = (*bytes).as_ref();
     let failed = |reason: &str| broken(path, format, reason);
     let (header, start) = header(whole).map_err(failed)?;
@@ -36,7 +36,7 @@ pub(super) fn parse(path: &Path, format: &'static str, bytes: Bytes) -> Result<T
     let mut shape = extents(shape)
         .ok_or("the shape in its header is not a tuple of extents")
         .map_err(failed)?;
-    let (big_endian, dtype) = element(descr)?;
+    let (big_endian, dtype) = element(descr, name)?;
     let available = whole.len() - start;
     let size = shape
         .iter()
@@ -126,11 +126,11 @@ fn extents(text: &str) -> Option<Vec<usize>> {
 }
 
 /// `'<f4', ...`: whether it is big-endian, and the element type.
-fn element(text: &str) -> Result<(bool, Dtype)> {
+fn element(text: &str, name: &str) -> Result<(bool, Dtype)> {
     let quote = text.chars().next().filter(|quote| "'\"".contains(*quote));
     let descr = quote.and_then(|quote| text[1..].split(quote).next());
     let refused = || Error::Dtype {
-        name: "the array".to_owned(),
+        name: name.to_owned(),
         expected: "f16, f32, f64 or integer values (NumPy has no bf16: keep that in safetensors)",
         found: descr.unwrap_or("a structured type").to_owned(),
     };
@@ -177,7 +177,12 @@ mod tests {
     }
 
     fn read(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Result<Tensor> {
-        parse(Path::new("a.npy"), FORMAT, npy(descr, fortran, shape, data))
+        parse(
+            Path::new("a.npy"),
+            FORMAT,
+            "a.npy",
+            npy(descr, fortran, shape, data),
+        )
     }
 
     #[test]
@@ -210,7 +215,7 @@ mod tests {
         let mut bytes = f64_header(&[2, 1]);
         assert_eq!(bytes.len() % ALIGNMENT, 0);
         bytes.extend([1f64, 2.0].iter().flat_map(|v| v.to_le_bytes()));
-        let tensor = parse(Path::new("a.npy"), FORMAT, Arc::new(bytes)).unwrap();
+        let tensor = parse(Path::new("a.npy"), FORMAT, "a.npy", Arc::new(bytes)).unwrap();
         assert_eq!(
             (tensor.shape(), tensor.values::<f64>()),
             (&[2, 1][..], vec![1.0, 2.0])
@@ -234,7 +239,7 @@ mod tests {
         assert!(message(&deep).contains("not a tuple"));
         let [header, cut] = [f64_header(&[1]), f64_header(&[1])[..20].to_vec()];
         let reason = |bytes| {
-            parse(Path::new("a.npy"), FORMAT, Arc::new(bytes))
+            parse(Path::new("a.npy"), FORMAT, "a.npy", Arc::new(bytes))
                 .unwrap_err()
                 .to_string()
         };

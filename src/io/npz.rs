@@ -33,8 +33,8 @@ impl AsRef<[u8]> for Shared {
 impl Npz {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let bytes = Shared(bytes::map(path)?);
-        let archive =
-            ZipArchive::new(Cursor::new(bytes)).map_err(|reason| broken(path, FORMAT, reason))?;
+        let archive = ZipArchive::new(Cursor::new(bytes))
+            .map_err(|reason| broken(path, FORMAT, format!("{reason} (is it cut short?)")))?;
         Ok(Self {
             path: path.to_owned(),
             archive,
@@ -73,6 +73,12 @@ impl Archive for Npz {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)
             .map_err(|reason| failed(reason.to_string()))?;
-        npy::parse(&self.path, FORMAT, Arc::new(bytes)).map(Some)
+        npy::parse(
+            &self.path,
+            FORMAT,
+            &format!("{} in {}", member, self.path.display()),
+            Arc::new(bytes),
+        )
+        .map(Some)
     }
 }

@@ -26,14 +26,16 @@ impl OutputFile {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
+        std::fs::metadata(folder).map_err(|source| write_failed(path, source))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".gradprobe-");
         // A temporary file is the owner's alone by default; a result is what the umask says.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        // Its own errors name the temporary file, which nobody has heard of.
         let file = builder
             .tempfile_in(folder)
-            .map_err(|source| write_failed(path, source))?;
+            .map_err(|source| write_failed(path, source.kind().into()))?;
         if path.is_dir() {
             return Err(write_failed(path, std::io::ErrorKind::IsADirectory.into()));
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ::safetensors::{SafeTensors, tensor::Metadata};
+use ::safetensors::{SafeTensorError, SafeTensors, tensor::Metadata};
 
 use super::{Archive, broken, bytes};
 use crate::{
@@ -24,7 +24,7 @@ impl Safetensors {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let bytes = bytes::map(path)?;
         let (length, header) = SafeTensors::read_metadata((*bytes).as_ref())
-            .map_err(|reason| broken(path, FORMAT, reason))?;
+            .map_err(|error| broken(path, FORMAT, reason(error)))?;
         Ok(Self {
             path: path.to_owned(),
             bytes,
@@ -86,5 +86,19 @@ impl Archive for Safetensors {
             .as_ref()?
             .get(key)
             .map(String::as_str)
+    }
+}
+
+/// What is wrong with a header, in a user's words.
+fn reason(error: SafeTensorError) -> String {
+    match error {
+        SafeTensorError::HeaderTooSmall => "it is shorter than a header".to_owned(),
+        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => {
+            "its header claims to be longer than the file, or than 100 MB".to_owned()
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "it is cut short, or longer than its header says".to_owned()
+        }
+        other => other.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
+    loss::Reduction,
     problem::Wrt,
     report::{CheckReport, DeviceInfo, Entry, Report, Source, Tolerance, Verdict},
     scheme::{Method, Precision},
@@ -14,87 +15,122 @@ const SHOWN: usize = 5;
 /// The report, with a line break at its end.
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
-    for check in &report.checks {
-        render_check(&mut text, report, check).expect("a string takes everything");
-    }
+    write_report(&mut text, report).expect("a string takes everything");
     text
 }
 
-fn render_check(text: &mut String, report: &Report, check: &CheckReport) -> std::fmt::Result {
-    let tally = &check.tally;
-    writeln!(text, "{}\n", sentence(check))?;
-    for finding in &check.findings {
-        writeln!(text, "  cause      {} ({})", finding.message, finding.code)?;
-        writeln!(text, "  fix        {}\n", finding.fix)?;
+fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
+    for check in &report.checks {
+        writeln!(text, "{}", sentence(check))?;
+        for finding in &check.findings {
+            writeln!(text, "  cause      {} ({})", finding.message, finding.code)?;
+            writeln!(text, "  fix        {}", finding.fix)?;
+        }
     }
-    let problem = &report.problem;
-    let reduction = format!("{:?}", problem.reduction).to_lowercase();
-    writeln!(
-        text,
-        "  device     {}",
-        device(&report.device, check.precision)
-    )?;
-    if let Some(note) = &report.device.note {
+    write_run(text, report)?;
+    report
+        .checks
+        .iter()
+        .try_for_each(|check| write_check(text, check))
+}
+
+/// What all checks share.
+fn write_run(text: &mut String, report: &Report) -> std::fmt::Result {
+    let (device, problem, seconds) = (&report.device, &report.problem, report.seconds);
+    let DeviceInfo {
+        name,
+        kind,
+        backend,
+        driver,
+        ..
+    } = device;
+    writeln!(text, "\n  device     {name} ({kind}; {backend}; {driver})")?;
+    if let Some(note) = &device.note {
         writeln!(text, "             {note}")?;
     }
+    let reduction = match problem.reduction {
+        Reduction::Mean => "mean",
+        Reduction::Sum => "sum",
+    };
     writeln!(
         text,
         "  problem    n = {}, d = {}, k = {}; {reduction} reduction; input is {}",
         problem.n, problem.d, problem.k, problem.dtype
     )?;
-    writeln!(text, "  gradient   {}", gradient(check))?;
     writeln!(
         text,
-        "  numeric    {}, {}, eps = {:.3e}",
-        method(check.method),
-        check.scheme,
-        check.eps
+        "  time       {:.3} s, {:.3} s of it loading",
+        seconds.total, seconds.load
+    )
+}
+
+fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
+    let tally = &check.tally;
+    writeln!(text, "\n  gradient   {}", gradient(check))?;
+    let method = match check.method {
+        Method::Difference => "difference",
+        Method::ForwardPass => "forward-pass",
+    };
+    let precision = match check.precision {
+        Precision::F32 => "f32",
+        Precision::F64 => "f64",
+    };
+    writeln!(
+        text,
+        "  numeric    {method} in {precision}, {}, eps = {:.3e}",
+        check.scheme, check.eps
     )?;
     writeln!(text, "  tolerance  {}", tolerance(check))?;
     writeln!(
         text,
-        "  rel. error mean {:.2e}, median {:.2e}, 99% {:.2e}, max {:.2e}; of the whole {:.2e}",
+        "  rel. error mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; of the whole {:.2e}",
         tally.mean_rel_err(),
         tally.rel_err.quantile(0.5),
         tally.rel_err.quantile(0.99),
         tally.max_rel_err,
         tally.norm_rel_err()
     )?;
-    if tally.undecided > 0 {
-        writeln!(
-            text,
-            "  undecided  {}",
-            counted(tally.undecided, tally.entries)
-        )?;
-    }
     writeln!(
         text,
-        "  time       {:.3} s, {:.3} s of it loading",
-        report.seconds.total, report.seconds.load
+        "\n  worst entries          analytic      numeric   rel. error   error/allowed"
     )?;
-    writeln!(
-        text,
-        "\n  worst entries       analytic        numeric    rel. error    error/allowed"
-    )?;
-    for entry in tally.worst.iter().take(SHOWN) {
-        writeln!(text, "  {}", worst(check.wrt, entry))?;
-    }
-    writeln!(text)
+    tally
+        .worst
+        .iter()
+        .take(SHOWN)
+        .try_for_each(|entry| writeln!(text, "  {}", worst(check.wrt, entry)))
 }
 
 /// The verdict in one sentence that stands alone.
 pub fn sentence(check: &CheckReport) -> String {
     let tally = &check.tally;
-    let name = check.wrt.grad_name();
-    let entries = group(tally.entries);
-    match check.verdict() {
-        Verdict::Pass => format!(
-            "PASS: {name} is right: all {entries} entries agree with the finite difference."
-        ),
+    let name = match check.source {
+        Source::Given => check.wrt.grad_name().to_owned(),
+        Source::BuiltIn => format!("the built-in gradient of {}", check.wrt.name()),
+    };
+    let counted = |count| counted(count, tally.entries);
+    let mut sentence = match check.verdict() {
+        Verdict::Pass => {
+            let undecided = match tally.undecided {
+                0 => String::new(),
+                count => format!(", {} undecided", group(count)),
+            };
+            let entries = group(tally.entries);
+            format!(
+                "PASS: {name} is right: all {entries} entries agree with the finite difference{undecided}."
+            )
+        }
+        Verdict::Fail if tally.not_finite > 0 => {
+            format!(
+                "FAIL: {name} is wrong in {}; {} of them not finite.",
+                counted(tally.wrong),
+                group(tally.not_finite)
+            )
+        }
         Verdict::Fail => {
             format!(
                 "FAIL: {name} is wrong in {}, by {:.3} relative on average.",
-                counted(tally.wrong, tally.entries),
+                counted(tally.wrong),
                 tally.mean_rel_err()
             )
         }
@@ -105,20 +141,16 @@ pub fn sentence(check: &CheckReport) -> String {
         }
         Verdict::Inconclusive => format!(
             "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: the finite difference is less accurate than the tolerance.",
-            counted(tally.undecided, tally.entries)
+            counted(tally.undecided)
         ),
-    }
-}
-
-fn device(device: &DeviceInfo, precision: Precision) -> String {
-    let precision = match precision {
-        Precision::F32 => "f32",
-        Precision::F64 => "f64",
     };
-    format!(
-        "{} ({}, {}; {}), computing in {precision}",
-        device.name, device.kind, device.backend, device.driver
-    )
+    if check.source == Source::BuiltIn {
+        sentence += &format!(
+            " No {} was given, so nothing of yours was checked.",
+            check.wrt.grad_name()
+        );
+    }
+    sentence
 }
 
 fn gradient(check: &CheckReport) -> String {
@@ -131,13 +163,6 @@ fn gradient(check: &CheckReport) -> String {
                 check.dtype
             )
         }
-    }
-}
-
-fn method(method: Method) -> &'static str {
-    match method {
-        Method::Difference => "difference",
-        Method::ForwardPass => "forward-pass",
     }
 }
 
@@ -156,7 +181,7 @@ fn tolerance(check: &CheckReport) -> String {
 fn worst(wrt: Wrt, entry: &Entry) -> String {
     let place = format!("{}[{},{}]", wrt.grad_name(), entry.row, entry.column);
     format!(
-        "{place:<16} {:>11.4e}    {:>11.4e}      {:>8.2e}         {:>8.2e}",
+        "{place:<20} {:>11.4e}  {:>11.4e}     {:>8.2e}        {:>8.2e}",
         entry.analytic,
         entry.numeric,
         entry.rel_err,

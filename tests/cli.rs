@@ -1,0 +1,152 @@
+//! Real commands and real output: every exit code and every message for bad input, and the README's commands.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+#[test]
+fn commands_print_what_they_should() {
+    trycmd::TestCases::new()
+        .case("tests/cli/*.trycmd")
+        .case("README.md")
+        .run();
+}
+
+/// Runs the program in a folder of its own.
+fn gradprobe(folder: &Path, arguments: &[&str]) -> Output {
+    let data = Path::new("tests/cli/data").canonicalize().unwrap();
+    for file in ["right.safetensors", "input-nan.safetensors"] {
+        fs::copy(data.join(file), folder.join(file)).unwrap();
+    }
+    Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn results_are_written_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = BTreeSet::from(["right.safetensors", "input-nan.safetensors"].map(str::to_owned));
+    let to_files = [
+        "--device",
+        "cpu",
+        "--wrt",
+        "input",
+        "--json",
+        "r.json",
+        "--numeric",
+        "g.npy",
+    ];
+
+    let bad = gradprobe(
+        folder.path(),
+        &[&["check", "input-nan.safetensors"], &to_files[..]].concat(),
+    );
+    assert_eq!(
+        (bad.status.code(), names(folder.path())),
+        (Some(2), inputs.clone())
+    );
+    // What fails after the first file was opened leaves nothing of it.
+    let bad = gradprobe(
+        folder.path(),
+        &[
+            "check",
+            "right.safetensors",
+            "--json",
+            "r.json",
+            "--numeric",
+            "absent/g.npy",
+        ],
+    );
+    assert_eq!(
+        (bad.status.code(), names(folder.path())),
+        (Some(2), inputs.clone())
+    );
+
+    let good = gradprobe(
+        folder.path(),
+        &[&["check", "right.safetensors"], &to_files[..]].concat(),
+    );
+    let expected: BTreeSet<String> = inputs
+        .into_iter()
+        .chain(["r.json", "g.npy"].map(str::to_owned))
+        .collect();
+    assert_eq!(
+        (good.status.code(), names(folder.path())),
+        (Some(0), expected)
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("r.json")).unwrap()).unwrap();
+    assert_eq!(json["checks"][0]["verdict"], "pass");
+    let numeric = fs::read(folder.path().join("g.npy")).unwrap();
+    assert_eq!(numeric.len(), 128 + 6 * 8);
+    let first = f64::from_le_bytes(numeric[128..136].try_into().unwrap());
+    assert!((first - 1.6181e-3).abs() < 1e-7, "{first}");
+}
+
+/// Same input, same device, same bytes, but for the seconds.
+#[test]
+fn reports_repeat_to_the_byte() {
+    for device in ["cpu", "software"] {
+        let report = || {
+            let arguments = [
+                "check",
+                "examples/digits-accumulated.safetensors",
+                "--json",
+                "-",
+                "--device",
+                device,
+            ];
+            let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let text = String::from_utf8(output.stdout).unwrap();
+            let timed = |line: &&str| {
+                ["\"load\":", "\"compute\":", "\"total\":"]
+                    .iter()
+                    .any(|key| line.contains(key))
+            };
+            let lines: Vec<&str> = text.lines().filter(|line| !timed(line)).collect();
+            assert_eq!(lines.len() + 3, text.lines().count());
+            lines.join("\n")
+        };
+        assert_eq!(report(), report());
+    }
+}
+
+/// `--device cpu` loads no Vulkan, even where there is one.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_cpu_engine_starts_no_driver() {
+    let log = |device: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+            .args(["check", "examples/digits.safetensors", "--device", device])
+            // The dynamic linker then tells which libraries it opens.
+            .env("LD_DEBUG", "files")
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).contains("libvulkan")
+    };
+    assert!(!log("cpu"));
+    assert!(log("software"), "the test sees what it looks for");
+}

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Makes data/: one small right problem in each format, and one file for each way of being wrong.
+
+needs: pip install numpy safetensors
+"""
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+DATA = Path(__file__).with_name("data")
+SHAPES = {"n": 3, "d": 2, "k": 2}
+
+
+def problem():
+    x = np.array([[1.0, -2.0], [0.5, 0.25], [-1.5, 3.0]], dtype=np.float32)
+    w = np.array([[0.5, -0.25], [1.0, 2.0]], dtype=np.float32)
+    b = np.array([0.125, -0.5], dtype=np.float32)
+    t = np.array([0, 1, 1], dtype=np.int64)
+    z = x.astype(np.float64) @ w.T + b
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    p[np.arange(3), t] -= 1
+    return {
+        "input": x,
+        "weight": w,
+        "bias": b,
+        "target": t,
+        "grad": (p @ w / 3).astype(np.float32),
+        "grad_logits": (p / 3).astype(np.float32),
+    }
+
+
+def save(name, metadata=None, without=(), **changed):
+    tensors = {key: value for key, value in (problem() | changed).items() if key not in without}
+    save_file(tensors, DATA / f"{name}.safetensors", metadata)
+
+
+def with_value(name, index, value):
+    array = problem()[name].copy()
+    array[index] = value
+    return {name: array}
+
+
+def main():
+    DATA.mkdir(exist_ok=True)
+    save("right", {"reduction": "mean"})
+    save("no-grad", without=["grad", "grad_logits"])
+    save("no-bias", without=["bias", "grad", "grad_logits"])
+    np.savez(DATA / "right.npz", **problem())
+    np.savez_compressed(DATA / "compressed.npz", **problem())
+    for name, array in problem().items():
+        np.save(DATA / f"{name}.npy", array)
+    np.save(DATA / "input-fortran.npy", np.asfortranarray(problem()["input"]))
+    np.save(DATA / "input-bigendian.npy", problem()["input"].astype(">f4"))
+    np.save(DATA / "input-complex.npy", problem()["input"].astype(np.complex64))
+
+    save("sum", {"reduction": "sum"}, without=["grad", "grad_logits"])
+    save("reduction-none", {"reduction": "none"})
+    save("label-smoothing", {"label_smoothing": "0.1"})
+    save("class-weight", class_weight=np.ones(2, dtype=np.float32))
+    save("input-rank", input=np.zeros((3, 2, 1), dtype=np.float32))
+    save("weight-shape", weight=np.zeros((2, 5), dtype=np.float32))
+    save("bias-shape", bias=np.zeros(3, dtype=np.float32))
+    save("target-shape", target=np.zeros((3, 2), dtype=np.int64))
+    save("target-float", target=np.zeros(3, dtype=np.float32))
+    save("target-range", **with_value("target", 2, 12))
+    save("target-negative", **with_value("target", 1, -100))
+    save("grad-shape", grad=np.zeros((2, 3), dtype=np.float32))
+    save("grad-dtype", grad=np.zeros((3, 2), dtype=np.int32))
+    save("input-bool", input=np.zeros((3, 2), dtype=bool))
+    save("input-nan", **with_value("input", (1, 0), np.nan))
+    save("weight-inf", **with_value("weight", (0, 1), np.inf))
+    save("bias-inf", **with_value("bias", 1, -np.inf))
+    save("grad-nan", **with_value("grad", (2, 1), np.nan))
+    save("missing", without=["weight"])
+    save("empty", input=np.zeros((0, 2), dtype=np.float32), target=np.zeros(0, dtype=np.int64))
+
+    right = (DATA / "right.safetensors").read_bytes()
+    (DATA / "truncated.safetensors").write_bytes(right[:-5])
+    (DATA / "lying-header.safetensors").write_bytes((2**40).to_bytes(8, "little") + right[8:])
+    (DATA / "nothing.safetensors").write_bytes(b"")
+    (DATA / "truncated.npz").write_bytes((DATA / "right.npz").read_bytes()[:-30])
+    (DATA / "truncated.npy").write_bytes((DATA / "input.npy").read_bytes()[:-4])
+    (DATA / "model.pt").write_bytes(b"not read at all")
+
+
+if __name__ == "__main__":
+    main()
