@@ -5,6 +5,11 @@
 //! if it is not. The arithmetic runs on a GPU ([`gpu`]) or on the host ([`cpu`]); data flows one way, from [`tensor`]
 //! through [`problem`], [`engine`] and [`check`] to [`report`] and [`output`].
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
+)]
+
 pub mod check;
 pub mod cli;
 pub mod cpu;

@@ -1,5 +1,5 @@
-//! The loss's options as data. Cross-entropy of class indices: with R[j] = 1, r one-hot and
-//! Z the normaliser, L = sum_j (logsumexp(z[j,:]) - z[j, target[j]]) / Z.
+//! The loss's options as data. Cross-entropy of class indices, with Z the normaliser:
+//! `L = sum_j (logsumexp(z[j,:]) - z[j,target[j]]) / Z`.
 
 use serde::Serialize;
 

@@ -57,6 +57,6 @@ pub struct Evaluation {
     pub base: Vec<f64>,
     /// [rows·m]: S + T, the magnitudes that an entry of the gradient is made of (not divided by the normaliser).
     pub conditioning: Vec<f64>,
-    /// [rows]: the largest sum of magnitudes behind a logit of the row, max over c of |x|·|W[c]| + |b[c]|.
+    /// One a row: the largest sum of magnitudes behind a logit of it, max over c of `|x|·|W[c]| + |b[c]|`.
     pub magnitude: Vec<f64>,
 }

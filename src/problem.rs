@@ -50,7 +50,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Takes `input` [n, d], `weight` [k, d], `bias` [k] and `target` [n].
+    /// Takes `input` [n, d], `weight` [k, d], `bias` `[k]` and `target` `[n]`.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Dtype`], [`Error::NotFinite`] or [`Error::Target`], for the first thing
@@ -123,7 +123,7 @@ impl Problem {
         &self.weight
     }
 
-    /// The bias [k], zeros where there is none.
+    /// The bias `[k]`, zeros where there is none.
     pub fn bias<T: Real>(&self) -> Vec<T> {
         self.bias
             .as_ref()
@@ -153,8 +153,8 @@ impl Problem {
         }
     }
 
-    /// How the logits move with column i of `wrt`: the largest |dz[c]/dx[i]| of all, and for each i the range
-    /// of dz[c]/dx[i] over the classes c.
+    /// How the logits move with column i of `wrt`: the largest |`dz[c]`/`dx[i]`| of all, and for each i the range
+    /// of `dz[c]`/`dx[i]` over the classes c.
     pub fn slopes(&self, wrt: Wrt) -> (f64, Vec<f64>) {
         match wrt {
             Wrt::Logits => (1.0, vec![1.0; self.k()]),

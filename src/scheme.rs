@@ -52,14 +52,14 @@ impl Precision {
     }
 }
 
-/// A finite difference: the derivative is sum_o coefficients[o] · L(x + offsets[o]·eps) / eps.
+/// A finite difference: the derivative is sum_o `coefficients[o]` · L(x + `offsets[o]`·eps) / eps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scheme {
     /// Its name in flags and reports.
     pub name: &'static str,
     /// Where the loss is taken, in steps.
     pub offsets: &'static [f64],
-    /// What each loss counts. sum_o coefficients[o]·offsets[o] = 1, so that a line is exact.
+    /// What each loss counts. sum_o `coefficients[o]`·`offsets[o]` = 1, so that a line is exact.
     pub coefficients: &'static [f64],
 }
 
@@ -116,7 +116,7 @@ impl Scheme {
         )
     }
 
-    /// sum_o coefficients[o]·values[o].
+    /// sum_o `coefficients[o]`·`values[o]`.
     fn weigh(&self, values: impl Iterator<Item = f64>) -> f64 {
         self.coefficients
             .iter()
@@ -126,10 +126,10 @@ impl Scheme {
     }
 
     /// A bound on the truncation error relative to S, the sum of magnitudes of a gradient's terms, where
-    /// `reach` is eps times the range of the derivatives dz[c]/dx over the classes c.
+    /// `reach` is eps times the range of the derivatives `dz[c]`/dx over the classes c.
     ///
     /// The loss's third derivative along x is the third central moment of dz/dx under the softmax, at most range²
-    /// times its mean absolute deviation, which is at most 2 sum_c p[c] |dz[c]/dx|. Inside the step p grows by at most
+    /// times its mean absolute deviation, which is at most 2 sum_c `p[c]` |`dz[c]`/dx|. Inside the step p grows by at most
     /// exp(2·reach). So eps²/6 · |L'''| <= reach²/3 · exp(2·reach) · S.
     pub fn truncation(&self, reach: f64) -> f64 {
         reach * reach / 3.0 * (2.0 * reach).exp()

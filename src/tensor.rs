@@ -171,7 +171,7 @@ impl Tensor {
         )
     }
 
-    /// An i64 tensor [n] of class indices.
+    /// An i64 tensor `[n]` of class indices.
     pub fn from_classes(classes: &[i64]) -> Self {
         Self::from_le(
             Dtype::I64,

@@ -1,8 +1,12 @@
 //! The loss difference (l(z + δ) - l(z)) / step, δ = step·dz/dx, by an identity that cannot cancel.
 //!
 //! With p the softmax and y the target class,
-//! l(z+δ) - l(z) = log sum_c p[c] exp(δ[c]) - δ[y] = log1p( sum_c (p - y)[c] expm1(δ[c]) / exp(δ[y]) ),
-//! because sum_c p[c] = 1. Nothing that is large is subtracted: every term is of the size of the difference itself,
+//!
+//! ```text
+//! l(z+δ) - l(z) = log sum_c p[c] exp(δ[c]) - δ[y] = log1p( sum_c (p - onehot(y))[c] expm1(δ[c]) / exp(δ[y]) ),
+//! ```
+//!
+//! because the p sum to 1. Nothing that is large is subtracted: every term is of the size of the difference itself,
 //! in a saturated sample too. The growth expm1(δ)/step stands in for expm1(δ), so that neither the terms nor the
 //! result shrink with the step, and none of them underflows before the gradient itself does.
 
@@ -21,7 +25,7 @@ pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
 }
 
 /// Differences with respect to the input: takes `residual` (p - y) [rows, k], `growth` [k, d] and `target`
-/// [rows]; returns [rows, d].
+/// `[rows]`; returns [rows, d].
 pub fn difference<T: Real>(
     residual: &[T],
     growth: &[T],

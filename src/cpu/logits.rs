@@ -14,7 +14,7 @@ pub struct Logits<T> {
     pub magnitude: Vec<T>,
 }
 
-/// Takes `input` [rows, d], `weight` [k, d] and `bias` [k].
+/// Takes `input` [rows, d], `weight` [k, d] and `bias` `[k]`.
 pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logits<T> {
     let entries = input.len() / d * bias.len();
     let (mut logits, mut magnitude) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
@@ -58,7 +58,8 @@ fn pairwise<T: Real>(mut sums: [T; LANES]) -> T {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
-            sums[lane] = sums[lane] + sums[lane + half];
+            let other = sums[lane + half];
+            sums[lane] += other;
         }
         half /= 2;
     }

@@ -1,8 +1,8 @@
-//! The loss of each row: logsumexp(z) - z[target].
+//! The loss of each row: logsumexp(z) - `z[target]`.
 
 use crate::tensor::Real;
 
-/// Takes `logits` [rows, k] and `target` [rows]; returns [rows].
+/// Takes `logits` [rows, k] and `target` `[rows]`; returns `[rows]`.
 pub fn loss<T: Real>(logits: &[T], target: &[u32], k: usize) -> Vec<T> {
     let loss = |(z, &class): (&[T], &u32)| {
         let largest = z

@@ -18,7 +18,7 @@ pub fn matmul<T: Real>(left: &[T], right: &[T], d: usize) -> Vec<T> {
     product
 }
 
-/// sums[i] += sum_c left[c]·right[c, i].
+/// `sums[i]` += sum_c `left[c]`·right[c, i].
 #[inline(always)]
 pub(crate) fn accumulate<T: Real>(sums: &mut [T], left: &[T], right: &[T]) {
     for (&left, right) in left.iter().zip(right.chunks_exact(sums.len())) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::tensor::Real;
 
-/// Takes `row` [m]; returns a copy of it for each of `columns`, [columns, m], in which that column is moved by `step`.
+/// Takes `row` `[m]`; returns a copy of it for each of `columns`, [columns, m], in which that column is moved by `step`.
 pub fn perturb<T: Real>(row: &[T], step: T, columns: Range<usize>) -> Vec<T> {
     let mut copies = row.repeat(columns.len());
     for (copy, column) in copies.chunks_exact_mut(row.len()).zip(columns) {

@@ -11,7 +11,7 @@ pub struct Residual<T> {
     pub conditioning: Vec<T>,
 }
 
-/// Takes `logits` and `magnitude` [rows, k] and `target` [rows].
+/// Takes `logits` and `magnitude` [rows, k] and `target` `[rows]`.
 pub fn residual<T: Real>(logits: &[T], magnitude: &[T], target: &[u32], k: usize) -> Residual<T> {
     let (mut residual, mut conditioning) = (
         Vec::with_capacity(logits.len()),

@@ -82,7 +82,7 @@ impl<'a> Batch<'a> {
     /// Submits everything, waits, and reads the first elements of each buffer back.
     ///
     /// # Errors
-    /// [`crate::Error::Gpu`] if the driver reports a fault.
+    /// [`crate::error::Error::Gpu`] if the driver reports a fault.
     pub fn read(mut self, wanted: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let mut mapped = Vec::new();

@@ -56,7 +56,9 @@ impl Device {
                 seen.get_or_insert(one_line(&error.to_string()));
             }
         }));
-        let binding = u64::from(limits.max_storage_buffer_binding_size).min(limits.max_buffer_size);
+        let binding = limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size);
         Self {
             device,
             queue,
