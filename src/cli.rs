@@ -10,7 +10,7 @@ use crate::{
     demo,
     engine::{self, Device},
     error::{Error, Result},
-    io::{self, NumericFile, OutputFile, Request, Source},
+    io::{self, Case, NumericFile, OutputFile, Request, Source},
     loss::Reduction,
     output::{json, text},
     problem::Wrt,
@@ -205,8 +205,7 @@ impl CheckArguments {
             Some(path) if path.as_os_str() != "-" => Some(OutputFile::create(path)?),
             _ => None,
         };
-        let mut watcher =
-            Watcher::new(self.numeric_file(&case.subjects, case.problem.n(), &case)?);
+        let mut watcher = Watcher::new(self.numeric_file(&case)?);
         let mut report = check::check(
             &case.problem,
             &case.subjects,
@@ -255,17 +254,14 @@ impl CheckArguments {
         )
     }
 
-    fn numeric_file(
-        &self,
-        subjects: &[Subject],
-        n: usize,
-        case: &io::Case,
-    ) -> Result<Option<NumericFile>> {
+    fn numeric_file(&self, case: &Case) -> Result<Option<NumericFile>> {
         let Some(path) = &self.numeric else {
             return Ok(None);
         };
-        match subjects {
-            [subject] => NumericFile::create(path, n, case.problem.columns(subject.wrt)).map(Some),
+        match case.subjects.as_slice() {
+            [Subject { wrt, .. }] => {
+                NumericFile::create(path, case.problem.n(), case.problem.columns(*wrt)).map(Some)
+            }
             subjects => Err(Error::Setting {
                 name: "--numeric",
                 found: "one file".to_owned(),

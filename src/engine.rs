@@ -30,7 +30,7 @@ pub trait Engine {
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>>;
 }
 
-/// Entries that the CPU engine is asked for at a time: three f64 vectors of it are 24 MiB.
+/// Entries that the CPU engine is asked for at most at a time: three f64 vectors of it are 24 MiB.
 const CPU_ENTRIES: usize = 1 << 20;
 
 struct CpuEngine<'a> {
@@ -159,7 +159,8 @@ impl Device {
     pub fn engine<'a>(&'a self, problem: &'a Problem, plan: Plan) -> Result<Box<dyn Engine + 'a>> {
         Ok(match self {
             Self::Cpu { .. } => {
-                let rows = (CPU_ENTRIES / problem.columns(plan.wrt)).max(1);
+                let rows = (CPU_ENTRIES / problem.columns(plan.wrt))
+                    .clamp(1, plan.rows_at_a_time(problem));
                 Box::new(CpuEngine {
                     cpu: Cpu::new(problem, plan),
                     rows,

@@ -28,9 +28,6 @@ pub use kernel::{Binding, Kernel, Params};
 /// invocation's loops after 65,535 iterations without a word: with sums unrolled at least four times, this is an eighth.
 const TILE: usize = 32_768;
 
-/// Entries that are evaluated at a time: few enough that a progress bar moves and no submission takes seconds.
-const MOST_ENTRIES: usize = 1 << 22;
-
 /// The engine for one problem and one plan: operands that do not depend on the rows stay on the device.
 pub struct Gpu<'a> {
     device: &'a Device,
@@ -99,8 +96,7 @@ impl<'a> Gpu<'a> {
         let elements_per_row = d + 4 * k + (steps + 1) * m;
         let rows_per_call = (binding / d.max(k))
             .min(device.memory_elements() / 2 / elements_per_row)
-            .min(MOST_ENTRIES / m)
-            .clamp(1, problem.n());
+            .clamp(1, plan.rows_at_a_time(problem));
         let copies = copies_per_dispatch.min(rows_per_call * m);
 
         let weight: Vec<f32> = problem.weight().values();
