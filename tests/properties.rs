@@ -104,14 +104,18 @@ fn part(tally: Tally) -> Report {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_built_in_gradient_passes((seed, n, d, k, scale) in sizes()) {
         let problem = random(seed, n, d, k, scale, Reduction::Mean);
         for wrt in [Wrt::Input, Wrt::Logits] {
             let report = run(&problem, wrt, None, &Options::default());
-            prop_assert_eq!(report.verdict(), Verdict::Pass, "{:?}", report.checks[0].tally.worst[0]);
+            let tally = &report.checks[0].tally;
+            prop_assert_eq!((tally.wrong, tally.undecided), (0, 0), "{:?}", tally.worst[0]);
+            // A sample that is saturated through and through leaves nothing to see.
+            let expected = if tally.seen > 0 { Verdict::Pass } else { Verdict::Inconclusive };
+            prop_assert_eq!(report.verdict(), expected);
         }
     }
 
@@ -137,7 +141,7 @@ proptest! {
         let shifted = with_bias(&problem, shift);
         let gradient = gradprobe::cpu::Cpu::new(&problem, plan(&problem)).backward(0..n);
         let report = run(&shifted, Wrt::Input, Some(gradient), &Options::default());
-        prop_assert_eq!(report.verdict(), Verdict::Pass, "{:?}", report.checks[0].tally.worst[0]);
+        prop_assert_eq!(report.checks[0].tally.wrong, 0, "{:?}", report.checks[0].tally.worst[0]);
     }
 
     /// Rows of p - y sum to nothing.
