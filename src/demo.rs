@@ -102,7 +102,7 @@ What went wrong
    So after {EPOCHS} epochs x.grad is the sum of {EPOCHS} backward passes, about {EPOCHS} times the gradient, and 1 - 1/{EPOCHS} = 0.9 is the
    relative error whatever eps is; y is a new tensor in each epoch, so y.grad is the last pass's alone, and right.
    The noise at small eps is float32's: a loss near 0.7 is known to about 3e-8, two of them subtracted and divided by
-   2 eps leave an error near 3e-8 / eps, and the gradient's entries here are no larger than a few hundredths.
+   2 eps leave an error near 3e-8 / eps, and the gradient's entries here are all below 0.1.
 
 What gradprobe says of the x.grad of table 1
 
