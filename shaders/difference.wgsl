@@ -3,8 +3,8 @@
 // growth is expm1(step W) / step: nothing shrinks with the step, and nothing underflows before the gradient does.
 // A dispatch adds the classes [tile_begin, tile_end); the last one takes the logarithm.
 
-@group(0) @binding(1) var<storage, read> residual: array<f32>;              // [rows, k], p - y
-@group(0) @binding(2) var<storage, read> growth: array<f32>;                // [k, m]
+@group(0) @binding(1) var<storage, read> left: array<f32>;                  // [rows, k], p - y
+@group(0) @binding(2) var<storage, read> right: array<f32>;                 // [k, m], growth
 @group(0) @binding(3) var<storage, read> labels: array<u32>;                // [rows]
 @group(0) @binding(4) var<storage, read_write> differences: array<f32>;     // [rows, m]
 
@@ -22,24 +22,12 @@ fn main(
     let column = entry % params.columns;
     let row_start = row * params.classes;
 
-    // Four sums side by side: a shorter chain of additions.
-    var sums = vec4(0.0);
-    var c = params.tile_begin;
-    for (; c + 4u <= params.tile_end; c += 4u) {
-        let l = row_start + c;
-        let r = c * params.columns + column;
-        sums += vec4(residual[l], residual[l + 1u], residual[l + 2u], residual[l + 3u])
-            * vec4(growth[r], growth[r + params.columns], growth[r + 2u * params.columns], growth[r + 3u * params.columns]);
-    }
-    for (; c < params.tile_end; c += 1u) {
-        sums.x += residual[row_start + c] * growth[c * params.columns + column];
-    }
-    var sum = (sums.x + sums.y) + (sums.z + sums.w);
+    var sum = tile_sum(row_start, column);
     if (params.tile_begin > 0u) {
         sum += differences[entry];
     }
     if (params.tile_end == params.classes) {
-        sum = log1p_per_step(sum / (1.0 + params.step * growth[labels[row] * params.columns + column]));
+        sum = log1p_per_step(sum / (1.0 + params.step * right[labels[row] * params.columns + column]));
     }
     differences[entry] = sum;
 }

@@ -18,19 +18,7 @@ fn main(
     let column = entry % params.columns;
     let row_start = entry / params.columns * params.classes;
 
-    // Four sums side by side: a shorter chain of additions.
-    var sums = vec4(0.0);
-    var c = params.tile_begin;
-    for (; c + 4u <= params.tile_end; c += 4u) {
-        let l = row_start + c;
-        let r = c * params.columns + column;
-        sums += vec4(left[l], left[l + 1u], left[l + 2u], left[l + 3u])
-            * vec4(right[r], right[r + params.columns], right[r + 2u * params.columns], right[r + 3u * params.columns]);
-    }
-    for (; c < params.tile_end; c += 1u) {
-        sums.x += left[row_start + c] * right[c * params.columns + column];
-    }
-    var sum = (sums.x + sums.y) + (sums.z + sums.w);
+    var sum = tile_sum(row_start, column);
     if (params.tile_begin > 0u) {
         sum += product[entry];
     }

@@ -98,8 +98,8 @@ impl Kernel {
         match self {
             Self::Logits => source!("logits"),
             Self::Residual => source!("rows", "residual"),
-            Self::Matmul => source!("matmul"),
-            Self::Difference => source!("difference"),
+            Self::Matmul => source!("product", "matmul"),
+            Self::Difference => source!("product", "difference"),
             Self::DifferenceLogits => source!("difference_logits"),
             Self::Perturb => source!("perturb"),
             Self::Loss => source!("rows", "loss"),
