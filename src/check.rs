@@ -175,7 +175,7 @@ fn check_one(
         tally,
         findings: Vec::new(),
     };
-    report.findings = diagnose(&report);
+    report.findings = diagnose(&report, problem.normalizer());
     Ok(report)
 }
 

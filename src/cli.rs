@@ -173,11 +173,11 @@ pub fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Check(arguments) => arguments.run(),
         Command::Demo => {
-            print(&demo::run()?);
+            print(&demo::run()?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Devices => {
-            print(&devices());
+            print(&devices())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -197,7 +197,9 @@ impl CheckArguments {
             wrt: self.wrt.clone(),
             reduction: self.reduction,
         };
-        let case = io::load(&self.source(), &request)?;
+        let source = self.source();
+        self.require_distinct(&source)?;
+        let case = io::load(&source, &request)?;
         let load = started.elapsed().as_secs_f64();
         let device = Device::select(&self.device)?;
 
@@ -226,7 +228,7 @@ impl CheckArguments {
             json::render(&report)
         } else {
             text::render(&report)
-        });
+        })?;
         Ok(match report.verdict() {
             Verdict::Pass => ExitCode::SUCCESS,
             Verdict::Inconclusive if self.allow_inconclusive => ExitCode::SUCCESS,
@@ -254,6 +256,34 @@ impl CheckArguments {
         )
     }
 
+    /// # Errors
+    /// [`Error::Setting`] if a result would take the place of an input or of the other result.
+    fn require_distinct(&self, source: &Source) -> Result<()> {
+        let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        let mut taken: Vec<PathBuf> = match source {
+            Source::File(file) => vec![whole(file)],
+            Source::Separate(files) => files.values().map(whole).collect(),
+        };
+        for (name, path) in [("--json", &self.json), ("--numeric", &self.numeric)] {
+            let Some(path) = path
+                .as_ref()
+                .filter(|path| path.is_file() || !path.exists())
+            else {
+                continue;
+            };
+            if taken.contains(&whole(path)) {
+                let expected = "that file is read, or written, already".to_owned();
+                return Err(Error::Setting {
+                    name,
+                    found: path.display().to_string(),
+                    expected,
+                });
+            }
+            taken.push(whole(path));
+        }
+        Ok(())
+    }
+
     fn numeric_file(&self, case: &Case) -> Result<Option<NumericFile>> {
         let Some(path) = &self.numeric else {
             return Ok(None);
@@ -266,7 +296,7 @@ impl CheckArguments {
                 name: "--numeric",
                 found: "one file".to_owned(),
                 expected: format!(
-                    "{} gradients are checked; choose one with --wrt",
+                    "{} gradients are checked, each with its own: choose one with --wrt",
                     subjects.len()
                 ),
             }),
@@ -300,6 +330,17 @@ fn devices() -> String {
 }
 
 /// Writes to stdout; a reader that has gone away is no error.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io {
+            action: "write",
+            path: PathBuf::from("stdout"),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }

@@ -89,6 +89,9 @@ impl Device {
         if asked == "cpu" {
             return Ok(Self::Cpu { note: None });
         }
+        let named = |info: &DeviceInfo| {
+            !asked.is_empty() && info.name.to_lowercase().contains(&asked.to_lowercase())
+        };
         let adapters = gpu::adapters();
         let of_kind = |kind| adapters.iter().find(|adapter| adapter.info().kind == kind);
         let found = match asked {
@@ -106,12 +109,8 @@ impl Device {
                 // Index 0 is the CPU engine.
                 Ok(0) => return Ok(Self::Cpu { note: None }),
                 Ok(index) => adapters.get(index - 1),
-                Err(_) => {
-                    let name = name.to_lowercase();
-                    adapters
-                        .iter()
-                        .find(|adapter| adapter.info().name.to_lowercase().contains(&name))
-                }
+                Err(_) if named(&cpu_info()) => return Ok(Self::Cpu { note: None }),
+                Err(_) => adapters.iter().find(|adapter| named(adapter.info())),
             },
         };
         let adapter = found.ok_or_else(|| Error::NoDevice {

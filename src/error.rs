@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// An operand of the forward pass holds NaN or an infinity.
     #[error(
-        "{name}[{}] is {value}, but a loss can be differenced only where every operand is finite",
+        "{name}[{}] is {value}, but every number that the loss is computed from must be finite",
         places(index)
     )]
     NotFinite {

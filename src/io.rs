@@ -52,10 +52,8 @@ pub struct Request {
 trait Archive {
     fn names(&self) -> Vec<String>;
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>>;
-    /// Strings that came with the tensors.
-    fn metadata(&self, _key: &str) -> Option<&str> {
-        None
-    }
+    /// A string or number that came with the tensors.
+    fn setting(&mut self, name: &str) -> Option<String>;
 }
 
 /// Reads a case.
@@ -90,6 +88,18 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
         }
     }
     if subjects.is_empty() {
+        // Somebody's gradient under another name must not end as a pass of our own.
+        let present = archive.names();
+        if present
+            .iter()
+            .any(|name| name.to_lowercase().contains("grad"))
+        {
+            return Err(Error::MissingTensor {
+                name: "grad",
+                path,
+                present,
+            });
+        }
         subjects.push(Subject {
             wrt: Wrt::Input,
             gradient: None,
@@ -100,27 +110,30 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
 
 fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
     // What would change the gradient and cannot be taken into account must not be passed over.
-    let without = "this version checks cross-entropy without it".to_owned();
+    let without = "this version checks cross-entropy without it";
+    let refused = |name, found| {
+        Err(Error::Setting {
+            name,
+            found,
+            expected: without.to_owned(),
+        })
+    };
     if archive.names().iter().any(|name| name == "class_weight") {
-        return Err(Error::Setting {
-            name: "class_weight",
-            found: "in the file".to_owned(),
-            expected: without,
-        });
+        return refused("class_weight", "in the file".to_owned());
     }
-    for name in ["label_smoothing", "ignore_index"] {
-        match archive.metadata(name) {
-            None | Some("" | "0" | "0.0" | "-100") => {}
-            Some(found) => {
-                return Err(Error::Setting {
-                    name,
-                    found: found.to_owned(),
-                    expected: without,
-                });
-            }
-        }
+    if let Some(found) = archive
+        .setting("label_smoothing")
+        .filter(|text| text.parse() != Ok(0.0))
+    {
+        return refused("label_smoothing", found);
     }
-    let reduction = match (request.reduction, archive.metadata("reduction")) {
+    // A negative one, such as PyTorch's default, ignores no class, and targets that it marks are refused by themselves.
+    let is_class = |text: &String| !text.parse::<i64>().is_ok_and(|index| index < 0);
+    if let Some(found) = archive.setting("ignore_index").filter(is_class) {
+        return refused("ignore_index", found);
+    }
+    let in_file = archive.setting("reduction");
+    let reduction = match (request.reduction, in_file.as_deref()) {
         (Some(reduction), _) => reduction,
         (None, None | Some("mean")) => Reduction::Mean,
         (None, Some("sum")) => Reduction::Sum,
@@ -128,7 +141,7 @@ fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
             let expected = "it must be mean or sum".to_owned();
             return Err(Error::Setting {
                 name: "reduction",
-                found: found.to_owned(),
+                found: format!("\"{found}\""),
                 expected,
             });
         }
@@ -137,10 +150,15 @@ fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
 }
 
 fn open(path: &Path) -> Result<Box<dyn Archive>> {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => Ok(Box::new(safetensors::Safetensors::open(path)?)),
-        Some("npz") => Ok(Box::new(npz::Npz::open(path)?)),
-        Some("npy") => Err(Error::Setting {
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default()
+        .to_lowercase();
+    match extension.as_str() {
+        "safetensors" => Ok(Box::new(safetensors::Safetensors::open(path)?)),
+        "npz" => Ok(Box::new(npz::Npz::open(path)?)),
+        "npy" => Err(Error::Setting {
             name: "FILE",
             found: path.display().to_string(),
             expected: "an .npy file holds one tensor only; name each: --input F --weight F --target F --grad F"
@@ -165,6 +183,10 @@ impl Archive for Separate<'_> {
 
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
         self.0.get(name).map(|path| npy::open(path)).transpose()
+    }
+
+    fn setting(&mut self, _name: &str) -> Option<String> {
+        None
     }
 }
 

@@ -1,6 +1,9 @@
 //! `accumulated`: several backward passes summed in one buffer.
 
-use crate::report::{CheckReport, Finding, Tally};
+use crate::{
+    problem::Wrt,
+    report::{CheckReport, Finding, Tally},
+};
 
 /// Above this, what remains after scaling is not the drift of slowly moving weights (measured up to 0.07).
 const LARGEST_REMAINDER: f64 = 0.08;
@@ -8,7 +11,7 @@ const LARGEST_REMAINDER: f64 = 0.08;
 const LARGEST_DRIFT: f64 = 0.1;
 
 /// The gradient is close to an integer K >= 2 times the numeric one, direction unchanged.
-pub(super) fn rule(check: &CheckReport) -> Option<Finding> {
+pub(super) fn rule(check: &CheckReport, normalizer: f64) -> Option<Finding> {
     let Scale { factor, remainder } = Scale::of(&check.tally)?;
     let passes = factor.round();
     if !(passes >= 2.0
@@ -30,19 +33,28 @@ pub(super) fn rule(check: &CheckReport) -> Option<Finding> {
     } else {
         format!("{factor:.2}")
     };
+    let tensor = match check.wrt {
+        Wrt::Input => "x",
+        Wrt::Logits => "logits",
+    };
+    // The sum of n passes and the gradient of a sum over n samples are the same arrays.
+    let (or, look) = if exact && passes == normalizer {
+        (
+            " or a sum over the samples where their mean was meant",
+            "or see whether reduction is what you meant, ",
+        )
+    } else {
+        ("", "")
+    };
     Some(Finding {
         code: "accumulated",
         factor: Some(factor),
-        confidence,
+        confidence: if or.is_empty() { confidence } else { 0.5 },
         message: format!(
-            "{name} is {about} times the derivative and points the same way: it looks like the sum of {passes:.0} backward passes"
+            "{name} is {about} times the derivative and points the same way: it looks like the sum of {passes:.0} backward passes{or}"
         ),
         fix: format!(
-            "clear the tensor's own gradient before each backward pass ({} = None); optimizer.zero_grad() clears the parameters' gradients only",
-            match check.wrt {
-                crate::problem::Wrt::Input => "x.grad",
-                crate::problem::Wrt::Logits => "logits.grad",
-            }
+            "{look}clear the tensor's own gradient before each backward pass ({tensor}.grad = None); optimizer.zero_grad() clears the parameters' gradients only"
         ),
         evidence: vec![("scale", factor), ("remainder", remainder)],
     })

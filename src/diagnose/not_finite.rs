@@ -2,7 +2,7 @@
 
 use crate::report::{CheckReport, Finding};
 
-pub(super) fn rule(check: &CheckReport) -> Option<Finding> {
+pub(super) fn rule(check: &CheckReport, _normalizer: f64) -> Option<Finding> {
     let count = check.tally.not_finite;
     let first = check
         .tally

@@ -19,15 +19,19 @@ pub(super) fn map(path: &Path) -> Result<Bytes> {
         path: path.to_owned(),
         source,
     };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    // Asked before it is opened: opening a pipe waits for its other end.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
+    if !metadata.is_file() {
+        return Err(failed(std::io::Error::other("it is no regular file")));
     }
     if metadata.len() == 0 {
         // An empty range cannot be mapped.
         return Ok(Arc::new(Vec::new()));
     }
+    let file = File::open(path).map_err(failed)?;
     // SAFETY: the mapping is private and read-only. Another process that writes to the file while it is read can change
     // the values seen, as it could between two reads, but no reference to anything but bytes is ever made.
     #[allow(unsafe_code)]

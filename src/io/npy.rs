@@ -25,28 +25,22 @@ pub(super) fn open(path: &Path) -> Result<Tensor> {
 pub(super) fn parse(path: &Path, format: &'static str, name: &str, bytes: Bytes) -> Result<Tensor> {
     let whole = (*bytes).as_ref();
     let failed = |reason: &str| broken(path, format, reason);
-    let (header, start) = header(whole).map_err(failed)?;
-    let described = |key, what| value(header, key).ok_or(what).map_err(failed);
-    let descr = described("descr", "its header names no element type")?;
-    let fortran = described(
-        "fortran_order",
-        "its header does not say in which order the elements lie",
-    )?;
-    let shape = described("shape", "its header names no shape")?;
-    let mut shape = extents(shape)
-        .ok_or("the shape in its header is not a tuple of extents")
-        .map_err(failed)?;
+    let Header {
+        descr,
+        columns_first,
+        mut shape,
+        start,
+    } = Header::read(whole).map_err(failed)?;
     let (big_endian, dtype) = element(descr, name)?;
     let available = whole.len() - start;
-    let size = shape
-        .iter()
-        .try_fold(dtype.size(), |size, &extent| size.checked_mul(extent));
-    let size = size.filter(|&size| size <= available).ok_or_else(|| {
-        failed(&format!(
-            "its header announces {dtype}{shape:?}, but {available} bytes follow"
-        ))
-    })?;
-    let columns_first = fortran.starts_with("True") && shape.len() > 1;
+    let size = size(dtype, &shape)
+        .filter(|&size| size == available)
+        .ok_or_else(|| {
+            failed(&format!(
+                "its header announces {dtype}{shape:?}, but {available} bytes follow"
+            ))
+        })?;
+    let columns_first = columns_first && shape.len() > 1;
     if !big_endian && !columns_first {
         let tensor = Tensor::over(dtype, shape, bytes, start..start + size);
         return Ok(tensor.expect("the size was checked above"));
@@ -72,6 +66,72 @@ pub(super) fn parse(path: &Path, format: &'static str, name: &str, bytes: Bytes)
     )
 }
 
+/// How many bytes the array has, header included, that begins with `prefix`; none if that cannot be told.
+pub(super) fn length(prefix: &[u8]) -> Option<usize> {
+    let header = Header::read(prefix).ok()?;
+    let (_, dtype) = element(header.descr, "").ok()?;
+    header.start.checked_add(size(dtype, &header.shape)?)
+}
+
+/// An array of one element as text: a string, or a number.
+pub(super) fn scalar(bytes: Vec<u8>) -> Option<String> {
+    let header = Header::read(&bytes).ok()?;
+    let elements = &bytes[header.start..];
+    let (_, descr) = quoted(header.descr)?;
+    let text = if descr.starts_with("<U") {
+        let characters = elements
+            .chunks_exact(4)
+            .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+        characters.map(char::from_u32).collect::<Option<String>>()?
+    } else if descr.starts_with("|S") {
+        String::from_utf8(elements.to_vec()).ok()?
+    } else {
+        let tensor = parse(Path::new(""), FORMAT, "", Arc::new(bytes)).ok()?;
+        let values = if tensor.shape().is_empty() {
+            tensor.values::<f64>()
+        } else {
+            Vec::new()
+        };
+        let [value] = values[..] else { return None };
+        value.to_string()
+    };
+    Some(text.trim_end_matches('\0').to_owned())
+}
+
+fn size(dtype: Dtype, shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(dtype.size(), |size, &extent| size.checked_mul(extent))
+}
+
+/// What the header says.
+struct Header<'a> {
+    /// From the element type on.
+    descr: &'a str,
+    columns_first: bool,
+    shape: Vec<usize>,
+    /// Where the elements begin.
+    start: usize,
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8]) -> std::result::Result<Self, &'static str> {
+        let (text, start) = header_text(bytes)?;
+        let descr = value(text, "descr").ok_or("its header names no element type")?;
+        let order = value(text, "fortran_order")
+            .ok_or("its header does not say in which order the elements lie")?;
+        let shape = value(text, "shape")
+            .and_then(extents)
+            .ok_or("its header names no shape")?;
+        Ok(Self {
+            descr,
+            columns_first: order.starts_with("True"),
+            shape,
+            start,
+        })
+    }
+}
+
 /// The header of an f64 array in row-major order.
 pub(super) fn f64_header(shape: &[usize]) -> Vec<u8> {
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
@@ -87,7 +147,7 @@ pub(super) fn f64_header(shape: &[usize]) -> Vec<u8> {
 }
 
 /// The header's text, and where the elements begin.
-fn header(bytes: &[u8]) -> std::result::Result<(&str, usize), &'static str> {
+fn header_text(bytes: &[u8]) -> std::result::Result<(&str, usize), &'static str> {
     let rest = bytes
         .strip_prefix(MAGIC)
         .ok_or("it does not begin with the bytes \\x93NUMPY")?;
@@ -125,17 +185,22 @@ fn extents(text: &str) -> Option<Vec<usize>> {
     extents.map(|extent| extent.parse().ok()).collect()
 }
 
+/// `'<f4', ...` as its byte order and the rest.
+fn quoted(text: &str) -> Option<(char, &str)> {
+    let quote = text.chars().next().filter(|quote| "'\"".contains(*quote))?;
+    let descr = text[1..].split(quote).next()?;
+    Some((descr.chars().next()?, descr))
+}
+
 /// `'<f4', ...`: whether it is big-endian, and the element type.
 fn element(text: &str, name: &str) -> Result<(bool, Dtype)> {
-    let quote = text.chars().next().filter(|quote| "'\"".contains(*quote));
-    let descr = quote.and_then(|quote| text[1..].split(quote).next());
-    let refused = || Error::Dtype {
+    let refused = |found: &str| Error::Dtype {
         name: name.to_owned(),
-        expected: "f16, f32, f64 or integer values (NumPy has no bf16: keep that in safetensors)",
-        found: descr.unwrap_or("a structured type").to_owned(),
+        expected: "f16, f32, f64 or integer values (bf16, which NumPy lacks, can be kept in safetensors)",
+        found: found.to_owned(),
     };
-    let descr = descr.ok_or_else(refused)?;
-    let dtype = match descr.trim_start_matches(['<', '>', '=', '|']) {
+    let (order, descr) = quoted(text).ok_or_else(|| refused("a structured type"))?;
+    let dtype = match &descr[order.len_utf8()..] {
         "f2" => Dtype::F16,
         "f4" => Dtype::F32,
         "f8" => Dtype::F64,
@@ -147,9 +212,14 @@ fn element(text: &str, name: &str) -> Result<(bool, Dtype)> {
         "u2" => Dtype::U16,
         "u4" => Dtype::U32,
         "u8" => Dtype::U64,
-        _ => return Err(refused()),
+        "b1" => return Err(refused("bool")),
+        "c8" | "c16" => return Err(refused("complex numbers")),
+        "f16" => return Err(refused("128-bit floats")),
+        other if other.starts_with(['U', 'S']) => return Err(refused("text")),
+        "O" => return Err(refused("Python objects")),
+        _ => return Err(refused(descr)),
     };
-    Ok((descr.starts_with('>'), dtype))
+    Ok((order == '>', dtype))
 }
 
 /// [rows, columns] of elements of `size` bytes, transposed.
@@ -236,7 +306,7 @@ mod tests {
         );
         assert!(message("(4611686018427387904, 4)").contains("announces"));
         let deep = format!("{}1{}", "(".repeat(500), ")".repeat(500));
-        assert!(message(&deep).contains("not a tuple"));
+        assert!(message(&deep).contains("names no shape"));
         let [header, cut] = [f64_header(&[1]), f64_header(&[1])[..20].to_vec()];
         let reason = |bytes| {
             parse(Path::new("a.npy"), FORMAT, "a.npy", Arc::new(bytes))

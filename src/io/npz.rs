@@ -16,6 +16,9 @@ use crate::{
 
 const FORMAT: &str = "npz";
 
+/// Bytes in which an array's header certainly ends.
+const HEADER: u64 = 1 << 17;
+
 pub(super) struct Npz {
     path: PathBuf,
     archive: ZipArchive<Cursor<Shared>>,
@@ -34,7 +37,7 @@ impl Npz {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let bytes = Shared(bytes::map(path)?);
         let archive = ZipArchive::new(Cursor::new(bytes))
-            .map_err(|reason| broken(path, FORMAT, format!("{reason} (is it cut short?)")))?;
+            .map_err(|_| broken(path, FORMAT, "it is cut short, or no zip archive"))?;
         Ok(Self {
             path: path.to_owned(),
             archive,
@@ -46,6 +49,35 @@ impl Npz {
             .file_names()
             .filter_map(|name| Some(name.ok()?.into_owned()))
             .collect()
+    }
+
+    /// The bytes of a member. The archive's own word on its size is not taken: an array's header says how long it
+    /// is, and no more than one byte beyond that is read, so that a small file cannot fill the memory.
+    fn member(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        let member = format!("{name}.npy");
+        if !self.members().contains(&member) {
+            return Ok(None);
+        }
+        let failed = |reason: &dyn std::fmt::Display| {
+            broken(&self.path, FORMAT, format!("{member}: {reason}"))
+        };
+        let mut file = self
+            .archive
+            .by_name(&member)
+            .map_err(|reason| failed(&reason))?;
+        let mut bytes = Vec::new();
+        (&mut file)
+            .take(HEADER)
+            .read_to_end(&mut bytes)
+            .map_err(|reason| failed(&reason))?;
+        if let Some(rest) =
+            npy::length(&bytes).and_then(|length| (length + 1).checked_sub(bytes.len()))
+        {
+            file.take(rest as u64)
+                .read_to_end(&mut bytes)
+                .map_err(|reason| failed(&reason))?;
+        }
+        Ok(Some(bytes))
     }
 }
 
@@ -60,25 +92,18 @@ impl Archive for Npz {
     }
 
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
-        let member = format!("{name}.npy");
-        if !self.members().contains(&member) {
+        let Some(bytes) = self.member(name)? else {
             return Ok(None);
-        }
-        let failed = |reason: String| broken(&self.path, FORMAT, format!("{member}: {reason}"));
-        let mut file = self
-            .archive
-            .by_name(&member)
-            .map_err(|reason| failed(reason.to_string()))?;
-        // The size is the archive's own word: it grows as the bytes come.
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|reason| failed(reason.to_string()))?;
-        npy::parse(
-            &self.path,
-            FORMAT,
-            &format!("{} in {}", member, self.path.display()),
-            Arc::new(bytes),
-        )
-        .map(Some)
+        };
+        let called = format!("{name} in {}", self.path.display());
+        npy::parse(&self.path, FORMAT, &called, Arc::new(bytes)).map(Some)
+    }
+
+    fn setting(&mut self, name: &str) -> Option<String> {
+        // What is there and cannot be understood must not be passed over.
+        let unreadable = || Some("an array that is not one string or number".to_owned());
+        self.member(name)
+            .ok()?
+            .and_then(|bytes| npy::scalar(bytes).or_else(unreadable))
     }
 }

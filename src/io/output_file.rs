@@ -1,6 +1,7 @@
 //! Files that are written whole or not at all: under a temporary name beside their place, then renamed.
 
 use std::{
+    fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -13,35 +14,45 @@ use crate::error::{Error, Result};
 /// A file on its way. Dropped before [`OutputFile::finish`], it leaves nothing behind.
 pub struct OutputFile {
     path: PathBuf,
-    file: BufWriter<NamedTempFile>,
+    sink: Sink,
+}
+
+enum Sink {
+    /// Renamed when it is whole.
+    Temporary(BufWriter<NamedTempFile>),
+    /// A device or a pipe, which nothing may take the place of.
+    Direct(BufWriter<File>),
 }
 
 impl OutputFile {
-    /// Makes sure that the file can be written, before there is anything to write.
+    /// Makes sure that the file can be written, before there is anything to write. A link is followed.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot.
     pub fn create(path: &Path) -> Result<Self> {
+        let failed = |source| write_failed(path, source);
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if path.exists() && !path.is_file() {
+            let file = File::options().write(true).open(&path).map_err(failed)?;
+            return Ok(Self {
+                path,
+                sink: Sink::Direct(BufWriter::new(file)),
+            });
+        }
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        std::fs::metadata(folder).map_err(|source| write_failed(path, source))?;
+        std::fs::metadata(folder).map_err(failed)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".gradprobe-");
         // A temporary file is the owner's alone by default; a result is what the umask says.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        // Its own errors name the temporary file, which nobody has heard of.
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(|source| write_failed(path, source.kind().into()))?;
-        if path.is_dir() {
-            return Err(write_failed(path, std::io::ErrorKind::IsADirectory.into()));
-        }
+        let file = builder.tempfile_in(folder).map_err(failed)?;
         Ok(Self {
-            path: path.to_owned(),
-            file: BufWriter::new(file),
+            path,
+            sink: Sink::Temporary(BufWriter::new(file)),
         })
     }
 
@@ -50,9 +61,11 @@ impl OutputFile {
     /// # Errors
     /// [`Error::Io`] if the disk does not take them.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file
-            .write_all(bytes)
-            .map_err(|source| write_failed(&self.path, source))
+        let written = match &mut self.sink {
+            Sink::Temporary(file) => file.write_all(bytes),
+            Sink::Direct(file) => file.write_all(bytes),
+        };
+        written.map_err(|source| write_failed(&self.path, source))
     }
 
     /// Puts the file in its place.
@@ -61,13 +74,17 @@ impl OutputFile {
     /// [`Error::Io`] if it cannot be put there.
     pub fn finish(self) -> Result<()> {
         let failed = |source| write_failed(&self.path, source);
-        let file = self
-            .file
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
-        file.persist(&self.path)
-            .map_err(|error| failed(error.error))?;
-        Ok(())
+        match self.sink {
+            Sink::Temporary(file) => {
+                let file = file
+                    .into_inner()
+                    .map_err(|error| failed(error.into_error()))?;
+                file.persist(&self.path)
+                    .map_err(|error| failed(error.error))?;
+                Ok(())
+            }
+            Sink::Direct(mut file) => file.flush().map_err(failed),
+        }
     }
 }
 
@@ -105,6 +122,12 @@ impl NumericFile {
 }
 
 fn write_failed(path: &Path, source: std::io::Error) -> Error {
+    // Errors on a temporary file name it, and nobody has heard of it: then the kind says enough.
+    let source = if source.raw_os_error().is_some() {
+        source
+    } else {
+        source.kind().into()
+    };
     Error::Io {
         action: "write",
         path: path.to_owned(),

@@ -80,25 +80,24 @@ impl Archive for Safetensors {
         })
     }
 
-    fn metadata(&self, key: &str) -> Option<&str> {
-        self.header
-            .metadata()
-            .as_ref()?
-            .get(key)
-            .map(String::as_str)
+    fn setting(&mut self, name: &str) -> Option<String> {
+        self.header.metadata().as_ref()?.get(name).cloned()
     }
 }
 
 /// What is wrong with a header, in a user's words.
-fn reason(error: SafeTensorError) -> String {
+fn reason(error: SafeTensorError) -> &'static str {
     match error {
-        SafeTensorError::HeaderTooSmall => "it is shorter than a header".to_owned(),
+        SafeTensorError::HeaderTooSmall => "it is too short to have a header",
         SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => {
-            "its header claims to be longer than the file, or than 100 MB".to_owned()
+            "it is cut short, or its header claims a false length"
         }
         SafeTensorError::MetadataIncompleteBuffer => {
-            "it is cut short, or longer than its header says".to_owned()
+            "it is cut short, or longer than its header says"
         }
-        other => other.to_string(),
+        SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
+            "its header is not what safetensors writes"
+        }
+        _ => "its header contradicts itself in a shape, a type or a place",
     }
 }

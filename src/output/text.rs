@@ -83,7 +83,7 @@ fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
     writeln!(text, "  tolerance  {}", tolerance(check))?;
     writeln!(
         text,
-        "  rel. error mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; of the whole {:.2e}",
+        "  rel. error mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
         tally.mean_rel_err(),
         tally.rel_err.quantile(0.5),
         tally.rel_err.quantile(0.99),
@@ -129,14 +129,14 @@ pub fn sentence(check: &CheckReport) -> String {
         }
         Verdict::Fail => {
             format!(
-                "FAIL: {name} is wrong in {}, by {:.3} relative on average.",
+                "FAIL: {name} is wrong in {}, by {} relative on average.",
                 counted(tally.wrong),
-                tally.mean_rel_err()
+                short(tally.mean_rel_err())
             )
         }
         Verdict::Inconclusive if tally.seen == 0 => {
             format!(
-                "INCONCLUSIVE: every derivative is within its noise, so nothing can be said of {name}."
+                "INCONCLUSIVE: no derivative is larger than what {name} may be off by, so a wrong one could look the same."
             )
         }
         Verdict::Inconclusive => format!(
@@ -170,7 +170,7 @@ fn tolerance(check: &CheckReport) -> String {
     match check.tolerance {
         Tolerance::Rounding { factor, .. } => {
             format!(
-                "{factor:.1e} of the terms that an entry is made of: what rounding to {} explains",
+                "{factor:.1e} of the magnitudes that an entry is made of, which rounding to {} explains",
                 check.dtype
             )
         }
@@ -198,9 +198,19 @@ fn counted(count: u64, all: u64) -> String {
     let percent = match percent {
         p if p < 0.1 => "under 0.1 %".to_owned(),
         p if p < 10.0 => format!("{p:.1} %"),
-        p => format!("{p:.0} %"),
+        // Not all of them, so never 100 %.
+        p => format!("{:.0} %", p.min(99.0)),
     };
     format!("{} of {} entries ({percent})", group(count), group(all))
+}
+
+/// 0.9 as 0.900, and 0.00001 as 1.0e-5.
+fn short(number: f64) -> String {
+    if number < 1e-3 {
+        format!("{number:.1e}")
+    } else {
+        format!("{number:.3}")
+    }
 }
 
 /// 1234567 as 1,234,567.

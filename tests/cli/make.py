@@ -52,9 +52,15 @@ def main():
         np.save(DATA / f"{name}.npy", array)
     np.save(DATA / "input-fortran.npy", np.asfortranarray(problem()["input"]))
     np.save(DATA / "input-bigendian.npy", problem()["input"].astype(">f4"))
+    np.save(DATA / "target-bool.npy", problem()["target"].astype(bool))
     np.save(DATA / "input-complex.npy", problem()["input"].astype(np.complex64))
 
     save("sum", {"reduction": "sum"}, without=["grad", "grad_logits"])
+    tensors = {name: problem()[name] for name in ["input", "weight", "bias", "target"]}
+    np.savez(DATA / "sum.npz", reduction="sum", ignore_index=-100, label_smoothing=0.0, **tensors)
+    np.savez(DATA / "label-smoothing.npz", label_smoothing=0.1, **tensors)
+    save("ignore-index", {"ignore_index": "0"})
+    save("misnamed", without=["grad", "grad_logits"], x_grad=problem()["grad"])
     save("reduction-none", {"reduction": "none"})
     save("label-smoothing", {"label_smoothing": "0.1"})
     save("class-weight", class_weight=np.ones(2, dtype=np.float32))
