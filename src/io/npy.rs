@@ -319,7 +319,7 @@ mod tests {
             read("<c8", "False", "(1,)", &[0; 8])
                 .unwrap_err()
                 .to_string()
-                .contains("<c8")
+                .contains("complex numbers")
         );
     }
 }
