@@ -14,7 +14,7 @@ use gradprobe::{
     problem::{Problem, Wrt},
     report::Verdict,
     scheme::{CENTRAL, Method, Precision},
-    tensor::Tensor,
+    tensor::{Dtype, Tensor},
 };
 
 const SIZES: [(usize, usize, usize); 3] = [(4096, 256, 10), (16_384, 784, 10), (1024, 256, 1000)];
@@ -28,6 +28,7 @@ fn subject(problem: &Problem) -> Subject {
         CENTRAL,
         None,
         Precision::F64,
+        Dtype::F64,
     );
     let gradient: Vec<f32> = Cpu::new(problem, plan)
         .backward(0..problem.n())

@@ -13,11 +13,17 @@ struct Params {
     zero: u32,          // 0, but the compiler cannot know
     step: f32,          // offset * eps
     normalizer: f32,    // what the result is divided by
+    has_linear: u32,    // 1 where targets are more than a class alone
+    law_sums: f32,      // the weights of the conditioning
+    law_accumulation: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 
 const GROUP = 64u;
+
+// In labels: no class stands out in the target.
+const NO_LABEL = 0xffffffffu;
 
 // The dispatch is two-dimensional, as a dimension holds 65,535 workgroups only.
 fn group_index(group: vec3<u32>, groups: vec3<u32>) -> u32 {

@@ -1,9 +1,11 @@
-// One workgroup takes 64 / threads_per_row perturbed rows and writes the loss of each: logsumexp(z) - z[target]. The rows are
+// One workgroup takes 64 / threads_per_row perturbed rows and writes the loss of each: R logsumexp(z) - sum_c r[c] z[c]. The rows are
 // copies of samples, m a sample, one for each entry from `first` on.
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>;                // [rows, k]
 @group(0) @binding(2) var<storage, read> labels: array<u32>;                // [samples]
-@group(0) @binding(3) var<storage, read_write> losses: array<f32>;          // [samples, m]
+@group(0) @binding(3) var<storage, read> totals: array<f32>;                // [samples], R
+@group(0) @binding(4) var<storage, read> linear: array<f32>;                // [samples, k], R onehot(label) - r
+@group(0) @binding(5) var<storage, read_write> losses: array<f32>;          // [samples, m]
 
 @compute @workgroup_size(GROUP)
 fn main(
@@ -16,7 +18,8 @@ fn main(
     let source = min(row, params.rows - 1u);
     let start = source * params.classes;
     let entry = params.first + source;
-    let label = labels[entry / params.columns];
+    let sample = entry / params.columns;
+    let label = labels[sample];
 
     var largest = logits[start];
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
@@ -30,7 +33,20 @@ fn main(
     }
     sum = row_sum(lane, sum);
 
+    let log_sum = log_accurate(sum);
+
+    // r[c] = R 1[c = label] - linear[c].
+    var loss = 0.0;
+    if (params.has_linear == 1u) {
+        for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
+            loss -= linear[sample * params.classes + c] * (log_sum + (largest - logits[start + c]));
+        }
+        loss = row_sum(lane, loss);
+    }
+    if (label != NO_LABEL) {
+        loss += totals[sample] * (log_sum + (largest - logits[start + label]));
+    }
     if (row < params.rows && lane % threads_per_row == 0u) {
-        losses[entry] = log_accurate(sum) + largest - logits[start + label];
+        losses[entry] = loss;
     }
 }

@@ -1,11 +1,22 @@
-// One workgroup takes 64 / threads_per_row rows and writes p - y, softmax minus one-hot target, and the weights of S + T:
-// p + y + p (1-p) A. At the target p - 1 is minus the sum of the other p, so that a saturated row keeps its accuracy.
+// One workgroup takes 64 / threads_per_row rows and writes p - onehot(label), the derivative R p - r, and the weights of the
+// conditioning. At the label p - 1 is minus the sum of the other p, so that a saturated row keeps its accuracy.
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>;                // [rows, k]
 @group(0) @binding(2) var<storage, read> magnitude: array<f32>;             // [rows, k], A
 @group(0) @binding(3) var<storage, read> labels: array<u32>;                // [rows]
-@group(0) @binding(4) var<storage, read_write> residual: array<f32>;        // [rows, k]
-@group(0) @binding(5) var<storage, read_write> conditioning: array<f32>;    // [rows, k]
+@group(0) @binding(4) var<storage, read> totals: array<f32>;                // [rows], R
+@group(0) @binding(5) var<storage, read> linear: array<f32>;                // [rows, k], R onehot(label) - r
+@group(0) @binding(6) var<storage, read_write> residual: array<f32>;        // [rows, k]
+@group(0) @binding(7) var<storage, read_write> gradient: array<f32>;        // [rows, k]
+@group(0) @binding(8) var<storage, read_write> conditioning: array<f32>;    // [rows, k]
+
+// How far a logit may have moved: all that was summed, or the result and a share of that.
+fn moved(entry: u32) -> f32 {
+    if (params.law_accumulation == 1.0) {
+        return magnitude[entry];
+    }
+    return abs(logits[entry]) + params.law_accumulation * magnitude[entry];
+}
 
 @compute @workgroup_size(GROUP)
 fn main(
@@ -18,6 +29,7 @@ fn main(
     let source = min(row, params.rows - 1u);
     let start = source * params.classes;
     let label = labels[source];
+    let total = totals[source];
 
     var largest = logits[start];
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
@@ -26,29 +38,47 @@ fn main(
     largest = row_max(lane, largest);
 
     var others = 0.0;
+    var others_moved = 0.0;
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         if (c != label) {
-            others += exp_accurate(logits[start + c] - largest);
+            let e = exp_accurate(logits[start + c] - largest);
+            others += e;
+            others_moved += e * moved(start + c);
         }
     }
     others = row_sum(lane, others);
-    let at_target = exp_accurate(logits[start + label] - largest);
-    let sum = others + at_target;
+    others_moved = row_sum(lane, others_moved);
+    var sum = others;
+    var all_moved = others_moved;
+    if (label != NO_LABEL) {
+        let e = exp_accurate(logits[start + label] - largest);
+        sum += e;
+        all_moved += e * moved(start + label);
+    }
 
     if (row >= params.rows) {
         return;
     }
+    let log_sum = log_accurate(sum);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
-        var y = 0.0;
-        var p = exp_accurate(logits[start + c] - largest) / sum;
+        let entry = start + c;
+        let e = exp_accurate(logits[entry] - largest);
+        let p = e / sum;
         var not_p = 1.0 - p;
-        residual[start + c] = p;
+        var elsewhere = max(all_moved - e * moved(entry), 0.0) / sum;
+        var difference = p;
         if (c == label) {
-            y = 1.0;
-            p = at_target / sum;
             not_p = others / sum;
-            residual[start + c] = -not_p;
+            elsewhere = others_moved / sum;
+            difference = -not_p;
         }
-        conditioning[start + c] = p + y + p * not_p * magnitude[start + c];
+        var derivative = total * difference;
+        if (params.has_linear == 1u) {
+            derivative += linear[entry];
+        }
+        residual[entry] = difference;
+        gradient[entry] = derivative;
+        conditioning[entry] = params.law_sums * (total * p + abs(derivative))
+            + total * p * (not_p * moved(entry) + elsewhere + log_sum + (largest - logits[entry]));
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     diagnose::diagnose,
     engine::Device,
     error::{Error, Result},
-    plan::Plan,
+    plan::{Law, Plan},
     problem::{Problem, Wrt},
     report::{CheckReport, ProblemInfo, Report, Seconds, Source, Tally, Tolerance},
     scheme::{CENTRAL, Method, Precision},
@@ -17,6 +17,9 @@ mod noise;
 
 use compare::Comparator;
 use noise::Noise;
+
+/// What a gradient may be off by, in units of what the law says that a correct one is.
+const MARGIN: f64 = 2.0;
 
 /// A gradient under test.
 #[derive(Clone, Debug)]
@@ -106,6 +109,9 @@ pub fn check(
             k: problem.k(),
             dtype: problem.input().dtype(),
             reduction: problem.loss().reduction,
+            label_smoothing: problem.loss().label_smoothing,
+            ignore_index: problem.loss().ignore_index,
+            class_weight: problem.loss().class_weight.is_some(),
         },
         checks,
     })
@@ -119,6 +125,10 @@ fn check_one(
     device: &Device,
     listener: &mut dyn Listener,
 ) -> Result<CheckReport> {
+    let dtype = subject
+        .gradient
+        .as_ref()
+        .map_or_else(|| precision.dtype(), Tensor::dtype);
     let plan = Plan::new(
         problem,
         subject.wrt,
@@ -126,16 +136,15 @@ fn check_one(
         CENTRAL,
         options.eps,
         precision,
+        dtype,
     );
-    let dtype = subject
-        .gradient
-        .as_ref()
-        .map_or_else(|| precision.dtype(), Tensor::dtype);
     let tolerance = options.tolerance(problem, subject.wrt, dtype);
+    let unit_roundoff = dtype.unit_roundoff();
     let comparator = Comparator {
         problem,
         plan,
         tolerance,
+        unit_roundoff,
         noise: Noise::new(problem, &plan),
     };
     let mut engine = device.engine(problem, plan)?;
@@ -236,10 +245,8 @@ impl Options {
         }
     }
 
-    /// By the rounding of the gradient's type, unless the user says otherwise.
-    ///
-    /// C was measured over 600 random problems: a correct gradient of PyTorch misses the exact one by at
-    /// most C·u·(S + T). The factor 2 is the margin. Below it lies what a framework may flush to zero.
+    /// By the rounding of the gradient's type, unless the user says otherwise: twice what [`Law`] says, and below
+    /// that what a framework may flush to zero.
     fn tolerance(&self, problem: &Problem, wrt: Wrt, dtype: Dtype) -> Tolerance {
         if self.rtol.is_some() || self.atol.is_some() {
             return Tolerance::Given {
@@ -248,12 +255,8 @@ impl Options {
             };
         }
         let floor = noise::underflow(problem, wrt, dtype.smallest_kept());
-        let c = match dtype {
-            Dtype::F16 | Dtype::BF16 => 5.0,
-            _ => 31.0,
-        };
         Tolerance::Rounding {
-            factor: 2.0 * c * dtype.unit_roundoff(),
+            factor: MARGIN * Law::LOGITS * dtype.unit_roundoff(),
             floor,
         }
     }

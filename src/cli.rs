@@ -42,9 +42,9 @@ enum Command {
 
 #[derive(Args)]
 struct CheckArguments {
-    /// A .safetensors or .npz file with input [n,d], weight [k,d], target [n], and optionally bias [k], grad [n,d]
-    /// (of the input) and grad_logits [n,k]
-    #[arg(required_unless_present = "input", conflicts_with_all = ["input", "weight", "bias", "target", "grad", "grad_logits"])]
+    /// A .safetensors or .npz file with input [n,d], weight [k,d], target ([n] classes or [n,k] probabilities), and optionally
+    /// bias [k], class_weight [k], grad [n,d] (of the input) and grad_logits [n,k]
+    #[arg(required_unless_present = "input", conflicts_with_all = ["input", "weight", "bias", "target", "class_weight", "grad", "grad_logits"])]
     file: Option<PathBuf>,
     /// The input [n,d] as an .npy file
     #[arg(long, value_name = "F", requires_all = ["weight", "target"], help_heading = "Single .npy files")]
@@ -65,7 +65,7 @@ struct CheckArguments {
         help_heading = "Single .npy files"
     )]
     bias: Option<PathBuf>,
-    /// The target [n] (integers) as an .npy file
+    /// The target, [n] classes or [n,k] probabilities, as an .npy file
     #[arg(
         long,
         value_name = "F",
@@ -73,6 +73,14 @@ struct CheckArguments {
         help_heading = "Single .npy files"
     )]
     target: Option<PathBuf>,
+    /// The class weights [k] as an .npy file
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
+    class_weight: Option<PathBuf>,
     /// The gradient of the input [n,d] as an .npy file
     #[arg(
         long,
@@ -96,6 +104,12 @@ struct CheckArguments {
     /// How the samples' losses become one number [default: the file's, or mean]
     #[arg(long, value_enum)]
     reduction: Option<Reduction>,
+    /// The target that marks samples which count for nothing [default: the file's, or -100]
+    #[arg(long, value_name = "I", allow_negative_numbers = true)]
+    ignore_index: Option<i64>,
+    /// The share of the target that is spread over all classes [default: the file's, or 0]
+    #[arg(long, value_name = "S")]
+    label_smoothing: Option<f64>,
 
     /// The step: auto, or a number
     #[arg(long, default_value = "auto", value_parser = eps)]
@@ -196,6 +210,8 @@ impl CheckArguments {
         let request = Request {
             wrt: self.wrt.clone(),
             reduction: self.reduction,
+            ignore_index: self.ignore_index,
+            label_smoothing: self.label_smoothing,
         };
         let source = self.source();
         self.require_distinct(&source)?;
@@ -245,6 +261,7 @@ impl CheckArguments {
             ("weight", &self.weight),
             ("bias", &self.bias),
             ("target", &self.target),
+            ("class_weight", &self.class_weight),
             ("grad", &self.grad),
             ("grad_logits", &self.grad_logits),
         ];

@@ -9,12 +9,13 @@ use crate::{
     cpu::{logits::logits, loss::loss, matmul::matmul, residual::residual},
     engine::Device,
     error::Result,
-    loss::CrossEntropy,
+    loss::{CrossEntropy, Samples},
     output::text,
+    plan::Law,
     problem::{Problem, Wrt},
     report::CheckReport,
     scheme::Precision,
-    tensor::Tensor,
+    tensor::{Dtype, Tensor},
 };
 
 const N: usize = 10;
@@ -178,11 +179,20 @@ impl Experiment {
 
     fn backward(&mut self) {
         let z = logits(&self.input, &self.weight, &self.bias, D);
-        let residual = residual(&z.logits, &z.magnitude, &self.target, K).residual;
+        let law = Law::new(Dtype::F32, K);
+        let residual = residual(&z.logits, &z.magnitude, &self.samples(), law, K).gradient;
         self.logits_gradient = residual.iter().map(|r| r / N as f32).collect();
         self.input_gradient = matmul(&self.logits_gradient, &self.weight, D);
         for (sum, gradient) in self.accumulated.iter_mut().zip(&self.input_gradient) {
             *sum += gradient;
+        }
+    }
+
+    fn samples(&self) -> Samples<f32> {
+        Samples {
+            labels: self.target.clone(),
+            totals: vec![1.0; N],
+            linear: None,
         }
     }
 
@@ -221,10 +231,12 @@ impl Experiment {
             let losses = match wrt {
                 Wrt::Input => loss(
                     &logits(point, &self.weight, &self.bias, D).logits,
-                    &self.target,
+                    &self.samples(),
+                    0,
+                    1,
                     K,
                 ),
-                Wrt::Logits => loss(point, &self.target, K),
+                Wrt::Logits => loss(point, &self.samples(), 0, 1, K),
             };
             f64::from(losses.iter().sum::<f32>() / N as f32)
         };

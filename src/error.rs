@@ -73,7 +73,7 @@ pub enum Error {
         value: f64,
     },
     /// A target is not a class.
-    #[error("target[{row}] is {found}, but weight has {classes} rows (classes 0 to {})", classes - 1)]
+    #[error("target[{row}] is {found}, but weight has {classes} rows (classes 0 to {}); set --ignore-index if it marks padding", classes - 1)]
     Target {
         /// The sample.
         row: usize,

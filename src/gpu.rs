@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use crate::{
     cpu::difference::growth,
-    error::{Error, Result},
+    error::Result,
+    loss::Samples,
     plan::{Evaluation, Plan},
     problem::{Problem, Wrt},
     scheme::Method,
@@ -13,6 +14,7 @@ use crate::{
 
 mod adapter;
 mod batch;
+mod chunk;
 mod device;
 mod kernel;
 mod probe;
@@ -24,6 +26,8 @@ pub use batch::Batch;
 pub use device::{Buffer, Device};
 pub use kernel::{Binding, Kernel, Params};
 
+use chunk::Chunk;
+
 /// Columns (of a dot product) or classes (of a product) that one dispatch adds up. Mesa 22.3's lavapipe ends an
 /// invocation's loops after 65,535 iterations without a word: with sums unrolled at least four times, this is an eighth.
 const TILE: usize = 32_768;
@@ -33,7 +37,6 @@ pub struct Gpu<'a> {
     device: &'a Device,
     problem: &'a Problem,
     plan: Plan,
-    rows_per_call: usize,
     weight: Buffer,
     bias: Buffer,
     /// |W|, [k, d].
@@ -43,62 +46,24 @@ pub struct Gpu<'a> {
     chunk: Chunk,
 }
 
-/// The buffers of one range of rows, made once.
-struct Chunk {
-    input: Buffer,
-    target: Buffer,
-    logits: Buffer,
-    magnitude: Buffer,
-    residual: Buffer,
-    /// [rows, k]: the weights of S + T.
-    weights: Buffer,
-    /// [rows, m] a step.
-    losses: Vec<Buffer>,
-    /// [rows, m]: S + T, or the backward pass.
-    product: Buffer,
-    /// Perturbed copies of rows, and their logits: `forward-pass` only.
-    copies: Buffer,
-    copies_logits: Buffer,
-    copies_magnitude: Buffer,
-    /// How many copies fit.
-    copies_per_dispatch: usize,
-}
-
 impl<'a> Gpu<'a> {
     /// Uploads what does not depend on the rows and makes the buffers for what does.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the problem does not fit the device's limits.
+    /// [`Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
     pub fn new(device: &'a Device, problem: &'a Problem, plan: Plan) -> Result<Self> {
-        let (d, k, m) = (problem.d(), problem.k(), problem.columns(plan.wrt));
-        let binding = device.most_elements();
+        let (d, k, binding) = (problem.d(), problem.k(), device.most_elements());
         for (what, elements) in [
             ("the weight", k * d),
             ("a row of the input", d),
             ("a row of the logits", k),
         ] {
             if elements > binding {
-                let reason =
-                    format!("{what} has {elements} elements, and it binds at most {binding}");
-                return Err(Error::Gpu {
-                    device: device.info().name.clone(),
-                    reason,
-                });
+                return Err(device.failed(format!(
+                    "{what} has {elements} elements, and it binds at most {binding}"
+                )));
             }
         }
-        let steps = plan.scheme.offsets.len();
-        let copies_per_dispatch = match plan.method {
-            Method::Difference => 0,
-            Method::ForwardPass => (binding / m.max(k))
-                .min(device.memory_elements() / 2 / (m + 2 * k))
-                .max(1),
-        };
-        let elements_per_row = d + 4 * k + (steps + 1) * m;
-        let rows_per_call = (binding / d.max(k))
-            .min(device.memory_elements() / 2 / elements_per_row)
-            .clamp(1, plan.rows_at_a_time(problem));
-        let copies = copies_per_dispatch.min(rows_per_call * m);
-
         let weight: Vec<f32> = problem.weight().values();
         let weight_abs: Vec<f32> = weight.iter().map(|w| w.abs()).collect();
         let growths = match (plan.method, plan.wrt) {
@@ -110,29 +75,12 @@ impl<'a> Gpu<'a> {
             }
             _ => Vec::new(),
         };
-        let empty = |label, elements| device.empty(label, elements);
-        let chunk = Chunk {
-            input: empty("input", rows_per_call * d),
-            target: empty("target", rows_per_call),
-            logits: empty("logits", rows_per_call * k),
-            magnitude: empty("magnitude", rows_per_call * k),
-            residual: empty("residual", rows_per_call * k),
-            weights: empty("weights", rows_per_call * k),
-            losses: (0..steps)
-                .map(|_| empty("losses", rows_per_call * m))
-                .collect(),
-            product: empty("product", rows_per_call * m),
-            copies: empty("copies", copies * m),
-            copies_logits: empty("copies_logits", copies * k),
-            copies_magnitude: empty("copies_magnitude", copies * k),
-            copies_per_dispatch,
-        };
+        let chunk = Chunk::new(device, problem, &plan);
         device.check()?;
         Ok(Self {
             device,
             problem,
             plan,
-            rows_per_call,
             weight: device.upload("weight", &weight),
             bias: device.upload("bias", &problem.bias::<f32>()),
             weight_abs: device.upload("weight_abs", &weight_abs),
@@ -143,137 +91,145 @@ impl<'a> Gpu<'a> {
 
     /// How many rows one call may ask for.
     pub fn rows_per_call(&self) -> usize {
-        self.rows_per_call
+        self.chunk.rows
     }
 
     /// The losses, or loss differences, of a range of rows, and how well they are conditioned.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the driver reports a fault.
+    /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
     pub fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
         let (k, m) = (self.problem.k(), self.problem.columns(self.plan.wrt));
         let (count, entries) = (rows.len(), rows.len() * m);
-        let input = self.upload(rows);
+        let (input, totals) = self.upload(rows);
+        let chunk = &self.chunk;
         let mut batch = self.device.batch();
         self.forward(&mut batch, count);
         match self.plan.method {
             Method::Difference => self.difference(&mut batch, count),
             Method::ForwardPass => self.forward_pass(&mut batch, count),
         }
-        let mut wanted: Vec<(&Buffer, usize)> = self
-            .chunk
-            .losses
-            .iter()
-            .map(|losses| (losses, entries))
-            .collect();
-        wanted.push((&self.chunk.magnitude, count * k));
-        match self.plan.wrt {
+        let conditioning = match self.plan.wrt {
             Wrt::Input => {
                 self.product(
                     &mut batch,
-                    &self.chunk.weights,
+                    &chunk.weights,
                     &self.weight_abs,
+                    &chunk.product,
                     count,
                     1.0,
                 );
-                wanted.push((&self.chunk.product, entries));
+                &chunk.product
             }
-            Wrt::Logits => wanted.push((&self.chunk.weights, entries)),
-        }
-        let of_logits = self.plan.method == Method::ForwardPass && self.plan.wrt == Wrt::Logits;
-        if of_logits {
-            wanted.push((&self.chunk.logits, entries));
-        }
+            Wrt::Logits => &chunk.weights,
+        };
+        let mut wanted = vec![
+            (conditioning, entries),
+            (&chunk.magnitude, count * k),
+            (&chunk.logits, count * k),
+        ];
+        wanted.extend(chunk.losses.iter().map(|losses| (losses, entries)));
         let mut results = batch.read(&wanted)?.into_iter();
-        let losses = results
-            .by_ref()
-            .take(self.chunk.losses.len())
-            .map(widen)
-            .collect();
-        let magnitude = results.next().unwrap_or_default();
         let conditioning = widen(results.next().unwrap_or_default());
-        let base = match (self.plan.method, results.next()) {
-            (Method::Difference, _) => Vec::new(),
-            (Method::ForwardPass, Some(logits)) => widen(logits),
-            (Method::ForwardPass, None) => widen(input),
-        };
-        let largest = |row: &[f32]| {
-            row.iter()
-                .fold(0.0, |largest, &v| f64::from(v).max(largest))
-        };
+        let magnitude = widen(results.next().unwrap_or_default());
+        let logits = widen(results.next().unwrap_or_default());
+        let moved = |(&z, &a): (&f64, &f64)| self.plan.law.moved(z, a);
+        let moved: Vec<f64> = logits.iter().zip(&magnitude).map(moved).collect();
+        let largest = |row: &[f64]| row.iter().copied().fold(0.0, f64::max);
         Ok(Evaluation {
-            losses,
-            base,
+            losses: results.map(widen).collect(),
+            base: match (self.plan.method, self.plan.wrt) {
+                (Method::Difference, _) => Vec::new(),
+                (Method::ForwardPass, Wrt::Input) => widen(input),
+                (Method::ForwardPass, Wrt::Logits) => logits,
+            },
             conditioning,
             magnitude: magnitude.chunks_exact(k).map(largest).collect(),
+            totals: widen(totals),
+            moved: moved.chunks_exact(k).map(largest).collect(),
         })
     }
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the driver reports a fault.
+    /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
     pub fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
         let count = rows.len();
         let entries = count * self.problem.columns(self.plan.wrt);
         self.upload(rows);
+        let chunk = &self.chunk;
         let mut batch = self.device.batch();
         self.forward(&mut batch, count);
-        let normalizer = self.problem.normalizer();
+        let normalizer = self.problem.normalizer() as f32;
         match self.plan.wrt {
             Wrt::Input => {
                 self.product(
                     &mut batch,
-                    &self.chunk.residual,
+                    &chunk.gradient,
                     &self.weight,
+                    &chunk.product,
                     count,
-                    normalizer as f32,
+                    normalizer,
                 );
                 Ok(batch
-                    .read(&[(&self.chunk.product, entries)])?
+                    .read(&[(&chunk.product, entries)])?
                     .into_iter()
                     .flat_map(widen)
                     .collect())
             }
             Wrt::Logits => {
-                let residual = batch
-                    .read(&[(&self.chunk.residual, entries)])?
+                let gradient = batch
+                    .read(&[(&chunk.gradient, entries)])?
                     .into_iter()
                     .flatten();
-                Ok(residual.map(|r| f64::from(r / normalizer as f32)).collect())
+                Ok(gradient.map(|g| f64::from(g / normalizer)).collect())
             }
         }
     }
 
-    /// Puts the rows' operands on the device; returns the input as it lies there.
-    fn upload(&self, rows: Range<usize>) -> Vec<f32> {
+    /// Puts the rows' operands on the device; returns the input and the samples' R as they lie there.
+    fn upload(&self, rows: Range<usize>) -> (Vec<f32>, Vec<f32>) {
         let input: Vec<f32> = self.problem.input().rows(rows.clone());
+        let samples: Samples<f32> = self.problem.samples(rows);
         self.device.write(&self.chunk.input, &input);
-        self.device
-            .write(&self.chunk.target, self.problem.target(rows));
-        input
+        self.device.write(&self.chunk.labels, &samples.labels);
+        self.device.write(&self.chunk.totals, &samples.totals);
+        if let Some(linear) = &samples.linear {
+            self.device.write(&self.chunk.linear, linear);
+        }
+        (input, samples.totals)
     }
 
     fn params(&self, rows: usize) -> Params {
-        let m = self.problem.columns(self.plan.wrt);
         Params {
             rows: rows as u32,
-            columns: m as u32,
+            columns: self.problem.columns(self.plan.wrt) as u32,
             classes: self.problem.k() as u32,
+            has_linear: u32::from(!self.problem.is_one_hot()),
+            law_sums: self.plan.law.sums as f32,
+            law_accumulation: self.plan.law.accumulation as f32,
             ..Params::default()
         }
     }
 
-    /// Logits, residual and the weights of S + T.
+    /// Logits, what the loss's derivative needs of them, and the weights of the conditioning.
     fn forward(&self, batch: &mut Batch<'_>, rows: usize) {
-        let chunk = &self.chunk;
-        self.logits(batch, &chunk.input, &chunk.logits, &chunk.magnitude, rows);
+        let Chunk {
+            input,
+            labels,
+            totals,
+            linear,
+            logits,
+            magnitude,
+            residual,
+            gradient,
+            weights,
+            ..
+        } = &self.chunk;
+        self.logits(batch, input, logits, magnitude, rows);
         let operands = [
-            &chunk.logits,
-            &chunk.magnitude,
-            &chunk.target,
-            &chunk.residual,
-            &chunk.weights,
+            logits, magnitude, labels, totals, linear, residual, gradient, weights,
         ];
         batch.run(Kernel::Residual, self.params(rows), &operands);
     }
@@ -299,12 +255,13 @@ impl<'a> Gpu<'a> {
         }
     }
 
-    /// left · right / normalizer into the chunk's product.
+    /// left · right / normalizer, [rows,k]·[k,m].
     fn product(
         &self,
         batch: &mut Batch<'_>,
         left: &Buffer,
         right: &Buffer,
+        product: &Buffer,
         rows: usize,
         normalizer: f32,
     ) {
@@ -315,46 +272,42 @@ impl<'a> Gpu<'a> {
             },
             self.problem.k(),
         ) {
-            batch.run(Kernel::Matmul, params, &[left, right, &self.chunk.product]);
+            batch.run(Kernel::Matmul, params, &[left, right, product]);
         }
     }
 
     fn difference(&self, batch: &mut Batch<'_>, rows: usize) {
         let Chunk {
             residual,
-            target,
+            labels,
+            totals,
+            linear,
+            linear_product,
             losses,
             ..
         } = &self.chunk;
+        let params = |step: f64| Params {
+            step: step as f32,
+            ..self.params(rows)
+        };
         match self.plan.wrt {
             Wrt::Input => {
+                if !self.problem.is_one_hot() {
+                    self.product(batch, linear, &self.weight, linear_product, rows, 1.0);
+                }
                 for ((growth, step), losses) in
                     self.growths.iter().zip(self.plan.steps()).zip(losses)
                 {
-                    let params = Params {
-                        step: step as f32,
-                        ..self.params(rows)
-                    };
-                    for params in tiles(params, self.problem.k()) {
-                        batch.run(
-                            Kernel::Difference,
-                            params,
-                            &[residual, growth, target, losses],
-                        );
+                    for params in tiles(params(step), self.problem.k()) {
+                        let operands = [residual, growth, labels, totals, linear_product, losses];
+                        batch.run(Kernel::Difference, params, &operands);
                     }
                 }
             }
             Wrt::Logits => {
                 for (step, losses) in self.plan.steps().zip(losses) {
-                    let params = Params {
-                        step: step as f32,
-                        ..self.params(rows)
-                    };
-                    batch.run(
-                        Kernel::DifferenceLogits,
-                        params,
-                        &[residual, target, losses],
-                    );
+                    let operands = [residual, labels, totals, linear, losses];
+                    batch.run(Kernel::DifferenceLogits, params(step), &operands);
                 }
             }
         }
@@ -362,41 +315,42 @@ impl<'a> Gpu<'a> {
 
     /// As many perturbed rows at a time as their buffer holds.
     fn forward_pass(&self, batch: &mut Batch<'_>, rows: usize) {
-        let chunk = &self.chunk;
+        let Chunk {
+            input,
+            logits,
+            labels,
+            totals,
+            linear,
+            copies,
+            copies_logits,
+            copies_magnitude,
+            ..
+        } = &self.chunk;
         let entries = rows * self.problem.columns(self.plan.wrt);
-        for (step, losses) in self.plan.steps().zip(&chunk.losses) {
-            for first in (0..entries).step_by(chunk.copies_per_dispatch) {
-                let copies = chunk.copies_per_dispatch.min(entries - first);
+        for (step, losses) in self.plan.steps().zip(&self.chunk.losses) {
+            for first in (0..entries).step_by(self.chunk.copies_at_a_time) {
+                let count = self.chunk.copies_at_a_time.min(entries - first);
                 let params = Params {
                     first: first as u32,
                     step: step as f32,
-                    ..self.params(copies)
+                    ..self.params(count)
                 };
-                match self.plan.wrt {
+                let perturbed = match self.plan.wrt {
                     Wrt::Input => {
-                        batch.run(Kernel::Perturb, params, &[&chunk.input, &chunk.copies]);
-                        self.logits(
-                            batch,
-                            &chunk.copies,
-                            &chunk.copies_logits,
-                            &chunk.copies_magnitude,
-                            copies,
-                        );
-                        batch.run(
-                            Kernel::Loss,
-                            params,
-                            &[&chunk.copies_logits, &chunk.target, losses],
-                        );
+                        batch.run(Kernel::Perturb, params, &[input, copies]);
+                        self.logits(batch, copies, copies_logits, copies_magnitude, count);
+                        copies_logits
                     }
                     Wrt::Logits => {
-                        batch.run(Kernel::Perturb, params, &[&chunk.logits, &chunk.copies]);
-                        batch.run(
-                            Kernel::Loss,
-                            params,
-                            &[&chunk.copies, &chunk.target, losses],
-                        );
+                        batch.run(Kernel::Perturb, params, &[logits, copies]);
+                        copies
                     }
-                }
+                };
+                batch.run(
+                    Kernel::Loss,
+                    params,
+                    &[perturbed, labels, totals, linear, losses],
+                );
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     check::Subject,
     error::{Error, Result},
-    loss::{CrossEntropy, Reduction},
+    loss::{CrossEntropy, IGNORE_INDEX, Reduction},
     problem::{Problem, Wrt},
     tensor::Tensor,
 };
@@ -46,6 +46,10 @@ pub struct Request {
     pub wrt: Vec<Wrt>,
     /// The loss's reduction; none for the file's, or else the mean.
     pub reduction: Option<Reduction>,
+    /// The target that marks samples which do not count; none for the file's, or else PyTorch's default.
+    pub ignore_index: Option<i64>,
+    /// The share of the target that is spread over all classes; none for the file's, or else 0.
+    pub label_smoothing: Option<f64>,
 }
 
 /// A file of named tensors.
@@ -108,32 +112,13 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
     Ok(Case { problem, subjects })
 }
 
+/// The request's options, or the file's, or PyTorch's defaults.
 fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
-    // What would change the gradient and cannot be taken into account must not be passed over.
-    let without = "this version checks cross-entropy without it";
-    let refused = |name, found| {
-        Err(Error::Setting {
-            name,
-            found,
-            expected: without.to_owned(),
-        })
-    };
-    if archive.names().iter().any(|name| name == "class_weight") {
-        return refused("class_weight", "in the file".to_owned());
+    let class_weight = archive.tensor("class_weight")?;
+    if let Some(weight) = &class_weight {
+        weight.require_float("class_weight")?;
     }
-    if let Some(found) = archive
-        .setting("label_smoothing")
-        .filter(|text| text.parse() != Ok(0.0))
-    {
-        return refused("label_smoothing", found);
-    }
-    // A negative one, such as PyTorch's default, ignores no class, and targets that it marks are refused by themselves.
-    let is_class = |text: &String| !text.parse::<i64>().is_ok_and(|index| index < 0);
-    if let Some(found) = archive.setting("ignore_index").filter(is_class) {
-        return refused("ignore_index", found);
-    }
-    let in_file = archive.setting("reduction");
-    let reduction = match (request.reduction, in_file.as_deref()) {
+    let reduction = match (request.reduction, archive.setting("reduction").as_deref()) {
         (Some(reduction), _) => reduction,
         (None, None | Some("mean")) => Reduction::Mean,
         (None, Some("sum")) => Reduction::Sum,
@@ -146,7 +131,36 @@ fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
             });
         }
     };
-    Ok(CrossEntropy { reduction })
+    let label_smoothing = match request.label_smoothing {
+        Some(smoothing) => smoothing,
+        None => number(archive, "label_smoothing")?.unwrap_or(0.0),
+    };
+    let ignore_index = match request.ignore_index {
+        Some(index) => index,
+        None => number(archive, "ignore_index")?.unwrap_or(IGNORE_INDEX),
+    };
+    Ok(CrossEntropy {
+        reduction,
+        class_weight: class_weight.map(|w| w.values()),
+        ignore_index,
+        label_smoothing,
+    })
+}
+
+/// A number that came with the tensors.
+fn number<T: std::str::FromStr>(
+    archive: &mut dyn Archive,
+    name: &'static str,
+) -> Result<Option<T>> {
+    let parse = |text: String| {
+        let expected = "it must be a number".to_owned();
+        text.trim().parse().map_err(|_| Error::Setting {
+            name,
+            found: format!("\"{text}\""),
+            expected,
+        })
+    };
+    archive.setting(name).map(parse).transpose()
 }
 
 fn open(path: &Path) -> Result<Box<dyn Archive>> {

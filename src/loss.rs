@@ -1,32 +1,266 @@
-//! The loss's options as data. Cross-entropy of class indices, with Z the normaliser:
-//! `L = sum_j (logsumexp(z[j,:]) - z[j,target[j]]) / Z`.
+//! Cross-entropy with all of PyTorch's options as one form. Let `r[j,c]` be the weight of class c in sample j's loss
+//! (one-hot; smoothed; class probabilities; times class weights; zero in an ignored row), `R[j]` the sum of `r[j,:]` and
+//! Z the normaliser. Then, with p the softmax of the logits z,
+//!
+//! ```text
+//! l[j] = R[j] logsumexp(z[j,:]) - sum_c r[j,c] z[j,c]        L = sum_j l[j] / Z
+//! dl[j]/dz[j,c] = R[j] p[j,c] - r[j,c]
+//! ```
+
+use std::ops::Range;
 
 use serde::Serialize;
+
+use crate::{
+    error::{Error, Result},
+    tensor::{Real, Tensor},
+};
 
 /// How the samples' losses become one number; PyTorch's `reduction`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
-    /// Their sum over n.
+    /// Their sum over Z: the class weights of the rows that count, or n for class probabilities.
     #[default]
     Mean,
     /// Their sum.
     Sum,
 }
 
-/// Cross-entropy over logits, as in `torch.nn.functional.cross_entropy`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// PyTorch's default for `ignore_index`, which no class has.
+pub const IGNORE_INDEX: i64 = -100;
+
+/// The options of `torch.nn.functional.cross_entropy`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {
     /// How the samples' losses become one number.
     pub reduction: Reduction,
+    /// `[k]`: PyTorch's `weight` of the loss.
+    pub class_weight: Option<Vec<f64>>,
+    /// Samples with this target count for nothing.
+    pub ignore_index: i64,
+    /// The share of the target that is spread over all classes, 0 to 1.
+    pub label_smoothing: f64,
+}
+
+impl Default for CrossEntropy {
+    fn default() -> Self {
+        Self {
+            reduction: Reduction::Mean,
+            class_weight: None,
+            ignore_index: IGNORE_INDEX,
+            label_smoothing: 0.0,
+        }
+    }
+}
+
+/// What the samples should be.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A class a sample, or [`CrossEntropy::ignore_index`].
+    Classes(Vec<i64>),
+    /// [n, k]: the probability of each class.
+    Probabilities(Tensor),
+}
+
+/// In [`Samples::labels`]: no class stands out.
+pub const NO_LABEL: u32 = u32::MAX;
+
+/// The targets of a range of samples as the kernels take them, split into a one-hot part and the rest:
+/// `r[c] = R 1[c = label] - linear[c]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Samples<T> {
+    /// The class that holds more than half of R, or [`NO_LABEL`].
+    pub labels: Vec<u32>,
+    /// R.
+    pub totals: Vec<T>,
+    /// [rows, k]; none where every target is a class alone, and all of it would be 0.
+    pub linear: Option<Vec<T>>,
 }
 
 impl CrossEntropy {
-    /// Z, by which the sum of `n` samples' losses is divided.
-    pub fn normalizer(&self, n: usize) -> f64 {
-        match self.reduction {
-            Reduction::Mean => n as f64,
-            Reduction::Sum => 1.0,
+    /// Checks the options against the number of classes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::NotFinite`] or [`Error::Setting`].
+    pub(crate) fn validate(&self, k: usize) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.label_smoothing) {
+            let found = self.label_smoothing.to_string();
+            let expected = "it must lie between 0 and 1".to_owned();
+            return Err(Error::Setting {
+                name: "label_smoothing",
+                found,
+                expected,
+            });
         }
+        let Some(weight) = &self.class_weight else {
+            return Ok(());
+        };
+        if weight.len() != k {
+            let expected = format!("it must be [{k}], a weight a class");
+            return Err(Error::Shape {
+                name: "class_weight",
+                expected,
+                found: vec![weight.len()],
+            });
+        }
+        match weight.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+            None => Ok(()),
+            Some(c) if weight[c].is_finite() => {
+                let expected = format!("class {c} cannot have a negative weight");
+                Err(Error::Setting {
+                    name: "class_weight",
+                    found: weight[c].to_string(),
+                    expected,
+                })
+            }
+            Some(c) => Err(Error::NotFinite {
+                name: "class_weight",
+                index: vec![c],
+                value: weight[c],
+            }),
+        }
+    }
+
+    /// Z, by which the sum of the samples' losses is divided.
+    pub(crate) fn normalizer(&self, target: &Target, n: usize) -> f64 {
+        match (self.reduction, target) {
+            (Reduction::Sum, _) => 1.0,
+            (Reduction::Mean, Target::Probabilities(_)) => n as f64,
+            (Reduction::Mean, Target::Classes(classes)) => sum(classes
+                .iter()
+                .filter(|&&class| class != self.ignore_index)
+                .map(|&class| self.weight(class))),
+        }
+    }
+
+    fn weight(&self, class: i64) -> f64 {
+        self.class_weight
+            .as_ref()
+            .map_or(1.0, |weight| weight[class as usize])
+    }
+
+    /// The targets of a range of samples, of k classes.
+    pub(crate) fn samples<T: Real>(
+        &self,
+        target: &Target,
+        rows: Range<usize>,
+        k: usize,
+    ) -> Samples<T> {
+        let one_hot = matches!(target, Target::Classes(_)) && self.label_smoothing == 0.0;
+        if let (true, Target::Classes(classes)) = (one_hot, target) {
+            let class = |&class: &i64| match class == self.ignore_index {
+                true => (NO_LABEL, T::zero()),
+                false => (class as u32, T::of(self.weight(class))),
+            };
+            let (labels, totals) = classes[rows].iter().map(class).unzip();
+            return Samples {
+                labels,
+                totals,
+                linear: None,
+            };
+        }
+        let mut samples = Samples {
+            labels: Vec::new(),
+            totals: Vec::new(),
+            linear: None,
+        };
+        let mut linear = Vec::with_capacity(rows.len() * k);
+        for row in rows {
+            let r = self.class_weights_of(target, row, k);
+            let total = sum(r.iter().copied());
+            let label = r.iter().position(|&r| r > total / 2.0);
+            let at_label = |c| if Some(c) == label { total } else { 0.0 };
+            linear.extend(r.iter().enumerate().map(|(c, r)| T::of(at_label(c) - r)));
+            samples
+                .labels
+                .push(label.map_or(NO_LABEL, |label| label as u32));
+            samples.totals.push(T::of(total));
+        }
+        samples.linear = Some(linear);
+        samples
+    }
+
+    /// `r[j,:]` of a sample.
+    fn class_weights_of(&self, target: &Target, row: usize, k: usize) -> Vec<f64> {
+        let smoothing = self.label_smoothing;
+        let mut r = match target {
+            Target::Probabilities(probabilities) => probabilities.rows::<f64>(row..row + 1),
+            Target::Classes(classes) if classes[row] == self.ignore_index => return vec![0.0; k],
+            // The label's weight counts for the label, each class's own for what is spread over it.
+            Target::Classes(classes) => {
+                let mut r = vec![0.0; k];
+                r[classes[row] as usize] = 1.0;
+                r
+            }
+        };
+        for (c, r) in r.iter_mut().enumerate() {
+            *r = self.weight(c as i64) * ((1.0 - smoothing) * *r + smoothing / k as f64);
+        }
+        r
+    }
+}
+
+/// Their sum with its rounding errors added back (Neumaier, 1974): a thousand equal shares of a smoothed label err all to
+/// one side.
+fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut lost) = (0.0f64, 0.0);
+    for value in values {
+        let next = sum + value;
+        lost += if sum.abs() >= value.abs() {
+            (sum - next) + value
+        } else {
+            (value - next) + sum
+        };
+        sum = next;
+    }
+    sum + lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_combine_as_in_pytorch() {
+        let loss = CrossEntropy {
+            class_weight: Some(vec![1.0, 2.0, 4.0]),
+            ignore_index: 1,
+            label_smoothing: 0.3,
+            ..CrossEntropy::default()
+        };
+        let target = Target::Classes(vec![2, 1, 0]);
+        assert_eq!(loss.normalizer(&target, 3), 5.0);
+        let samples = loss.samples::<f64>(&target, 0..3, 3);
+        assert_eq!(
+            (&samples.labels[..], samples.totals[1]),
+            (&[2, NO_LABEL, 0][..], 0.0)
+        );
+        let r = |j: usize, c: usize| {
+            let at_label = if samples.labels[j] == c as u32 {
+                samples.totals[j]
+            } else {
+                0.0
+            };
+            at_label - samples.linear.as_ref().unwrap()[j * 3 + c]
+        };
+        for (c, expected) in [0.1, 0.2, 4.0 * 0.8].into_iter().enumerate() {
+            assert!((r(0, c) - expected).abs() < 1e-15, "{c}");
+            assert_eq!(r(1, c), 0.0);
+        }
+    }
+
+    #[test]
+    fn plain_classes_need_no_linear_part() {
+        let target = Target::Classes(vec![1, IGNORE_INDEX]);
+        let samples = CrossEntropy::default().samples::<f32>(&target, 0..2, 2);
+        assert_eq!(
+            samples,
+            Samples {
+                labels: vec![1, NO_LABEL],
+                totals: vec![1.0, 0.0],
+                linear: None
+            }
+        );
     }
 }

@@ -3,10 +3,60 @@
 use crate::{
     problem::{Problem, Wrt},
     scheme::{Method, Precision, Scheme},
+    tensor::Dtype,
 };
 
 /// About a second's work for two cores of a software adapter, measured at 5e8 multiply-adds a second in 2026.
 const MOST_MULTIPLY_ADDS: usize = 1 << 28;
+
+/// How rounding adds up in a gradient, whoever computes it: the weights of the magnitudes that an entry is made of.
+///
+/// A correct gradient misses the exact one by at most about `LOGITS`·u·(sums·S + T), u the unit roundoff of its type, where
+/// S and T sum magnitudes over the classes c, with A the [magnitude](crate::cpu::logits::Logits::magnitude) behind a logit:
+///
+/// ```text
+/// S = sum_c (R p[c] + |R p[c] - r[c]|) |dz[c]/dx|
+/// T = sum_c R p[c] ((1 - p[c]) A[c] + sum_{b != c} p[b] A[b] + |log p[c]|) |dz[c]/dx|
+/// ```
+///
+/// S is what the softmax and the terms of the last product round to; T is the first-order bound on `R p[c]` under errors A in
+/// the logits, `dp[c] = p[c] (dz[c] - sum_b p[b] dz[b])`, and under the rounding of log p, which frameworks keep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Law {
+    /// The weight of S relative to T: sums over k terms drift as sqrt(k), but where they run in a wider type.
+    pub sums: f64,
+    /// How much of A counts: 1, or the wider type's share where logits are summed in f32 and rounded once
+    /// to f16 or bf16; then A is |z| and this share of the magnitudes behind it.
+    pub accumulation: f64,
+}
+
+impl Law {
+    /// Roundings that an error in the logits is made of: the sum, and the subtraction of the largest before exp.
+    pub const LOGITS: f64 = 4.0;
+
+    /// How far a logit z may have moved, in units of roundoff: all of the magnitude a behind it, or |z| and a share of a.
+    pub fn moved(&self, z: f64, a: f64) -> f64 {
+        if self.accumulation == 1.0 {
+            a
+        } else {
+            z.abs() + self.accumulation * a
+        }
+    }
+
+    /// Of a gradient of type `dtype` over k classes.
+    pub fn new(dtype: Dtype, k: usize) -> Self {
+        match dtype {
+            Dtype::F16 | Dtype::BF16 => Self {
+                sums: 1.0,
+                accumulation: Dtype::F32.unit_roundoff() / dtype.unit_roundoff(),
+            },
+            _ => Self {
+                sums: 1.0 + (k as f64).sqrt() / Self::LOGITS,
+                accumulation: 1.0,
+            },
+        }
+    }
+}
 
 /// One numeric gradient: of what, by which differences, in which arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,10 +71,13 @@ pub struct Plan {
     pub eps: f64,
     /// The arithmetic of the losses.
     pub precision: Precision,
+    /// What the conditioning of an entry is made of.
+    pub law: Law,
 }
 
 impl Plan {
-    /// The plan with `eps`, or where there is none with the scheme's own best step for this problem.
+    /// The plan with `eps`, or where there is none with the scheme's own best step for this problem; `dtype` is that
+    /// of the gradient under test.
     pub fn new(
         problem: &Problem,
         wrt: Wrt,
@@ -32,14 +85,17 @@ impl Plan {
         scheme: Scheme,
         eps: Option<f64>,
         precision: Precision,
+        dtype: Dtype,
     ) -> Self {
         let eps = eps.unwrap_or_else(|| scheme.auto_eps(method, precision, problem.slopes(wrt).0));
+        let law = Law::new(dtype, problem.k());
         Self {
             wrt,
             method,
             scheme,
             eps,
             precision,
+            law,
         }
     }
 
@@ -73,8 +129,12 @@ pub struct Evaluation {
     pub losses: Vec<Vec<f64>>,
     /// [rows·m], `forward-pass` only: the values that were perturbed, as the engine held them.
     pub base: Vec<f64>,
-    /// [rows·m]: S + T, the magnitudes that an entry of the gradient is made of (not divided by the normaliser).
+    /// [rows·m]: [`Law::sums`]·S + T, the magnitudes that an entry is made of, not divided by the normaliser.
     pub conditioning: Vec<f64>,
-    /// One a row: the largest sum of magnitudes behind a logit of it, max over c of `|x|·|W[c]| + |b[c]|`.
+    /// One a row: the largest sum of magnitudes behind a logit of it, [`Logits::magnitude`](crate::cpu::logits::Logits::magnitude).
     pub magnitude: Vec<f64>,
+    /// One a row: R, the weight of the sample's loss; 0 if it is ignored.
+    pub totals: Vec<f64>,
+    /// One a row: the largest of what of that counts by the plan's law, [`Law::accumulation`].
+    pub moved: Vec<f64>,
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Result},
-    loss::CrossEntropy,
+    loss::{CrossEntropy, Samples, Target},
     tensor::{Real, Tensor},
 };
 
@@ -39,22 +39,23 @@ impl Wrt {
     }
 }
 
-/// Z = input · weightᵀ + bias, and the cross-entropy of Z against the targets.
+/// z = input · weightᵀ + bias, and the cross-entropy of z against the targets.
 #[derive(Clone, Debug)]
 pub struct Problem {
     input: Tensor,
     weight: Tensor,
     bias: Option<Tensor>,
-    target: Vec<u32>,
+    target: Target,
     loss: CrossEntropy,
+    normalizer: f64,
 }
 
 impl Problem {
-    /// Takes `input` [n, d], `weight` [k, d], `bias` `[k]` and `target` `[n]`.
+    /// Takes `input` [n, d], `weight` [k, d], `bias` `[k]` and `target`: `[n]` classes or [n, k] probabilities.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Dtype`], [`Error::NotFinite`] or [`Error::Target`], for the first thing
-    /// found wrong.
+    /// [`Error::Shape`], [`Error::Dtype`], [`Error::NotFinite`], [`Error::Target`] or [`Error::Setting`], for the
+    /// first thing found wrong.
     pub fn new(
         input: Tensor,
         weight: Tensor,
@@ -65,7 +66,7 @@ impl Problem {
         let (n, d) = matrix("input", &input, "[n, d]: samples by features")?;
         let (k, weight_d) = matrix("weight", &weight, "[k, d]: classes by features")?;
         if weight_d != d {
-            let expected = format!("it must be [k, {d}], as input has shape [{n}, {d}]");
+            let expected = format!("it must be [{k}, {d}], as input has shape [{n}, {d}]");
             return Err(Error::Shape {
                 name: "weight",
                 expected,
@@ -83,11 +84,22 @@ impl Problem {
                 });
             }
         }
-        let target = classes(target, n, d, k)?;
+        loss.validate(k)?;
+        let target = read_target(target, n, k, &loss)?;
         input.require_finite("input")?;
         weight.require_finite("weight")?;
         if let Some(bias) = &bias {
             bias.require_finite("bias")?;
+        }
+        let normalizer = loss.normalizer(&target, n);
+        if !(normalizer > 0.0) {
+            let expected =
+                "no sample counts: all are ignored, or their class weights are 0".to_owned();
+            return Err(Error::Setting {
+                name: "the mean",
+                found: "over nothing".to_owned(),
+                expected,
+            });
         }
         Ok(Self {
             input,
@@ -95,6 +107,7 @@ impl Problem {
             bias,
             target,
             loss,
+            normalizer,
         })
     }
 
@@ -130,19 +143,47 @@ impl Problem {
             .map_or_else(|| vec![T::zero(); self.k()], Tensor::values)
     }
 
-    /// The classes of a range of samples.
-    pub fn target(&self, rows: Range<usize>) -> &[u32] {
-        &self.target[rows]
+    /// The targets of a range of samples, as the kernels take them.
+    pub fn samples<T: Real>(&self, rows: Range<usize>) -> Samples<T> {
+        self.loss.samples(&self.target, rows, self.k())
+    }
+
+    /// What the samples should be.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether each sample's target is a class alone: then [`Samples::linear`] is none.
+    pub fn is_one_hot(&self) -> bool {
+        matches!(self.target, Target::Classes(_)) && self.loss.label_smoothing == 0.0
+    }
+
+    /// The largest R that a sample can have.
+    pub fn largest_total(&self) -> f64 {
+        let largest = |weights: &[f64]| weights.iter().fold(0.0f64, |largest, w| largest.max(*w));
+        let weight = self.loss.class_weight.as_deref().map_or(1.0, largest);
+        match &self.target {
+            Target::Classes(_) => weight,
+            Target::Probabilities(tensor) => {
+                let sum = |row: &[f64]| row.iter().sum::<f64>();
+                weight
+                    * tensor
+                        .values::<f64>()
+                        .chunks_exact(self.k())
+                        .map(sum)
+                        .fold(1.0, f64::max)
+            }
+        }
     }
 
     /// The loss's options.
-    pub fn loss(&self) -> CrossEntropy {
-        self.loss
+    pub fn loss(&self) -> &CrossEntropy {
+        &self.loss
     }
 
     /// Z, by which the sum of the samples' losses is divided.
     pub fn normalizer(&self) -> f64 {
-        self.loss.normalizer(self.n())
+        self.normalizer
     }
 
     /// Columns of the gradient with respect to `wrt`.
@@ -198,9 +239,37 @@ fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usi
     }
 }
 
-fn classes(target: &Tensor, n: usize, d: usize, k: usize) -> Result<Vec<u32>> {
+fn read_target(target: &Tensor, n: usize, k: usize, loss: &CrossEntropy) -> Result<Target> {
+    if target.shape() == [n, k] && target.dtype().is_float() {
+        target.require_finite("target")?;
+        if loss.ignore_index >= 0 {
+            let found = loss.ignore_index.to_string();
+            let expected =
+                "it can be used with classes only, and target holds probabilities".to_owned();
+            return Err(Error::Setting {
+                name: "ignore_index",
+                found,
+                expected,
+            });
+        }
+        let negative = target.values::<f64>().iter().position(|&p| p < 0.0);
+        return match negative {
+            None => Ok(Target::Probabilities(target.clone())),
+            Some(entry) => {
+                let found = format!("negative at [{},{}]", entry / k, entry % k);
+                let expected = "class probabilities are not".to_owned();
+                Err(Error::Setting {
+                    name: "target",
+                    found,
+                    expected,
+                })
+            }
+        };
+    }
     if target.shape() != [n] {
-        let expected = format!("it must be [{n}], a class a row of input [{n}, {d}]");
+        let expected = format!(
+            "it must be [{n}], a class a row of input, or [{n}, {k}] floats, class probabilities"
+        );
         return Err(Error::Shape {
             name: "target",
             expected,
@@ -215,20 +284,14 @@ fn classes(target: &Tensor, n: usize, d: usize, k: usize) -> Result<Vec<u32>> {
             found,
         });
     }
-    let class = |(row, &found): (usize, &i64)| {
-        let class = u32::try_from(found)
-            .ok()
-            .filter(|&class| (class as usize) < k);
-        class.ok_or(Error::Target {
+    let classes = target.integers(0..n);
+    let known = |class: i64| class == loss.ignore_index || (0..k as i64).contains(&class);
+    match classes.iter().position(|&class| !known(class)) {
+        None => Ok(Target::Classes(classes)),
+        Some(row) => Err(Error::Target {
             row,
-            found,
+            found: classes[row],
             classes: k,
-        })
-    };
-    target
-        .integers(0..n)
-        .iter()
-        .enumerate()
-        .map(class)
-        .collect()
+        }),
+    }
 }

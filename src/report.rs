@@ -70,7 +70,7 @@ impl std::fmt::Display for DeviceKind {
 }
 
 /// The sizes and options of the problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProblemInfo {
     /// Samples.
     pub n: usize,
@@ -83,6 +83,12 @@ pub struct ProblemInfo {
     pub dtype: Dtype,
     /// How the samples' losses become one number.
     pub reduction: Reduction,
+    /// The share of the target that is spread over all classes.
+    pub label_smoothing: f64,
+    /// The target that marks samples which do not count.
+    pub ignore_index: i64,
+    /// Whether classes have weights of their own.
+    pub class_weight: bool,
 }
 
 fn as_text<S: serde::Serializer>(
@@ -105,9 +111,9 @@ pub enum Source {
 /// How far the gradient under test may be from the exact one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tolerance {
-    /// By the rounding of its element type: `factor`·(S + T) + `floor`, S + T the magnitudes that the entry is made of.
+    /// By the rounding of its element type: `factor` times the conditioning ([`crate::plan::Law`]), plus `floor`.
     Rounding {
-        /// 2·C·u.
+        /// Twice [`crate::plan::Law::LOGITS`]·u.
         factor: f64,
         /// What the element type's underflow may cost.
         floor: f64,

@@ -27,7 +27,7 @@ fn cases() -> Vec<(PathBuf, Case)> {
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
         .collect();
     files.sort();
-    assert_eq!(files.len(), 14);
+    assert_eq!(files.len(), 14 + 48);
     let load = |path: PathBuf| {
         let case = io::load(&Source::File(path.clone()), &Request::default()).unwrap();
         assert_eq!(

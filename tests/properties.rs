@@ -6,7 +6,7 @@ mod problems;
 use gradprobe::{
     check::{self, Options, Subject},
     engine::Device,
-    loss::{CrossEntropy, Reduction},
+    loss::{Reduction, Target},
     problem::{Problem, Wrt},
     report::{Entry, Report, Seconds, Tally, Verdict},
     scheme::Method,
@@ -37,19 +37,15 @@ fn with_bias(problem: &Problem, shift: f64) -> Problem {
         .into_iter()
         .map(|b| b + shift)
         .collect();
-    let target: Vec<i64> = problem
-        .target(0..problem.n())
-        .iter()
-        .map(|&class| class.into())
-        .collect();
+    let Target::Classes(target) = problem.target() else {
+        panic!("classes")
+    };
     Problem::new(
         problem.input().clone(),
         problem.weight().clone(),
         Some(Tensor::from_f64(&[problem.k()], &bias)),
-        &Tensor::from_classes(&target),
-        CrossEntropy {
-            reduction: problem.loss().reduction,
-        },
+        &Tensor::from_classes(target),
+        problem.loss().clone(),
     )
     .unwrap()
 }
@@ -184,6 +180,7 @@ fn plan(problem: &Problem) -> gradprobe::plan::Plan {
     use gradprobe::{
         plan::Plan,
         scheme::{CENTRAL, Precision},
+        tensor::Dtype,
     };
     Plan::new(
         problem,
@@ -192,5 +189,6 @@ fn plan(problem: &Problem) -> gradprobe::plan::Plan {
         CENTRAL,
         None,
         Precision::F64,
+        Dtype::F64,
     )
 }

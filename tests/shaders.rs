@@ -65,6 +65,9 @@ fn params_lie_in_the_shader_as_on_the_host() {
         ("zero", offset_of!(Params, zero)),
         ("step", offset_of!(Params, step)),
         ("normalizer", offset_of!(Params, normalizer)),
+        ("has_linear", offset_of!(Params, has_linear)),
+        ("law_sums", offset_of!(Params, law_sums)),
+        ("law_accumulation", offset_of!(Params, law_accumulation)),
     ];
     for kernel in Kernel::ALL {
         let module = parse(kernel);

@@ -10,15 +10,21 @@ use devices::devices;
 use gradprobe::{
     cpu::{self, Cpu},
     gpu::{Buffer, Device, Gpu, Kernel, Params},
-    loss::Reduction,
-    plan::Plan,
+    loss::{NO_LABEL, Reduction, Samples},
+    plan::{Law, Plan},
     problem::Wrt,
     scheme::{CENTRAL, Method, Precision},
+    tensor::Dtype,
 };
 use problems::{normal, random};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 const U: f64 = 5.960_464_477_539_063e-8;
+
+const LAW: Law = Law {
+    sums: 1.5,
+    accumulation: 0.25,
+};
 
 /// n, d, k: below and above a workgroup's 64 threads, a multiple of nothing, one of everything.
 const SIZES: [(usize, usize, usize); 5] = [
@@ -47,12 +53,40 @@ impl Twin<'_> {
         self.device.upload("operand", &values)
     }
 
-    fn target(&mut self) -> (Vec<u32>, Buffer) {
-        let target: Vec<u32> = (0..self.n)
-            .map(|_| self.rng.random_range(0..self.k as u32))
+    /// Targets of which some are a class alone, some ignored, and some spread over all classes.
+    fn samples(&mut self) -> (Samples<f64>, [Buffer; 3]) {
+        let (n, k) = (self.n, self.k);
+        let total = |row: usize| [1.0, 0.75, 0.0][row % 3];
+        let labels = (0..n).map(|row| match row % 3 {
+            0 => self.rng.random_range(0..k as u32),
+            1 => NO_LABEL,
+            _ => NO_LABEL,
+        });
+        let labels: Vec<u32> = labels.collect();
+        let totals: Vec<f64> = (0..n).map(total).collect();
+        let spread = |entry: usize| {
+            if entry / k % 3 == 1 {
+                -0.75 / k as f64
+            } else {
+                0.0
+            }
+        };
+        let linear: Vec<f64> = (0..n * k)
+            .map(|entry| f64::from(spread(entry) as f32))
             .collect();
-        let buffer = self.device.upload("target", &target);
-        (target, buffer)
+        let buffers = [
+            self.device.upload("labels", &labels),
+            self.upload(&totals),
+            self.upload(&linear),
+        ];
+        (
+            Samples {
+                labels,
+                totals,
+                linear: Some(linear),
+            },
+            buffers,
+        )
     }
 
     /// Runs the kernel; the last `lengths.len()` operands are what it writes.
@@ -84,6 +118,9 @@ impl Twin<'_> {
             columns: columns as u32,
             classes: self.k as u32,
             tile_end: sum_length as u32,
+            has_linear: 1,
+            law_sums: LAW.sums as f32,
+            law_accumulation: LAW.accumulation as f32,
             ..Params::default()
         }
     }
@@ -116,16 +153,23 @@ impl Twin<'_> {
             }
             Kernel::Residual => {
                 let z: Vec<f64> = self.normal(n * k).iter().map(|z| z * 4.0).collect();
-                let magnitude: Vec<f64> = z.iter().map(|z| z.abs()).collect();
-                let (target, target_buffer) = self.target();
-                let inputs = [&self.upload(&z), &self.upload(&magnitude), &target_buffer];
-                let found = self.run(kernel, self.params(k, k), &inputs, &[n * k, n * k]);
-                let expected = cpu::residual::residual(&z, &magnitude, &target, k);
+                let magnitude: Vec<f64> = z.iter().map(|z| z.abs() * 2.0).collect();
+                let (samples, [labels, totals, linear]) = self.samples();
+                let inputs = [
+                    &self.upload(&z),
+                    &self.upload(&magnitude),
+                    &labels,
+                    &totals,
+                    &linear,
+                ];
+                let found = self.run(kernel, self.params(k, k), &inputs, &[n * k; 3]);
+                let expected = cpu::residual::residual(&z, &magnitude, &samples, LAW, k);
                 // The exponent z - max is rounded, to u times itself.
                 let bound = |i: usize| 40.0 * U * expected.residual[i].abs();
                 self.compare("residual", &found[0], &expected.residual, bound);
                 let bound = |i: usize| 40.0 * U * expected.conditioning[i];
-                self.compare("conditioning", &found[1], &expected.conditioning, bound);
+                self.compare("gradient", &found[1], &expected.gradient, bound);
+                self.compare("conditioning", &found[2], &expected.conditioning, bound);
             }
             Kernel::Matmul => {
                 let (left, right) = (self.normal(n * k), self.normal(k * d));
@@ -159,45 +203,52 @@ impl Twin<'_> {
                 for step in [2f64.powi(-12), 0.0625] {
                     let growth: Vec<f32> = cpu::difference::growth(&self.normal(k * d), step);
                     let growth: Vec<f64> = growth.into_iter().map(f64::from).collect();
-                    let (target, target_buffer) = self.target();
+                    let product = self.normal(n * d);
+                    let (samples, [labels, totals, _]) = self.samples();
                     let inputs = [
                         &self.upload(&residual),
                         &self.upload(&growth),
-                        &target_buffer,
+                        &labels,
+                        &totals,
+                        &self.upload(&product),
                     ];
                     let params = Params {
                         step: step as f32,
                         ..self.params(d, k)
                     };
                     let found = self.run(kernel, params, &inputs, &[n * d]);
-                    let expected =
-                        cpu::difference::difference(&residual, &growth, step, &target, d);
+                    let expected = cpu::difference::difference(
+                        &residual,
+                        &growth,
+                        step,
+                        &samples,
+                        Some(&product),
+                        d,
+                    );
                     let magnitude =
                         cpu::matmul::matmul(&magnitudes(&residual), &magnitudes(&growth), d);
                     // 1 + step·growth is at most 0.3 from 1, and log1p near its argument.
-                    let bound = |i: usize| (k as f64 / 4.0 + 12.0) * 1.5 * U * magnitude[i];
+                    let bound = |i: usize| {
+                        (k as f64 / 4.0 + 12.0) * 1.5 * U * (magnitude[i] + product[i].abs())
+                    };
                     self.compare("difference", &found[0], &expected, bound);
                 }
             }
             Kernel::DifferenceLogits => {
                 let residual: Vec<f64> = self.normal(n * k).iter().map(|r| r / 4.0).collect();
-                let (target, target_buffer) = self.target();
+                let (samples, [labels, totals, linear]) = self.samples();
                 for step in [-2f64.powi(-13), 0.125] {
                     let growth = step.exp_m1() / step;
                     let params = Params {
                         step: step as f32,
                         ..self.params(k, k)
                     };
-                    let found = self.run(
-                        kernel,
-                        params,
-                        &[&self.upload(&residual), &target_buffer],
-                        &[n * k],
-                    );
+                    let inputs = [&self.upload(&residual), &labels, &totals, &linear];
+                    let found = self.run(kernel, params, &inputs, &[n * k]);
                     let expected =
-                        cpu::difference::difference_logits(&residual, growth, step, &target, k);
+                        cpu::difference::difference_logits(&residual, growth, step, &samples, k);
                     self.compare("difference_logits", &found[0], &expected, |i| {
-                        16.0 * U * expected[i].abs()
+                        16.0 * U * (residual[i].abs() + 1.0 / k as f64)
                     });
                 }
             }
@@ -226,20 +277,15 @@ impl Twin<'_> {
                 // Three copies a sample, from the second entry on.
                 let (copies, first) = (3 * n - 1, 1);
                 let z: Vec<f64> = self.normal(copies * k).iter().map(|z| z * 4.0).collect();
-                let (target, target_buffer) = self.target();
+                let (samples, [labels, totals, linear]) = self.samples();
                 let params = Params {
                     rows: copies as u32,
                     first,
                     ..self.params(3, k)
                 };
-                let found = self.run(
-                    kernel,
-                    params,
-                    &[&self.upload(&z), &target_buffer],
-                    &[3 * n],
-                );
-                let targets: Vec<u32> = (1..3 * n).map(|entry| target[entry / 3]).collect();
-                let expected = cpu::loss::loss(&z, &targets, k);
+                let inputs = [&self.upload(&z), &labels, &totals, &linear];
+                let found = self.run(kernel, params, &inputs, &[3 * n]);
+                let expected = cpu::loss::loss(&z, &samples, first as usize, 3, k);
                 // Logits reach 20; the logarithm's argument is a sum of up to k exponentials, each off by 20 u or so.
                 self.compare("loss", &found[0][1..], &expected, |_| 80.0 * U);
             }
@@ -284,6 +330,7 @@ fn engines_agree_where_sums_are_long() {
                 CENTRAL,
                 None,
                 Precision::F32,
+                Dtype::F32,
             );
             let found = Gpu::new(device, &problem, plan)
                 .unwrap()
@@ -318,7 +365,15 @@ fn chunks_do_not_change_a_bit() {
         let problem = random(2, 50, 12, 5, 1.0, Reduction::Mean);
         for wrt in [Wrt::Input, Wrt::Logits] {
             for method in [Method::Difference, Method::ForwardPass] {
-                let plan = Plan::new(&problem, wrt, method, CENTRAL, None, Precision::F32);
+                let plan = Plan::new(
+                    &problem,
+                    wrt,
+                    method,
+                    CENTRAL,
+                    None,
+                    Precision::F32,
+                    Dtype::F32,
+                );
                 device.limit_memory(1 << 30);
                 let whole = Gpu::new(&device, &problem, plan)
                     .unwrap()

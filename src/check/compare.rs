@@ -20,10 +20,29 @@ pub(crate) struct Comparator<'a> {
     pub(crate) problem: &'a Problem,
     pub(crate) plan: Plan,
     pub(crate) tolerance: Tolerance,
+    /// Of the gradient under test.
+    pub(crate) unit_roundoff: f64,
     pub(crate) noise: Noise,
 }
 
+/// What all entries of a row share.
+#[derive(Clone, Copy)]
+struct Row {
+    /// The largest magnitude behind a logit.
+    magnitude: f64,
+    /// R.
+    total: f64,
+    /// What first-order bounds on the softmax are to be multiplied by.
+    spread: f64,
+}
+
 impl Comparator<'_> {
+    /// Logits that are off by δ move the softmax by up to exp(2δ) - 1, which is exp(2δ) times less than twice δ. Near 1
+    /// this counts in half precision, where logits in the hundreds leave nothing of the softmax.
+    fn spread(&self, moved: f64) -> f64 {
+        (2.0 * self.unit_roundoff * moved).min(600.0).exp()
+    }
+
     /// The numeric gradient of a range of rows, [rows·m].
     pub(crate) fn numeric(&self, evaluation: &Evaluation) -> Vec<f64> {
         let Plan {
@@ -73,7 +92,11 @@ impl Comparator<'_> {
             self.compare_row(
                 &mut tally,
                 rows.start + row,
-                evaluation.magnitude[row],
+                Row {
+                    magnitude: evaluation.magnitude[row],
+                    total: evaluation.totals[row],
+                    spread: self.spread(evaluation.moved[row]),
+                },
                 &evaluation.conditioning[entries.clone()],
                 &analytic[entries.clone()],
                 &numeric[entries],
@@ -89,7 +112,7 @@ impl Comparator<'_> {
         &self,
         tally: &mut Tally,
         row: usize,
-        magnitude: f64,
+        scale: Row,
         conditioning: &[f64],
         analytic: &[f64],
         numeric: &[f64],
@@ -99,7 +122,7 @@ impl Comparator<'_> {
         for (column, ((&a, &g), &conditioning)) in
             analytic.iter().zip(numeric).zip(conditioning).enumerate()
         {
-            let entry = self.judge(row, column, a, g, conditioning / normalizer, magnitude);
+            let entry = self.judge(row, column, a, g, conditioning / normalizer, scale);
             let Entry {
                 rel_err,
                 noise,
@@ -147,7 +170,7 @@ impl Comparator<'_> {
         analytic: f64,
         numeric: f64,
         conditioning: f64,
-        magnitude: f64,
+        scale: Row,
     ) -> Entry {
         let largest = analytic.abs().max(numeric.abs());
         let error = (analytic - numeric).abs();
@@ -159,12 +182,13 @@ impl Comparator<'_> {
             f64::INFINITY
         };
         let tolerance = match self.tolerance {
-            Tolerance::Rounding { factor, floor } => factor * conditioning + floor,
+            Tolerance::Rounding { factor, floor } => factor * conditioning * scale.spread + floor,
             Tolerance::Given { rtol, atol } => rtol * largest + atol,
         };
         // A difference that overflowed says nothing.
         let noise = if numeric.is_finite() {
-            self.noise.bound(column, conditioning, magnitude)
+            self.noise
+                .bound(column, conditioning, scale.magnitude, scale.total)
         } else {
             f64::INFINITY
         };

@@ -8,6 +8,7 @@ use crate::{
     plan::Plan,
     report::Entry,
     scheme::{Method, Precision},
+    tensor::Dtype,
 };
 
 /// Computes `entries`, found by `device`, again.
@@ -19,6 +20,7 @@ pub(crate) fn confirm(accused: &Comparator<'_>, device: &str, entries: &[Entry])
         problem,
         plan,
         tolerance,
+        unit_roundoff,
         ..
     } = *accused;
     let plan = Plan::new(
@@ -28,11 +30,13 @@ pub(crate) fn confirm(accused: &Comparator<'_>, device: &str, entries: &[Entry])
         plan.scheme,
         None,
         Precision::F64,
+        Dtype::F64,
     );
     let judge = Comparator {
         problem,
         plan,
         tolerance,
+        unit_roundoff,
         noise: Noise::new(problem, &plan),
     };
     let host = Cpu::new(problem, plan);
@@ -41,9 +45,12 @@ pub(crate) fn confirm(accused: &Comparator<'_>, device: &str, entries: &[Entry])
         let derivative = judge.numeric(&evaluation)[0];
         let conditioning = evaluation.conditioning[0] / problem.normalizer();
         let bound = entry.noise
-            + judge
-                .noise
-                .bound(entry.column, conditioning, evaluation.magnitude[0]);
+            + judge.noise.bound(
+                entry.column,
+                conditioning,
+                evaluation.magnitude[0],
+                evaluation.totals[0],
+            );
         // Written so that a derivative that is NaN disagrees.
         if !((entry.numeric - derivative).abs() <= bound) {
             return Err(Error::OraclesDisagree {

@@ -1,17 +1,19 @@
 //! The loss difference (l(z + δ) - l(z)) / step, δ = step·dz/dx, by an identity that cannot cancel.
 //!
-//! With p the softmax and y the target class,
+//! With p the softmax and y any class,
 //!
 //! ```text
-//! l(z+δ) - l(z) = log sum_c p[c] exp(δ[c]) - δ[y] = log1p( sum_c (p - onehot(y))[c] expm1(δ[c]) / exp(δ[y]) ),
+//! logsumexp(z+δ) - logsumexp(z) - δ[y] = log sum_c p[c] exp(δ[c] - δ[y]) = log1p( sum_c (p - onehot(y))[c] expm1(δ[c]) / exp(δ[y]) )
 //! ```
 //!
-//! because the p sum to 1. Nothing that is large is subtracted: every term is of the size of the difference itself,
-//! in a saturated sample too. The growth expm1(δ)/step stands in for expm1(δ), so that neither the terms nor the
-//! result shrink with the step, and none of them underflows before the gradient itself does.
+//! because the p sum to 1; the rest of the loss, `R δ[y] - sum_c r[c] δ[c]`, is linear in the step. Nothing that is large is
+//! subtracted: with y the target every term is of the size of the difference itself, in a saturated sample too. Where no
+//! class stands out in the target, y is no class, and its terms are 0. The growth expm1(δ)/step stands in for expm1(δ), so
+//! that neither the terms nor the result shrink with the step, and none of them underflows before the gradient itself does.
 
 use crate::{
     cpu::{matmul::accumulate, simd},
+    loss::{NO_LABEL, Samples},
     tensor::Real,
 };
 
@@ -24,30 +26,39 @@ pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
         .collect()
 }
 
-/// Differences with respect to the input: takes `residual` (p - y) [rows, k], `growth` [k, d] and `target`
-/// `[rows]`; returns [rows, d].
+/// Differences with respect to the input: takes `residual` (p - onehot(label)) [rows, k], `growth` [k, d] and, where
+/// the samples have a linear part, its product with dz/dx [rows, d]; returns [rows, d].
 pub fn difference<T: Real>(
     residual: &[T],
     growth: &[T],
     step: T,
-    target: &[u32],
+    samples: &Samples<T>,
+    linear: Option<&[T]>,
     d: usize,
 ) -> Vec<T> {
     let k = growth.len() / d;
-    let mut differences = vec![T::zero(); target.len() * d];
+    let mut differences = vec![T::zero(); samples.labels.len() * d];
     simd(
         #[inline(always)]
         || {
             let rows = differences
                 .chunks_exact_mut(d)
                 .zip(residual.chunks_exact(k));
-            for ((sums, residual), &class) in rows.zip(target) {
+            for (row, (sums, residual)) in rows.enumerate() {
                 accumulate(sums, residual, growth);
-                let at_target = &growth[class as usize * d..][..d];
-                for (sum, &growth) in sums.iter_mut().zip(at_target) {
-                    *sum = *sum / (T::one() + step * growth);
+                let label = samples.labels[row];
+                if label != NO_LABEL {
+                    let at_label = &growth[label as usize * d..][..d];
+                    for (sum, &growth) in sums.iter_mut().zip(at_label) {
+                        *sum = *sum / (T::one() + step * growth);
+                    }
                 }
                 log1p_per_step(sums, step);
+                complete(
+                    sums,
+                    samples.totals[row],
+                    linear.map(|linear| &linear[row * d..]),
+                );
             }
         },
     );
@@ -60,22 +71,40 @@ pub fn difference_logits<T: Real>(
     residual: &[T],
     growth: T,
     step: T,
-    target: &[u32],
+    samples: &Samples<T>,
     k: usize,
 ) -> Vec<T> {
     let mut differences = residual.to_vec();
-    for (row, &class) in differences.chunks_exact_mut(k).zip(target) {
-        for (c, difference) in row.iter_mut().enumerate() {
-            let at_target = if c == class as usize {
+    for (row, sums) in differences.chunks_exact_mut(k).enumerate() {
+        for (c, sum) in sums.iter_mut().enumerate() {
+            let at_label = if c == samples.labels[row] as usize {
                 T::one() + step * growth
             } else {
                 T::one()
             };
-            *difference = *difference * growth / at_target;
+            *sum = *sum * growth / at_label;
         }
-        log1p_per_step(row, step);
+        log1p_per_step(sums, step);
+        complete(
+            sums,
+            samples.totals[row],
+            samples.linear.as_ref().map(|linear| &linear[row * k..]),
+        );
     }
     differences
+}
+
+/// R times the logarithm, and the part that is linear in the step.
+#[inline(always)]
+fn complete<T: Real>(sums: &mut [T], total: T, linear: Option<&[T]>) {
+    for sum in sums.iter_mut() {
+        *sum = *sum * total;
+    }
+    if let Some(linear) = linear {
+        for (sum, &linear) in sums.iter_mut().zip(linear) {
+            *sum += linear;
+        }
+    }
 }
 
 /// log1p(step·v) / step of every value v. Small steps leave small arguments: below 2^-14 four terms of the series
@@ -100,42 +129,64 @@ fn log1p_per_step<T: Real>(values: &mut [T], step: T) {
 mod tests {
     use super::*;
 
-    fn loss(z: &[f64], class: usize) -> f64 {
-        z.iter().map(|z| z.exp()).sum::<f64>().ln() - z[class]
+    const Z: [f64; 3] = [0.3, -1.2, 2.0];
+    const WEIGHT: [f64; 6] = [0.5, -0.25, 1.0, 0.0, 2.0, -1.5];
+
+    fn loss(z: &[f64], r: &[f64]) -> f64 {
+        let log = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+        z.iter().zip(r).map(|(z, r)| r * (log - z)).sum()
+    }
+
+    /// Against the subtraction of two losses, for a target r that is given as the kernels take it.
+    fn check(r: [f64; 3], label: u32) {
+        let at = |c: usize| f64::from(u8::from(c == label as usize));
+        let total: f64 = r.iter().sum();
+        let linear: Vec<f64> = (0..3).map(|c| total * at(c) - r[c]).collect();
+        let products = |i: usize| {
+            linear
+                .iter()
+                .enumerate()
+                .map(|(c, l)| l * WEIGHT[c * 2 + i])
+                .sum::<f64>()
+        };
+        let by_input = [products(0), products(1)];
+        let samples = Samples {
+            labels: vec![label],
+            totals: vec![total],
+            linear: Some(linear),
+        };
+        let sum: f64 = Z.iter().map(|z| z.exp()).sum();
+        let residual: Vec<f64> = (0..3).map(|c| Z[c].exp() / sum - at(c)).collect();
+        for step in [0.5f64, -0.01] {
+            let table: Vec<f64> = growth(&WEIGHT, step);
+            let differences = difference(&residual, &table, step, &samples, Some(&by_input), 2);
+            for i in 0..2 {
+                let moved: Vec<f64> = (0..3).map(|c| Z[c] + step * WEIGHT[c * 2 + i]).collect();
+                let expected = loss(&moved, &r) - loss(&Z, &r);
+                assert!(
+                    (step * differences[i] - expected).abs() < 2e-15,
+                    "{r:?} {step} {i}"
+                );
+            }
+            let differences = difference_logits(&residual, step.exp_m1() / step, step, &samples, 3);
+            for c in 0..3 {
+                let mut moved = Z;
+                moved[c] += step;
+                let expected = loss(&moved, &r) - loss(&Z, &r);
+                assert!(
+                    (step * differences[c] - expected).abs() < 2e-15,
+                    "{r:?} {step} {c}"
+                );
+            }
+        }
     }
 
     #[test]
     fn equals_the_subtraction_of_two_losses() {
-        let (z, weight) = ([0.3, -1.2, 2.0], [0.5, -0.25, 1.0, 0.0, 2.0, -1.5]);
-        let sum: f64 = z.iter().map(|z: &f64| z.exp()).sum();
-        for class in 0..3 {
-            let residual: Vec<f64> = z
-                .iter()
-                .enumerate()
-                .map(|(c, z)| z.exp() / sum - f64::from(u8::from(c == class)))
-                .collect();
-            for step in [0.5f64, -0.01] {
-                let growth: Vec<f64> = growth(&weight, step);
-                let differences = difference(&residual, &growth, step, &[class as u32], 2);
-                for i in 0..2 {
-                    let moved: Vec<f64> = (0..3).map(|c| z[c] + step * weight[c * 2 + i]).collect();
-                    assert!(
-                        (step * differences[i] - (loss(&moved, class) - loss(&z, class))).abs()
-                            < 1e-15
-                    );
-                }
-                let differences =
-                    difference_logits(&residual, step.exp_m1() / step, step, &[class as u32], 3);
-                for c in 0..3 {
-                    let mut moved = z;
-                    moved[c] += step;
-                    assert!(
-                        (step * differences[c] - (loss(&moved, class) - loss(&z, class))).abs()
-                            < 1e-15
-                    );
-                }
-            }
-        }
+        check([0.0, 1.0, 0.0], 1);
+        check([0.1, 0.0, 2.5], 2);
+        check([0.4, 0.3, 0.3], NO_LABEL);
+        check([0.0, 0.0, 0.0], NO_LABEL);
     }
 
     #[test]

@@ -1,19 +1,43 @@
-//! The loss of each row: logsumexp(z) - `z[target]`.
+//! The loss of each row: R logsumexp(z) - sum_c r[c] z[c], as a sum of terms r[c] (logsumexp(z) - z[c]) none of which is negative.
 
-use crate::tensor::Real;
+use crate::{
+    loss::{NO_LABEL, Samples},
+    tensor::Real,
+};
 
-/// Takes `logits` [rows, k] and `target` `[rows]`; returns `[rows]`.
-pub fn loss<T: Real>(logits: &[T], target: &[u32], k: usize) -> Vec<T> {
-    let loss = |(z, &class): (&[T], &u32)| {
+/// Takes `logits` [rows, k], which are copies of samples from entry `first` on, m a sample; returns `[rows]`.
+pub fn loss<T: Real>(
+    logits: &[T],
+    samples: &Samples<T>,
+    first: usize,
+    m: usize,
+    k: usize,
+) -> Vec<T> {
+    let loss = |(copy, z): (usize, &[T])| {
+        let sample = (first + copy) / m;
+        let (label, total) = (samples.labels[sample], samples.totals[sample]);
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
         let sum = z
             .iter()
             .fold(T::zero(), |sum, &z| sum + (z - largest).exp());
-        sum.ln() + largest - z[class as usize]
+        let log = sum.ln();
+        let at_label = if label == NO_LABEL {
+            T::zero()
+        } else {
+            total * (log + (largest - z[label as usize]))
+        };
+        // r[c] = R 1[c = label] - linear[c].
+        let linear = samples.linear.as_ref().map_or(T::zero(), |linear| {
+            let terms = linear[sample * k..][..k].iter().zip(z);
+            terms.fold(T::zero(), |sum, (&linear, &z)| {
+                sum + linear * (log + (largest - z))
+            })
+        });
+        at_label - linear
     };
-    logits.chunks_exact(k).zip(target).map(loss).collect()
+    logits.chunks_exact(k).enumerate().map(loss).collect()
 }
 
 #[cfg(test)]
@@ -22,8 +46,27 @@ mod tests {
 
     #[test]
     fn is_minus_log_of_the_target_probability() {
-        let z = [0f64, 2f64.ln(), 5f64.ln()];
-        assert!((loss(&z, &[2], 3)[0] - (8f64 / 5.0).ln()).abs() < 1e-15);
-        assert!((loss(&[1000f64, 0.0], &[1], 2)[0] - 1000.0).abs() < 1e-12);
+        let samples = Samples {
+            labels: vec![2, 1],
+            totals: vec![1.0, 3.0],
+            linear: None,
+        };
+        let z = [0f64, 2f64.ln(), 5f64.ln(), 1000.0, 0.0, 0.0];
+        let losses = loss(&z, &samples, 0, 1, 3);
+        assert!((losses[0] - (8f64 / 5.0).ln()).abs() < 1e-15);
+        assert!((losses[1] - 3000.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn probabilities_weigh_the_classes() {
+        // r = (0.25, 0.75), of which class 1 holds more than half.
+        let samples = Samples {
+            labels: vec![1],
+            totals: vec![1.0],
+            linear: Some(vec![-0.25, 0.25]),
+        };
+        let z = [0f64, 1.0];
+        let log = (1.0 + 1f64.exp()).ln();
+        assert!((loss(&z, &samples, 0, 1, 2)[0] - (log - 0.75)).abs() < 1e-15);
     }
 }

@@ -1,55 +1,88 @@
-//! softmax(z) minus the target distribution, without the cancellation at the target, and the weights of S + T.
+//! What the loss's derivative needs of a block of rows: the softmax minus its target, without the cancellation at the
+//! target, and the weights of the conditioning.
 
-use crate::tensor::Real;
+use crate::{
+    cpu::sum,
+    loss::{NO_LABEL, Samples},
+    plan::Law,
+    tensor::Real,
+};
 
-/// What the loss's derivative needs of a block of rows; both [rows, k].
+/// All [rows, k].
 pub struct Residual<T> {
-    /// p - y, with y one-hot. At the target it is minus the sum of the other p, so that a saturated
-    /// sample (p near 1) keeps its relative accuracy.
+    /// p - onehot(label). At the label it is minus the sum of the other p, so that a saturated sample (p near 1)
+    /// keeps its relative accuracy.
     pub residual: Vec<T>,
-    /// p + y + p (1-p) A, A the magnitude of the logit: times |W| it is S + T.
+    /// R p - r, the derivative of the sample's loss with respect to its logits.
+    pub gradient: Vec<T>,
+    /// What |dz/dx| is multiplied by in the conditioning: see [`Law`].
     pub conditioning: Vec<T>,
 }
 
-/// Takes `logits` and `magnitude` [rows, k] and `target` `[rows]`.
-pub fn residual<T: Real>(logits: &[T], magnitude: &[T], target: &[u32], k: usize) -> Residual<T> {
-    let (mut residual, mut conditioning) = (
-        Vec::with_capacity(logits.len()),
-        Vec::with_capacity(logits.len()),
-    );
-    for ((z, magnitude), &class) in logits
-        .chunks_exact(k)
-        .zip(magnitude.chunks_exact(k))
-        .zip(target)
-    {
-        let class = class as usize;
+/// Takes `logits` and `magnitude` [rows, k].
+pub fn residual<T: Real>(
+    logits: &[T],
+    magnitude: &[T],
+    samples: &Samples<T>,
+    law: Law,
+    k: usize,
+) -> Residual<T> {
+    let empty = || Vec::with_capacity(logits.len());
+    let (mut residual, mut gradient, mut conditioning) = (empty(), empty(), empty());
+    let (sums, accumulation) = (T::of(law.sums), T::of(law.accumulation));
+    for (row, (&label, &total)) in samples.labels.iter().zip(&samples.totals).enumerate() {
+        let entries = row * k..(row + 1) * k;
+        let (z, a) = (&logits[entries.clone()], &magnitude[entries]);
+        let linear = samples.linear.as_ref().map(|linear| &linear[row * k..]);
+        let is_label = |c: usize| c == label as usize;
+        // How far each logit may have moved: all that was summed, or the result and a share of that.
+        let moved = |c: usize| {
+            if accumulation == T::one() {
+                a[c]
+            } else {
+                z[c].abs() + accumulation * a[c]
+            }
+        };
+
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
-        let start = residual.len();
-        residual.extend(z.iter().map(|&z| (z - largest).exp()));
-        let p = &mut residual[start..];
-        let at_target = p[class];
-        p[class] = T::zero();
-        let others = p.iter().fold(T::zero(), |sum, &p| sum + p);
-        let sum = others + at_target;
-        for (c, (p, &magnitude)) in p.iter_mut().zip(magnitude).enumerate() {
-            let (y, not_p) = if c == class {
-                (T::one(), others / sum)
+        let exp: Vec<T> = z.iter().map(|&z| (z - largest).exp()).collect();
+        let others = sum((0..k).filter(|&c| !is_label(c)).map(|c| exp[c]));
+        let others_moved = sum((0..k).filter(|&c| !is_label(c)).map(|c| exp[c] * moved(c)));
+        let (at_label, label_moved) = match label {
+            NO_LABEL => (T::zero(), T::zero()),
+            label => (
+                exp[label as usize],
+                exp[label as usize] * moved(label as usize),
+            ),
+        };
+        let whole = others + at_label;
+        let (log, all_moved) = (whole.ln(), others_moved + label_moved);
+        for c in 0..k {
+            let p = exp[c] / whole;
+            let (difference, not_p, elsewhere) = if is_label(c) {
+                (-(others / whole), others / whole, others_moved / whole)
             } else {
-                (T::zero(), T::one() - *p / sum)
+                (
+                    p,
+                    T::one() - p,
+                    (all_moved - exp[c] * moved(c)).max(T::zero()) / whole,
+                )
             };
-            let probability = if c == class {
-                at_target / sum
-            } else {
-                *p / sum
-            };
-            conditioning.push(probability + y + probability * not_p * magnitude);
-            *p = if c == class { -not_p } else { probability };
+            let derivative = total * difference + linear.map_or(T::zero(), |linear| linear[c]);
+            let minus_log = log + (largest - z[c]);
+            residual.push(difference);
+            gradient.push(derivative);
+            conditioning.push(
+                sums * (total * p + derivative.abs())
+                    + total * p * (not_p * moved(c) + elsewhere + minus_log),
+            );
         }
     }
     Residual {
         residual,
+        gradient,
         conditioning,
     }
 }
@@ -58,21 +91,41 @@ pub fn residual<T: Real>(logits: &[T], magnitude: &[T], target: &[u32], k: usize
 mod tests {
     use super::*;
 
+    const LAW: Law = Law {
+        sums: 2.0,
+        accumulation: 1.0,
+    };
+
     #[test]
     fn a_saturated_sample_keeps_its_relative_accuracy() {
-        let Residual { residual, .. } = residual(&[50.0, 0.0, -1.0], &[50.0, 0.0, 1.0], &[0], 3);
+        let samples = Samples {
+            labels: vec![0],
+            totals: vec![1.0],
+            linear: None,
+        };
+        let Residual {
+            residual, gradient, ..
+        } = residual(&[50.0, 0.0, -1.0], &[50.0, 0.0, 1.0], &samples, LAW, 3);
         let others = (-50f64).exp() + (-51f64).exp();
         assert!((residual[0] + others).abs() < 1e-15 * others);
         assert!(residual.iter().sum::<f64>().abs() < 1e-15 * others);
+        assert_eq!(residual, gradient);
     }
 
     #[test]
-    fn conditioning_is_the_sum_of_magnitudes() {
+    fn conditioning_is_the_law_written_out() {
+        let samples = Samples {
+            labels: vec![1],
+            totals: vec![3.0],
+            linear: Some(vec![-0.5, 0.5]),
+        };
         let Residual {
-            residual,
+            gradient,
             conditioning,
-        } = residual(&[0.0, 0.0], &[2.0, 4.0], &[1], 2);
-        assert_eq!(residual, [0.5, -0.5]);
-        assert_eq!(conditioning, [0.5 + 0.25 * 2.0, 1.5 + 0.25 * 4.0]);
+            ..
+        } = residual(&[0.0, 0.0], &[2.0, 4.0], &samples, LAW, 2);
+        assert_eq!(gradient, [1.0, -1.0]);
+        let t = 1.5 * (0.5 * 2.0 + 0.5 * 4.0 + 2f64.ln());
+        assert_eq!(conditioning, [2.0 * (1.5 + 1.0) + t, 2.0 * (1.5 + 1.0) + t]);
     }
 }

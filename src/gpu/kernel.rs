@@ -24,6 +24,12 @@ pub struct Params {
     pub step: f32,
     /// What the result is divided by.
     pub normalizer: f32,
+    /// 1 where targets are more than a class alone.
+    pub has_linear: u32,
+    /// The weights of the conditioning: [`crate::plan::Law`].
+    pub law_sums: f32,
+    /// Likewise.
+    pub law_accumulation: f32,
 }
 
 impl Default for Params {
@@ -111,12 +117,12 @@ impl Kernel {
         use Binding::{Params, Read, Write};
         match self {
             Self::Logits => &[Params, Read, Read, Read, Write, Write],
-            Self::Residual => &[Params, Read, Read, Read, Write, Write],
+            Self::Residual => &[Params, Read, Read, Read, Read, Read, Write, Write, Write],
             Self::Matmul => &[Params, Read, Read, Write],
-            Self::Difference => &[Params, Read, Read, Read, Write],
-            Self::DifferenceLogits => &[Params, Read, Read, Write],
+            Self::Difference => &[Params, Read, Read, Read, Read, Read, Write],
+            Self::DifferenceLogits => &[Params, Read, Read, Read, Read, Write],
             Self::Perturb => &[Params, Read, Write],
-            Self::Loss => &[Params, Read, Read, Write],
+            Self::Loss => &[Params, Read, Read, Read, Read, Write],
         }
     }
 

@@ -10,28 +10,33 @@ use crate::{
     plan::{Evaluation, Plan},
     problem::{Problem, Wrt},
     scheme::{CENTRAL, Method, Precision},
-    tensor::Tensor,
+    tensor::{Dtype, Tensor},
 };
 
 /// Roundings that a kernel's longest chain may add up, as multiples of f32's unit roundoff.
 const ALLOWED: f64 = 64.0 * 5.960_464_477_539_063e-8;
+
+/// The largest R of the probe's samples.
+const TOTAL: f64 = 2.5;
 
 /// # Errors
 /// [`Error::Miscomputes`] for the first kernel that is off by more than rounding explains, [`Error::Gpu`] for a
 /// fault of the driver.
 pub(super) fn probe(device: &Device) -> Result<()> {
     // Classes on both sides of a workgroup's 64 threads take both ways through the row kernels.
-    for (n, d, k) in [(5, 37, 3), (3, 5, 70)] {
-        let problem = problem(n, d, k)?;
+    for (n, d, k, smooth) in [(5, 37, 3, true), (3, 5, 70, false)] {
+        let problem = problem(n, d, k, smooth)?;
         for wrt in [Wrt::Input, Wrt::Logits] {
             for method in [Method::Difference, Method::ForwardPass] {
+                let eps = Some(2f64.powi(-9));
                 let plan = Plan::new(
                     &problem,
                     wrt,
                     method,
                     CENTRAL,
-                    Some(2f64.powi(-9)),
+                    eps,
                     Precision::F32,
+                    Dtype::F32,
                 );
                 compare(device, &problem, plan)?;
             }
@@ -66,7 +71,7 @@ fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
     let bound = |entry: usize| match plan.method {
         Method::Difference => conditioning[entry] * ALLOWED,
         Method::ForwardPass => {
-            (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * ALLOWED
+            TOTAL * (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * ALLOWED
         }
     };
     for (found, expected) in found.losses.iter().zip(&expected.losses) {
@@ -114,7 +119,7 @@ fn hold(
     Ok(())
 }
 
-fn problem(n: usize, d: usize, k: usize) -> Result<Problem> {
+fn problem(n: usize, d: usize, k: usize, smooth: bool) -> Result<Problem> {
     let wave = |count: usize, frequency: f64| -> Vec<f64> {
         // Exact in f32, so that both sides see the same operands.
         (0..count)
@@ -122,11 +127,23 @@ fn problem(n: usize, d: usize, k: usize) -> Result<Problem> {
             .collect()
     };
     let target: Vec<i64> = (0..n).map(|row| (row * 7 % k) as i64).collect();
+    // Smoothed labels with class weights take every branch of the kernels.
+    let class_weight = (0..k).map(|c| 0.5 + (c % 3) as f64).collect();
+    let smoothed = CrossEntropy {
+        class_weight: Some(class_weight),
+        label_smoothing: 0.25,
+        ..CrossEntropy::default()
+    };
+    let loss = if smooth {
+        smoothed
+    } else {
+        CrossEntropy::default()
+    };
     Problem::new(
         Tensor::from_f64(&[n, d], &wave(n * d, 0.37)),
         Tensor::from_f64(&[k, d], &wave(k * d, 0.91)),
         Some(Tensor::from_f64(&[k], &wave(k, 1.7))),
         &Tensor::from_classes(&target),
-        CrossEntropy::default(),
+        loss,
     )
 }

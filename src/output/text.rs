@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use crate::{
-    loss::Reduction,
+    loss::{IGNORE_INDEX, Reduction},
     problem::Wrt,
-    report::{CheckReport, DeviceInfo, Entry, Report, Source, Tolerance, Verdict},
+    report::{CheckReport, DeviceInfo, Entry, ProblemInfo, Report, Source, Tolerance, Verdict},
     scheme::{Method, Precision},
 };
 
@@ -54,14 +54,33 @@ fn write_run(text: &mut String, report: &Report) -> std::fmt::Result {
     };
     writeln!(
         text,
-        "  problem    n = {}, d = {}, k = {}; {reduction} reduction; input is {}",
-        problem.n, problem.d, problem.k, problem.dtype
+        "  problem    n = {}, d = {}, k = {}; {reduction} reduction{}; input is {}",
+        problem.n,
+        problem.d,
+        problem.k,
+        options(problem),
+        problem.dtype
     )?;
     writeln!(
         text,
         "  time       {:.3} s, {:.3} s of it loading",
         seconds.total, seconds.load
     )
+}
+
+/// What the loss does beyond its reduction.
+fn options(problem: &ProblemInfo) -> String {
+    let mut options = String::new();
+    if problem.class_weight {
+        options += ", class weights";
+    }
+    if problem.label_smoothing > 0.0 {
+        options += &format!(", label smoothing {}", problem.label_smoothing);
+    }
+    if problem.ignore_index != IGNORE_INDEX {
+        options += &format!(", ignoring target {}", problem.ignore_index);
+    }
+    options
 }
 
 fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {

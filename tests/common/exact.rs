@@ -3,7 +3,7 @@
 use gradprobe::problem::{Problem, Wrt};
 
 /// The gradient in f64 by the chain rule, written out here so that it shares nothing with the engines:
-/// (softmax(z) - onehot) / Z, times W for the input.
+/// (R softmax(z) - r) / Z, times W for the input.
 pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
     let (n, d, k) = (problem.n(), problem.d(), problem.k());
     let (x, w) = (
@@ -12,15 +12,28 @@ pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
     );
     let bias = problem.bias::<f64>();
     let normalizer = problem.normalizer();
+    let samples = problem.samples::<f64>(0..n);
     let mut gradient = Vec::new();
-    for (row, &class) in x.chunks_exact(d).zip(problem.target(0..n)) {
+    for (j, row) in x.chunks_exact(d).enumerate() {
         let z = |c: usize| bias[c] + row.iter().zip(&w[c * d..]).map(|(x, w)| x * w).sum::<f64>();
         let z: Vec<f64> = (0..k).map(z).collect();
         let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
-        let y = |c: usize| f64::from(u8::from(c == class as usize));
+        let r = |c: usize| {
+            let at_label = if samples.labels[j] == c as u32 {
+                samples.totals[j]
+            } else {
+                0.0
+            };
+            at_label
+                - samples
+                    .linear
+                    .as_ref()
+                    .map_or(0.0, |linear| linear[j * k + c])
+        };
+        let p = |c: usize| (z[c] - largest).exp() / sum;
         let residual: Vec<f64> = (0..k)
-            .map(|c| ((z[c] - largest).exp() / sum - y(c)) / normalizer)
+            .map(|c| (samples.totals[j] * p(c) - r(c)) / normalizer)
             .collect();
         match wrt {
             Wrt::Logits => gradient.extend(residual),

@@ -33,7 +33,10 @@ pub(crate) fn random(
         Tensor::from_f64(&[k, d], &weight),
         Some(Tensor::from_f64(&[k], &bias)),
         &Tensor::from_classes(&target),
-        CrossEntropy { reduction },
+        CrossEntropy {
+            reduction,
+            ..CrossEntropy::default()
+        },
     )
     .unwrap()
 }

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Makes the golden files beside this one: random problems and PyTorch's own gradients of them.
 
-A file NAME.safetensors holds input, weight, target, perhaps bias, in one dtype, and autograd's gradients with
-respect to the input (grad) and the logits (grad_logits) in that dtype; its metadata says the reduction and torch's version.
+A file NAME.safetensors holds input, weight, target, perhaps bias and class_weight, in one dtype, and autograd's gradients
+with respect to the input (grad), the logits (grad_logits), the weight (grad_weight) and the bias (grad_bias) in that dtype; its
+metadata holds the loss's options and torch's version. The files options-*.safetensors are every combination of what
+cross_entropy can do.
 needs: pip install torch safetensors
 """
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -30,25 +33,48 @@ CASES = {
 }
 
 
+def save(name, seed, n, d, k, scale, bias, reduction, dtype, weighted=False, ignored=False, smoothing=0.0, soft=False):
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    x = normal(n, d).to(dtype).requires_grad_()
+    weight = (normal(k, d) * scale / d**0.5).to(dtype).requires_grad_()
+    b = (normal(k) * scale).to(dtype).requires_grad_() if bias else None
+    target = torch.randint(k, (n,), generator=generator)
+    class_weight = normal(k).abs().to(dtype) if weighted else None
+    if soft:
+        target = torch.softmax(normal(n, k) * 2, 1).to(dtype)
+    elif ignored:
+        target[1::3] = -100
+    logits = linear(x, weight, b)
+    logits.retain_grad()
+    cross_entropy(logits, target, class_weight, reduction=reduction, label_smoothing=smoothing).backward()
+    tensors = {
+        "input": x.detach(),
+        "weight": weight.detach(),
+        "target": target,
+        "grad": x.grad,
+        "grad_logits": logits.grad,
+        "grad_weight": weight.grad,
+    }
+    if bias:
+        tensors |= {"bias": b.detach(), "grad_bias": b.grad}
+    if weighted:
+        tensors["class_weight"] = class_weight
+    metadata = {"reduction": reduction, "label_smoothing": str(smoothing), "torch": torch.__version__}
+    save_file(tensors, Path(__file__).with_name(f"{name}.safetensors"), metadata)
+
+
 def main():
-    for seed, (name, (n, d, k, scale, bias, reduction, dtype)) in enumerate(CASES.items()):
-        generator = torch.Generator().manual_seed(seed)
-
-        def normal(*shape):
-            return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-        x = normal(n, d).to(dtype).requires_grad_()
-        weight = (normal(k, d) * scale / d**0.5).to(dtype)
-        b = (normal(k) * scale).to(dtype) if bias else None
-        target = torch.randint(k, (n,), generator=generator)
-        logits = linear(x, weight, b)
-        logits.retain_grad()
-        cross_entropy(logits, target, reduction=reduction).backward()
-        tensors = {"input": x.detach(), "weight": weight, "target": target, "grad": x.grad, "grad_logits": logits.grad}
-        if bias:
-            tensors["bias"] = b
-        path = Path(__file__).with_name(f"{name}.safetensors")
-        save_file(tensors, path, {"reduction": reduction, "torch": torch.__version__})
+    for seed, (name, case) in enumerate(CASES.items()):
+        save(name, seed, *case)
+    switches = (("mean", "sum"), (False, True), ("plain", "ignored", "soft"), (0.0, 0.2), (torch.float32, torch.float64))
+    for seed, (reduction, weighted, kind, smoothing, dtype) in enumerate(product(*switches)):
+        words = ["options", reduction, "weighted" * weighted, kind, "smoothed" * (smoothing > 0), str(dtype)[-2:]]
+        options = {"weighted": weighted, "ignored": kind == "ignored", "soft": kind == "soft", "smoothing": smoothing}
+        save("-".join(filter(None, words)), seed, 7, 5, 4, 1.0, True, reduction, dtype, **options)
 
 
 if __name__ == "__main__":
