@@ -6,7 +6,9 @@ use crate::{
     error::{Error, Result},
     plan::{Law, Plan},
     problem::{Problem, Wrt},
-    report::{CheckReport, ProblemInfo, Report, Seconds, Source, Tally, Tolerance},
+    report::{
+        CheckReport, Decision, Given, ProblemInfo, Report, Seconds, Source, Tally, Tolerance,
+    },
     scheme::{CENTRAL, Method, Precision},
     tensor::{Dtype, Tensor},
 };
@@ -165,9 +167,16 @@ fn check_one(
         listener.numeric(&numeric)?;
         listener.progress(rows.end as u64 * columns, all);
     }
-    if tally.wrong > 0 {
-        judge::confirm(&comparator, &device.info().name, &tally.worst)?;
-    }
+    let wrong = tally
+        .worst
+        .iter()
+        .filter(|entry| entry.decision == Decision::Wrong)
+        .chain(&tally.wrong_samples);
+    judge::confirm(
+        &comparator,
+        &device.info().name,
+        wrong.chain(&tally.other_samples),
+    )?;
     let mut report = CheckReport {
         wrt: subject.wrt,
         source: if subject.gradient.is_some() {
@@ -248,16 +257,15 @@ impl Options {
     /// By the rounding of the gradient's type, unless the user says otherwise: twice what [`Law`] says, and below
     /// that what a framework may flush to zero.
     fn tolerance(&self, problem: &Problem, wrt: Wrt, dtype: Dtype) -> Tolerance {
-        if self.rtol.is_some() || self.atol.is_some() {
-            return Tolerance::Given {
-                rtol: self.rtol.unwrap_or(0.0),
-                atol: self.atol.unwrap_or(0.0),
-            };
-        }
+        let given = (self.rtol.is_some() || self.atol.is_some()).then(|| Given {
+            rtol: self.rtol.unwrap_or(0.0),
+            atol: self.atol.unwrap_or(0.0),
+        });
         let floor = noise::underflow(problem, wrt, dtype.smallest_kept());
-        Tolerance::Rounding {
+        Tolerance {
             factor: MARGIN * Law::LOGITS * dtype.unit_roundoff(),
             floor,
+            given,
         }
     }
 }

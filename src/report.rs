@@ -16,7 +16,7 @@ mod tally;
 
 pub use histogram::Histogram;
 pub use sum::ExactSum;
-pub use tally::{Entry, Tally};
+pub use tally::{Caught, Decision, Entry, Tally};
 
 /// What a check, or a run of several, says of the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -108,23 +108,25 @@ pub enum Source {
     BuiltIn,
 }
 
-/// How far the gradient under test may be from the exact one.
+/// How far the gradient under test may be from the exact one: by the rounding of its element type, `factor` times the
+/// conditioning ([`crate::plan::Law`]) plus `floor`, unless the user says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Tolerance {
-    /// By the rounding of its element type: `factor` times the conditioning ([`crate::plan::Law`]), plus `floor`.
-    Rounding {
-        /// Twice [`crate::plan::Law::LOGITS`]·u.
-        factor: f64,
-        /// What the element type's underflow may cost.
-        floor: f64,
-    },
-    /// As the user said: rtol·max(|analytic|, |numeric|) + atol.
-    Given {
-        /// Relative.
-        rtol: f64,
-        /// Absolute.
-        atol: f64,
-    },
+pub struct Tolerance {
+    /// Twice [`crate::plan::Law::LOGITS`]·u.
+    pub factor: f64,
+    /// What the element type's underflow may cost.
+    pub floor: f64,
+    /// What the user said.
+    pub given: Option<Given>,
+}
+
+/// rtol·max(|analytic|, |numeric|) + atol.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Given {
+    /// Relative.
+    pub rtol: f64,
+    /// Absolute.
+    pub atol: f64,
 }
 
 /// A cause that the errors point to.
@@ -170,14 +172,65 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
 }
 
+/// The gradient as a whole: analytic = s·numeric, and what remains.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// s = <analytic, numeric> / <numeric, numeric>.
+    pub factor: f64,
+    /// How far s may be from 1.
+    pub allowed: f64,
+}
+
 impl CheckReport {
-    /// Fail, if an entry is wrong; inconclusive, if more than one entry in a hundred is undecided or every derivative
-    /// is within its noise; else pass.
+    /// s, and how far it may be from 1: what the rows' errors leave after averaging, and roundings that all rows share,
+    /// such as those of the normaliser.
+    pub fn scale(&self) -> Option<Scale> {
+        let shared = match self.dtype {
+            Dtype::F16 | Dtype::BF16 => 2.0,
+            _ => 16.0,
+        } * self.dtype.unit_roundoff();
+        let given = self.tolerance.given.map_or(0.0, |given| given.rtol);
+        let allowed = self.tally.scale_noise() + shared + given;
+        self.tally.scale().map(|factor| Scale { factor, allowed })
+    }
+
+    /// The smallest error, relative and the same in all entries, that would have failed this check.
+    pub fn detectable(&self) -> f64 {
+        let scale = self.scale().map_or(f64::INFINITY, |scale| scale.allowed);
+        self.tally.least_detectable.min(scale)
+    }
+
+    /// Certainly wrong copies of the gradient that this check would have let pass, by name.
+    pub fn blind_to(&self) -> Vec<&'static str> {
+        let Caught {
+            zeroed,
+            flipped,
+            scaled,
+            shuffled,
+            unshuffled,
+        } = self.tally.caught;
+        let scale = self.scale().map_or(f64::INFINITY, |scale| scale.allowed);
+        let copies = [
+            ("zeroed", zeroed > 0 || scale < 1.0),
+            ("flipped", flipped > 0 || scale < 2.0),
+            ("scaled", scaled > 0 || scale < 0.1),
+            ("shuffled", shuffled > 0 || unshuffled == self.tally.entries),
+        ];
+        copies
+            .into_iter()
+            .filter(|(_, caught)| !caught)
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// Fail, if an entry is wrong or all are off by one factor; inconclusive, if more than one entry in a hundred is
+    /// undecided or a wrong gradient would not have been seen; else pass.
     pub fn verdict(&self) -> Verdict {
         let tally = &self.tally;
-        if tally.wrong > 0 {
+        let off = |scale: Scale| (scale.factor - 1.0).abs() > scale.allowed;
+        if tally.wrong > 0 || self.scale().is_some_and(off) {
             Verdict::Fail
-        } else if tally.undecided > tally.entries / 100 || tally.seen == 0 {
+        } else if tally.undecided > tally.entries / 100 || !self.blind_to().is_empty() {
             Verdict::Inconclusive
         } else {
             Verdict::Pass

@@ -1,4 +1,5 @@
-//! Entry by entry: the numeric gradient from an evaluation, its error against the gradient under test, the verdict.
+//! Entry by entry: the numeric gradient from an evaluation, its error against the gradient under test, the verdict; and what
+//! the same comparison would have made of a gradient that is certainly wrong.
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use super::noise::Noise;
 use crate::{
     plan::{Evaluation, Plan},
     problem::Problem,
-    report::{Entry, Tally, Tolerance},
+    report::{Decision, Entry, Tally, Tolerance},
     scheme::Method,
 };
 
@@ -28,6 +29,7 @@ pub(crate) struct Comparator<'a> {
 /// What all entries of a row share.
 #[derive(Clone, Copy)]
 struct Row {
+    index: usize,
     /// The largest magnitude behind a logit.
     magnitude: f64,
     /// R.
@@ -37,12 +39,6 @@ struct Row {
 }
 
 impl Comparator<'_> {
-    /// Logits that are off by δ move the softmax by up to exp(2δ) - 1, which is exp(2δ) times less than twice δ. Near 1
-    /// this counts in half precision, where logits in the hundreds leave nothing of the softmax.
-    fn spread(&self, moved: f64) -> f64 {
-        (2.0 * self.unit_roundoff * moved).min(600.0).exp()
-    }
-
     /// The numeric gradient of a range of rows, [rows·m].
     pub(crate) fn numeric(&self, evaluation: &Evaluation) -> Vec<f64> {
         let Plan {
@@ -66,11 +62,8 @@ impl Comparator<'_> {
             };
             slope / normalizer
         };
-        (0..evaluation.conditioning.len())
-            .into_par_iter()
-            .with_min_len(1 << 12)
-            .map(derivative)
-            .collect()
+        let entries = (0..evaluation.conditioning.len()).into_par_iter();
+        entries.with_min_len(1 << 12).map(derivative).collect()
     }
 
     /// Compares a range of rows: `analytic` and `numeric` [rows·m].
@@ -89,15 +82,17 @@ impl Comparator<'_> {
         let blocks = (0..rows.len()).into_par_iter().with_min_len(BLOCK_ROWS);
         let tally = blocks.fold(Tally::default, |mut tally, row| {
             let entries = row * columns..(row + 1) * columns;
+            let shared = Row {
+                index: rows.start + row,
+                magnitude: evaluation.magnitude[row],
+                total: evaluation.totals[row],
+                spread: self.spread(evaluation.moved[row]),
+            };
+            let conditioning = &evaluation.conditioning[entries.clone()];
             self.compare_row(
                 &mut tally,
-                rows.start + row,
-                Row {
-                    magnitude: evaluation.magnitude[row],
-                    total: evaluation.totals[row],
-                    spread: self.spread(evaluation.moved[row]),
-                },
-                &evaluation.conditioning[entries.clone()],
+                shared,
+                conditioning,
                 &analytic[entries.clone()],
                 &numeric[entries],
             );
@@ -111,37 +106,43 @@ impl Comparator<'_> {
     fn compare_row(
         &self,
         tally: &mut Tally,
-        row: usize,
-        scale: Row,
+        row: Row,
         conditioning: &[f64],
         analytic: &[f64],
         numeric: &[f64],
     ) {
         let normalizer = self.problem.normalizer();
-        let (mut sum, mut aa, mut ag, mut gg, mut ee) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut sum, mut aa, mut ag, mut gg, mut ee, mut allowed_g) =
+            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+        let sampled = Tally::sampled_column(row.index, analytic.len());
         for (column, ((&a, &g), &conditioning)) in
             analytic.iter().zip(numeric).zip(conditioning).enumerate()
         {
-            let entry = self.judge(row, column, a, g, conditioning / normalizer, scale);
-            let Entry {
-                rel_err,
-                noise,
-                tolerance,
-                ..
-            } = entry;
+            let entry = self.entry(row, column, a, g, conditioning / normalizer);
+            let allowed = entry.tolerance + entry.noise;
             let error = (a - g).abs();
-            let wrong = !a.is_finite() || error > tolerance + noise;
-            tally.wrong += u64::from(wrong);
-            tally.undecided += u64::from(!wrong && !(noise <= tolerance));
-            tally.seen += u64::from(g.abs() > tolerance + noise);
-            tally.rel_err.add(rel_err);
-            tally.max_rel_err = tally.max_rel_err.max(rel_err);
-            sum += rel_err;
+            match entry.decision {
+                Decision::Wrong => tally.wrong += 1,
+                Decision::Undecided => tally.undecided += 1,
+                Decision::Right => {}
+            }
+            tally.rel_err.add(entry.rel_err);
+            tally.max_rel_err = tally.max_rel_err.max(entry.rel_err);
+            sum += entry.rel_err;
             if a.is_finite() && g.is_finite() {
                 aa += a * a;
                 ag += a * g;
                 gg += g * g;
                 ee += error * error;
+                allowed_g += allowed * g.abs();
+                tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
+                // Corrupted copies of the gradient, through the same comparison.
+                let next = analytic[(column + 1) % analytic.len()];
+                tally.caught.zeroed += u64::from(g.abs() > allowed);
+                tally.caught.flipped += u64::from((a + g).abs() > allowed);
+                tally.caught.scaled += u64::from((1.1 * a - g).abs() > allowed);
+                tally.caught.shuffled += u64::from((next - g).abs() > allowed);
+                tally.caught.unshuffled += u64::from(next == a);
             } else {
                 tally.not_finite += u64::from(!a.is_finite());
                 ee += f64::INFINITY;
@@ -153,6 +154,9 @@ impl Comparator<'_> {
             {
                 tally.note(entry);
             }
+            if column == sampled {
+                tally.sample(entry);
+            }
         }
         tally.entries += analytic.len() as u64;
         tally.sum_rel_err.add(sum);
@@ -160,17 +164,23 @@ impl Comparator<'_> {
         tally.analytic_numeric.add(ag);
         tally.numeric_numeric.add(gg);
         tally.error_error.add(ee);
+        tally.allowed_allowed.add(allowed_g * allowed_g);
+    }
+
+    /// Logits that are off by δ move the softmax by up to exp(2δ) - 1, which is exp(2δ) times less than twice δ. Near 1
+    /// this counts in half precision, where logits in the hundreds leave nothing of the softmax.
+    fn spread(&self, moved: f64) -> f64 {
+        (2.0 * self.unit_roundoff * moved).min(600.0).exp()
     }
 
     /// One entry against what it may be off by; `conditioning` is divided by the normaliser.
-    fn judge(
+    fn entry(
         &self,
-        row: usize,
+        row: Row,
         column: usize,
         analytic: f64,
         numeric: f64,
         conditioning: f64,
-        scale: Row,
     ) -> Entry {
         let largest = analytic.abs().max(numeric.abs());
         let error = (analytic - numeric).abs();
@@ -181,25 +191,39 @@ impl Comparator<'_> {
         } else {
             f64::INFINITY
         };
-        let tolerance = match self.tolerance {
-            Tolerance::Rounding { factor, floor } => factor * conditioning * scale.spread + floor,
-            Tolerance::Given { rtol, atol } => rtol * largest + atol,
-        };
+        let Tolerance {
+            factor,
+            floor,
+            given,
+        } = self.tolerance;
+        let rounding = factor * conditioning * row.spread + floor;
+        let tolerance = given.map_or(rounding, |given| given.rtol * largest + given.atol);
         // A difference that overflowed says nothing.
-        let noise = if numeric.is_finite() {
-            self.noise
-                .bound(column, conditioning, scale.magnitude, scale.total)
+        let noise = match numeric.is_finite() {
+            true => self
+                .noise
+                .bound(column, conditioning, row.magnitude, row.total),
+            false => f64::INFINITY,
+        };
+        // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
+        let certified =
+            given.is_none_or(|given| largest >= given.atol || error <= rounding + noise);
+        let decision = if !analytic.is_finite() || error > tolerance + noise {
+            Decision::Wrong
+        } else if noise <= tolerance && certified {
+            Decision::Right
         } else {
-            f64::INFINITY
+            Decision::Undecided
         };
         Entry {
-            row,
+            row: row.index,
             column,
             analytic,
             numeric,
             rel_err,
             noise,
             tolerance,
+            decision,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The second oracle: entries that a device convicts are differenced again on the host, by two plain forward passes
-//! in f64. It shares no formula with `difference` and no hardware with a GPU.
+//! The second oracle: entries that a device convicts, and a few that it does not, are differenced again on the host, by
+//! two plain forward passes in f64. It shares no formula with `difference` and no hardware with a GPU.
 
 use super::{compare::Comparator, noise::Noise};
 use crate::{
@@ -15,7 +15,11 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::OraclesDisagree`] where the two derivatives are farther apart than both bounds together.
-pub(crate) fn confirm(accused: &Comparator<'_>, device: &str, entries: &[Entry]) -> Result<()> {
+pub(crate) fn confirm<'a>(
+    accused: &Comparator<'_>,
+    device: &str,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Result<()> {
     let Comparator {
         problem,
         plan,
@@ -40,7 +44,7 @@ pub(crate) fn confirm(accused: &Comparator<'_>, device: &str, entries: &[Entry])
         noise: Noise::new(problem, &plan),
     };
     let host = Cpu::new(problem, plan);
-    for entry in entries.iter().filter(|entry| entry.noise.is_finite()) {
+    for entry in entries.filter(|entry| entry.noise.is_finite()) {
         let evaluation = host.evaluate_entry(entry.row, entry.column);
         let derivative = judge.numeric(&evaluation)[0];
         let conditioning = evaluation.conditioning[0] / problem.normalizer();

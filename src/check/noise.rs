@@ -65,7 +65,8 @@ impl Noise {
                 let weight = losses / (plan.eps * problem.normalizer());
                 // logsumexp moves by at most what its largest-moving logit moves, what is subtracted as well; exp, log
                 // and the sums over k terms add their own.
-                let by_magnitude = 2.0 * u * (d / LANES as f64 + 8.0);
+                let terms = if problem.is_one_hot() { 0.0 } else { k.sqrt() };
+                let by_magnitude = 2.0 * u * (d / LANES as f64 + 8.0 + terms);
                 let loss =
                     u * (k.ln() + k.min(64.0) + 8.0) + plan.precision.smallest_normal() * (k + 4.0);
                 (by_magnitude * weight, loss * weight)

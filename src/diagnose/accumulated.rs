@@ -70,13 +70,14 @@ struct Scale {
 
 impl Scale {
     fn of(tally: &Tally) -> Option<Self> {
-        let aa = tally.analytic_analytic.value();
-        let ag = tally.analytic_numeric.value();
-        let gg = tally.numeric_numeric.value();
-        let all_finite = tally.not_finite == 0 && aa > 0.0 && gg > 0.0;
-        all_finite.then(|| Self {
-            factor: ag / gg,
-            remainder: (1.0 - ag / aa * (ag / gg)).max(0.0).sqrt(),
+        let factor = tally.scale()?;
+        let (aa, ag) = (
+            tally.analytic_analytic.value(),
+            tally.analytic_numeric.value(),
+        );
+        (aa > 0.0).then(|| Self {
+            factor,
+            remainder: (1.0 - ag / aa * factor).max(0.0).sqrt(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::report::{CheckReport, Entry, Finding, Report, Tolerance};
+use crate::report::{CheckReport, Entry, Finding, Report, Scale, Tolerance};
 
 /// The report, indented, with a line break at its end.
 pub fn render(report: &Report) -> String {
@@ -44,18 +44,28 @@ struct Check<'a> {
     wrong: u64,
     undecided: u64,
     tolerance: Allowed,
+    scale: Option<ScaleView>,
+    detectable: Number,
+    blind_to: Vec<&'static str>,
     rel_err: RelErr,
     worst: Vec<Worst>,
     findings: Vec<FindingView<'a>>,
 }
 
-/// `rtol` and `atol` as given; else `factor` times the entry's S + T, plus `floor`.
+/// <a,n>/<n,n>, and how far from 1 it may be.
+#[derive(Serialize)]
+struct ScaleView {
+    factor: Number,
+    allowed: Number,
+}
+
+/// `rtol` and `atol` if given; `factor` times the entry's conditioning, plus `floor`, is what rounding explains.
 #[derive(Serialize)]
 struct Allowed {
     rtol: Option<Number>,
     atol: Option<Number>,
-    factor: Option<Number>,
-    floor: Option<Number>,
+    factor: Number,
+    floor: Number,
 }
 
 #[derive(Serialize)]
@@ -117,19 +127,20 @@ impl Serialize for Number {
 impl<'a> Check<'a> {
     fn of(check: &'a CheckReport) -> Self {
         let tally = &check.tally;
-        let tolerance = match check.tolerance {
-            Tolerance::Rounding { factor, floor } => Allowed {
-                rtol: None,
-                atol: None,
-                factor: Some(Number(factor)),
-                floor: Some(Number(floor)),
-            },
-            Tolerance::Given { rtol, atol } => Allowed {
-                rtol: Some(Number(rtol)),
-                atol: Some(Number(atol)),
-                factor: None,
-                floor: None,
-            },
+        let Tolerance {
+            factor,
+            floor,
+            given,
+        } = check.tolerance;
+        let tolerance = Allowed {
+            rtol: given.map(|given| Number(given.rtol)),
+            atol: given.map(|given| Number(given.atol)),
+            factor: Number(factor),
+            floor: Number(floor),
+        };
+        let view = |scale: Scale| ScaleView {
+            factor: Number(scale.factor),
+            allowed: Number(scale.allowed),
         };
         Self {
             wrt: check.wrt.name(),
@@ -144,6 +155,9 @@ impl<'a> Check<'a> {
             wrong: tally.wrong,
             undecided: tally.undecided,
             tolerance,
+            scale: check.scale().map(view),
+            detectable: Number(check.detectable()),
+            blind_to: check.blind_to(),
             rel_err: RelErr {
                 max: Number(tally.max_rel_err),
                 mean: Number(tally.mean_rel_err()),

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use crate::{
     loss::{IGNORE_INDEX, Reduction},
     problem::Wrt,
-    report::{CheckReport, DeviceInfo, Entry, ProblemInfo, Report, Source, Tolerance, Verdict},
+    report::{
+        CheckReport, DeviceInfo, Entry, ProblemInfo, Report, Scale, Source, Tolerance, Verdict,
+    },
     scheme::{Method, Precision},
 };
 
@@ -100,6 +102,13 @@ fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
         check.scheme, check.eps
     )?;
     writeln!(text, "  tolerance  {}", tolerance(check))?;
+    if check.verdict() == Verdict::Pass {
+        writeln!(
+            text,
+            "  sees       an error of {:.1e} or more, relative, if all entries have it",
+            check.detectable()
+        )?;
+    }
     writeln!(
         text,
         "  rel. error mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
@@ -146,21 +155,29 @@ pub fn sentence(check: &CheckReport) -> String {
                 group(tally.not_finite)
             )
         }
+        Verdict::Fail if tally.wrong > 0 => format!(
+            "FAIL: {name} is wrong in {}, by {} relative on average.",
+            counted(tally.wrong),
+            short(tally.mean_rel_err())
+        ),
         Verdict::Fail => {
+            let Scale { factor, allowed } = check.scale().expect("what failed is the scale");
             format!(
-                "FAIL: {name} is wrong in {}, by {} relative on average.",
-                counted(tally.wrong),
-                short(tally.mean_rel_err())
+                "FAIL: {name} is {factor:.6} times the derivative as a whole, where rounding explains {allowed:.1e} more or less; no entry alone shows it."
             )
         }
-        Verdict::Inconclusive if tally.seen == 0 => {
-            format!(
-                "INCONCLUSIVE: no derivative is larger than what {name} may be off by, so a wrong one could look the same."
-            )
-        }
-        Verdict::Inconclusive => format!(
+        Verdict::Inconclusive if tally.undecided > tally.entries / 100 => format!(
             "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: the finite difference is less accurate than the tolerance.",
             counted(tally.undecided)
+        ),
+        Verdict::Inconclusive => format!(
+            "INCONCLUSIVE: {name} shows no error, but {} would have passed as well.",
+            check
+                .blind_to()
+                .into_iter()
+                .map(copy)
+                .collect::<Vec<_>>()
+                .join(" or ")
         ),
     };
     if check.source == Source::BuiltIn {
@@ -187,13 +204,15 @@ fn gradient(check: &CheckReport) -> String {
 
 fn tolerance(check: &CheckReport) -> String {
     match check.tolerance {
-        Tolerance::Rounding { factor, .. } => {
+        Tolerance {
+            given: Some(given), ..
+        } => format!("rtol {:e}, atol {:e}, as given", given.rtol, given.atol),
+        Tolerance { factor, .. } => {
             format!(
                 "{factor:.1e} of the magnitudes that an entry is made of, which rounding to {} explains",
                 check.dtype
             )
         }
-        Tolerance::Given { rtol, atol } => format!("rtol {rtol:e}, atol {atol:e}, as given"),
     }
 }
 
@@ -206,6 +225,16 @@ fn worst(wrt: Wrt, entry: &Entry) -> String {
         entry.rel_err,
         entry.severity()
     )
+}
+
+/// A wrong copy of the gradient, in words.
+fn copy(name: &str) -> &'static str {
+    match name {
+        "zeroed" => "zeros in its place",
+        "flipped" => "the same with the sign flipped",
+        "scaled" => "the same 10 % too large",
+        _ => "the same moved by one column",
+    }
 }
 
 /// `12 of 40 entries (30 %)`.

@@ -8,7 +8,7 @@ const LOWEST_EXPONENT: i32 = -80;
 const OCTAVES: usize = 82;
 
 /// Counts of relative errors, 0 apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Histogram {
     zeros: u64,
     bins: Vec<u64>,
@@ -20,6 +20,13 @@ impl Default for Histogram {
             zeros: 0,
             bins: vec![0; OCTAVES * PER_OCTAVE],
         }
+    }
+}
+
+impl std::fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.zeros + self.bins.iter().sum::<u64>();
+        write!(f, "{count} errors, median {:e}", self.quantile(0.5))
     }
 }
 

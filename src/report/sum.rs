@@ -8,7 +8,7 @@ const DIGITS: usize = 68;
 const LOWEST: i32 = -1074;
 
 /// A fixed-point number wide enough for every f64 (Kulisch's long accumulator).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ExactSum {
     digits: [i64; DIGITS],
     /// Terms since carries were last passed on.
@@ -24,6 +24,12 @@ impl Default for ExactSum {
             pending: 0,
             not_finite: 0.0,
         }
+    }
+}
+
+impl std::fmt::Debug for ExactSum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:e}", self.value())
     }
 }
 

@@ -4,6 +4,19 @@ use super::{ExactSum, Histogram};
 
 /// How many of the worst entries are kept.
 const WORST: usize = 10;
+/// How many entries are drawn at random, of the wrong ones and of the others.
+const SAMPLES: usize = 6;
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Off by no more than its tolerance and the noise, which is no larger than the tolerance.
+    Right,
+    /// Off by more.
+    Wrong,
+    /// The noise is too large to say.
+    Undecided,
+}
 
 /// One entry of the gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +35,8 @@ pub struct Entry {
     pub noise: f64,
     /// How far analytic may be from the exact derivative.
     pub tolerance: f64,
+    /// What follows.
+    pub decision: Decision,
 }
 
 impl Entry {
@@ -36,8 +51,24 @@ impl Entry {
     }
 }
 
+/// In how many entries copies of the gradient that are certainly wrong would have been found wrong. A check that would
+/// have let one of them pass is worth nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caught {
+    /// All zeros.
+    pub zeroed: u64,
+    /// The sign flipped.
+    pub flipped: u64,
+    /// 10 % too large.
+    pub scaled: u64,
+    /// Every row moved on by one column.
+    pub shuffled: u64,
+    /// Entries that this shuffle does not change.
+    pub unshuffled: u64,
+}
+
 /// Counts, sums and the worst entries. Made row by row; merged in any order, it is the same to the last bit.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tally {
     /// Entries compared.
     pub entries: u64,
@@ -45,8 +76,6 @@ pub struct Tally {
     pub wrong: u64,
     /// Those that the numeric error leaves undecided.
     pub undecided: u64,
-    /// Those whose derivative rises above noise and tolerance.
-    pub seen: u64,
     /// Those where the gradient under test is NaN or infinite.
     pub not_finite: u64,
     /// The largest relative error.
@@ -55,7 +84,7 @@ pub struct Tally {
     pub sum_rel_err: ExactSum,
     /// How relative errors are distributed.
     pub rel_err: Histogram,
-    /// <analytic, analytic> over the finite entries, as the next three.
+    /// <analytic, analytic> over the finite entries, as the next two.
     pub analytic_analytic: ExactSum,
     /// <analytic, numeric>.
     pub analytic_numeric: ExactSum,
@@ -63,8 +92,42 @@ pub struct Tally {
     pub numeric_numeric: ExactSum,
     /// |analytic - numeric|², over all entries.
     pub error_error: ExactSum,
+    /// The sum over the rows of (sum of allowed error times |numeric|)².
+    pub allowed_allowed: ExactSum,
+    /// The least relative error that an entry would have been convicted of.
+    pub least_detectable: f64,
+    /// What would have become of wrong copies of the gradient.
+    pub caught: Caught,
     /// The entries of greatest severity, the worst first.
     pub worst: Vec<Entry>,
+    /// Wrong entries drawn at random.
+    pub wrong_samples: Vec<Entry>,
+    /// Other entries drawn at random.
+    pub other_samples: Vec<Entry>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            entries: 0,
+            wrong: 0,
+            undecided: 0,
+            not_finite: 0,
+            max_rel_err: 0.0,
+            sum_rel_err: ExactSum::default(),
+            rel_err: Histogram::default(),
+            analytic_analytic: ExactSum::default(),
+            analytic_numeric: ExactSum::default(),
+            numeric_numeric: ExactSum::default(),
+            error_error: ExactSum::default(),
+            allowed_allowed: ExactSum::default(),
+            least_detectable: f64::INFINITY,
+            caught: Caught::default(),
+            worst: Vec::new(),
+            wrong_samples: Vec::new(),
+            other_samples: Vec::new(),
+        }
+    }
 }
 
 impl Tally {
@@ -73,7 +136,6 @@ impl Tally {
         self.entries += other.entries;
         self.wrong += other.wrong;
         self.undecided += other.undecided;
-        self.seen += other.seen;
         self.not_finite += other.not_finite;
         self.max_rel_err = self.max_rel_err.max(other.max_rel_err);
         self.sum_rel_err.merge(other.sum_rel_err);
@@ -82,9 +144,19 @@ impl Tally {
         self.analytic_numeric.merge(other.analytic_numeric);
         self.numeric_numeric.merge(other.numeric_numeric);
         self.error_error.merge(other.error_error);
-        for entry in other.worst {
-            self.note(entry);
-        }
+        self.allowed_allowed.merge(other.allowed_allowed);
+        self.least_detectable = self.least_detectable.min(other.least_detectable);
+        self.caught.zeroed += other.caught.zeroed;
+        self.caught.flipped += other.caught.flipped;
+        self.caught.scaled += other.caught.scaled;
+        self.caught.shuffled += other.caught.shuffled;
+        self.caught.unshuffled += other.caught.unshuffled;
+        other.worst.into_iter().for_each(|entry| self.note(entry));
+        other
+            .wrong_samples
+            .into_iter()
+            .chain(other.other_samples)
+            .for_each(|entry| self.sample(entry));
     }
 
     /// Keeps the entry, if it is among the worst.
@@ -102,6 +174,32 @@ impl Tally {
         }
     }
 
+    /// The column of a row that may be drawn.
+    pub fn sampled_column(row: usize, columns: usize) -> usize {
+        (scramble(!row as u64) % columns as u64) as usize
+    }
+
+    /// Keeps the entry, if the lot of its row is among the lowest: whichever rows are met first, it is the same draw.
+    pub fn sample(&mut self, entry: Entry) {
+        let lot = |entry: &Entry| {
+            (
+                scramble(entry.row as u64),
+                entry.row,
+                entry.column,
+                entry.analytic.to_bits(),
+            )
+        };
+        let kept = match entry.decision {
+            Decision::Wrong => &mut self.wrong_samples,
+            Decision::Right | Decision::Undecided => &mut self.other_samples,
+        };
+        let place = kept.partition_point(|kept| lot(kept) < lot(&entry));
+        if place < SAMPLES {
+            kept.insert(place, entry);
+            kept.truncate(SAMPLES);
+        }
+    }
+
     /// The mean relative error.
     pub fn mean_rel_err(&self) -> f64 {
         self.sum_rel_err.value() / self.entries as f64
@@ -116,6 +214,25 @@ impl Tally {
             (error / self.numeric_numeric.value()).sqrt()
         }
     }
+
+    /// s = <analytic, numeric> / <numeric, numeric>; none where there is nothing to divide by.
+    pub fn scale(&self) -> Option<f64> {
+        let numeric = self.numeric_numeric.value();
+        (self.not_finite == 0 && numeric > 0.0).then(|| self.analytic_numeric.value() / numeric)
+    }
+
+    /// How far s may be from 1 if every row's entries err together and the rows err independently of each other.
+    pub fn scale_noise(&self) -> f64 {
+        self.allowed_allowed.value().sqrt() / self.numeric_numeric.value()
+    }
+}
+
+/// A bijection of 64 bits without pattern (the finaliser of SplitMix64; Steele, Lea and Flood, 2014).
+fn scramble(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
 }
 
 #[cfg(test)]
@@ -123,6 +240,11 @@ mod tests {
     use super::*;
 
     fn entry(row: usize, error: f64) -> Entry {
+        let decision = if error > 1.0 {
+            Decision::Wrong
+        } else {
+            Decision::Right
+        };
         Entry {
             row,
             column: 0,
@@ -131,6 +253,7 @@ mod tests {
             rel_err: 1.0,
             noise: 0.5,
             tolerance: 0.5,
+            decision,
         }
     }
 
@@ -143,5 +266,21 @@ mod tests {
         tally.note(entry(99, f64::NAN));
         let rows: Vec<usize> = tally.worst.iter().map(|entry| entry.row).collect();
         assert_eq!(rows, [99, 28, 29, 26, 27, 24, 25, 22, 23, 20]);
+    }
+
+    #[test]
+    fn draws_do_not_depend_on_the_order() {
+        let draw = |rows: &mut dyn Iterator<Item = usize>| {
+            let mut tally = Tally::default();
+            rows.for_each(|row| tally.sample(entry(row, (row % 3) as f64)));
+            tally
+        };
+        let forward = draw(&mut (0..1000));
+        assert_eq!(forward, draw(&mut (0..1000).rev()));
+        assert_eq!(
+            (forward.wrong_samples.len(), forward.other_samples.len()),
+            (SAMPLES, SAMPLES)
+        );
+        assert!(forward.wrong_samples.iter().all(|entry| entry.row % 3 == 2));
     }
 }
