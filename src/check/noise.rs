@@ -67,8 +67,8 @@ impl Noise {
                 // and the sums over k terms add their own.
                 let terms = if problem.is_one_hot() { 0.0 } else { k.sqrt() };
                 let by_magnitude = 2.0 * u * (d / LANES as f64 + 8.0 + terms);
-                let loss =
-                    u * (k.ln() + k.min(64.0) + 8.0) + plan.precision.smallest_normal() * (k + 4.0);
+                let loss = u * (k.ln() * (1.0 + terms) + k.min(64.0) + 8.0)
+                    + plan.precision.smallest_normal() * (k + 4.0);
                 (by_magnitude * weight, loss * weight)
             }
         };

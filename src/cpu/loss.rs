@@ -1,6 +1,7 @@
 //! The loss of each row: R logsumexp(z) - sum_c r[c] z[c], as a sum of terms r[c] (logsumexp(z) - z[c]) none of which is negative.
 
 use crate::{
+    cpu::sum,
     loss::{NO_LABEL, Samples},
     tensor::Real,
 };
@@ -19,10 +20,7 @@ pub fn loss<T: Real>(
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
-        let sum = z
-            .iter()
-            .fold(T::zero(), |sum, &z| sum + (z - largest).exp());
-        let log = sum.ln();
+        let log = sum(z.iter().map(|&z| (z - largest).exp())).ln();
         let at_label = if label == NO_LABEL {
             T::zero()
         } else {
@@ -31,9 +29,7 @@ pub fn loss<T: Real>(
         // r[c] = R 1[c = label] - linear[c].
         let linear = samples.linear.as_ref().map_or(T::zero(), |linear| {
             let terms = linear[sample * k..][..k].iter().zip(z);
-            terms.fold(T::zero(), |sum, (&linear, &z)| {
-                sum + linear * (log + (largest - z))
-            })
+            sum(terms.map(|(&linear, &z)| linear * (log + (largest - z))))
         });
         at_label - linear
     };
