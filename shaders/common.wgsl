@@ -16,6 +16,7 @@ struct Params {
     has_linear: u32,    // 1 where targets are more than a class alone
     law_sums: f32,      // the weights of the conditioning
     law_accumulation: f32,
+    magnitudes: u32,    // 1 where the right operand counts by its magnitude
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -4,7 +4,7 @@ use crate::{
     diagnose::diagnose,
     engine::Device,
     error::{Error, Result},
-    plan::{Law, Plan},
+    plan::{Evaluation, Law, Plan},
     problem::{Problem, Wrt},
     report::{
         CheckReport, Decision, Given, ProblemInfo, Report, Seconds, Source, Tally, Tolerance,
@@ -91,7 +91,8 @@ pub fn check(
         device.natural_precision()
     };
     let precision = options.precision.unwrap_or(natural);
-    let fallback = device.fallback(precision);
+    let wrt: Vec<Wrt> = subjects.iter().map(|subject| subject.wrt).collect();
+    let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
     let checks = subjects
         .iter()
@@ -149,24 +150,10 @@ fn check_one(
         unit_roundoff,
         noise: Noise::new(problem, &plan),
     };
-    let mut engine = device.engine(problem, plan)?;
-
-    let mut tally = Tally::default();
-    let columns = problem.columns(subject.wrt) as u64;
-    let all = problem.n() as u64 * columns;
-    let rows_per_call = engine.rows_per_call();
-    for start in (0..problem.n()).step_by(rows_per_call) {
-        let rows = start..problem.n().min(start + rows_per_call);
-        let evaluation = engine.evaluate(rows.clone())?;
-        let analytic = match &subject.gradient {
-            Some(gradient) => gradient.rows(rows.clone()),
-            None => engine.backward(rows.clone())?,
-        };
-        let numeric = comparator.numeric(&evaluation);
-        tally.merge(comparator.compare(rows.clone(), &evaluation, &analytic, &numeric));
-        listener.numeric(&numeric)?;
-        listener.progress(rows.end as u64 * columns, all);
-    }
+    let tally = match subject.wrt.is_parameter() {
+        true => tally_parameter(&comparator, subject, device, listener)?,
+        false => tally_rows(&comparator, subject, device, listener)?,
+    };
     let wrong = tally
         .worst
         .iter()
@@ -197,6 +184,76 @@ fn check_one(
     Ok(report)
 }
 
+/// A gradient with a row for each sample: compared as the rows come.
+fn tally_rows(
+    comparator: &Comparator<'_>,
+    subject: &Subject,
+    device: &Device,
+    listener: &mut dyn Listener,
+) -> Result<Tally> {
+    let problem = comparator.problem;
+    let mut engine = device.engine(problem, comparator.plan)?;
+    let mut tally = Tally::default();
+    let columns = problem.columns(subject.wrt) as u64;
+    for rows in chunks(problem.n(), engine.rows_per_call()) {
+        let evaluation = engine.evaluate(rows.clone())?;
+        let analytic = match &subject.gradient {
+            Some(gradient) => gradient.rows(rows.clone()),
+            None => engine.backward(rows.clone())?,
+        };
+        let numeric = comparator.numeric(&evaluation);
+        tally.merge(comparator.compare(rows.clone(), &evaluation, &analytic, &numeric));
+        listener.numeric(&numeric)?;
+        listener.progress(rows.end as u64 * columns, problem.n() as u64 * columns);
+    }
+    Ok(tally)
+}
+
+/// A gradient to which every sample adds: compared when all have.
+fn tally_parameter(
+    comparator: &Comparator<'_>,
+    subject: &Subject,
+    device: &Device,
+    listener: &mut dyn Listener,
+) -> Result<Tally> {
+    let problem = comparator.problem;
+    let mut engine = device.engine(problem, comparator.plan)?;
+    let mut sums: Option<(Evaluation, Vec<f64>)> = None;
+    let entries = (problem.k() * problem.columns(subject.wrt)) as u64;
+    for rows in chunks(problem.n(), engine.rows_per_call()) {
+        let part = engine.evaluate(rows.clone())?;
+        let backward = if subject.gradient.is_none() {
+            engine.backward(rows.clone())?
+        } else {
+            Vec::new()
+        };
+        sums = Some(match sums {
+            None => (part, backward),
+            Some((sum, analytic)) => (
+                sum.add(part),
+                analytic
+                    .into_iter()
+                    .zip(backward)
+                    .map(|(a, b)| a + b)
+                    .collect(),
+            ),
+        });
+        let done = rows.end as f64 / problem.n() as f64;
+        listener.progress((done * entries as f64) as u64, entries);
+    }
+    let (evaluation, backward) = sums.unwrap_or_default();
+    let analytic = subject.gradient.as_ref().map_or(backward, Tensor::values);
+    let numeric = comparator.numeric(&evaluation);
+    listener.numeric(&numeric)?;
+    Ok(comparator.compare(0..problem.k(), &evaluation, &analytic, &numeric))
+}
+
+fn chunks(n: usize, rows_per_call: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..n)
+        .step_by(rows_per_call)
+        .map(move |start| start..n.min(start + rows_per_call))
+}
+
 impl Subject {
     /// # Errors
     /// [`Error::Shape`] or [`Error::Dtype`] if the gradient cannot be one of this problem.
@@ -206,14 +263,9 @@ impl Subject {
         };
         let name = self.wrt.grad_name();
         gradient.require_float(name)?;
-        let (n, m) = (problem.n(), problem.columns(self.wrt));
-        if gradient.shape() != [n, m] {
-            let expected = match self.wrt {
-                Wrt::Input => format!("it must be [{n}, {m}], the shape of input"),
-                Wrt::Logits => {
-                    format!("it must be [{n}, {m}], a row a sample and a column a class")
-                }
-            };
+        let shape = problem.gradient_shape(self.wrt);
+        if gradient.shape() != shape {
+            let expected = format!("it must be {shape:?}, the shape of {}", self.wrt.name());
             return Err(Error::Shape {
                 name,
                 expected,

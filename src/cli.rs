@@ -43,8 +43,8 @@ enum Command {
 #[derive(Args)]
 struct CheckArguments {
     /// A .safetensors or .npz file with input [n,d], weight [k,d], target ([n] classes or [n,k] probabilities), and optionally
-    /// bias [k], class_weight [k], grad [n,d] (of the input) and grad_logits [n,k]
-    #[arg(required_unless_present = "input", conflicts_with_all = ["input", "weight", "bias", "target", "class_weight", "grad", "grad_logits"])]
+    /// bias [k], class_weight [k], and the gradients: grad [n,d] (of the input), grad_logits [n,k], grad_weight [k,d], grad_bias [k]
+    #[arg(required_unless_present = "input", conflicts_with_all = ["input", "weight", "bias", "target", "class_weight", "grad", "grad_logits", "grad_weight", "grad_bias"])]
     file: Option<PathBuf>,
     /// The input [n,d] as an .npy file
     #[arg(long, value_name = "F", requires_all = ["weight", "target"], help_heading = "Single .npy files")]
@@ -97,6 +97,22 @@ struct CheckArguments {
         help_heading = "Single .npy files"
     )]
     grad_logits: Option<PathBuf>,
+    /// The gradient of the weight [k,d] as an .npy file
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
+    grad_weight: Option<PathBuf>,
+    /// The gradient of the bias [k] as an .npy file
+    #[arg(
+        long,
+        value_name = "F",
+        requires = "input",
+        help_heading = "Single .npy files"
+    )]
+    grad_bias: Option<PathBuf>,
 
     /// Which gradients to check [default: those in the file; the built-in backward pass's where there is none]
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -264,6 +280,8 @@ impl CheckArguments {
             ("class_weight", &self.class_weight),
             ("grad", &self.grad),
             ("grad_logits", &self.grad_logits),
+            ("grad_weight", &self.grad_weight),
+            ("grad_bias", &self.grad_bias),
         ];
         Source::Separate(
             files
@@ -307,7 +325,7 @@ impl CheckArguments {
         };
         match case.subjects.as_slice() {
             [Subject { wrt, .. }] => {
-                NumericFile::create(path, case.problem.n(), case.problem.columns(*wrt)).map(Some)
+                NumericFile::create(path, &case.problem.gradient_shape(*wrt)).map(Some)
             }
             subjects => Err(Error::Setting {
                 name: "--numeric",

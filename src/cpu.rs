@@ -14,9 +14,12 @@ use crate::{
 };
 
 pub mod difference;
+pub mod difference_weight;
 pub mod logits;
 pub mod loss;
 pub mod matmul;
+pub mod outer;
+mod parameters;
 pub mod perturb;
 pub mod residual;
 
@@ -87,7 +90,15 @@ impl<'a> Cpu<'a> {
     }
 
     /// The losses, or loss differences, of a range of rows, and how well they are conditioned.
+    ///
+    /// With respect to a parameter, what these rows add to it: sums over them, [k·m].
     pub fn evaluate(&self, rows: Range<usize>) -> Evaluation {
+        if self.plan.wrt.is_parameter() {
+            return match &self.arithmetic {
+                Arithmetic::F32(operands) => self.evaluate_parameters(operands, rows),
+                Arithmetic::F64(operands) => self.evaluate_parameters(operands, rows),
+            };
+        }
         let columns = 0..self.problem.columns(self.plan.wrt);
         let blocks = match &self.arithmetic {
             Arithmetic::F32(operands) => self.blocks(rows, |rows| {
@@ -105,6 +116,13 @@ impl<'a> Cpu<'a> {
 
     /// The same for one entry alone: vectors of one element.
     pub fn evaluate_entry(&self, row: usize, column: usize) -> Evaluation {
+        if self.plan.wrt.is_parameter() {
+            let entry = row * self.problem.columns(self.plan.wrt) + column;
+            return match &self.arithmetic {
+                Arithmetic::F32(operands) => self.evaluate_parameter(operands, entry),
+                Arithmetic::F64(operands) => self.evaluate_parameter(operands, entry),
+            };
+        }
         let (rows, columns) = (row..row + 1, column..column + 1);
         match &self.arithmetic {
             Arithmetic::F32(operands) => self.evaluate_block(operands, rows, columns),
@@ -113,7 +131,15 @@ impl<'a> Cpu<'a> {
     }
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
+    ///
+    /// With respect to a parameter, what these rows add to it.
     pub fn backward(&self, rows: Range<usize>) -> Vec<f64> {
+        if self.plan.wrt.is_parameter() {
+            return match &self.arithmetic {
+                Arithmetic::F32(operands) => self.backward_parameters(operands, rows),
+                Arithmetic::F64(operands) => self.backward_parameters(operands, rows),
+            };
+        }
         match &self.arithmetic {
             Arithmetic::F32(operands) => {
                 self.blocks(rows, |block| self.backward_block(operands, block))
@@ -149,7 +175,7 @@ impl<'a> Cpu<'a> {
         let forward = self.forward(operands, &input, &samples);
         let conditioning = match self.plan.wrt {
             Wrt::Input => matmul::matmul(&forward.conditioning, &operands.weight_abs, d),
-            Wrt::Logits => forward.conditioning,
+            _ => forward.conditioning,
         };
         let losses = match self.plan.method {
             Method::Difference => self.differences(operands, &forward.residual, &samples),
@@ -172,7 +198,7 @@ impl<'a> Cpu<'a> {
         let base = match (self.plan.method, self.plan.wrt) {
             (Method::Difference, _) => Vec::new(),
             (Method::ForwardPass, Wrt::Input) => input,
-            (Method::ForwardPass, Wrt::Logits) => forward.logits,
+            (Method::ForwardPass, _) => forward.logits,
         };
         let of_columns = |losses: Vec<T>| match self.plan.method {
             Method::Difference => select(losses, m, &columns),
@@ -219,7 +245,7 @@ impl<'a> Cpu<'a> {
                     .map(difference)
                     .collect()
             }
-            Wrt::Logits => {
+            _ => {
                 let difference = |step: f64| {
                     let growth = T::of(step.exp_m1() / step);
                     difference::difference_logits(residual, growth, T::of(step), samples, k)
@@ -246,7 +272,7 @@ impl<'a> Cpu<'a> {
                     Wrt::Input => {
                         logits::logits(&copies, &operands.weight, &operands.bias, d).logits
                     }
-                    Wrt::Logits => copies,
+                    _ => copies,
                 };
                 loss::loss(&logits, samples, row * columns.len(), columns.len(), k)
             };
@@ -267,7 +293,7 @@ impl<'a> Cpu<'a> {
         let gradient: Vec<T> = gradient.into_iter().map(|g| g / normalizer).collect();
         widen(match self.plan.wrt {
             Wrt::Input => matmul::matmul(&gradient, &operands.weight, self.problem.d()),
-            Wrt::Logits => gradient,
+            _ => gradient,
         })
     }
 

@@ -216,7 +216,7 @@ impl Experiment {
     fn gradient(&self, wrt: Wrt) -> &[f32] {
         match wrt {
             Wrt::Input => &self.input_gradient,
-            Wrt::Logits => &self.logits_gradient,
+            _ => &self.logits_gradient,
         }
     }
 
@@ -225,7 +225,7 @@ impl Experiment {
         let z = logits(&self.input, &self.weight, &self.bias, D).logits;
         let at = match wrt {
             Wrt::Input => &self.input,
-            Wrt::Logits => &z,
+            _ => &z,
         };
         let mean_loss = |point: &[f32]| {
             let losses = match wrt {
@@ -236,7 +236,7 @@ impl Experiment {
                     1,
                     K,
                 ),
-                Wrt::Logits => loss(point, &self.samples(), 0, 1, K),
+                _ => loss(point, &self.samples(), 0, 1, K),
             };
             f64::from(losses.iter().sum::<f32>() / N as f32)
         };

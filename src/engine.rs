@@ -7,9 +7,9 @@ use crate::{
     error::{Error, Result},
     gpu::{self, Adapter},
     plan::{Evaluation, Plan},
-    problem::Problem,
+    problem::{Problem, Wrt},
     report::{DeviceInfo, DeviceKind},
-    scheme::Precision,
+    scheme::{Method, Precision},
 };
 
 /// Computes the losses of one plan for one problem, a range of rows at a time.
@@ -139,16 +139,21 @@ impl Device {
         }
     }
 
-    /// The CPU engine, saying why, if this device cannot compute in `precision`.
-    pub fn fallback(&self, precision: Precision) -> Option<Self> {
-        match self {
-            Self::Gpu(device) if precision == Precision::F64 => {
-                let name = &device.info().name;
-                let note = format!("f64 was needed, and the shaders on {name} compute in f32");
-                Some(Self::Cpu { note: Some(note) })
-            }
-            _ => None,
-        }
+    /// The CPU engine, saying why, if the shaders on this device cannot compute in `precision`, or the gradient of a parameter
+    /// by `method`: a forward pass of all samples for each of its entries is no work that is cut by rows.
+    pub fn fallback(&self, precision: Precision, method: Method, wrt: &[Wrt]) -> Option<Self> {
+        let Self::Gpu(device) = self else {
+            return None;
+        };
+        let name = &device.info().name;
+        let note = if precision == Precision::F64 {
+            format!("f64 was needed, and the shaders on {name} compute in f32")
+        } else if method == Method::ForwardPass && wrt.iter().any(|wrt| wrt.is_parameter()) {
+            format!("forward passes for the weight and the bias are not computed on {name}")
+        } else {
+            return None;
+        };
+        Some(Self::Cpu { note: Some(note) })
     }
 
     /// Prepares a plan for a problem.

@@ -32,6 +32,9 @@ use chunk::Chunk;
 /// invocation's loops after 65,535 iterations without a word: with sums unrolled at least four times, this is an eighth.
 const TILE: usize = 32_768;
 
+/// Samples that one dispatch adds up, of which none can be unrolled.
+const SAMPLES_TILE: usize = 8192;
+
 /// The engine for one problem and one plan: operands that do not depend on the rows stay on the device.
 pub struct Gpu<'a> {
     device: &'a Device,
@@ -43,6 +46,8 @@ pub struct Gpu<'a> {
     weight_abs: Buffer,
     /// expm1(step·W)/step, [k, d] a step: `difference` with respect to the input only.
     growths: Vec<Buffer>,
+    /// 1 for each row, with respect to the bias only.
+    ones: Buffer,
     chunk: Chunk,
 }
 
@@ -85,6 +90,10 @@ impl<'a> Gpu<'a> {
             bias: device.upload("bias", &problem.bias::<f32>()),
             weight_abs: device.upload("weight_abs", &weight_abs),
             growths,
+            ones: device.upload(
+                "ones",
+                &vec![1f32; if plan.wrt == Wrt::Bias { chunk.rows } else { 1 }],
+            ),
             chunk,
         })
     }
@@ -99,8 +108,8 @@ impl<'a> Gpu<'a> {
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
     pub fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
-        let (k, m) = (self.problem.k(), self.problem.columns(self.plan.wrt));
-        let (count, entries) = (rows.len(), rows.len() * m);
+        let k = self.problem.k();
+        let (count, entries) = (rows.len(), self.entries(rows.len()));
         let (input, totals) = self.upload(rows);
         let chunk = &self.chunk;
         let mut batch = self.device.batch();
@@ -122,6 +131,14 @@ impl<'a> Gpu<'a> {
                 &chunk.product
             }
             Wrt::Logits => &chunk.weights,
+            Wrt::Weight | Wrt::Bias => {
+                let params = Params {
+                    magnitudes: 1,
+                    ..self.params(count)
+                };
+                self.outer(&mut batch, &chunk.weights, params);
+                &chunk.product
+            }
         };
         let mut wanted = vec![
             (conditioning, entries),
@@ -136,18 +153,24 @@ impl<'a> Gpu<'a> {
         let moved = |(&z, &a): (&f64, &f64)| self.plan.law.moved(z, a);
         let moved: Vec<f64> = logits.iter().zip(&magnitude).map(moved).collect();
         let largest = |row: &[f64]| row.iter().copied().fold(0.0, f64::max);
-        Ok(Evaluation {
+        let mut evaluation = Evaluation {
             losses: results.map(widen).collect(),
             base: match (self.plan.method, self.plan.wrt) {
                 (Method::Difference, _) => Vec::new(),
                 (Method::ForwardPass, Wrt::Input) => widen(input),
-                (Method::ForwardPass, Wrt::Logits) => logits,
+                (Method::ForwardPass, _) => logits,
             },
             conditioning,
             magnitude: magnitude.chunks_exact(k).map(largest).collect(),
             totals: widen(totals),
             moved: moved.chunks_exact(k).map(largest).collect(),
-        })
+        };
+        if self.plan.wrt.is_parameter() {
+            evaluation.magnitude = vec![largest(&evaluation.magnitude); k];
+            evaluation.moved = vec![largest(&evaluation.moved); k];
+            evaluation.totals = vec![evaluation.totals.iter().sum(); k];
+        }
+        Ok(evaluation)
     }
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
@@ -156,7 +179,7 @@ impl<'a> Gpu<'a> {
     /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
     pub fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
         let count = rows.len();
-        let entries = count * self.problem.columns(self.plan.wrt);
+        let entries = self.entries(count);
         self.upload(rows);
         let chunk = &self.chunk;
         let mut batch = self.device.batch();
@@ -171,6 +194,21 @@ impl<'a> Gpu<'a> {
                     &chunk.product,
                     count,
                     normalizer,
+                );
+                Ok(batch
+                    .read(&[(&chunk.product, entries)])?
+                    .into_iter()
+                    .flat_map(widen)
+                    .collect())
+            }
+            Wrt::Weight | Wrt::Bias => {
+                self.outer(
+                    &mut batch,
+                    &chunk.gradient,
+                    Params {
+                        normalizer,
+                        ..self.params(count)
+                    },
                 );
                 Ok(batch
                     .read(&[(&chunk.product, entries)])?
@@ -199,6 +237,37 @@ impl<'a> Gpu<'a> {
             self.device.write(&self.chunk.linear, linear);
         }
         (input, samples.totals)
+    }
+
+    /// Entries that a call for so many rows gives.
+    fn entries(&self, rows: usize) -> usize {
+        let wrt = self.plan.wrt;
+        self.problem.columns(wrt)
+            * if wrt.is_parameter() {
+                self.problem.k()
+            } else {
+                rows
+            }
+    }
+
+    /// What a step in a parameter is multiplied by on its way to a logit: the input, or 1.
+    fn multiplier(&self) -> &Buffer {
+        if self.plan.wrt == Wrt::Bias {
+            &self.ones
+        } else {
+            &self.chunk.input
+        }
+    }
+
+    /// leftᵀ · multiplier, [k,rows]·[rows,m], into the chunk's product.
+    fn outer(&self, batch: &mut Batch<'_>, left: &Buffer, params: Params) {
+        for params in tiles(params, params.rows as usize, SAMPLES_TILE) {
+            batch.run(
+                Kernel::Outer,
+                params,
+                &[left, self.multiplier(), &self.chunk.product],
+            );
+        }
     }
 
     fn params(&self, rows: usize) -> Params {
@@ -246,7 +315,7 @@ impl<'a> Gpu<'a> {
             columns: self.problem.d() as u32,
             ..self.params(rows)
         };
-        for params in tiles(params, self.problem.d()) {
+        for params in tiles(params, self.problem.d(), TILE) {
             batch.run(
                 Kernel::Logits,
                 params,
@@ -271,6 +340,7 @@ impl<'a> Gpu<'a> {
                 ..self.params(rows)
             },
             self.problem.k(),
+            TILE,
         ) {
             batch.run(Kernel::Matmul, params, &[left, right, product]);
         }
@@ -298,9 +368,18 @@ impl<'a> Gpu<'a> {
                 for ((growth, step), losses) in
                     self.growths.iter().zip(self.plan.steps()).zip(losses)
                 {
-                    for params in tiles(params(step), self.problem.k()) {
+                    for params in tiles(params(step), self.problem.k(), TILE) {
                         let operands = [residual, growth, labels, totals, linear_product, losses];
                         batch.run(Kernel::Difference, params, &operands);
+                    }
+                }
+            }
+            Wrt::Weight | Wrt::Bias => {
+                for (step, losses) in self.plan.steps().zip(losses) {
+                    for params in tiles(params(step), rows, SAMPLES_TILE) {
+                        let operands =
+                            [residual, self.multiplier(), labels, totals, linear, losses];
+                        batch.run(Kernel::DifferenceWeight, params, &operands);
                     }
                 }
             }
@@ -341,7 +420,7 @@ impl<'a> Gpu<'a> {
                         self.logits(batch, copies, copies_logits, copies_magnitude, count);
                         copies_logits
                     }
-                    Wrt::Logits => {
+                    _ => {
                         batch.run(Kernel::Perturb, params, &[logits, copies]);
                         copies
                     }
@@ -357,9 +436,9 @@ impl<'a> Gpu<'a> {
 }
 
 /// The dispatches that together add up `length` terms.
-fn tiles(params: Params, length: usize) -> impl Iterator<Item = Params> {
-    (0..length).step_by(TILE).map(move |begin| {
-        let end = length.min(begin + TILE);
+fn tiles(params: Params, length: usize, tile: usize) -> impl Iterator<Item = Params> {
+    (0..length).step_by(tile).map(move |begin| {
+        let end = length.min(begin + tile);
         Params {
             tile_begin: begin as u32,
             tile_end: end as u32,

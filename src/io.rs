@@ -85,7 +85,7 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
     let loss = loss(archive.as_mut(), request)?;
     let problem = Problem::new(input, weight, archive.tensor("bias")?, &target, loss)?;
     let mut subjects = Vec::new();
-    for wrt in [Wrt::Input, Wrt::Logits] {
+    for wrt in Wrt::ALL {
         let gradient = archive.tensor(wrt.grad_name())?;
         if request.wrt.contains(&wrt) || (request.wrt.is_empty() && gradient.is_some()) {
             subjects.push(Subject { wrt, gradient });

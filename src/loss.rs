@@ -127,10 +127,12 @@ impl CrossEntropy {
         match (self.reduction, target) {
             (Reduction::Sum, _) => 1.0,
             (Reduction::Mean, Target::Probabilities(_)) => n as f64,
-            (Reduction::Mean, Target::Classes(classes)) => sum(classes
-                .iter()
-                .filter(|&&class| class != self.ignore_index)
-                .map(|&class| self.weight(class))),
+            (Reduction::Mean, Target::Classes(classes)) => compensated_sum(
+                classes
+                    .iter()
+                    .filter(|&&class| class != self.ignore_index)
+                    .map(|&class| self.weight(class)),
+            ),
         }
     }
 
@@ -168,7 +170,7 @@ impl CrossEntropy {
         let mut linear = Vec::with_capacity(rows.len() * k);
         for row in rows {
             let r = self.class_weights_of(target, row, k);
-            let total = sum(r.iter().copied());
+            let total = compensated_sum(r.iter().copied());
             let label = r.iter().position(|&r| r > total / 2.0);
             let at_label = |c| if Some(c) == label { total } else { 0.0 };
             linear.extend(r.iter().enumerate().map(|(c, r)| T::of(at_label(c) - r)));
@@ -203,7 +205,7 @@ impl CrossEntropy {
 
 /// Their sum with its rounding errors added back (Neumaier, 1974): a thousand equal shares of a smoothed label err all to
 /// one side.
-fn sum(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut lost) = (0.0f64, 0.0);
     for value in values {
         let next = sum + value;

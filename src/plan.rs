@@ -43,15 +43,15 @@ impl Law {
         }
     }
 
-    /// Of a gradient of type `dtype` over k classes.
-    pub fn new(dtype: Dtype, k: usize) -> Self {
+    /// Of a gradient of type `dtype` behind whose entries are sums of so many terms: classes, or samples.
+    pub fn new(dtype: Dtype, terms: usize) -> Self {
         match dtype {
             Dtype::F16 | Dtype::BF16 => Self {
                 sums: 1.0,
                 accumulation: Dtype::F32.unit_roundoff() / dtype.unit_roundoff(),
             },
             _ => Self {
-                sums: 1.0 + (k as f64).sqrt() / Self::LOGITS,
+                sums: 1.0 + (terms as f64).sqrt() / Self::LOGITS,
                 accumulation: 1.0,
             },
         }
@@ -88,7 +88,7 @@ impl Plan {
         dtype: Dtype,
     ) -> Self {
         let eps = eps.unwrap_or_else(|| scheme.auto_eps(method, precision, problem.slopes(wrt).0));
-        let law = Law::new(dtype, problem.k());
+        let law = Law::new(dtype, problem.terms(wrt));
         Self {
             wrt,
             method,
@@ -110,6 +110,9 @@ impl Plan {
             (Method::ForwardPass, Wrt::Input) => steps * k * d,
             (Method::Difference, Wrt::Logits) => 10 * steps,
             (Method::ForwardPass, Wrt::Logits) => steps * k * 10,
+            // A row takes part in every entry.
+            (Method::Difference, Wrt::Weight | Wrt::Bias) => 10 * steps * k,
+            (Method::ForwardPass, Wrt::Weight | Wrt::Bias) => steps * k * (d + 10 * k),
         };
         (MOST_MULTIPLY_ADDS / multiply_adds / m).clamp(1, problem.n())
     }
@@ -121,7 +124,8 @@ impl Plan {
     }
 }
 
-/// What an engine computed for a range of rows; m is the number of columns of the gradient.
+/// What an engine computed for a range of rows; m is the number of columns of the gradient. With respect to a parameter
+/// rows are classes, and what is computed is what the samples add to them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     /// A vector [rows·m] a step of the plan. `difference`: (l(x + step) - l(x)) / step. `forward-pass`: l(x + step).

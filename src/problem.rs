@@ -19,14 +19,36 @@ pub enum Wrt {
     Input,
     /// The layer's output, [n, k].
     Logits,
+    /// The layer's weight, [k, d].
+    Weight,
+    /// The layer's bias, [k].
+    Bias,
 }
 
 impl Wrt {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Input, Self::Logits, Self::Weight, Self::Bias];
+
+    /// Whether its gradient is a sum over the samples, and not a row for each.
+    pub fn is_parameter(self) -> bool {
+        matches!(self, Self::Weight | Self::Bias)
+    }
+
+    /// How an entry of its gradient is written: `grad[3,5]`, `grad_bias[3]`.
+    pub fn place(self, row: usize, column: usize) -> String {
+        match self {
+            Self::Bias => format!("{}[{row}]", self.grad_name()),
+            _ => format!("{}[{row},{column}]", self.grad_name()),
+        }
+    }
+
     /// Its name in flags and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
             Self::Logits => "logits",
+            Self::Weight => "weight",
+            Self::Bias => "bias",
         }
     }
 
@@ -35,6 +57,8 @@ impl Wrt {
         match self {
             Self::Input => "grad",
             Self::Logits => "grad_logits",
+            Self::Weight => "grad_weight",
+            Self::Bias => "grad_bias",
         }
     }
 }
@@ -186,42 +210,91 @@ impl Problem {
         self.normalizer
     }
 
-    /// Columns of the gradient with respect to `wrt`.
-    pub fn columns(&self, wrt: Wrt) -> usize {
-        match wrt {
-            Wrt::Input => self.d(),
-            Wrt::Logits => self.k(),
+    /// Rows of the gradient with respect to `wrt`: samples, or classes.
+    pub fn rows(&self, wrt: Wrt) -> usize {
+        if wrt.is_parameter() {
+            self.k()
+        } else {
+            self.n()
         }
     }
 
-    /// How the logits move with column i of `wrt`: the largest |`dz[c]`/`dx[i]`| of all, and for each i the range
-    /// of `dz[c]`/`dx[i]` over the classes c.
+    /// Columns of the gradient with respect to `wrt`; 1 for the bias.
+    pub fn columns(&self, wrt: Wrt) -> usize {
+        match wrt {
+            Wrt::Input | Wrt::Weight => self.d(),
+            Wrt::Logits => self.k(),
+            Wrt::Bias => 1,
+        }
+    }
+
+    /// The shape of the gradient with respect to `wrt`.
+    pub fn gradient_shape(&self, wrt: Wrt) -> Vec<usize> {
+        match wrt {
+            Wrt::Bias => vec![self.k()],
+            _ => vec![self.rows(wrt), self.columns(wrt)],
+        }
+    }
+
+    /// Terms that the longest sum behind an entry of the gradient has: classes, or the samples of a parameter.
+    pub fn terms(&self, wrt: Wrt) -> usize {
+        if wrt.is_parameter() {
+            self.k().max(self.n())
+        } else {
+            self.k()
+        }
+    }
+
+    /// How the logits move with column i of `wrt`: the largest |dz[c]/dx[i]| of all, and for each i the range
+    /// of dz[c]/dx[i] over the classes c (over the samples, for a parameter, which moves one class only).
     pub fn slopes(&self, wrt: Wrt) -> (f64, Vec<f64>) {
+        let largest = |values: &[f64]| {
+            values
+                .iter()
+                .fold(0.0f64, |largest, v| largest.max(v.abs()))
+        };
         match wrt {
             Wrt::Logits => (1.0, vec![1.0; self.k()]),
+            Wrt::Bias => (1.0, vec![1.0]),
             Wrt::Input => {
-                let weight = self.weight.values::<f64>();
-                let largest = weight
-                    .iter()
-                    .fold(0.0f64, |largest, w| largest.max(w.abs()));
-                let mut low = vec![f64::INFINITY; self.d()];
-                let mut high = vec![f64::NEG_INFINITY; self.d()];
-                for row in weight.chunks_exact(self.d()) {
-                    for ((low, high), &w) in low.iter_mut().zip(&mut high).zip(row) {
-                        *low = low.min(w);
-                        *high = high.max(w);
-                    }
-                }
+                let (low, high) = column_range(&self.weight);
                 (
-                    largest,
+                    largest(&low).max(largest(&high)),
                     low.iter()
                         .zip(&high)
                         .map(|(low, high)| high - low)
                         .collect(),
                 )
             }
+            Wrt::Weight => {
+                let (low, high) = column_range(&self.input);
+                let ranges: Vec<f64> = low
+                    .iter()
+                    .zip(&high)
+                    .map(|(low, high)| low.abs().max(high.abs()))
+                    .collect();
+                (largest(&ranges), ranges)
+            }
         }
     }
+}
+
+/// The smallest and the largest value of each column.
+fn column_range(tensor: &Tensor) -> (Vec<f64>, Vec<f64>) {
+    let columns = tensor.columns();
+    let mut low = vec![f64::INFINITY; columns];
+    let mut high = vec![f64::NEG_INFINITY; columns];
+    for row in 0..tensor.shape()[0] {
+        for ((low, high), value) in low
+            .iter_mut()
+            .zip(&mut high)
+            .zip(tensor.rows::<f64>(row..row + 1))
+        {
+            *low = low.min(value);
+            *high = high.max(value);
+        }
+    }
+    (low, high)
 }
 
 fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usize)> {

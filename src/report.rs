@@ -213,7 +213,7 @@ impl CheckReport {
         let copies = [
             ("zeroed", zeroed > 0 || scale < 1.0),
             ("flipped", flipped > 0 || scale < 2.0),
-            ("scaled", scaled > 0 || scale < 0.1),
+            ("scaled", scaled > 0 || scale < 0.5),
             ("shuffled", shuffled > 0 || unshuffled == self.tally.entries),
         ];
         copies

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 const CPU: Device = Device::Cpu { note: None };
 
 fn run(problem: &Problem, wrt: Wrt, gradient: Option<Vec<f64>>, options: &Options) -> Report {
-    let shape = [problem.n(), problem.columns(wrt)];
+    let shape = problem.gradient_shape(wrt);
     let gradient = gradient.map(|values| Tensor::from_f64(&shape, &values));
     check::check(
         problem,
@@ -115,7 +115,7 @@ proptest! {
     #[test]
     fn the_built_in_gradient_passes((seed, n, d, k, scale) in sizes()) {
         let problem = random(seed, n, d, k, scale, Reduction::Mean);
-        for wrt in [Wrt::Input, Wrt::Logits] {
+        for wrt in Wrt::ALL {
             let report = run(&problem, wrt, None, &Options::default());
             let tally = &report.checks[0].tally;
             prop_assert_eq!((tally.wrong, tally.undecided), (0, 0), "{:?}", tally.worst[0]);
@@ -132,7 +132,7 @@ proptest! {
     ) {
         let problem = random(seed, n, d, k, scale, Reduction::Sum);
         for method in [Method::Difference, Method::ForwardPass] {
-            for wrt in [Wrt::Input, Wrt::Logits] {
+            for wrt in Wrt::ALL {
                 let options = Options { method, eps: Some(10f64.powf(exponent)), ..Options::default() };
                 let report = run(&problem, wrt, None, &options);
                 prop_assert_ne!(report.verdict(), Verdict::Fail, "{:?}", report.checks[0].tally.worst[0]);

@@ -68,6 +68,7 @@ fn params_lie_in_the_shader_as_on_the_host() {
         ("has_linear", offset_of!(Params, has_linear)),
         ("law_sums", offset_of!(Params, law_sums)),
         ("law_accumulation", offset_of!(Params, law_accumulation)),
+        ("magnitudes", offset_of!(Params, magnitudes)),
     ];
     for kernel in Kernel::ALL {
         let module = parse(kernel);

@@ -252,6 +252,60 @@ impl Twin<'_> {
                     });
                 }
             }
+            Kernel::DifferenceWeight => {
+                let residual: Vec<f64> = self.normal(n * k).iter().map(|r| r / 4.0).collect();
+                let residual: Vec<f64> = residual.iter().map(|&r| f64::from(r as f32)).collect();
+                let input = self.normal(n * d);
+                let (samples, [labels, totals, linear]) = self.samples();
+                let magnitudes = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
+                let weights: Vec<f64> = residual.iter().map(|r| r.abs() + 1.0 / k as f64).collect();
+                for step in [2f64.powi(-12), -0.03125] {
+                    let params = Params {
+                        step: step as f32,
+                        ..self.params(d, n)
+                    };
+                    let inputs = [
+                        &self.upload(&residual),
+                        &self.upload(&input),
+                        &labels,
+                        &totals,
+                        &linear,
+                    ];
+                    let found = self.run(kernel, params, &inputs, &[k * d]);
+                    let expected = cpu::difference_weight::difference_weight(
+                        &residual, &input, step, &samples, k, d,
+                    );
+                    let magnitude = cpu::outer::outer(&weights, &magnitudes(&input), k, d);
+                    self.compare("difference_weight", &found[0], &expected, |i| {
+                        (n as f64 / 8.0 + 16.0) * U * magnitude[i]
+                    });
+                }
+            }
+            Kernel::Outer => {
+                let (left, right) = (self.normal(n * k), self.normal(n * d));
+                let inputs = [&self.upload(&left), &self.upload(&right)];
+                let magnitudes = |v: &[f64]| v.iter().map(|v| v.abs()).collect::<Vec<f64>>();
+                let magnitude = cpu::outer::outer(&magnitudes(&left), &magnitudes(&right), k, d);
+                let bound = |i: usize| (n as f64 / 8.0 + 8.0) * U * magnitude[i];
+                let found = self.run(kernel, self.params(d, n), &inputs, &[k * d]);
+                self.compare(
+                    "outer",
+                    &found[0],
+                    &cpu::outer::outer(&left, &right, k, d),
+                    bound,
+                );
+                let params = Params {
+                    magnitudes: 1,
+                    ..self.params(d, n)
+                };
+                let found = self.run(kernel, params, &inputs, &[k * d]);
+                self.compare(
+                    "outer of magnitudes",
+                    &found[0],
+                    &cpu::outer::outer(&left, &magnitudes(&right), k, d),
+                    bound,
+                );
+            }
             Kernel::Perturb => {
                 let base = self.normal(n * d);
                 let (first, copies) = (d / 2, n * d - d / 2);

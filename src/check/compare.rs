@@ -140,7 +140,7 @@ impl Comparator<'_> {
                 let next = analytic[(column + 1) % analytic.len()];
                 tally.caught.zeroed += u64::from(g.abs() > allowed);
                 tally.caught.flipped += u64::from((a + g).abs() > allowed);
-                tally.caught.scaled += u64::from((1.1 * a - g).abs() > allowed);
+                tally.caught.scaled += u64::from((1.5 * a - g).abs() > allowed);
                 tally.caught.shuffled += u64::from((next - g).abs() > allowed);
                 tally.caught.unshuffled += u64::from(next == a);
             } else {

@@ -59,7 +59,7 @@ pub(crate) fn confirm<'a>(
         if !((entry.numeric - derivative).abs() <= bound) {
             return Err(Error::OraclesDisagree {
                 device: device.to_owned(),
-                place: format!("{}[{},{}]", plan.wrt.grad_name(), entry.row, entry.column),
+                place: plan.wrt.place(entry.row, entry.column),
                 numeric: entry.numeric,
                 judge: derivative,
                 bound,

@@ -36,7 +36,7 @@ impl Noise {
     pub(crate) fn new(problem: &Problem, plan: &Plan) -> Self {
         let u = plan.precision.unit_roundoff();
         let (_, ranges) = problem.slopes(plan.wrt);
-        let own = Law::new(plan.precision.dtype(), problem.k());
+        let own = Law::new(plan.precision.dtype(), problem.terms(plan.wrt));
         let (rounding, by_both) = match plan.method {
             Method::Difference if plan.law.accumulation == 1.0 => {
                 (Law::LOGITS * u * own.sums / plan.law.sums, 0.0)
@@ -98,7 +98,14 @@ impl Noise {
 /// What may be lost where results below `smallest` are flushed to zero on the way to an entry of the gradient: a
 /// softmax, k products with dz/dx, a division by the normaliser and the entry itself.
 pub(crate) fn underflow(problem: &Problem, wrt: Wrt, smallest: f64) -> f64 {
-    let terms =
-        (problem.k() as f64 + 4.0) * (1.0 + problem.slopes(wrt).0) * problem.largest_total();
+    let samples = if wrt.is_parameter() {
+        problem.n() as f64
+    } else {
+        1.0
+    };
+    let terms = samples
+        * (problem.k() as f64 + 4.0)
+        * (1.0 + problem.slopes(wrt).0)
+        * problem.largest_total();
     smallest * (1.0 + terms / problem.normalizer())
 }

@@ -110,7 +110,7 @@ fn complete<T: Real>(sums: &mut [T], total: T, linear: Option<&[T]>) {
 /// log1p(step·v) / step of every value v. Small steps leave small arguments: below 2^-14 four terms of the series
 /// are exact to f64 (the fifth is at most 2^-56/5 of the first), and they run in vectors.
 #[inline(always)]
-fn log1p_per_step<T: Real>(values: &mut [T], step: T) {
+pub(crate) fn log1p_per_step<T: Real>(values: &mut [T], step: T) {
     let small = T::of(2f64.powi(-14));
     if values.iter().all(|&v| (step * v).abs() < small) {
         let (half, third, quarter) = (T::of(0.5), T::of(1.0 / 3.0), T::of(0.25));

@@ -36,6 +36,8 @@ pub(super) fn rule(check: &CheckReport, normalizer: f64) -> Option<Finding> {
     let tensor = match check.wrt {
         Wrt::Input => "x",
         Wrt::Logits => "logits",
+        Wrt::Weight => "layer.weight",
+        Wrt::Bias => "layer.bias",
     };
     // The sum of n passes and the gradient of a sum over n samples are the same arrays.
     let (or, look) = if exact && passes == normalizer {
@@ -46,6 +48,10 @@ pub(super) fn rule(check: &CheckReport, normalizer: f64) -> Option<Finding> {
     } else {
         ("", "")
     };
+    let zero_grad = match check.wrt.is_parameter() {
+        true => ", as optimizer.zero_grad() does for the parameters that it knows",
+        false => "; optimizer.zero_grad() clears the parameters' gradients only",
+    };
     Some(Finding {
         code: "accumulated",
         factor: Some(factor),
@@ -54,7 +60,7 @@ pub(super) fn rule(check: &CheckReport, normalizer: f64) -> Option<Finding> {
             "{name} is {about} times the derivative and points the same way: it looks like the sum of {passes:.0} backward passes{or}"
         ),
         fix: format!(
-            "{look}clear the tensor's own gradient before each backward pass ({tensor}.grad = None); optimizer.zero_grad() clears the parameters' gradients only"
+            "{look}clear the tensor's own gradient before each backward pass ({tensor}.grad = None){zero_grad}"
         ),
         evidence: vec![("scale", factor), ("remainder", remainder)],
     })

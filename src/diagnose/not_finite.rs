@@ -9,7 +9,7 @@ pub(super) fn rule(check: &CheckReport, _normalizer: f64) -> Option<Finding> {
         .worst
         .iter()
         .find(|entry| !entry.analytic.is_finite())?;
-    let place = format!("{}[{},{}]", check.wrt.grad_name(), first.row, first.column);
+    let place = check.wrt.place(first.row, first.column);
     let others = match count {
         1 => String::new(),
         count => format!(", and {} more entries are not finite", count - 1),

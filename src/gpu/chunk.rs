@@ -27,11 +27,11 @@ pub(super) struct Chunk {
     pub(super) gradient: Buffer,
     /// What |dz/dx| is multiplied by in the conditioning.
     pub(super) weights: Buffer,
-    /// [rows, m] a step.
+    /// [rows, m] a step; [k, m] of a parameter.
     pub(super) losses: Vec<Buffer>,
     /// [rows, m]: `linear` times dz/dx.
     pub(super) linear_product: Buffer,
-    /// [rows, m]: the conditioning, or the backward pass.
+    /// [rows, m], or [k, m] of a parameter: the conditioning, or the backward pass.
     pub(super) product: Buffer,
     /// Perturbed copies of rows, [copies, m]; `forward-pass` only, as the next two.
     pub(super) copies: Buffer,
@@ -58,6 +58,12 @@ impl Chunk {
                 .min(memory / 2 / (m + 2 * k))
                 .clamp(1, rows * m),
         };
+        // Of a parameter a row gives nothing of its own: all of them add to [k, m].
+        let results = if plan.wrt.is_parameter() {
+            k * m
+        } else {
+            rows * m
+        };
         let one_hot = problem.is_one_hot();
         let linear_product = match (plan.method, plan.wrt) {
             (Method::Difference, Wrt::Input) if !one_hot => rows * m,
@@ -75,9 +81,9 @@ impl Chunk {
             residual: buffer("residual", rows * k),
             gradient: buffer("gradient", rows * k),
             weights: buffer("weights", rows * k),
-            losses: (0..steps).map(|_| buffer("losses", rows * m)).collect(),
+            losses: (0..steps).map(|_| buffer("losses", results)).collect(),
             linear_product: buffer("linear_product", linear_product),
-            product: buffer("product", rows * m),
+            product: buffer("product", results),
             copies: buffer("copies", copies * m),
             copies_logits: buffer("copies_logits", copies * k),
             copies_magnitude: buffer("copies_magnitude", copies * k),

@@ -30,6 +30,8 @@ pub struct Params {
     pub law_sums: f32,
     /// Likewise.
     pub law_accumulation: f32,
+    /// 1 where the right operand counts by its magnitude.
+    pub magnitudes: u32,
 }
 
 impl Default for Params {
@@ -61,6 +63,8 @@ pub enum Kernel {
     Matmul,
     Difference,
     DifferenceLogits,
+    DifferenceWeight,
+    Outer,
     Perturb,
     Loss,
 }
@@ -76,12 +80,14 @@ macro_rules! source {
 
 impl Kernel {
     /// All of them, in the order of the forward pass.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Logits,
         Self::Residual,
         Self::Matmul,
         Self::Difference,
         Self::DifferenceLogits,
+        Self::DifferenceWeight,
+        Self::Outer,
         Self::Perturb,
         Self::Loss,
     ];
@@ -94,6 +100,8 @@ impl Kernel {
             Self::Matmul => "matmul",
             Self::Difference => "difference",
             Self::DifferenceLogits => "difference_logits",
+            Self::DifferenceWeight => "difference_weight",
+            Self::Outer => "outer",
             Self::Perturb => "perturb",
             Self::Loss => "loss",
         }
@@ -107,6 +115,8 @@ impl Kernel {
             Self::Matmul => source!("product", "matmul"),
             Self::Difference => source!("product", "difference"),
             Self::DifferenceLogits => source!("difference_logits"),
+            Self::DifferenceWeight => source!("difference_weight"),
+            Self::Outer => source!("outer"),
             Self::Perturb => source!("perturb"),
             Self::Loss => source!("rows", "loss"),
         }
@@ -121,6 +131,8 @@ impl Kernel {
             Self::Matmul => &[Params, Read, Read, Write],
             Self::Difference => &[Params, Read, Read, Read, Read, Read, Write],
             Self::DifferenceLogits => &[Params, Read, Read, Read, Read, Write],
+            Self::DifferenceWeight => &[Params, Read, Read, Read, Read, Read, Write],
+            Self::Outer => &[Params, Read, Read, Write],
             Self::Perturb => &[Params, Read, Write],
             Self::Loss => &[Params, Read, Read, Read, Read, Write],
         }
@@ -151,6 +163,7 @@ impl Kernel {
         let threads = match self {
             Self::Logits | Self::DifferenceLogits => rows * classes,
             Self::Matmul | Self::Difference | Self::Perturb => rows * columns,
+            Self::DifferenceWeight | Self::Outer => classes * columns,
             Self::Residual | Self::Loss => rows * self.threads_per_row(params.classes),
         };
         threads.div_ceil(GROUP)

@@ -26,8 +26,12 @@ pub(super) fn probe(device: &Device) -> Result<()> {
     // Classes on both sides of a workgroup's 64 threads take both ways through the row kernels.
     for (n, d, k, smooth) in [(5, 37, 3, true), (3, 5, 70, false)] {
         let problem = problem(n, d, k, smooth)?;
-        for wrt in [Wrt::Input, Wrt::Logits] {
+        for wrt in Wrt::ALL {
             for method in [Method::Difference, Method::ForwardPass] {
+                if wrt.is_parameter() && method == Method::ForwardPass {
+                    // The host's: see Device::fallback.
+                    continue;
+                }
                 let eps = Some(2f64.powi(-9));
                 let plan = Plan::new(
                     &problem,
@@ -66,6 +70,7 @@ fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
     let kernel = match (plan.method, plan.wrt) {
         (Method::Difference, Wrt::Input) => "difference",
         (Method::Difference, Wrt::Logits) => "difference_logits",
+        (Method::Difference, Wrt::Weight | Wrt::Bias) => "difference_weight",
         (Method::ForwardPass, _) => "loss",
     };
     let bound = |entry: usize| match plan.method {

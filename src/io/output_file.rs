@@ -92,13 +92,13 @@ impl OutputFile {
 pub struct NumericFile(OutputFile);
 
 impl NumericFile {
-    /// Begins a file of `rows` by `columns`.
+    /// Begins a file of that shape.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written.
-    pub fn create(path: &Path, rows: usize, columns: usize) -> Result<Self> {
+    pub fn create(path: &Path, shape: &[usize]) -> Result<Self> {
         let mut file = OutputFile::create(path)?;
-        file.write(&npy::f64_header(&[rows, columns]))?;
+        file.write(&npy::f64_header(shape))?;
         Ok(Self(file))
     }
 

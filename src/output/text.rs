@@ -217,7 +217,7 @@ fn tolerance(check: &CheckReport) -> String {
 }
 
 fn worst(wrt: Wrt, entry: &Entry) -> String {
-    let place = format!("{}[{},{}]", wrt.grad_name(), entry.row, entry.column);
+    let place = wrt.place(entry.row, entry.column);
     format!(
         "{place:<20} {:>11.4e}  {:>11.4e}     {:>8.2e}        {:>8.2e}",
         entry.analytic,
@@ -232,7 +232,7 @@ fn copy(name: &str) -> &'static str {
     match name {
         "zeroed" => "zeros in its place",
         "flipped" => "the same with the sign flipped",
-        "scaled" => "the same 10 % too large",
+        "scaled" => "the same times 1.5",
         _ => "the same moved by one column",
     }
 }

@@ -59,7 +59,7 @@ pub struct Caught {
     pub zeroed: u64,
     /// The sign flipped.
     pub flipped: u64,
-    /// 10 % too large.
+    /// Half as large again.
     pub scaled: u64,
     /// Every row moved on by one column.
     pub shuffled: u64,

@@ -36,7 +36,7 @@ pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
             .map(|c| (samples.totals[j] * p(c) - r(c)) / normalizer)
             .collect();
         match wrt {
-            Wrt::Logits => gradient.extend(residual),
+            Wrt::Logits | Wrt::Weight | Wrt::Bias => gradient.extend(residual),
             Wrt::Input => {
                 let entry = |i: usize| {
                     residual
@@ -49,7 +49,20 @@ pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
             }
         }
     }
-    gradient
+    match wrt {
+        Wrt::Input | Wrt::Logits => gradient,
+        // The residual of every sample times its input, or 1.
+        Wrt::Weight | Wrt::Bias => {
+            let m = problem.columns(wrt);
+            let x = |j: usize, i: usize| if wrt == Wrt::Bias { 1.0 } else { x[j * d + i] };
+            let entry = |e: usize| {
+                (0..n)
+                    .map(|j| gradient[j * k + e / m] * x(j, e % m))
+                    .sum::<f64>()
+            };
+            (0..k * m).map(entry).collect()
+        }
+    }
 }
 
 /// |a - b| / |b| in the Euclidean norm.

@@ -1,0 +1,100 @@
+//! Loss differences with respect to the weight: a step in W[c,i] moves one logit of every sample, by step·x[j,i], so the identity
+//! of [`difference`](super::difference) has one term a sample, and the samples' differences add up. The bias is the
+//! weight of an input that is 1.
+
+use crate::{
+    cpu::{
+        difference::{growth, log1p_per_step},
+        simd,
+    },
+    loss::Samples,
+    tensor::Real,
+};
+
+/// Takes `residual` (p - onehot(label)) [rows, k] and `input` [rows, m]; returns the sums over the rows, [k, m].
+pub fn difference_weight<T: Real>(
+    residual: &[T],
+    input: &[T],
+    step: f64,
+    samples: &Samples<T>,
+    k: usize,
+    m: usize,
+) -> Vec<T> {
+    let mut sums = vec![T::zero(); k * m];
+    let mut terms = vec![T::zero(); m];
+    for (row, (residual, input)) in residual
+        .chunks_exact(k)
+        .zip(input.chunks_exact(m))
+        .enumerate()
+    {
+        let slopes: Vec<f64> = input.iter().map(|x| x.f64()).collect();
+        let growth: Vec<T> = growth(&slopes, step);
+        let total = samples.totals[row];
+        let step = T::of(step);
+        simd(
+            #[inline(always)]
+            || {
+                for (c, sums) in sums.chunks_exact_mut(m).enumerate() {
+                    let label = if samples.labels[row] == c as u32 {
+                        T::one()
+                    } else {
+                        T::zero()
+                    };
+                    for (term, &growth) in terms.iter_mut().zip(&growth) {
+                        *term = residual[c] * growth / (T::one() + label * step * growth);
+                    }
+                    log1p_per_step(&mut terms, step);
+                    let linear = samples
+                        .linear
+                        .as_ref()
+                        .map_or(T::zero(), |linear| linear[row * k + c]);
+                    for ((sum, &term), &x) in sums.iter_mut().zip(&terms).zip(input) {
+                        *sum += total * term + linear * x;
+                    }
+                }
+            },
+        );
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::NO_LABEL;
+
+    #[test]
+    fn equals_the_subtraction_of_two_losses() {
+        let (z, x) = ([[0.3f64, -1.2], [2.0, 0.5]], [[0.5, -2.0], [1.5, 0.25]]);
+        let r = [[1.0, 0.0], [0.25, 0.25]];
+        let linear = vec![0.0, 0.0, -0.25, -0.25];
+        let samples = Samples {
+            labels: vec![0, NO_LABEL],
+            totals: vec![1.0, 0.5],
+            linear: Some(linear),
+        };
+        let loss = |j: usize, z: [f64; 2]| {
+            let log = (z[0].exp() + z[1].exp()).ln();
+            r[j][0] * (log - z[0]) + r[j][1] * (log - z[1])
+        };
+        let p = |j: usize, c: usize| z[j][c].exp() / (z[j][0].exp() + z[j][1].exp());
+        let residual = [p(0, 0) - 1.0, p(0, 1), p(1, 0), p(1, 1)];
+        for step in [0.25, -0.01] {
+            let found = difference_weight(&residual, x.as_flattened(), step, &samples, 2, 2);
+            for c in 0..2 {
+                for i in 0..2 {
+                    let difference = |j: usize| {
+                        let mut moved = z[j];
+                        moved[c] += step * x[j][i];
+                        loss(j, moved) - loss(j, z[j])
+                    };
+                    let expected = (difference(0) + difference(1)) / step;
+                    assert!(
+                        (found[c * 2 + i] - expected).abs() < 1e-13,
+                        "{step} {c} {i}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The gradients with respect to the layer's weight and bias: sums over the samples, in parts of which every engine call
+//! gives one. The bias is the weight of an input that is 1.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{
+    Cpu, Operands, difference_weight::difference_weight, largest, logits::logits, loss,
+    outer::outer, widen,
+};
+use crate::{
+    loss::{Samples, compensated_sum},
+    plan::Evaluation,
+    problem::Wrt,
+    scheme::Method,
+    tensor::Real,
+};
+
+/// Parts that the rows of a call are cut into, whatever the number of threads: their sums are added in order.
+const PARTS: usize = 8;
+
+impl Cpu<'_> {
+    pub(super) fn evaluate_parameters<T: Real>(
+        &self,
+        operands: &Operands<T>,
+        rows: Range<usize>,
+    ) -> Evaluation {
+        let entries = 0..self.problem.k() * self.problem.columns(self.plan.wrt);
+        let part = |rows| self.parameters_part(operands, rows, entries.clone());
+        self.parts(rows)
+            .into_par_iter()
+            .map(part)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .reduce(Evaluation::add)
+            .unwrap_or_default()
+    }
+
+    /// One entry alone, of all samples.
+    pub(super) fn evaluate_parameter<T: Real>(
+        &self,
+        operands: &Operands<T>,
+        entry: usize,
+    ) -> Evaluation {
+        let parts = self.parts(0..self.problem.n()).into_par_iter();
+        let part = |rows| self.parameters_part(operands, rows, entry..entry + 1);
+        let mut evaluation = parts
+            .map(part)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .reduce(Evaluation::add)
+            .unwrap_or_default();
+        let row = entry / self.problem.columns(self.plan.wrt);
+        for values in [
+            &mut evaluation.magnitude,
+            &mut evaluation.totals,
+            &mut evaluation.moved,
+        ] {
+            *values = vec![values[row]];
+        }
+        evaluation
+    }
+
+    pub(super) fn backward_parameters<T: Real>(
+        &self,
+        operands: &Operands<T>,
+        rows: Range<usize>,
+    ) -> Vec<f64> {
+        let part = |rows: Range<usize>| {
+            let samples: Samples<T> = self.problem.samples(rows.clone());
+            let input: Vec<T> = self.problem.input().rows(rows.clone());
+            let normalizer = T::of(self.problem.normalizer());
+            let gradient = self.forward(operands, &input, &samples).gradient;
+            let gradient: Vec<T> = gradient.into_iter().map(|g| g / normalizer).collect();
+            let multiplier = self.multiplier(input, rows.len());
+            widen(outer(
+                &gradient,
+                &multiplier,
+                self.problem.k(),
+                self.problem.columns(self.plan.wrt),
+            ))
+        };
+        let parts: Vec<Vec<f64>> = self.parts(rows).into_par_iter().map(part).collect();
+        let add = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+        parts.into_iter().reduce(add).unwrap_or_default()
+    }
+
+    /// What a step in a parameter is multiplied by on its way to a logit: the input, or 1.
+    fn multiplier<T: Real>(&self, input: Vec<T>, rows: usize) -> Vec<T> {
+        if self.plan.wrt == Wrt::Bias {
+            vec![T::one(); rows]
+        } else {
+            input
+        }
+    }
+
+    fn parts(&self, rows: Range<usize>) -> Vec<Range<usize>> {
+        let length = rows.len().div_ceil(PARTS).max(1);
+        rows.clone()
+            .step_by(length)
+            .map(|start| start..rows.end.min(start + length))
+            .collect()
+    }
+
+    /// The sums over `rows` of the given entries [k·m].
+    fn parameters_part<T: Real>(
+        &self,
+        operands: &Operands<T>,
+        rows: Range<usize>,
+        entries: Range<usize>,
+    ) -> Evaluation {
+        let (k, m) = (self.problem.k(), self.problem.columns(self.plan.wrt));
+        let samples: Samples<T> = self.problem.samples(rows.clone());
+        let input: Vec<T> = self.problem.input().rows(rows.clone());
+        let forward = self.forward(operands, &input, &samples);
+        let moved = |(z, a): (&T, &T)| self.plan.law.moved(z.f64(), a.f64());
+        let moved = forward
+            .logits
+            .iter()
+            .zip(&forward.magnitude)
+            .map(moved)
+            .fold(0.0, f64::max);
+        let (losses, base) = match self.plan.method {
+            Method::Difference => (None, Vec::new()),
+            Method::ForwardPass => {
+                let at = |step| {
+                    self.parameter_losses(
+                        operands,
+                        &forward.logits,
+                        &input,
+                        &samples,
+                        step,
+                        entries.clone(),
+                    )
+                };
+                let base = if self.plan.wrt == Wrt::Bias {
+                    &operands.bias
+                } else {
+                    &operands.weight
+                };
+                (
+                    Some(self.plan.steps().map(at).collect()),
+                    widen(base[entries.clone()].to_vec()),
+                )
+            }
+        };
+        let multiplier = self.multiplier(input, rows.len());
+        let magnitudes: Vec<T> = multiplier.iter().map(|x| x.abs()).collect();
+        let difference = |step| {
+            widen(difference_weight(
+                &forward.residual,
+                &multiplier,
+                step,
+                &samples,
+                k,
+                m,
+            ))
+        };
+        let conditioning = widen(outer(&forward.conditioning, &magnitudes, k, m));
+        Evaluation {
+            losses: losses.unwrap_or_else(|| self.plan.steps().map(difference).collect()),
+            base,
+            conditioning: conditioning[entries].to_vec(),
+            magnitude: vec![largest(&forward.magnitude); k],
+            totals: vec![compensated_sum(samples.totals.iter().map(|total| total.f64())); k],
+            moved: vec![moved; k],
+        }
+    }
+
+    /// The loss of all rows together, with one parameter moved after the other.
+    fn parameter_losses<T: Real>(
+        &self,
+        operands: &Operands<T>,
+        z: &[T],
+        input: &[T],
+        samples: &Samples<T>,
+        step: f64,
+        entries: Range<usize>,
+    ) -> Vec<f64> {
+        let (d, k, m) = (
+            self.problem.d(),
+            self.problem.k(),
+            self.problem.columns(self.plan.wrt),
+        );
+        let loss = |entry: usize| {
+            let (c, i) = (entry / m, entry % m);
+            let (mut weight, mut bias) = (
+                operands.weight[c * d..(c + 1) * d].to_vec(),
+                operands.bias[c],
+            );
+            match self.plan.wrt {
+                Wrt::Bias => bias += T::of(step),
+                _ => weight[i] += T::of(step),
+            }
+            // Only logits of this class move.
+            let column = logits(input, &weight, &[bias], d).logits;
+            let mut moved = z.to_vec();
+            for (row, column) in moved.chunks_exact_mut(k).zip(column) {
+                row[c] = column;
+            }
+            compensated_sum(
+                loss::loss(&moved, samples, 0, 1, k)
+                    .into_iter()
+                    .map(Real::f64),
+            )
+        };
+        entries.into_par_iter().map(loss).collect()
+    }
+}
+
+impl Evaluation {
+    /// The evaluation of two sets of samples together: sums, and the largest of what is largest.
+    pub(crate) fn add(mut self, other: Self) -> Self {
+        let add = |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        let raise =
+            |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(b));
+        for (losses, other) in self.losses.iter_mut().zip(other.losses) {
+            add(losses, other);
+        }
+        add(&mut self.conditioning, other.conditioning);
+        add(&mut self.totals, other.totals);
+        raise(&mut self.magnitude, other.magnitude);
+        raise(&mut self.moved, other.moved);
+        self
+    }
+}
