@@ -116,6 +116,8 @@ pub struct Tolerance {
     pub factor: f64,
     /// What the element type's underflow may cost.
     pub floor: f64,
+    /// Relative: roundings that all entries share, of the normaliser and the targets' weights.
+    pub shared: f64,
     /// What the user said.
     pub given: Option<Given>,
 }
@@ -182,15 +184,19 @@ pub struct Scale {
 }
 
 impl CheckReport {
-    /// s, and how far it may be from 1: what the rows' errors leave after averaging, and roundings that all rows share,
-    /// such as those of the normaliser.
+    /// s, and how far it may be from 1: what the rows' errors leave after averaging, and what they may share, such as
+    /// the rounding of the normaliser, and underflow. Rows that are alike err alike, so only a third of what averaging
+    /// would take away is taken; but in half precision, where the shared roundings are as large, all of it.
     pub fn scale(&self) -> Option<Scale> {
-        let shared = match self.dtype {
-            Dtype::F16 | Dtype::BF16 => 2.0,
-            _ => 16.0,
-        } * self.dtype.unit_roundoff();
+        let alike = match self.dtype {
+            Dtype::F16 | Dtype::BF16 => 1.0,
+            _ => 3.0,
+        };
         let given = self.tolerance.given.map_or(0.0, |given| given.rtol);
-        let allowed = self.tally.scale_noise() + shared + given;
+        let allowed = alike * self.tally.scale_noise()
+            + self.tolerance.shared
+            + self.tally.scale_shift(self.tolerance.floor)
+            + given;
         self.tally.scale().map(|factor| Scale { factor, allowed })
     }
 

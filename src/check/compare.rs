@@ -112,8 +112,8 @@ impl Comparator<'_> {
         numeric: &[f64],
     ) {
         let normalizer = self.problem.normalizer();
-        let (mut sum, mut aa, mut ag, mut gg, mut ee, mut allowed_g) =
-            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut sum, mut aa, mut ag, mut gg, mut g_abs, mut ee, mut allowed_g) =
+            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
         let sampled = Tally::sampled_column(row.index, analytic.len());
         for (column, ((&a, &g), &conditioning)) in
             analytic.iter().zip(numeric).zip(conditioning).enumerate()
@@ -133,6 +133,7 @@ impl Comparator<'_> {
                 aa += a * a;
                 ag += a * g;
                 gg += g * g;
+                g_abs += g.abs();
                 ee += error * error;
                 allowed_g += allowed * g.abs();
                 tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
@@ -163,6 +164,7 @@ impl Comparator<'_> {
         tally.analytic_analytic.add(aa);
         tally.analytic_numeric.add(ag);
         tally.numeric_numeric.add(gg);
+        tally.numeric_abs.add(g_abs);
         tally.error_error.add(ee);
         tally.allowed_allowed.add(allowed_g * allowed_g);
     }
@@ -195,6 +197,7 @@ impl Comparator<'_> {
             factor,
             floor,
             given,
+            ..
         } = self.tolerance;
         let rounding = factor * conditioning * row.spread + floor;
         let tolerance = given.map_or(rounding, |given| given.rtol * largest + given.atol);

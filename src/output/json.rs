@@ -131,6 +131,7 @@ impl<'a> Check<'a> {
             factor,
             floor,
             given,
+            ..
         } = check.tolerance;
         let tolerance = Allowed {
             rtol: given.map(|given| Number(given.rtol)),

@@ -90,6 +90,8 @@ pub struct Tally {
     pub analytic_numeric: ExactSum,
     /// <numeric, numeric>.
     pub numeric_numeric: ExactSum,
+    /// The sum of |numeric|.
+    pub numeric_abs: ExactSum,
     /// |analytic - numeric|², over all entries.
     pub error_error: ExactSum,
     /// The sum over the rows of (sum of allowed error times |numeric|)².
@@ -119,6 +121,7 @@ impl Default for Tally {
             analytic_analytic: ExactSum::default(),
             analytic_numeric: ExactSum::default(),
             numeric_numeric: ExactSum::default(),
+            numeric_abs: ExactSum::default(),
             error_error: ExactSum::default(),
             allowed_allowed: ExactSum::default(),
             least_detectable: f64::INFINITY,
@@ -143,6 +146,7 @@ impl Tally {
         self.analytic_analytic.merge(other.analytic_analytic);
         self.analytic_numeric.merge(other.analytic_numeric);
         self.numeric_numeric.merge(other.numeric_numeric);
+        self.numeric_abs.merge(other.numeric_abs);
         self.error_error.merge(other.error_error);
         self.allowed_allowed.merge(other.allowed_allowed);
         self.least_detectable = self.least_detectable.min(other.least_detectable);
@@ -224,6 +228,11 @@ impl Tally {
     /// How far s may be from 1 if every row's entries err together and the rows err independently of each other.
     pub fn scale_noise(&self) -> f64 {
         self.allowed_allowed.value().sqrt() / self.numeric_numeric.value()
+    }
+
+    /// How far s may be from 1 if every entry is off by `error`, all to the same side.
+    pub fn scale_shift(&self, error: f64) -> f64 {
+        error * self.numeric_abs.value() / self.numeric_numeric.value()
     }
 }
 
