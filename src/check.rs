@@ -9,7 +9,7 @@ use crate::{
     report::{
         CheckReport, Decision, Given, ProblemInfo, Report, Seconds, Source, Tally, Tolerance,
     },
-    scheme::{CENTRAL, Method, Precision},
+    scheme::{Method, Precision, Scheme},
     tensor::{Dtype, Tensor},
 };
 
@@ -37,6 +37,8 @@ pub struct Subject {
 pub struct Options {
     /// How the losses are computed.
     pub method: Method,
+    /// Where the losses are taken.
+    pub scheme: Scheme,
     /// The step; none for the scheme's own best.
     pub eps: Option<f64>,
     /// The arithmetic; none for f64 where the gradient is f64, else the device's natural one.
@@ -136,7 +138,7 @@ fn check_one(
         problem,
         subject.wrt,
         options.method,
-        CENTRAL,
+        options.scheme,
         options.eps,
         precision,
         dtype,

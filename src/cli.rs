@@ -15,7 +15,7 @@ use crate::{
     output::{json, text},
     problem::Wrt,
     report::Verdict,
-    scheme::{Method, Precision},
+    scheme::{Method, Precision, Scheme},
 };
 
 mod progress;
@@ -133,6 +133,9 @@ struct CheckArguments {
     /// How the losses at the perturbed points are computed
     #[arg(long, value_enum, default_value_t)]
     method: Method,
+    /// Where the losses are taken: central (2 an entry), forward (1), or five-point (4)
+    #[arg(long, default_value = "central", value_parser = scheme)]
+    scheme: Scheme,
     /// Where to compute: auto (a GPU where there is one, else the CPU), cpu, gpu, software (an adapter of type CPU), or an
     /// adapter's index or part of its name
     #[arg(long, default_value = "auto", value_name = "D")]
@@ -186,6 +189,11 @@ fn eps(text: &str) -> std::result::Result<Eps, String> {
     }
 }
 
+fn scheme(text: &str) -> std::result::Result<Scheme, String> {
+    let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == text);
+    named.ok_or_else(|| "expected central, forward or five-point".to_owned())
+}
+
 fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
     match text {
         "auto" => Ok(Auto::Auto),
@@ -218,6 +226,7 @@ impl CheckArguments {
         let started = Instant::now();
         let options = Options {
             method: self.method,
+            scheme: self.scheme,
             eps: self.eps.given(),
             precision: self.precision.given(),
             rtol: self.rtol,

@@ -103,7 +103,7 @@ impl Plan {
     /// processor or a software adapter, so that a progress bar moves and no submission runs into a driver's time limit.
     pub fn rows_at_a_time(&self, problem: &Problem) -> usize {
         let (d, k, m) = (problem.d(), problem.k(), problem.columns(self.wrt));
-        let steps = self.scheme.offsets.len();
+        let steps = self.steps().count();
         let multiply_adds = match (self.method, self.wrt) {
             // A product for each step, one for S + T, and a logarithm a step that counts as ten.
             (Method::Difference, Wrt::Input) => (steps + 1) * k + 10 * steps,
@@ -117,10 +117,12 @@ impl Plan {
         (MOST_MULTIPLY_ADDS / multiply_adds / m).clamp(1, problem.n())
     }
 
-    /// The steps at which losses are taken: offset·eps, in the order of the scheme's offsets.
+    /// The steps at which losses are taken: offset·eps, in the order of the scheme's terms.
     pub fn steps(&self) -> impl Iterator<Item = f64> + use<> {
         let eps = self.eps;
-        self.scheme.offsets.iter().map(move |offset| offset * eps)
+        self.scheme
+            .terms(self.method)
+            .map(move |(offset, _)| offset * eps)
     }
 }
 

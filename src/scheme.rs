@@ -52,38 +52,80 @@ impl Precision {
     }
 }
 
-/// A finite difference: the derivative is sum_o `coefficients[o]` · L(x + `offsets[o]`·eps) / eps.
+/// A finite difference: the derivative is sum_o coefficients[o] · L(x + offsets[o]·eps) / eps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scheme {
     /// Its name in flags and reports.
     pub name: &'static str,
+    /// The power of eps that its truncation error falls with.
+    pub order: i32,
     /// Where the loss is taken, in steps.
     pub offsets: &'static [f64],
-    /// What each loss counts. sum_o `coefficients[o]`·`offsets[o]` = 1, so that a line is exact.
+    /// What each loss counts. sum_o coefficients[o]·offsets[o] = 1, so that a line is exact, and the coefficients
+    /// sum to 0, so that a constant is.
     pub coefficients: &'static [f64],
 }
+
+/// (L(x + eps) - L(x)) / eps: one loss less, and an error of eps/2 of the second derivative.
+pub const FORWARD: Scheme = Scheme {
+    name: "forward",
+    order: 1,
+    offsets: &[1.0, 0.0],
+    coefficients: &[1.0, -1.0],
+};
 
 /// (L(x + eps) - L(x - eps)) / (2 eps): the error is eps²/6 of the third derivative.
 pub const CENTRAL: Scheme = Scheme {
     name: "central",
+    order: 2,
     offsets: &[1.0, -1.0],
     coefficients: &[0.5, -0.5],
 };
 
+/// Central differences at eps and 2 eps, combined: the error is eps⁴/30 of the fifth derivative.
+pub const FIVE_POINT: Scheme = Scheme {
+    name: "five-point",
+    order: 4,
+    offsets: &[2.0, 1.0, -1.0, -2.0],
+    coefficients: &[-1.0 / 12.0, 8.0 / 12.0, -8.0 / 12.0, 1.0 / 12.0],
+};
+
+impl Default for Scheme {
+    fn default() -> Self {
+        CENTRAL
+    }
+}
+
 impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 3] = [FORWARD, CENTRAL, FIVE_POINT];
+
+    /// The steps at which losses are taken by `method`, with what each counts. A difference from the loss at 0 steps is
+    /// nothing, and is not taken.
+    pub fn terms(&self, method: Method) -> impl Iterator<Item = (f64, f64)> + use<> {
+        let terms = self
+            .offsets
+            .iter()
+            .copied()
+            .zip(self.coefficients.iter().copied());
+        terms.filter(move |(offset, _)| method == Method::ForwardPass || *offset != 0.0)
+    }
+
     /// The step chosen where none is given: a power of two, so that x ± eps is rounded as little as can be,
     /// over `scale`, the largest |dz/dx| (the largest weight for the input, 1 for the logits).
     ///
     /// The difference form has no rounding floor that grows as eps shrinks: eps·scale is set so that the
-    /// truncation, (eps·scale)²/6 relative to the terms of the gradient, falls below half a unit of the working
-    /// precision: 2^-13 in f32, 2^-27 in f64. Plain differences of a loss balance truncation h² against rounding u/h
-    /// at h = u^(1/3): 2^-8 and 2^-18.
+    /// truncation, about (eps·scale)^order relative to the terms of the gradient, falls two bits below the working
+    /// precision: 2^-13 for central differences in f32, 2^-27 in f64. Plain differences of a loss balance truncation h^order
+    /// against rounding u/h, at h = u^(1/(order + 1)): 2^-8 and 2^-18.
     pub fn auto_eps(&self, method: Method, precision: Precision, scale: f64) -> f64 {
-        let exponent = match (method, precision) {
-            (Method::Difference, Precision::F32) => -13,
-            (Method::Difference, Precision::F64) => -27,
-            (Method::ForwardPass, Precision::F32) => -8,
-            (Method::ForwardPass, Precision::F64) => -18,
+        let bits = match precision {
+            Precision::F32 => 24,
+            Precision::F64 => 53,
+        };
+        let exponent = match method {
+            Method::Difference => -(bits + 2) / self.order,
+            Method::ForwardPass => -(bits + 1) / (self.order + 1),
         };
         let scale_exponent = if scale > 0.0 {
             scale.log2().ceil() as i32
@@ -109,14 +151,13 @@ impl Scheme {
 
     /// The derivative from the difference quotients (L(x + step) - L(x)) / step, step = offset·eps.
     pub fn combine(&self, quotients: impl Iterator<Item = f64>) -> f64 {
-        self.weigh(
-            quotients
-                .zip(self.offsets)
-                .map(|(quotient, offset)| quotient * offset),
-        )
+        self.terms(Method::Difference)
+            .zip(quotients)
+            .map(|((offset, c), quotient)| c * offset * quotient)
+            .sum()
     }
 
-    /// sum_o `coefficients[o]`·`values[o]`.
+    /// sum_o coefficients[o]·values[o].
     fn weigh(&self, values: impl Iterator<Item = f64>) -> f64 {
         self.coefficients
             .iter()
@@ -125,14 +166,24 @@ impl Scheme {
             .sum()
     }
 
+    /// What an error in each of the losses may come to in the derivative, in units of it over eps.
+    pub fn amplification(&self) -> f64 {
+        self.coefficients.iter().map(|c| c.abs()).sum()
+    }
+
     /// A bound on the truncation error relative to S, the sum of magnitudes of a gradient's terms, where
-    /// `reach` is eps times the range of the derivatives `dz[c]`/dx over the classes c.
+    /// `reach` is eps times the range of the derivatives dz[c]/dx over the classes c.
     ///
-    /// The loss's third derivative along x is the third central moment of dz/dx under the softmax, at most range²
-    /// times its mean absolute deviation, which is at most 2 sum_c `p[c]` |`dz[c]`/dx|. Inside the step p grows by at most
-    /// exp(2·reach). So eps²/6 · |L'''| <= reach²/3 · exp(2·reach) · S.
+    /// Along x the loss's derivatives are the cumulants of w = dz/dx under the softmax. With D the mean absolute deviation,
+    /// at most 2 sum_c p[c] |w[c]| <= 2 S: the second is at most range·D, the third range²·D, and the fifth,
+    /// m5 - 10 m3 m2 with m2 <= range²/4, at most 3.5·range⁴·D. Inside a step p grows by at most exp(2·reach), inside two by its
+    /// square. The schemes' errors are eps/2, eps²/6 and eps⁴/30 of them.
     pub fn truncation(&self, reach: f64) -> f64 {
-        reach * reach / 3.0 * (2.0 * reach).exp()
+        match self.order {
+            1 => reach * (2.0 * reach).exp(),
+            2 => reach * reach / 3.0 * (2.0 * reach).exp(),
+            _ => reach.powi(4) / 4.0 * (4.0 * reach).exp(),
+        }
     }
 }
 
@@ -141,13 +192,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_differentiated_exactly() {
-        let slope = |x: f64| 3.0 * x + 1.0;
-        let points = [2.5, 1.5];
-        assert_eq!(
-            CENTRAL.derivative(points.into_iter().map(slope), points.into_iter()),
-            3.0
-        );
+    fn polynomials_up_to_the_order_are_differentiated_exactly() {
+        for scheme in Scheme::ALL {
+            for power in 0..=scheme.order {
+                let (x, eps) = (1.5f64, 0.25);
+                let points: Vec<f64> = scheme
+                    .offsets
+                    .iter()
+                    .map(|offset| x + offset * eps)
+                    .collect();
+                let losses = points.iter().map(|x| x.powi(power));
+                let found = scheme.derivative(losses, points.iter().copied());
+                let exact = f64::from(power) * x.powi(power - 1);
+                assert!(
+                    (found - exact).abs() < 1e-12,
+                    "{} x^{power}: {found} {exact}",
+                    scheme.name
+                );
+                let quotients = scheme.terms(Method::Difference).map(|(offset, _)| {
+                    let step = offset * eps;
+                    ((x + step).powi(power) - x.powi(power)) / step
+                });
+                assert!(
+                    (scheme.combine(quotients) - exact).abs() < 1e-12,
+                    "{} x^{power}",
+                    scheme.name
+                );
+            }
+        }
     }
 
     #[test]
@@ -165,5 +237,13 @@ mod tests {
         assert_eq!(eps(0.05), 2f64.powi(-9));
         assert_eq!(eps(0.0), 2f64.powi(-13));
         assert!(eps(1e300) > 0.0 && eps(1e-300).is_finite());
+        assert_eq!(
+            FORWARD.auto_eps(Method::ForwardPass, Precision::F64, 1.0),
+            2f64.powi(-27)
+        );
+        assert_eq!(
+            FIVE_POINT.auto_eps(Method::Difference, Precision::F64, 1.0),
+            2f64.powi(-13)
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     plan::Plan,
     report::Entry,
-    scheme::{Method, Precision},
+    scheme::{CENTRAL, Method, Precision},
     tensor::Dtype,
 };
 
@@ -31,7 +31,7 @@ pub(crate) fn confirm<'a>(
         problem,
         plan.wrt,
         Method::ForwardPass,
-        plan.scheme,
+        CENTRAL,
         None,
         Precision::F64,
         Dtype::F64,

@@ -56,13 +56,7 @@ impl Noise {
             Method::ForwardPass => {
                 let (d, k) = (problem.d() as f64, problem.k() as f64);
                 // What an error in each loss may come to in the derivative.
-                let losses = plan
-                    .scheme
-                    .coefficients
-                    .iter()
-                    .map(|c| c.abs())
-                    .sum::<f64>();
-                let weight = losses / (plan.eps * problem.normalizer());
+                let weight = plan.scheme.amplification() / (plan.eps * problem.normalizer());
                 // logsumexp moves by at most what its largest-moving logit moves, what is subtracted as well; exp, log
                 // and the sums over k terms add their own.
                 let terms = if problem.is_one_hot() { 0.0 } else { k.sqrt() };

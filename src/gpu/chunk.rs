@@ -48,7 +48,7 @@ impl Chunk {
     pub(super) fn new(device: &Device, problem: &Problem, plan: &Plan) -> Self {
         let (d, k, m) = (problem.d(), problem.k(), problem.columns(plan.wrt));
         let (binding, memory) = (device.most_elements(), device.memory_elements());
-        let steps = plan.scheme.offsets.len();
+        let steps = plan.steps().count();
         let rows = (binding / d.max(k))
             .min(memory / 2 / (d + 6 * k + (steps + 2) * m))
             .clamp(1, plan.rows_at_a_time(problem));

@@ -118,6 +118,7 @@ fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
         tally.max_rel_err,
         tally.norm_rel_err()
     )?;
+    writeln!(text, "  cs231n     {}", grade(tally.mean_rel_err()))?;
     writeln!(
         text,
         "\n  worst entries          analytic      numeric   rel. error   error/allowed"
@@ -127,6 +128,16 @@ fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
         .iter()
         .take(SHOWN)
         .try_for_each(|entry| writeln!(text, "  {}", worst(check.wrt, entry)))
+}
+
+/// What the notes of cs231n ("Gradient checks") say of a relative error, whatever its cause.
+fn grade(rel_err: f64) -> &'static str {
+    match rel_err {
+        error if error > 1e-2 => "over 1e-2: probably wrong",
+        error if error > 1e-4 => "over 1e-4: should make you feel uncomfortable",
+        error if error > 1e-7 => "over 1e-7: okay where the objective has kinks",
+        _ => "1e-7 or less: be happy",
+    }
 }
 
 /// The verdict in one sentence that stands alone.
