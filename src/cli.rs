@@ -12,10 +12,11 @@ use crate::{
     error::{Error, Result},
     io::{self, Case, NumericFile, OutputFile, Request, Source},
     loss::Reduction,
-    output::{json, text},
+    output::{self, json, text},
     problem::Wrt,
     report::Verdict,
     scheme::{Method, Precision, Scheme},
+    sweep,
 };
 
 mod progress;
@@ -34,14 +35,17 @@ struct Arguments {
 enum Command {
     /// Check the gradients in a file (exit code 0 pass, 1 fail or inconclusive, 2 could not run)
     Check(Box<CheckArguments>),
+    /// Show the error at every step size from 1 down to 1e-8, by both methods
+    Sweep(Box<SweepArguments>),
     /// Explain, on ten samples, why a numeric gradient check can be 90 % off at every step size
     Demo,
     /// List the devices that can do the arithmetic, and probe each
     Devices,
 }
 
+/// What is checked: shared by the commands that read a problem.
 #[derive(Args)]
-struct CheckArguments {
+struct InputArguments {
     /// A .safetensors or .npz file with input [n,d], weight [k,d], target ([n] classes or [n,k] probabilities), and optionally
     /// bias [k], class_weight [k], and the gradients: grad [n,d] (of the input), grad_logits [n,k], grad_weight [k,d], grad_bias [k]
     #[arg(required_unless_present = "input", conflicts_with_all = ["input", "weight", "bias", "target", "class_weight", "grad", "grad_logits", "grad_weight", "grad_bias"])]
@@ -126,6 +130,12 @@ struct CheckArguments {
     /// The share of the target that is spread over all classes [default: the file's, or 0]
     #[arg(long, value_name = "S")]
     label_smoothing: Option<f64>,
+}
+
+#[derive(Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    inputs: InputArguments,
 
     /// The step: auto, or a number
     #[arg(long, default_value = "auto", value_parser = eps)]
@@ -159,6 +169,25 @@ struct CheckArguments {
     /// Write the numeric gradient, f64 (needs a single --wrt)
     #[arg(long, value_name = "OUT.npy")]
     numeric: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct SweepArguments {
+    #[command(flatten)]
+    inputs: InputArguments,
+
+    /// The largest step
+    #[arg(long, default_value_t = 1.0, value_name = "E")]
+    eps_from: f64,
+    /// The smallest step
+    #[arg(long, default_value_t = 1e-8, value_name = "E")]
+    eps_to: f64,
+    /// The arithmetic of the losses
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
+    /// Where to compute, as for check
+    #[arg(long, default_value = "auto", value_name = "D")]
+    device: String,
 }
 
 /// A value, or the program's own choice.
@@ -210,6 +239,7 @@ fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
 pub fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Check(arguments) => arguments.run(),
+        Command::Sweep(arguments) => arguments.run(),
         Command::Demo => {
             print(&demo::run()?)?;
             Ok(ExitCode::SUCCESS)
@@ -218,6 +248,67 @@ pub fn run() -> Result<ExitCode> {
             print(&devices())?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+impl InputArguments {
+    fn request(&self) -> Request {
+        Request {
+            wrt: self.wrt.clone(),
+            reduction: self.reduction,
+            ignore_index: self.ignore_index,
+            label_smoothing: self.label_smoothing,
+        }
+    }
+
+    fn source(&self) -> Source {
+        if let Some(file) = &self.file {
+            return Source::File(file.clone());
+        }
+        let files = [
+            ("input", &self.input),
+            ("weight", &self.weight),
+            ("bias", &self.bias),
+            ("target", &self.target),
+            ("class_weight", &self.class_weight),
+            ("grad", &self.grad),
+            ("grad_logits", &self.grad_logits),
+            ("grad_weight", &self.grad_weight),
+            ("grad_bias", &self.grad_bias),
+        ];
+        Source::Separate(
+            files
+                .into_iter()
+                .filter_map(|(name, path)| Some((name, path.clone()?)))
+                .collect(),
+        )
+    }
+}
+
+impl SweepArguments {
+    fn run(self) -> Result<ExitCode> {
+        let case = io::load(&self.inputs.source(), &self.inputs.request())?;
+        let device = Device::select(&self.device)?;
+        let device = device
+            .fallback(self.precision, Method::Difference, &[])
+            .unwrap_or(device);
+        // Parameters have no rows to sweep; what was asked for by name is refused by name.
+        let given = !self.inputs.wrt.is_empty();
+        for subject in case
+            .subjects
+            .iter()
+            .filter(|subject| given || !subject.wrt.is_parameter())
+        {
+            let range = (self.eps_from, self.eps_to);
+            print(&output::sweep::render(&sweep::sweep(
+                &case.problem,
+                subject,
+                self.precision,
+                range,
+                &device,
+            )?))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -232,15 +323,9 @@ impl CheckArguments {
             rtol: self.rtol,
             atol: self.atol,
         };
-        let request = Request {
-            wrt: self.wrt.clone(),
-            reduction: self.reduction,
-            ignore_index: self.ignore_index,
-            label_smoothing: self.label_smoothing,
-        };
-        let source = self.source();
+        let source = self.inputs.source();
         self.require_distinct(&source)?;
-        let case = io::load(&source, &request)?;
+        let case = io::load(&source, &self.inputs.request())?;
         let load = started.elapsed().as_secs_f64();
         let device = Device::select(&self.device)?;
 
@@ -275,29 +360,6 @@ impl CheckArguments {
             Verdict::Inconclusive if self.allow_inconclusive => ExitCode::SUCCESS,
             Verdict::Inconclusive | Verdict::Fail => ExitCode::from(1),
         })
-    }
-
-    fn source(&self) -> Source {
-        if let Some(file) = &self.file {
-            return Source::File(file.clone());
-        }
-        let files = [
-            ("input", &self.input),
-            ("weight", &self.weight),
-            ("bias", &self.bias),
-            ("target", &self.target),
-            ("class_weight", &self.class_weight),
-            ("grad", &self.grad),
-            ("grad_logits", &self.grad_logits),
-            ("grad_weight", &self.grad_weight),
-            ("grad_bias", &self.grad_bias),
-        ];
-        Source::Separate(
-            files
-                .into_iter()
-                .filter_map(|(name, path)| Some((name, path.clone()?)))
-                .collect(),
-        )
     }
 
     /// # Errors

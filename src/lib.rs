@@ -25,4 +25,5 @@ pub mod plan;
 pub mod problem;
 pub mod report;
 pub mod scheme;
+pub mod sweep;
 pub mod tensor;

@@ -1,4 +1,5 @@
 //! Reports as people and programs read them: one file a format, report in, string out.
 
 pub mod json;
+pub mod sweep;
 pub mod text;

@@ -82,6 +82,17 @@ impl Dtype {
         }
     }
 
+    /// How far 1/z, rounded to this type, is from 1/z, in units of its roundoff: 0 to 1; 0 for integers.
+    pub fn lost_in_reciprocal(self, z: f64) -> f64 {
+        let rounded = match self {
+            Self::F16 => f16::from_f64(1.0 / z).to_f64(),
+            Self::BF16 => bf16::from_f64(1.0 / z).to_f64(),
+            Self::F32 => f64::from((1.0 / z) as f32),
+            _ => return 0.0,
+        };
+        (rounded * z - 1.0).abs() / self.unit_roundoff()
+    }
+
     /// The smallest positive value that a framework keeps: where subnormals may be flushed to zero the smallest
     /// normal one, but f16, whose subnormals every device computes with; 0 for integers.
     pub fn smallest_kept(self) -> f64 {

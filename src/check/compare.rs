@@ -186,13 +186,7 @@ impl Comparator<'_> {
     ) -> Entry {
         let largest = analytic.abs().max(numeric.abs());
         let error = (analytic - numeric).abs();
-        let rel_err = if error == 0.0 {
-            0.0
-        } else if error.is_finite() {
-            error / largest
-        } else {
-            f64::INFINITY
-        };
+        let rel_err = rel_err(analytic, numeric);
         let Tolerance {
             factor,
             floor,
@@ -228,5 +222,15 @@ impl Comparator<'_> {
             tolerance,
             decision,
         }
+    }
+}
+
+/// |analytic - numeric| / max(|analytic|, |numeric|), as cs231n has it; 0 where both are 0, infinite where either is not
+/// finite.
+pub(crate) fn rel_err(analytic: f64, numeric: f64) -> f64 {
+    match (analytic - numeric).abs() {
+        0.0 => 0.0,
+        error if error.is_finite() => error / analytic.abs().max(numeric.abs()),
+        _ => f64::INFINITY,
     }
 }
