@@ -17,7 +17,7 @@ mod compare;
 mod judge;
 mod noise;
 
-use compare::{Comparator, rel_err};
+use compare::{BLOCK_ROWS, Comparator, rel_err};
 use noise::Noise;
 
 /// What a gradient may be off by, in units of what the law says that a correct one is.
@@ -307,7 +307,10 @@ fn tally_parameter(
     Ok(comparator.compare(0..problem.k(), &evaluation, &analytic, &numeric))
 }
 
+/// The rows, at most so many at a time; whole blocks of the comparison where that many fit.
 fn chunks(n: usize, rows_per_call: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let blocks = rows_per_call / BLOCK_ROWS * BLOCK_ROWS;
+    let rows_per_call = if blocks > 0 { blocks } else { rows_per_call };
     (0..n)
         .step_by(rows_per_call)
         .map(move |start| start..n.min(start + rows_per_call))
@@ -381,6 +384,8 @@ impl Options {
                 1.25 + dtype.lost_in_reciprocal(problem.normalizer())
             }
             Dtype::F16 | Dtype::BF16 => 4.0,
+            // The sums behind s are themselves in f64, a row or a block of rows at a time.
+            Dtype::F64 => 256.0,
             _ => 16.0,
         };
         let u = dtype.unit_roundoff();

@@ -10,10 +10,12 @@ use crate::{
     tensor::Dtype,
 };
 
+mod columns;
 mod histogram;
 mod sum;
 mod tally;
 
+pub use columns::{ColumnSums, Columns};
 pub use histogram::Histogram;
 pub use sum::ExactSum;
 pub use tally::{Caught, Decision, Entry, Tally};
@@ -183,21 +185,63 @@ pub struct Scale {
     pub allowed: f64,
 }
 
+/// Below it the squares of allowed errors, which are relative roundings of these squares, underflow in f64.
+const LEAST_SQUARES: f64 = 1e-120;
+
+impl Scale {
+    fn is_off(&self) -> bool {
+        (self.factor - 1.0).abs() > self.allowed
+    }
+}
+
 impl CheckReport {
-    /// s, and how far it may be from 1: what the rows' errors leave after averaging, and what they may share, such as
-    /// the rounding of the normaliser, and underflow. Rows that are alike err alike, so only a third of what averaging
-    /// would take away is taken; but in half precision, where the shared roundings are as large, all of it.
+    /// s of the whole, and how far it may be from 1.
     pub fn scale(&self) -> Option<Scale> {
+        let tally = &self.tally;
+        let allowed = self.scale_allowed(
+            &tally.numeric_numeric,
+            &tally.allowed_allowed,
+            &tally.numeric_abs,
+        );
+        tally.scale().map(|factor| Scale { factor, allowed })
+    }
+
+    /// The columns whose own s is farther from 1 than it may be. A row has no such sum of its own to offer: its entries
+    /// share a softmax, so they err together, and nothing averages out.
+    pub fn columns_off(&self) -> Vec<(usize, Scale)> {
+        let scale = |sums: &ColumnSums| {
+            let numeric = sums.numeric_numeric.value();
+            let allowed = self.scale_allowed(
+                &sums.numeric_numeric,
+                &sums.allowed_allowed,
+                &sums.numeric_abs,
+            );
+            (numeric > 0.0).then(|| Scale {
+                factor: sums.analytic_numeric.value() / numeric,
+                allowed,
+            })
+        };
+        let columns = self.tally.columns.0.iter().enumerate();
+        columns
+            .filter_map(|(column, sums)| Some((column, scale(sums)?)))
+            .filter(|(_, scale)| scale.is_off())
+            .collect()
+    }
+
+    /// How far s = <a,n>/<n,n> may be from 1: what the rows' errors leave after averaging, and what they may share, such
+    /// as the rounding of the normaliser, and underflow. Rows that are alike err alike, so only a third of what averaging
+    /// would take away is taken; but in half precision, where the shared roundings are as large, all of it.
+    fn scale_allowed(&self, numeric: &ExactSum, allowed: &ExactSum, numeric_abs: &ExactSum) -> f64 {
+        if numeric.value() < LEAST_SQUARES {
+            return f64::INFINITY;
+        }
         let alike = match self.dtype {
             Dtype::F16 | Dtype::BF16 => 1.0,
             _ => 3.0,
         };
         let given = self.tolerance.given.map_or(0.0, |given| given.rtol);
-        let allowed = alike * self.tally.scale_noise()
-            + self.tolerance.shared
-            + self.tally.scale_shift(self.tolerance.floor)
-            + given;
-        self.tally.scale().map(|factor| Scale { factor, allowed })
+        let errors = alike * allowed.value().sqrt() + self.tolerance.floor * numeric_abs.value();
+        errors / numeric.value() + self.tolerance.shared + given
     }
 
     /// The smallest error, relative and the same in all entries, that would have failed this check.
@@ -229,12 +273,12 @@ impl CheckReport {
             .collect()
     }
 
-    /// Fail, if an entry is wrong or all are off by one factor; inconclusive, if more than one entry in a hundred is
+    /// Fail, if an entry is wrong, or all or those of a column are off by one factor; inconclusive, if more than one entry in a hundred is
     /// undecided or a wrong gradient would not have been seen; else pass.
     pub fn verdict(&self) -> Verdict {
         let tally = &self.tally;
-        let off = |scale: Scale| (scale.factor - 1.0).abs() > scale.allowed;
-        if tally.wrong > 0 || self.scale().is_some_and(off) {
+        let off = self.scale().is_some_and(|scale| scale.is_off());
+        if tally.wrong > 0 || off || !self.columns_off().is_empty() {
             Verdict::Fail
         } else if tally.undecided > tally.entries / 100 || !self.blind_to().is_empty() {
             Verdict::Inconclusive

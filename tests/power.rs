@@ -1,8 +1,11 @@
 //! The checker's size and power: correct gradients never fail, whatever their type, and known bugs never pass.
 
+#[path = "common/devices.rs"]
+mod devices;
 #[path = "common/framework.rs"]
 mod framework;
 
+use devices::devices;
 use framework::{gradient, round, tensor};
 use gradprobe::{
     check::{self, Options, Subject},
@@ -82,12 +85,22 @@ impl Ingredients {
 }
 
 fn check_gradient(problem: &Problem, wrt: Wrt, dtype: Dtype, values: &[f64]) -> CheckReport {
+    check_on(&CPU, problem, wrt, dtype, values)
+}
+
+fn check_on(
+    device: &Device,
+    problem: &Problem,
+    wrt: Wrt,
+    dtype: Dtype,
+    values: &[f64],
+) -> CheckReport {
     let gradient = tensor(dtype, &problem.gradient_shape(wrt), values);
     let subject = Subject {
         wrt,
         gradient: Some(gradient),
     };
-    check::check(problem, &[subject], &Options::default(), &CPU, &mut ())
+    check::check(problem, &[subject], &Options::default(), device, &mut ())
         .unwrap()
         .checks
         .remove(0)
@@ -333,14 +346,50 @@ fn a_bf16_gradient_that_is_one_percent_low_fails_on_its_scale() {
     );
 }
 
+/// So does one column of it, which the whole does not show.
+#[test]
+fn a_bf16_column_that_is_low_fails_on_its_own_scale() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let right = Ingredients::random(&mut rng, Dtype::BF16, (4096, 256, 10), 1.0);
+    let gradient = right.gradient();
+    let low = |(e, g): (usize, &f64)| {
+        if e % 256 == 7 {
+            round(Dtype::BF16, 0.98 * g)
+        } else {
+            *g
+        }
+    };
+    let low: Vec<f64> = gradient.iter().enumerate().map(low).collect();
+    let report = check_gradient(&right.problem(), Wrt::Input, Dtype::BF16, &low);
+    let columns: Vec<usize> = report
+        .columns_off()
+        .into_iter()
+        .map(|(column, _)| column)
+        .collect();
+    assert_eq!(
+        (report.verdict(), report.tally.wrong, columns),
+        (Verdict::Fail, 0, vec![7])
+    );
+}
+
 #[test]
 fn small_uniform_errors_are_seen() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    for (dtype, least) in [(Dtype::F32, 1e-5), (Dtype::F64, 1e-8)] {
+    let gpus = devices()
+        .into_iter()
+        .map(|device| (Device::Gpu(Box::new(device)), Dtype::F32, 1e-5));
+    for (device, dtype, least) in [(CPU, Dtype::F32, 1e-5), (CPU, Dtype::F64, 1e-8)]
+        .into_iter()
+        .chain(gpus)
+    {
         let right = Ingredients::random(&mut rng, dtype, (4096, 256, 10), 1.0);
         let (problem, gradient) = (right.problem(), right.gradient());
-        let report = check_gradient(&problem, Wrt::Input, dtype, &gradient);
-        println!("{dtype}: an error of {:.1e} or more", report.detectable());
+        let report = check_on(&device, &problem, Wrt::Input, dtype, &gradient);
+        println!(
+            "{} {dtype}: an error of {:.1e} or more",
+            device.info().name,
+            report.detectable()
+        );
         assert!(
             report.verdict() == Verdict::Pass && report.detectable() < least,
             "{}",
@@ -351,7 +400,7 @@ fn small_uniform_errors_are_seen() {
             .map(|g| round(dtype, g * (1.0 + least)))
             .collect();
         assert_eq!(
-            check_gradient(&problem, Wrt::Input, dtype, &scaled).verdict(),
+            check_on(&device, &problem, Wrt::Input, dtype, &scaled).verdict(),
             Verdict::Fail,
             "{dtype}"
         );

@@ -13,8 +13,8 @@ use crate::{
     scheme::Method,
 };
 
-/// Rows that a thread compares at a time.
-const BLOCK_ROWS: usize = 64;
+/// Rows that are compared, and their columns summed, at a time: blocks begin at multiples of it.
+pub(crate) const BLOCK_ROWS: usize = 64;
 
 /// What all entries of one gradient are compared by.
 pub(crate) struct Comparator<'a> {
@@ -79,23 +79,33 @@ impl Comparator<'_> {
             a.merge(b);
             a
         };
-        let blocks = (0..rows.len()).into_par_iter().with_min_len(BLOCK_ROWS);
-        let tally = blocks.fold(Tally::default, |mut tally, row| {
-            let entries = row * columns..(row + 1) * columns;
-            let shared = Row {
-                index: rows.start + row,
-                magnitude: evaluation.magnitude[row],
-                total: evaluation.totals[row],
-                spread: self.spread(evaluation.moved[row]),
-            };
-            let conditioning = &evaluation.conditioning[entries.clone()];
-            self.compare_row(
-                &mut tally,
-                shared,
-                conditioning,
-                &analytic[entries.clone()],
-                &numeric[entries],
-            );
+        // A chunk may begin or end inside of a block.
+        let first = rows.start / BLOCK_ROWS * BLOCK_ROWS;
+        let blocks = (first..rows.end).into_par_iter().step_by(BLOCK_ROWS);
+        let tally = blocks.fold(Tally::default, |mut tally, start| {
+            let block = rows.start.max(start)..rows.end.min(start + BLOCK_ROWS);
+            let mut sums = vec![[0.0; 4]; columns];
+            for row in block {
+                let here = row - rows.start;
+                let entries = here * columns..(here + 1) * columns;
+                let shared = Row {
+                    index: row,
+                    magnitude: evaluation.magnitude[here],
+                    total: evaluation.totals[here],
+                    spread: self.spread(evaluation.moved[here]),
+                };
+                let conditioning = &evaluation.conditioning[entries.clone()];
+                let (analytic, numeric) = (&analytic[entries.clone()], &numeric[entries]);
+                self.compare_row(
+                    &mut tally,
+                    &mut sums,
+                    shared,
+                    conditioning,
+                    analytic,
+                    numeric,
+                );
+            }
+            tally.columns.add(&sums);
             tally
         });
         tally.reduce(Tally::default, merged)
@@ -106,6 +116,7 @@ impl Comparator<'_> {
     fn compare_row(
         &self,
         tally: &mut Tally,
+        columns: &mut [[f64; 4]],
         row: Row,
         conditioning: &[f64],
         analytic: &[f64],
@@ -136,6 +147,11 @@ impl Comparator<'_> {
                 g_abs += g.abs();
                 ee += error * error;
                 allowed_g += allowed * g.abs();
+                let [column_ag, column_gg, column_allowed, column_abs] = &mut columns[column];
+                *column_ag += a * g;
+                *column_gg += g * g;
+                *column_allowed += (allowed * g) * (allowed * g);
+                *column_abs += g.abs();
                 tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
                 // Corrupted copies of the gradient, through the same comparison.
                 let next = analytic[(column + 1) % analytic.len()];

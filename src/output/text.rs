@@ -172,9 +172,22 @@ pub fn sentence(check: &CheckReport) -> String {
             short(tally.mean_rel_err())
         ),
         Verdict::Fail => {
-            let Scale { factor, allowed } = check.scale().expect("what failed is the scale");
+            let columns = check.columns_off();
+            let (part, Scale { factor, allowed }) = match columns.first() {
+                Some((column, scale)) if columns.len() < check.tally.columns.0.len() / 2 => {
+                    (format!("column {column} of {name}"), *scale)
+                }
+                _ => (
+                    name.clone(),
+                    check.scale().expect("what failed is the scale"),
+                ),
+            };
+            let more = match columns.len() {
+                0 | 1 => String::new(),
+                count => format!(" ({count} columns in all)"),
+            };
             format!(
-                "FAIL: {name} is {factor:.6} times the derivative as a whole, where rounding explains {allowed:.1e} more or less; no entry alone shows it."
+                "FAIL: {part} is {factor:.6} times the derivative as a whole, where rounding explains {allowed:.1e} more or less{more}; no entry alone shows it."
             )
         }
         Verdict::Inconclusive if tally.undecided > tally.entries / 100 => format!(

@@ -1,6 +1,6 @@
 //! What is counted over the entries of a gradient.
 
-use super::{ExactSum, Histogram};
+use super::{Columns, ExactSum, Histogram};
 
 /// How many of the worst entries are kept.
 const WORST: usize = 10;
@@ -96,6 +96,8 @@ pub struct Tally {
     pub error_error: ExactSum,
     /// The sum over the rows of (sum of allowed error times |numeric|)².
     pub allowed_allowed: ExactSum,
+    /// Sums down the columns.
+    pub columns: Columns,
     /// The least relative error that an entry would have been convicted of.
     pub least_detectable: f64,
     /// What would have become of wrong copies of the gradient.
@@ -124,6 +126,7 @@ impl Default for Tally {
             numeric_abs: ExactSum::default(),
             error_error: ExactSum::default(),
             allowed_allowed: ExactSum::default(),
+            columns: Columns::default(),
             least_detectable: f64::INFINITY,
             caught: Caught::default(),
             worst: Vec::new(),
@@ -149,6 +152,7 @@ impl Tally {
         self.numeric_abs.merge(other.numeric_abs);
         self.error_error.merge(other.error_error);
         self.allowed_allowed.merge(other.allowed_allowed);
+        self.columns.merge(other.columns);
         self.least_detectable = self.least_detectable.min(other.least_detectable);
         self.caught.zeroed += other.caught.zeroed;
         self.caught.flipped += other.caught.flipped;
@@ -223,16 +227,6 @@ impl Tally {
     pub fn scale(&self) -> Option<f64> {
         let numeric = self.numeric_numeric.value();
         (self.not_finite == 0 && numeric > 0.0).then(|| self.analytic_numeric.value() / numeric)
-    }
-
-    /// How far s may be from 1 if every row's entries err together and the rows err independently of each other.
-    pub fn scale_noise(&self) -> f64 {
-        self.allowed_allowed.value().sqrt() / self.numeric_numeric.value()
-    }
-
-    /// How far s may be from 1 if every entry is off by `error`, all to the same side.
-    pub fn scale_shift(&self, error: f64) -> f64 {
-        error * self.numeric_abs.value() / self.numeric_numeric.value()
     }
 }
 
