@@ -324,7 +324,7 @@ impl<'a> Gpu<'a> {
         }
     }
 
-    /// left · right / normalizer, [rows,k]·[k,m].
+    /// left · right / normalizer, `[rows,k]·[k,m]`.
     fn product(
         &self,
         batch: &mut Batch<'_>,

@@ -21,7 +21,7 @@ pub enum Wrt {
     Logits,
     /// The layer's weight, [k, d].
     Weight,
-    /// The layer's bias, [k].
+    /// The layer's bias, `[k]`.
     Bias,
 }
 
@@ -245,8 +245,8 @@ impl Problem {
         }
     }
 
-    /// How the logits move with column i of `wrt`: the largest |dz[c]/dx[i]| of all, and for each i the range
-    /// of dz[c]/dx[i] over the classes c (over the samples, for a parameter, which moves one class only).
+    /// How the logits move with column i of `wrt`: the largest |`dz[c]`/`dx[i]`| of all, and for each i the range
+    /// of `dz[c]`/`dx[i]` over the classes c (over the samples, for a parameter, which moves one class only).
     pub fn slopes(&self, wrt: Wrt) -> (f64, Vec<f64>) {
         let largest = |values: &[f64]| {
             values

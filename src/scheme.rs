@@ -52,7 +52,7 @@ impl Precision {
     }
 }
 
-/// A finite difference: the derivative is sum_o coefficients[o] · L(x + offsets[o]·eps) / eps.
+/// A finite difference: the derivative is sum_o `coefficients[o]` · L(x + `offsets[o]`·eps) / eps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scheme {
     /// Its name in flags and reports.
@@ -61,7 +61,7 @@ pub struct Scheme {
     pub order: i32,
     /// Where the loss is taken, in steps.
     pub offsets: &'static [f64],
-    /// What each loss counts. sum_o coefficients[o]·offsets[o] = 1, so that a line is exact, and the coefficients
+    /// What each loss counts. sum_o `coefficients[o]`·`offsets[o]` = 1, so that a line is exact, and the coefficients
     /// sum to 0, so that a constant is.
     pub coefficients: &'static [f64],
 }
@@ -157,7 +157,7 @@ impl Scheme {
             .sum()
     }
 
-    /// sum_o coefficients[o]·values[o].
+    /// sum_o `coefficients[o]`·`values[o]`.
     fn weigh(&self, values: impl Iterator<Item = f64>) -> f64 {
         self.coefficients
             .iter()
@@ -172,10 +172,10 @@ impl Scheme {
     }
 
     /// A bound on the truncation error relative to S, the sum of magnitudes of a gradient's terms, where
-    /// `reach` is eps times the range of the derivatives dz[c]/dx over the classes c.
+    /// `reach` is eps times the range of the derivatives `dz[c]`/dx over the classes c.
     ///
     /// Along x the loss's derivatives are the cumulants of w = dz/dx under the softmax. With D the mean absolute deviation,
-    /// at most 2 sum_c p[c] |w[c]| <= 2 S: the second is at most range·D, the third range²·D, and the fifth,
+    /// at most 2 sum_c `p[c]` |`w[c]`| <= 2 S: the second is at most range·D, the third range²·D, and the fifth,
     /// m5 - 10 m3 m2 with m2 <= range²/4, at most 3.5·range⁴·D. Inside a step p grows by at most exp(2·reach), inside two by its
     /// square. The schemes' errors are eps/2, eps²/6 and eps⁴/30 of them.
     pub fn truncation(&self, reach: f64) -> f64 {

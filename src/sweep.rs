@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn differences_of_f32_losses_are_whole_numbers_of_units() {
         let (a, b) = (
-            f64::from(0.693_147_2f32),
-            f64::from(0.693_147_2f32.next_down().next_down()),
+            f64::from(0.712_5f32),
+            f64::from(0.712_5f32.next_down().next_down()),
         );
         assert_eq!(units_between(a, b, Precision::F32), 2.0);
         assert_eq!(unit(0.7, Precision::F32), 2f64.powi(-24));

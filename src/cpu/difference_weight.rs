@@ -1,4 +1,4 @@
-//! Loss differences with respect to the weight: a step in W[c,i] moves one logit of every sample, by step·x[j,i], so the identity
+//! Loss differences with respect to the weight: a step in `W[c,i]` moves one logit of every sample, by step·`x[j,i]`, so the identity
 //! of [`difference`](super::difference) has one term a sample, and the samples' differences add up. The bias is the
 //! weight of an input that is 1.
 

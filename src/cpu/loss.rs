@@ -1,4 +1,4 @@
-//! The loss of each row: R logsumexp(z) - sum_c r[c] z[c], as a sum of terms r[c] (logsumexp(z) - z[c]) none of which is negative.
+//! The loss of each row: `R logsumexp(z) - sum_c r[c] z[c]`, as a sum of terms `r[c] (logsumexp(z) - z[c])`.
 
 use crate::{
     cpu::sum,
