@@ -389,10 +389,13 @@ impl Options {
             _ => 16.0,
         };
         let u = dtype.unit_roundoff();
+        // Half precision is summed in f32.
+        let drift = noise::drift(problem, wrt, u.min(Dtype::F32.unit_roundoff()));
         Tolerance {
             factor: MARGIN * Law::LOGITS * u,
             floor,
-            shared: roundings * u,
+            drift,
+            shared: roundings * u + drift,
             given,
         }
     }

@@ -84,6 +84,16 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
     let (input, weight, target) = (required("input")?, required("weight")?, required("target")?);
     let loss = loss(archive.as_mut(), request)?;
     let problem = Problem::new(input, weight, archive.tensor("bias")?, &target, loss)?;
+    if !problem.has_bias()
+        && (request.wrt.contains(&Wrt::Bias) || archive.tensor(Wrt::Bias.grad_name())?.is_some())
+    {
+        // Taken as 0, a bias that was only forgotten would make every gradient wrong.
+        return Err(Error::MissingTensor {
+            name: "bias",
+            path,
+            present: archive.names(),
+        });
+    }
     let mut subjects = Vec::new();
     for wrt in Wrt::ALL {
         let gradient = archive.tensor(wrt.grad_name())?;

@@ -160,6 +160,11 @@ impl Problem {
         &self.weight
     }
 
+    /// Whether the layer has a bias.
+    pub fn has_bias(&self) -> bool {
+        self.bias.is_some()
+    }
+
     /// The bias `[k]`, zeros where there is none.
     pub fn bias<T: Real>(&self) -> Vec<T> {
         self.bias

@@ -118,6 +118,8 @@ pub struct Tolerance {
     pub factor: f64,
     /// What the element type's underflow may cost.
     pub floor: f64,
+    /// Relative: how far a sum of all samples, of which a parameter's gradient is one, drifts when its terms are alike.
+    pub drift: f64,
     /// Relative: roundings that all entries share, of the normaliser and the targets' weights.
     pub shared: f64,
     /// What the user said.
@@ -195,27 +197,31 @@ impl Scale {
 }
 
 impl CheckReport {
-    /// s of the whole, and how far it may be from 1.
+    /// s of the whole, and how far it may be from 1. If rows are alike they err alike, so only a third of what averaging
+    /// would take away is taken; but in half precision, where shared roundings are as large, all of it.
     pub fn scale(&self) -> Option<Scale> {
         let tally = &self.tally;
-        let allowed = self.scale_allowed(
-            &tally.numeric_numeric,
-            &tally.allowed_allowed,
-            &tally.numeric_abs,
-        );
+        let alike = match self.dtype {
+            Dtype::F16 | Dtype::BF16 => 1.0,
+            _ => 3.0,
+        };
+        let tolerance = alike * tally.tolerance_tolerance.value().sqrt();
+        let numeric = tally.numeric_numeric.value();
+        let allowed =
+            self.scale_allowed(numeric, tolerance, &tally.noise_numeric, &tally.numeric_abs);
         tally.scale().map(|factor| Scale { factor, allowed })
     }
 
-    /// The columns whose own s is farther from 1 than it may be. A row has no such sum of its own to offer: its entries
-    /// share a softmax, so they err together, and nothing averages out.
+    /// The columns whose own s is farther from 1 than it may be. A column in which terms cancel shows what its rows share
+    /// most, so never more than three quarters of the tolerance are taken to average out. A row has no such sum to
+    /// offer: its entries share a softmax, so they err together.
     pub fn columns_off(&self) -> Vec<(usize, Scale)> {
         let scale = |sums: &ColumnSums| {
             let numeric = sums.numeric_numeric.value();
-            let allowed = self.scale_allowed(
-                &sums.numeric_numeric,
-                &sums.allowed_allowed,
-                &sums.numeric_abs,
-            );
+            let averaged = 3.0 * sums.tolerance_tolerance.value().sqrt();
+            let tolerance = averaged.max(sums.tolerance_numeric.value() / 4.0);
+            let allowed =
+                self.scale_allowed(numeric, tolerance, &sums.noise_numeric, &sums.numeric_abs);
             (numeric > 0.0).then(|| Scale {
                 factor: sums.analytic_numeric.value() / numeric,
                 allowed,
@@ -228,20 +234,22 @@ impl CheckReport {
             .collect()
     }
 
-    /// How far s = <a,n>/<n,n> may be from 1: what the rows' errors leave after averaging, and what they may share, such
-    /// as the rounding of the normaliser, and underflow. Rows that are alike err alike, so only a third of what averaging
-    /// would take away is taken; but in half precision, where the shared roundings are as large, all of it.
-    fn scale_allowed(&self, numeric: &ExactSum, allowed: &ExactSum, numeric_abs: &ExactSum) -> f64 {
-        if numeric.value() < LEAST_SQUARES {
+    /// How far s = <a,n>/<n,n> may be from 1: the tolerance that is left after averaging, all that the numeric gradient may
+    /// be off by (its truncation is the same in every row), and what the entries share, such as the rounding of the
+    /// normaliser, and underflow.
+    fn scale_allowed(
+        &self,
+        numeric: f64,
+        tolerance: f64,
+        noise: &ExactSum,
+        numeric_abs: &ExactSum,
+    ) -> f64 {
+        if numeric < LEAST_SQUARES {
             return f64::INFINITY;
         }
-        let alike = match self.dtype {
-            Dtype::F16 | Dtype::BF16 => 1.0,
-            _ => 3.0,
-        };
         let given = self.tolerance.given.map_or(0.0, |given| given.rtol);
-        let errors = alike * allowed.value().sqrt() + self.tolerance.floor * numeric_abs.value();
-        errors / numeric.value() + self.tolerance.shared + given
+        let errors = tolerance + noise.value() + self.tolerance.floor * numeric_abs.value();
+        errors / numeric + self.tolerance.shared + given
     }
 
     /// The smallest error, relative and the same in all entries, that would have failed this check.

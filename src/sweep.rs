@@ -92,9 +92,21 @@ pub fn sweep(
     let (k, m) = (problem.k(), problem.columns(wrt));
     let slopes = if wrt == Wrt::Input { problem.d() } else { 1 };
     let rows = (MOST_MULTIPLY_ADDS / (2 * k * m * slopes)).clamp(1, problem.n());
-    let exponents = from.log10().round() as i32 - to.log10().round() as i32;
+    // The powers of ten between them, the ends included however they were rounded.
+    let (first, last) = (
+        (from.log10() + 1e-9).floor() as i32,
+        (to.log10() - 1e-9).ceil() as i32,
+    );
+    if first < last {
+        let expected = "no power of ten lies between them".to_owned();
+        return Err(Error::Setting {
+            name: "--eps-from",
+            found: format!("{from:e} and --eps-to {to:e}"),
+            expected,
+        });
+    }
     let point = |i: i32| {
-        let eps = 10f64.powi(from.log10().round() as i32 - i);
+        let eps = 10f64.powi(first - i);
         let plan = |method| {
             Plan::new(
                 problem,
@@ -136,7 +148,7 @@ pub fn sweep(
         wrt,
         precision,
         rows,
-        points: (0..=exponents).map(point).collect::<Result<_>>()?,
+        points: (0..=first - last).map(point).collect::<Result<_>>()?,
     })
 }
 

@@ -84,7 +84,7 @@ impl Comparator<'_> {
         let blocks = (first..rows.end).into_par_iter().step_by(BLOCK_ROWS);
         let tally = blocks.fold(Tally::default, |mut tally, start| {
             let block = rows.start.max(start)..rows.end.min(start + BLOCK_ROWS);
-            let mut sums = vec![[0.0; 4]; columns];
+            let mut sums = vec![[0.0; 6]; columns];
             for row in block {
                 let here = row - rows.start;
                 let entries = here * columns..(here + 1) * columns;
@@ -116,15 +116,15 @@ impl Comparator<'_> {
     fn compare_row(
         &self,
         tally: &mut Tally,
-        columns: &mut [[f64; 4]],
+        columns: &mut [[f64; 6]],
         row: Row,
         conditioning: &[f64],
         analytic: &[f64],
         numeric: &[f64],
     ) {
         let normalizer = self.problem.normalizer();
-        let (mut sum, mut aa, mut ag, mut gg, mut g_abs, mut ee, mut allowed_g) =
-            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut sum, mut aa, mut ag, mut gg, mut g_abs, mut ee) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut tolerance_g, mut noise_g) = (0.0, 0.0);
         let sampled = Tally::sampled_column(row.index, analytic.len());
         for (column, ((&a, &g), &conditioning)) in
             analytic.iter().zip(numeric).zip(conditioning).enumerate()
@@ -146,12 +146,14 @@ impl Comparator<'_> {
                 gg += g * g;
                 g_abs += g.abs();
                 ee += error * error;
-                allowed_g += allowed * g.abs();
-                let [column_ag, column_gg, column_allowed, column_abs] = &mut columns[column];
-                *column_ag += a * g;
-                *column_gg += g * g;
-                *column_allowed += (allowed * g) * (allowed * g);
-                *column_abs += g.abs();
+                let (t, e) = (entry.tolerance * g.abs(), entry.noise * g.abs());
+                let terms = [a * g, g * g, t * t, t, e, g.abs()];
+                tolerance_g += t;
+                noise_g += e;
+                columns[column]
+                    .iter_mut()
+                    .zip(terms)
+                    .for_each(|(sum, term)| *sum += term);
                 tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
                 // Corrupted copies of the gradient, through the same comparison.
                 let next = analytic[(column + 1) % analytic.len()];
@@ -182,7 +184,8 @@ impl Comparator<'_> {
         tally.numeric_numeric.add(gg);
         tally.numeric_abs.add(g_abs);
         tally.error_error.add(ee);
-        tally.allowed_allowed.add(allowed_g * allowed_g);
+        tally.tolerance_tolerance.add(tolerance_g * tolerance_g);
+        tally.noise_numeric.add(noise_g);
     }
 
     /// Logits that are off by δ move the softmax by up to exp(2δ) - 1, which is exp(2δ) times less than twice δ. Near 1
@@ -206,16 +209,19 @@ impl Comparator<'_> {
         let Tolerance {
             factor,
             floor,
+            drift,
             given,
             ..
         } = self.tolerance;
-        let rounding = factor * conditioning * row.spread + floor;
+        let rounding = factor * conditioning * row.spread + drift * numeric.abs() + floor;
         let tolerance = given.map_or(rounding, |given| given.rtol * largest + given.atol);
         // A difference that overflowed says nothing.
         let noise = match numeric.is_finite() {
-            true => self
-                .noise
-                .bound(column, conditioning, row.magnitude, row.total),
+            true => {
+                self.noise
+                    .bound(column, conditioning, row.magnitude, row.total)
+                    + self.noise.drift * numeric.abs()
+            }
             false => f64::INFINITY,
         };
         // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.

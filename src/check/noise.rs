@@ -30,6 +30,8 @@ pub(crate) struct Noise {
     by_total: f64,
     /// For every entry.
     floor: f64,
+    /// Times the entry itself: see [`drift`].
+    pub(crate) drift: f64,
 }
 
 impl Noise {
@@ -72,6 +74,7 @@ impl Noise {
             by_magnitude,
             by_total,
             floor: underflow,
+            drift: drift(problem, plan.wrt, u),
         }
     }
 
@@ -86,6 +89,18 @@ impl Noise {
         conditioning * (self.by_column[column] + magnitude * self.by_both)
             + total * (magnitude * self.by_magnitude + self.by_total)
             + self.floor
+    }
+}
+
+/// How far, relative to itself, a parameter's gradient may drift in a sum over the samples that are all alike: every rounding of
+/// the partial sums errs to the same side, by half a unit of up to the sum. Where samples differ, and the sum is small against
+/// its terms, this is small against the drift that [`Law::sums`] allows for. PyTorch's was measured at n/7 roundings for n to
+/// 20,000.
+pub(crate) fn drift(problem: &Problem, wrt: Wrt, unit_roundoff: f64) -> f64 {
+    if wrt.is_parameter() {
+        problem.n() as f64 / 4.0 * unit_roundoff
+    } else {
+        0.0
     }
 }
 

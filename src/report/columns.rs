@@ -12,8 +12,12 @@ pub struct ColumnSums {
     pub analytic_numeric: ExactSum,
     /// <numeric, numeric>.
     pub numeric_numeric: ExactSum,
-    /// The sum of (allowed error times |numeric|)².
-    pub allowed_allowed: ExactSum,
+    /// The sum of (tolerance times |numeric|)².
+    pub tolerance_tolerance: ExactSum,
+    /// The sum of tolerance times |numeric|: what they may come to if all rows err to the same side.
+    pub tolerance_numeric: ExactSum,
+    /// The sum of noise times |numeric|.
+    pub noise_numeric: ExactSum,
     /// The sum of |numeric|.
     pub numeric_abs: ExactSum,
 }
@@ -22,7 +26,9 @@ impl ColumnSums {
     fn merge(&mut self, other: Self) {
         self.analytic_numeric.merge(other.analytic_numeric);
         self.numeric_numeric.merge(other.numeric_numeric);
-        self.allowed_allowed.merge(other.allowed_allowed);
+        self.tolerance_tolerance.merge(other.tolerance_tolerance);
+        self.tolerance_numeric.merge(other.tolerance_numeric);
+        self.noise_numeric.merge(other.noise_numeric);
         self.numeric_abs.merge(other.numeric_abs);
     }
 }
@@ -32,26 +38,27 @@ impl ColumnSums {
 pub struct Columns(pub Vec<ColumnSums>);
 
 impl Columns {
-    /// Adds a block of rows, summed in order: four sums a column.
-    pub fn add(&mut self, block: &[[f64; 4]]) {
+    /// Adds a block of rows, summed in order: six sums a column.
+    pub fn add(&mut self, block: &[[f64; 6]]) {
         if block.len() > MOST_COLUMNS {
             return;
         }
         self.0.resize(block.len(), ColumnSums::default());
-        for (
-            sums,
-            [
-                analytic_numeric,
-                numeric_numeric,
-                allowed_allowed,
+        for (sums, block) in self.0.iter_mut().zip(block) {
+            let [
+                analytic,
+                numeric,
+                tolerance_squares,
+                tolerance,
+                noise,
                 numeric_abs,
-            ],
-        ) in self.0.iter_mut().zip(block)
-        {
-            sums.analytic_numeric.add(*analytic_numeric);
-            sums.numeric_numeric.add(*numeric_numeric);
-            sums.allowed_allowed.add(*allowed_allowed);
-            sums.numeric_abs.add(*numeric_abs);
+            ] = *block;
+            sums.analytic_numeric.add(analytic);
+            sums.numeric_numeric.add(numeric);
+            sums.tolerance_tolerance.add(tolerance_squares);
+            sums.tolerance_numeric.add(tolerance);
+            sums.noise_numeric.add(noise);
+            sums.numeric_abs.add(numeric_abs);
         }
     }
 

@@ -94,8 +94,10 @@ pub struct Tally {
     pub numeric_abs: ExactSum,
     /// |analytic - numeric|², over all entries.
     pub error_error: ExactSum,
-    /// The sum over the rows of (sum of allowed error times |numeric|)².
-    pub allowed_allowed: ExactSum,
+    /// The sum over the rows of (sum of tolerance times |numeric|)²: what averages out if the rows err independently.
+    pub tolerance_tolerance: ExactSum,
+    /// The sum of noise times |numeric|: what the numeric gradient may be off by, all to the same side.
+    pub noise_numeric: ExactSum,
     /// Sums down the columns.
     pub columns: Columns,
     /// The least relative error that an entry would have been convicted of.
@@ -125,7 +127,8 @@ impl Default for Tally {
             numeric_numeric: ExactSum::default(),
             numeric_abs: ExactSum::default(),
             error_error: ExactSum::default(),
-            allowed_allowed: ExactSum::default(),
+            tolerance_tolerance: ExactSum::default(),
+            noise_numeric: ExactSum::default(),
             columns: Columns::default(),
             least_detectable: f64::INFINITY,
             caught: Caught::default(),
@@ -151,7 +154,8 @@ impl Tally {
         self.numeric_numeric.merge(other.numeric_numeric);
         self.numeric_abs.merge(other.numeric_abs);
         self.error_error.merge(other.error_error);
-        self.allowed_allowed.merge(other.allowed_allowed);
+        self.tolerance_tolerance.merge(other.tolerance_tolerance);
+        self.noise_numeric.merge(other.noise_numeric);
         self.columns.merge(other.columns);
         self.least_detectable = self.least_detectable.min(other.least_detectable);
         self.caught.zeroed += other.caught.zeroed;
