@@ -17,7 +17,7 @@ mod compare;
 mod judge;
 mod noise;
 
-use compare::{BLOCK_ROWS, Comparator, rel_err};
+use compare::{BLOCK_ROWS, Comparator, numeric, rel_err};
 use noise::Noise;
 
 /// What a gradient may be off by, in units of what the law says that a correct one is.
@@ -213,14 +213,6 @@ pub(crate) fn numeric_rows(
     rows: usize,
     device: &Device,
 ) -> Result<NumericRows> {
-    let tolerance = Options::default().tolerance(problem, plan.wrt, Dtype::F32);
-    let comparator = Comparator {
-        problem,
-        plan,
-        tolerance,
-        unit_roundoff: 0.0,
-        noise: Noise::new(problem, &plan),
-    };
     let mut engine = device.engine(problem, plan)?;
     let mut all = NumericRows {
         losses: Vec::new(),
@@ -233,7 +225,7 @@ pub(crate) fn numeric_rows(
             Some(gradient) => gradient.rows(rows.clone()),
             None => engine.backward(rows)?,
         });
-        all.numeric.extend(comparator.numeric(&evaluation));
+        all.numeric.extend(numeric(problem, &plan, &evaluation));
         all.losses.resize(evaluation.losses.len(), Vec::new());
         all.losses
             .iter_mut()
@@ -260,7 +252,7 @@ fn tally_rows(
             Some(gradient) => gradient.rows(rows.clone()),
             None => engine.backward(rows.clone())?,
         };
-        let numeric = comparator.numeric(&evaluation);
+        let numeric = numeric(problem, &comparator.plan, &evaluation);
         tally.merge(comparator.compare(rows.clone(), &evaluation, &analytic, &numeric));
         listener.numeric(&numeric)?;
         listener.progress(rows.end as u64 * columns, problem.n() as u64 * columns);
@@ -302,7 +294,7 @@ fn tally_parameter(
     }
     let (evaluation, backward) = sums.unwrap_or_default();
     let analytic = subject.gradient.as_ref().map_or(backward, Tensor::values);
-    let numeric = comparator.numeric(&evaluation);
+    let numeric = numeric(problem, &comparator.plan, &evaluation);
     listener.numeric(&numeric)?;
     Ok(comparator.compare(0..problem.k(), &evaluation, &analytic, &numeric))
 }

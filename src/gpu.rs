@@ -186,21 +186,14 @@ impl<'a> Gpu<'a> {
         self.forward(&mut batch, count);
         let normalizer = self.problem.normalizer() as f32;
         match self.plan.wrt {
-            Wrt::Input => {
-                self.product(
-                    &mut batch,
-                    &chunk.gradient,
-                    &self.weight,
-                    &chunk.product,
-                    count,
-                    normalizer,
-                );
-                Ok(batch
-                    .read(&[(&chunk.product, entries)])?
-                    .into_iter()
-                    .flat_map(widen)
-                    .collect())
-            }
+            Wrt::Input => self.product(
+                &mut batch,
+                &chunk.gradient,
+                &self.weight,
+                &chunk.product,
+                count,
+                normalizer,
+            ),
             Wrt::Weight | Wrt::Bias => {
                 self.outer(
                     &mut batch,
@@ -210,20 +203,20 @@ impl<'a> Gpu<'a> {
                         ..self.params(count)
                     },
                 );
-                Ok(batch
-                    .read(&[(&chunk.product, entries)])?
-                    .into_iter()
-                    .flat_map(widen)
-                    .collect())
             }
             Wrt::Logits => {
                 let gradient = batch
                     .read(&[(&chunk.gradient, entries)])?
                     .into_iter()
                     .flatten();
-                Ok(gradient.map(|g| f64::from(g / normalizer)).collect())
+                return Ok(gradient.map(|g| f64::from(g / normalizer)).collect());
             }
         }
+        Ok(batch
+            .read(&[(&chunk.product, entries)])?
+            .into_iter()
+            .flat_map(widen)
+            .collect())
     }
 
     /// Puts the rows' operands on the device; returns the input and the samples' R as they lie there.

@@ -39,33 +39,6 @@ struct Row {
 }
 
 impl Comparator<'_> {
-    /// The numeric gradient of a range of rows, [rows·m].
-    pub(crate) fn numeric(&self, evaluation: &Evaluation) -> Vec<f64> {
-        let Plan {
-            method,
-            scheme,
-            precision,
-            ..
-        } = self.plan;
-        let normalizer = self.problem.normalizer();
-        let derivative = |entry: usize| {
-            let losses = evaluation.losses.iter().map(|losses| losses[entry]);
-            let slope = match method {
-                Method::Difference => scheme.combine(losses),
-                Method::ForwardPass => {
-                    let points = self.plan.steps().map(|step| {
-                        // The sum as the engine rounded it.
-                        precision.round(evaluation.base[entry] + precision.round(step))
-                    });
-                    scheme.derivative(losses, points)
-                }
-            };
-            slope / normalizer
-        };
-        let entries = (0..evaluation.conditioning.len()).into_par_iter();
-        entries.with_min_len(1 << 12).map(derivative).collect()
-    }
-
     /// Compares a range of rows: `analytic` and `numeric` [rows·m].
     pub(crate) fn compare(
         &self,
@@ -245,6 +218,33 @@ impl Comparator<'_> {
             decision,
         }
     }
+}
+
+/// The numeric gradient of a range of rows, [rows·m].
+pub(crate) fn numeric(problem: &Problem, plan: &Plan, evaluation: &Evaluation) -> Vec<f64> {
+    let Plan {
+        method,
+        scheme,
+        precision,
+        ..
+    } = *plan;
+    let normalizer = problem.normalizer();
+    let derivative = |entry: usize| {
+        let losses = evaluation.losses.iter().map(|losses| losses[entry]);
+        let slope = match method {
+            Method::Difference => scheme.combine(losses),
+            Method::ForwardPass => {
+                let points = plan.steps().map(|step| {
+                    // The sum as the engine rounded it.
+                    precision.round(evaluation.base[entry] + precision.round(step))
+                });
+                scheme.derivative(losses, points)
+            }
+        };
+        slope / normalizer
+    };
+    let entries = (0..evaluation.conditioning.len()).into_par_iter();
+    entries.with_min_len(1 << 12).map(derivative).collect()
 }
 
 /// |analytic - numeric| / max(|analytic|, |numeric|), as cs231n has it; 0 where both are 0, infinite where either is not

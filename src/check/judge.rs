@@ -1,7 +1,10 @@
 //! The second oracle: entries that a device convicts, and a few that it does not, are differenced again on the host, by
 //! two plain forward passes in f64. It shares no formula with `difference` and no hardware with a GPU.
 
-use super::{compare::Comparator, noise::Noise};
+use super::{
+    compare::{Comparator, numeric},
+    noise::Noise,
+};
 use crate::{
     cpu::Cpu,
     error::{Error, Result},
@@ -20,36 +23,25 @@ pub(crate) fn confirm<'a>(
     device: &str,
     entries: impl Iterator<Item = &'a Entry>,
 ) -> Result<()> {
-    let Comparator {
-        problem,
-        plan,
-        tolerance,
-        unit_roundoff,
-        ..
-    } = *accused;
+    let problem = accused.problem;
+    let wrt = accused.plan.wrt;
     let plan = Plan::new(
         problem,
-        plan.wrt,
+        wrt,
         Method::ForwardPass,
         CENTRAL,
         None,
         Precision::F64,
         Dtype::F64,
     );
-    let judge = Comparator {
-        problem,
-        plan,
-        tolerance,
-        unit_roundoff,
-        noise: Noise::new(problem, &plan),
-    };
+    let noise = Noise::new(problem, &plan);
     let host = Cpu::new(problem, plan);
     for entry in entries.filter(|entry| entry.noise.is_finite()) {
         let evaluation = host.evaluate_entry(entry.row, entry.column);
-        let derivative = judge.numeric(&evaluation)[0];
+        let derivative = numeric(problem, &plan, &evaluation)[0];
         let conditioning = evaluation.conditioning[0] / problem.normalizer();
         let bound = entry.noise
-            + judge.noise.bound(
+            + noise.bound(
                 entry.column,
                 conditioning,
                 evaluation.magnitude[0],
@@ -59,7 +51,7 @@ pub(crate) fn confirm<'a>(
         if !((entry.numeric - derivative).abs() <= bound) {
             return Err(Error::OraclesDisagree {
                 device: device.to_owned(),
-                place: plan.wrt.place(entry.row, entry.column),
+                place: wrt.place(entry.row, entry.column),
                 numeric: entry.numeric,
                 judge: derivative,
                 bound,

@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        check::{Options, compare::Comparator},
+        check::compare::numeric,
         cpu::Cpu,
         engine::{Device, Engine},
         gpu,
@@ -190,15 +190,7 @@ mod tests {
     /// |numeric - exact| against the bound, entry by entry; returns the entries, and how many times the RMS error the
     /// median bound is.
     fn hold(device: &Device, problem: &Problem, plan: Plan) -> (usize, f64) {
-        let tolerance = Options::default().tolerance(problem, plan.wrt, Dtype::F32);
         let noise = Noise::new(problem, &plan);
-        let comparator = Comparator {
-            problem,
-            plan,
-            tolerance,
-            unit_roundoff: 0.0,
-            noise,
-        };
         let evaluation = evaluate(device.engine(problem, plan).unwrap().as_mut(), problem.n());
         let exact_plan = Plan {
             precision: Precision::F64,
@@ -209,8 +201,7 @@ mod tests {
         // The reference is rounded too: where the bound is as fine as that, its own law is added.
         let u = Dtype::F64.unit_roundoff();
         let (mut bounds, mut squares) = (Vec::new(), 0.0);
-        for (entry, (numeric, exact)) in comparator
-            .numeric(&evaluation)
+        for (entry, (numeric, exact)) in numeric(problem, &plan, &evaluation)
             .iter()
             .zip(&exact)
             .enumerate()
@@ -218,9 +209,7 @@ mod tests {
             let (row, column) = (entry / columns, entry % columns);
             let conditioning = evaluation.conditioning[entry] / problem.normalizer();
             let (magnitude, total) = (evaluation.magnitude[row], evaluation.totals[row]);
-            let bound = comparator
-                .noise
-                .bound(column, conditioning, magnitude, total);
+            let bound = noise.bound(column, conditioning, magnitude, total);
             let error = (numeric - exact).abs();
             assert!(
                 error <= bound + Law::LOGITS * u * conditioning,
