@@ -1,7 +1,7 @@
 //! Problem, scheme and engine in; numeric gradient, errors and verdict out, chunk by chunk.
 
 use crate::{
-    diagnose::diagnose,
+    diagnose::{Diagnosis, diagnose},
     engine::Device,
     error::{Error, Result},
     plan::{Evaluation, Law, Plan},
@@ -181,8 +181,16 @@ fn check_one(
         tolerance,
         tally,
         findings: Vec::new(),
+        ruled_out: Vec::new(),
     };
-    report.findings = diagnose(&report, problem.normalizer());
+    if let Some(gradient) = &subject.gradient {
+        let Diagnosis {
+            findings,
+            ruled_out,
+        } = diagnose(problem, gradient, &report);
+        report.findings = findings;
+        report.ruled_out = ruled_out;
+    }
     Ok(report)
 }
 

@@ -1,25 +1,343 @@
-//! Patterns in the wrong entries, and the causes they point to. One rule a file; a rule reads the report's
-//! statistics and gives a finding or none.
+//! What is wrong with a gradient that failed: a cause with its numbers, its fix and its proof, or an honest `unknown`.
+//!
+//! A rule looks at the [evidence](evidence::Evidence) and at the [case](case::Case), and says how the gradient would be corrected if its
+//! cause held. What counts is what the correction leaves: a cause is named if nothing is left, or nothing but one factor, which is then
+//! explained by the next; so several bugs at once are found one after the other. A new bug is one file and one row of [`STAGES`].
 
-use crate::report::{CheckReport, Finding, Verdict};
+use crate::{
+    problem::Problem,
+    report::{CheckReport, Finding, Proof, Verdict},
+    tensor::{Dtype, Tensor},
+};
+
+mod case;
+mod errors;
+mod evidence;
+mod factor;
+mod hypothesis;
+mod matching;
+mod model;
+mod words;
 
 mod accumulated;
+mod accumulated_moving;
+mod all_zero;
+mod averaged_over_workers;
+mod below_resolution;
+mod bias_missing;
+mod class_weights_missing;
+mod columns_permuted;
+mod divided_by_all_rows;
+mod divided_by_classes;
+mod divided_by_count;
+mod dropout_on;
+mod half_precision;
+mod ignored_rows;
+mod input_scaling_missed;
+mod label_smoothing_missing;
+mod labels_shifted;
+mod loss_scaled;
+mod mean_instead_of_sum;
+mod noisy;
+mod norm_clipped;
 mod not_finite;
+mod one_hot_missing;
+mod penalty_missing;
+mod reduced_precision;
+mod rows_permuted;
+mod rows_zero;
+mod scaled;
+mod sigmoid;
+mod sign_flipped;
+mod softmax_missing;
+mod softmax_over_batch;
+mod softmax_twice;
+mod stale_weights;
+mod sum_instead_of_mean;
+mod temperature;
+mod tolerance_too_tight;
+mod transposed;
+mod unknown;
+mod value_clipped;
+mod weight_wrong;
+mod wrong_labels;
 
-/// A rule sees the report of the whole gradient and the loss's normaliser.
-type Rule = fn(&CheckReport, f64) -> Option<Finding>;
+use case::Case;
+use evidence::Evidence;
+use hypothesis::Hypothesis;
 
-/// The rules, in the order in which they are asked; the first that explains the errors ends the search.
-const RULES: [Rule; 2] = [not_finite::rule, accumulated::rule];
+/// What a rule makes of a case; none where its cause does not show.
+type Rule = fn(&Evidence, &Case) -> Option<Hypothesis>;
 
-/// What the errors of a failed check point to; empty for any other verdict, or where no rule fits.
-pub fn diagnose(check: &CheckReport, normalizer: f64) -> Vec<Finding> {
-    if check.verdict() != Verdict::Fail {
-        return Vec::new();
+/// Rules that are asked together, by code. Where several of them explain a case equally well the arrays cannot tell them apart.
+struct Stage {
+    kind: Kind,
+    rules: &'static [(&'static str, Rule)],
+}
+
+/// When the rules of a stage are asked, and what makes one of their hypotheses count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It holds whatever else is wrong: it is taken out, whatever it leaves.
+    Fact,
+    /// One factor. Where one factor is all that is wrong nothing else is asked.
+    Factor,
+    /// It leaves nothing, or nothing but one factor.
+    Cause,
+    /// It leaves the right rows or columns in another order.
+    Reordered,
+    /// Rows that are wrong in a way of their own: they are taken out, but only for good if the rest is explained then.
+    Part,
+}
+
+/// All rules, from plain facts and simple causes to those that would fit nearly anything.
+const STAGES: [Stage; 10] = [
+    Stage {
+        kind: Kind::Fact,
+        rules: &[
+            ("not-finite", not_finite::rule),
+            ("all-zero", all_zero::rule),
+            ("half-precision", half_precision::rule),
+        ],
+    },
+    // Those that the problem or the usual habits name.
+    Stage {
+        kind: Kind::Factor,
+        rules: &[
+            ("sign-flipped", sign_flipped::rule),
+            ("sum-instead-of-mean", sum_instead_of_mean::rule),
+            ("mean-instead-of-sum", mean_instead_of_sum::rule),
+            ("divided-by-classes", divided_by_classes::rule),
+            ("divided-by-all-rows", divided_by_all_rows::rule),
+            ("divided-by-count-not-weights", divided_by_count::rule),
+            ("accumulated", accumulated::rule),
+            ("loss-scaled", loss_scaled::rule),
+            ("averaged-over-workers", averaged_over_workers::rule),
+            ("norm-clipped", norm_clipped::rule),
+        ],
+    },
+    Stage {
+        kind: Kind::Factor,
+        rules: &[("scaled", scaled::rule)],
+    },
+    // Entries that carry a mark.
+    Stage {
+        kind: Kind::Cause,
+        rules: &[
+            ("value-clipped", value_clipped::rule),
+            ("dropout-on", dropout_on::rule),
+        ],
+    },
+    // The gradient of another loss.
+    Stage {
+        kind: Kind::Cause,
+        rules: &[
+            ("one-hot-missing", one_hot_missing::rule),
+            ("softmax-missing", softmax_missing::rule),
+            ("labels-shifted", labels_shifted::rule),
+            ("label-smoothing-missing", label_smoothing_missing::rule),
+            ("class-weights-missing", class_weights_missing::rule),
+            ("softmax-over-batch", softmax_over_batch::rule),
+            ("sigmoid-instead-of-softmax", sigmoid::rule),
+            ("softmax-twice", softmax_twice::rule),
+            ("bias-missing", bias_missing::rule),
+            ("temperature", temperature::rule),
+            ("penalty-missing", penalty_missing::rule),
+        ],
+    },
+    // The right numbers at other places, or times something; a few other labels.
+    Stage {
+        kind: Kind::Cause,
+        rules: &[
+            ("columns-permuted", columns_permuted::rule),
+            ("rows-permuted", rows_permuted::rule),
+            ("transposed", transposed::rule),
+            ("input-scaling-missed", input_scaling_missed::rule),
+            ("wrong-labels", wrong_labels::rule),
+        ],
+    },
+    // Other weights.
+    Stage {
+        kind: Kind::Cause,
+        rules: &[
+            ("stale-weights", stale_weights::rule),
+            ("accumulated", accumulated_moving::rule),
+            ("weight-transposed-or-wrong", weight_wrong::rule),
+        ],
+    },
+    Stage {
+        kind: Kind::Reordered,
+        rules: &[
+            ("one-hot-missing", one_hot_missing::rule),
+            ("softmax-missing", softmax_missing::rule),
+            ("labels-shifted", labels_shifted::rule),
+            ("class-weights-missing", class_weights_missing::rule),
+            ("sigmoid-instead-of-softmax", sigmoid::rule),
+            ("bias-missing", bias_missing::rule),
+        ],
+    },
+    Stage {
+        kind: Kind::Part,
+        rules: &[
+            ("rows-zero", rows_zero::rule),
+            ("ignored-rows-not-masked", ignored_rows::rule),
+        ],
+    },
+    // No structure at all.
+    Stage {
+        kind: Kind::Cause,
+        rules: &[
+            ("reduced-precision-matmul", reduced_precision::rule),
+            ("noisy", noisy::rule),
+        ],
+    },
+];
+
+/// Causes that are looked for one after the other.
+const MOST_STEPS: usize = 4;
+
+/// The most confidence in a cause where rounding leaves two digits, in which many look alike.
+const IN_HALF_PRECISION: f64 = 0.85;
+
+/// How much worse than the best an alternative may fit, in root mean squares of the errors.
+const AS_GOOD: f64 = 2.0;
+
+/// What the errors point to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diagnosis {
+    /// The causes; the last is `unknown` where they do not explain everything. None for a gradient that passed.
+    pub findings: Vec<Finding>,
+    /// Causes that were considered and do not explain the errors.
+    pub ruled_out: Vec<&'static str>,
+}
+
+/// Diagnoses a check that did not pass.
+pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Diagnosis {
+    let mut diagnosis = Diagnosis::default();
+    match check.verdict() {
+        Verdict::Pass => return diagnosis,
+        Verdict::Inconclusive => {
+            diagnosis.findings.extend(below_resolution::finding(check));
+            return diagnosis;
+        }
+        Verdict::Fail => {}
     }
-    RULES
-        .iter()
-        .find_map(|rule| rule(check, normalizer))
-        .into_iter()
-        .collect()
+    let evidence = Evidence::new(problem, gradient, check);
+    let mut case = evidence.case();
+    if let Some(finding) = tolerance_too_tight::finding(check, &case) {
+        diagnosis.findings.push(finding);
+        return diagnosis;
+    }
+    for step in 1..=MOST_STEPS {
+        let Some((found, settles)) = diagnosis.step(&evidence, &case, step) else {
+            break;
+        };
+        case = found;
+        if settles || case.is_explained() {
+            return diagnosis;
+        }
+    }
+    // Parts of something that was not found say nothing.
+    let is_part = |finding: &Finding| {
+        let parts = STAGES.iter().filter(|stage| stage.kind == Kind::Part);
+        parts.flat_map(|stage| stage.rules).any(|(code, _)| *code == finding.code)
+    };
+    if diagnosis.findings.iter().any(is_part) {
+        diagnosis.findings.retain(|finding| !is_part(finding));
+        case = evidence.case();
+    }
+    let step = diagnosis.findings.last().map_or(1, |last| last.step + 1);
+    diagnosis
+        .findings
+        .push(unknown::finding(&evidence, &case, step));
+    diagnosis
+}
+
+impl Diagnosis {
+    /// Looks for one cause; returns the case without it, and whether that ends the search.
+    fn step(&mut self, evidence: &Evidence, case: &Case, step: usize) -> Option<(Case, bool)> {
+        let is_scaled = case.is_scaled();
+        let asked = STAGES
+            .iter()
+            .filter(|stage| !is_scaled || matches!(stage.kind, Kind::Fact | Kind::Factor));
+        for stage in asked {
+            let kept = hypotheses(stage, evidence, case);
+            let codes = stage.rules.iter().map(|(code, _)| *code);
+            for code in codes.filter(|code| !kept.iter().any(|it| it.finding.code == *code)) {
+                if !self.ruled_out.contains(&code) {
+                    self.ruled_out.push(code);
+                }
+            }
+            let Some(first) = kept.first() else { continue };
+            let next = (first.after.clone(), first.settles);
+            for Hypothesis {
+                mut finding, after, ..
+            } in kept
+            {
+                finding.step = step;
+                finding.proof = Some(proof(case, &after));
+                self.ruled_out.retain(|code| *code != finding.code);
+                self.findings.push(finding);
+            }
+            return Some(next);
+        }
+        None
+    }
+}
+
+/// What the rules of a stage make of a case: those that count, ranked.
+fn hypotheses(stage: &Stage, evidence: &Evidence, case: &Case) -> Vec<Hypothesis> {
+    let reordered;
+    let evidence = match stage.kind {
+        Kind::Reordered => {
+            reordered = evidence.reordered();
+            &reordered
+        }
+        _ => evidence,
+    };
+    let found = stage.rules.iter().filter_map(|(_, rule)| rule(evidence, case));
+    match stage.kind {
+        // They do not compete: the first is taken, the others follow.
+        Kind::Fact | Kind::Part => found.take(1).collect(),
+        Kind::Reordered => rank(found.collect()),
+        Kind::Factor | Kind::Cause => {
+            let counts = |it: &Hypothesis| {
+                it.settles || it.after.is_explained() || it.after.is_scaled()
+            };
+            let mut found = rank(found.filter(counts).collect());
+            if matches!(case.dtype, Dtype::F16 | Dtype::BF16) {
+                for it in &mut found {
+                    it.finding.confidence = it.finding.confidence.min(IN_HALF_PRECISION);
+                }
+            }
+            found
+        }
+    }
+}
+
+/// Those that explain a case best, the likeliest first, with the confidence shared among them.
+fn rank(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
+    let explains = |it: &Hypothesis| it.settles || it.after.is_explained();
+    if found.iter().any(explains) {
+        found.retain(explains);
+    }
+    let severity = |it: &Hypothesis| it.after.fit(it.after.scale()).severity;
+    let best = found.iter().map(severity).fold(f64::INFINITY, f64::min);
+    found.retain(|it| !(severity(it) > AS_GOOD * best));
+    found.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+    let all: f64 = found.iter().map(|it| it.weight).sum();
+    for it in &mut found {
+        it.finding.confidence *= it.weight / all;
+    }
+    found
+}
+
+/// What a correction did to the errors.
+fn proof(before: &Case, after: &Case) -> Proof {
+    let (before, after) = (before.fit(1.0), after.fit(1.0));
+    Proof {
+        entries: before.entries,
+        wrong: [before.wrong, after.wrong],
+        error: [before.remainder, after.remainder],
+    }
 }

@@ -135,6 +135,16 @@ impl Problem {
         })
     }
 
+    /// The same with another loss; none if that has nothing to average over.
+    pub(crate) fn with_loss(&self, loss: CrossEntropy) -> Option<Self> {
+        let normalizer = loss.normalizer(&self.target, self.n());
+        (normalizer > 0.0).then(|| Self {
+            loss,
+            normalizer,
+            ..self.clone()
+        })
+    }
+
     /// Samples.
     pub fn n(&self) -> usize {
         self.input.shape()[0]
@@ -180,6 +190,21 @@ impl Problem {
     /// What the samples should be.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The class of a sample; none where it is ignored, or its target is probabilities.
+    pub fn label(&self, row: usize) -> Option<usize> {
+        match &self.target {
+            Target::Classes(classes) if classes[row] != self.loss.ignore_index => {
+                Some(classes[row] as usize)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a sample's target is [`CrossEntropy::ignore_index`].
+    pub fn is_ignored(&self, row: usize) -> bool {
+        matches!(&self.target, Target::Classes(classes) if classes[row] == self.loss.ignore_index)
     }
 
     /// Whether each sample's target is a class alone: then [`Samples::linear`] is none.

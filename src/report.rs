@@ -12,11 +12,13 @@ use crate::{
 
 mod columns;
 mod histogram;
+mod places;
 mod sum;
 mod tally;
 
 pub use columns::{ColumnSums, Columns};
 pub use histogram::Histogram;
+pub use places::{Ranges, WrongPlaces};
 pub use sum::ExactSum;
 pub use tally::{Caught, Decision, Entry, Tally};
 
@@ -136,12 +138,14 @@ pub struct Given {
 }
 
 /// A cause that the errors point to.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Its name in the catalogue.
     pub code: &'static str,
+    /// 1 for the first cause. Findings of the same step are alternatives, which the arrays cannot tell apart; those of the next
+    /// explain what is left when the causes before are undone.
+    pub step: usize,
     /// The factor by which the gradient is off, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub factor: Option<f64>,
     /// 0 to 1.
     pub confidence: f64,
@@ -151,6 +155,36 @@ pub struct Finding {
     pub fix: String,
     /// The numbers it rests on.
     pub evidence: Vec<(&'static str, f64)>,
+    /// Where it was seen, if not everywhere.
+    pub places: Places,
+    /// How the cause was undone in the gradient, or in what it is compared with.
+    pub correction: String,
+    /// What that did to the errors.
+    pub proof: Option<Proof>,
+    /// The one run that would tell it from what looks the same.
+    pub test: Option<String>,
+}
+
+/// Where a cause was seen; an empty set where it has no part in it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Places {
+    /// Rows of the gradient.
+    pub rows: Ranges,
+    /// Columns of the gradient.
+    pub columns: Ranges,
+    /// Classes.
+    pub classes: Ranges,
+}
+
+/// The errors before a cause was undone, and after.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Proof {
+    /// Entries that were looked at: all of the gradient, or a sample of its rows.
+    pub entries: usize,
+    /// How many of them were wrong, before and after.
+    pub wrong: [usize; 2],
+    /// |analytic - numeric| / |numeric| over them, before and after.
+    pub error: [f64; 2],
 }
 
 /// The check of one gradient.
@@ -176,6 +210,8 @@ pub struct CheckReport {
     pub tally: Tally,
     /// What the errors point to; of the whole, so a merge drops them.
     pub findings: Vec<Finding>,
+    /// Causes that were considered and do not explain the errors, by code.
+    pub ruled_out: Vec<&'static str>,
 }
 
 /// The gradient as a whole: analytic = s·numeric, and what remains.
@@ -255,6 +291,49 @@ impl CheckReport {
         errors / numeric + self.tolerance.shared + given
     }
 
+    /// Where the wrong entries are, in words: "only in rows with target 3", "in all rows, only in columns 12 to 15".
+    pub fn whereabouts(&self) -> String {
+        let places = &self.tally.places;
+        let columns = places.columns.len();
+        if columns == 0 {
+            return "in no entry alone".to_owned();
+        }
+        let rows = (self.tally.entries / columns as u64) as usize;
+        let (wrong_rows, wrong_columns) = (places.rows.len(), places.wrong_columns());
+        let classes = places.wrong_classes();
+        let noun = if self.wrt.is_parameter() { "class" } else { "row" };
+        let of_classes = classes.len() * 2 <= places.classes_met() && !classes.is_empty();
+        let in_rows = if wrong_rows == rows {
+            match rows {
+                1 => "in its row".to_owned(),
+                _ => format!("in all {}", plural(noun)),
+            }
+        } else if of_classes && wrong_rows > classes.len() {
+            format!("only in rows with target {classes}")
+        } else if wrong_rows == 1 {
+            format!("only in {noun} {}", places.rows)
+        } else if wrong_rows * 2 <= rows || places.rows.ranges().len() <= 2 {
+            format!("only in {} {}", plural(noun), places.rows)
+        } else {
+            format!("in {wrong_rows} of {rows} {}", plural(noun))
+        };
+        if self.wrt == Wrt::Bias {
+            return in_rows;
+        }
+        let in_columns = match wrong_columns.len() {
+            count if count == columns => "and columns".to_owned(),
+            1 => format!("and only in column {wrong_columns}"),
+            count if count * 2 <= columns || wrong_columns.ranges().len() <= 2 => {
+                format!("and only in columns {wrong_columns}")
+            }
+            count => format!("and {count} of {columns} columns"),
+        };
+        match (wrong_rows == rows, wrong_columns.len() == columns) {
+            (false, true) => format!("{in_rows}, in all columns"),
+            _ => format!("{in_rows} {in_columns}"),
+        }
+    }
+
     /// The smallest error, relative and the same in all entries, that would have failed this check.
     pub fn detectable(&self) -> f64 {
         let scale = self.scale().map_or(f64::INFINITY, |scale| scale.allowed);
@@ -296,6 +375,13 @@ impl CheckReport {
         } else {
             Verdict::Pass
         }
+    }
+}
+
+fn plural(noun: &str) -> String {
+    match noun {
+        "class" => "classes".to_owned(),
+        noun => format!("{noun}s"),
     }
 }
 
@@ -342,6 +428,7 @@ impl Report {
         for (check, other) in self.checks.iter_mut().zip(other.checks) {
             check.tally.merge(other.tally);
             check.findings.clear();
+            check.ruled_out.clear();
         }
         self
     }

@@ -30,6 +30,8 @@ pub(crate) struct Comparator<'a> {
 #[derive(Clone, Copy)]
 struct Row {
     index: usize,
+    /// The sample's class, where rows are samples and have one.
+    label: Option<usize>,
     /// The largest magnitude behind a logit.
     magnitude: f64,
     /// R.
@@ -63,6 +65,10 @@ impl Comparator<'_> {
                 let entries = here * columns..(here + 1) * columns;
                 let shared = Row {
                     index: row,
+                    label: match self.plan.wrt.is_parameter() {
+                        true => None,
+                        false => self.problem.label(row),
+                    },
                     magnitude: evaluation.magnitude[here],
                     total: evaluation.totals[here],
                     spread: self.spread(evaluation.moved[here]),
@@ -98,6 +104,7 @@ impl Comparator<'_> {
         let normalizer = self.problem.normalizer();
         let (mut sum, mut aa, mut ag, mut gg, mut g_abs, mut ee) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
         let (mut tolerance_g, mut noise_g) = (0.0, 0.0);
+        let mut wrong = 0;
         let sampled = Tally::sampled_column(row.index, analytic.len());
         for (column, ((&a, &g), &conditioning)) in
             analytic.iter().zip(numeric).zip(conditioning).enumerate()
@@ -106,7 +113,11 @@ impl Comparator<'_> {
             let allowed = entry.tolerance + entry.noise;
             let error = (a - g).abs();
             match entry.decision {
-                Decision::Wrong => tally.wrong += 1,
+                Decision::Wrong => {
+                    wrong += 1;
+                    tally.places.columns.resize(analytic.len(), 0);
+                    tally.places.columns[column] += 1;
+                }
                 Decision::Undecided => tally.undecided += 1,
                 Decision::Right => {}
             }
@@ -151,6 +162,16 @@ impl Comparator<'_> {
             }
         }
         tally.entries += analytic.len() as u64;
+        tally.wrong += wrong;
+        if wrong > 0 {
+            tally.places.rows.add(row.index..row.index + 1);
+        }
+        if let Some(label) = row.label {
+            let classes = &mut tally.places.classes;
+            classes.resize(self.problem.k(), [0; 2]);
+            classes[label][0] += wrong;
+            classes[label][1] += analytic.len() as u64;
+        }
         tally.sum_rel_err.add(sum);
         tally.analytic_analytic.add(aa);
         tally.analytic_numeric.add(ag);

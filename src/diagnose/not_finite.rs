@@ -1,25 +1,33 @@
 //! `not-finite`: NaN or an infinity in the gradient under test.
 
-use crate::report::{CheckReport, Finding};
+use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
 
-pub(super) fn rule(check: &CheckReport, _normalizer: f64) -> Option<Finding> {
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let check = evidence.check;
+    if case.live().all(|(_, a, _, _)| a.is_finite()) {
+        return None;
+    }
     let count = check.tally.not_finite;
     let first = check
         .tally
         .worst
         .iter()
         .find(|entry| !entry.analytic.is_finite())?;
-    let place = check.wrt.place(first.row, first.column);
+    let place = evidence.wrt.place(first.row, first.column);
     let others = match count {
         1 => String::new(),
+        2 => ", and 1 more entry is not finite".to_owned(),
         count => format!(", and {} more entries are not finite", count - 1),
     };
-    Some(Finding {
-        code: "not-finite",
-        factor: None,
-        confidence: 1.0,
-        message: format!("{place} is {} where the derivative is {:.4e}{others}", first.analytic, first.numeric),
-        fix: "look for log(0), an exp that overflows or 0·inf on the way back from that row; torch.autograd.set_detect_anomaly(True) names the operation".to_owned(),
-        evidence: vec![("count", count as f64)],
-    })
+    let rest = case.without(|entry| !case.a[entry].is_finite());
+    let rows = (0..case.rows()).filter(|&row| case.row(row).any(|e| case.is_live(e) && !case.a[e].is_finite()));
+    let hypothesis = Hypothesis::new(
+        "not-finite",
+        rest,
+        "without the entries that are not finite",
+        format!("{place} is {} where the derivative is {:.4e}{others}", first.analytic, first.numeric),
+        "look for log(0), an exp that overflows or 0·inf on the way back from that row: subtract the largest logit before exp, take log_softmax in place of log(softmax); torch.autograd.set_detect_anomaly(True) and jax.config.update('jax_debug_nans', True) name the operation",
+    );
+    let hypothesis = hypothesis.confidence(1.0).evidence("count", count as f64);
+    Some(hypothesis.rows(rows.map(|row| evidence.rows[row])))
 }

@@ -1,6 +1,6 @@
 //! What is counted over the entries of a gradient.
 
-use super::{Columns, ExactSum, Histogram};
+use super::{Columns, ExactSum, Histogram, WrongPlaces};
 
 /// How many of the worst entries are kept.
 const WORST: usize = 10;
@@ -100,6 +100,8 @@ pub struct Tally {
     pub noise_numeric: ExactSum,
     /// Sums down the columns.
     pub columns: Columns,
+    /// Where the wrong entries are.
+    pub places: WrongPlaces,
     /// The least relative error that an entry would have been convicted of.
     pub least_detectable: f64,
     /// What would have become of wrong copies of the gradient.
@@ -130,6 +132,7 @@ impl Default for Tally {
             tolerance_tolerance: ExactSum::default(),
             noise_numeric: ExactSum::default(),
             columns: Columns::default(),
+            places: WrongPlaces::default(),
             least_detectable: f64::INFINITY,
             caught: Caught::default(),
             worst: Vec::new(),
@@ -157,6 +160,7 @@ impl Tally {
         self.tolerance_tolerance.merge(other.tolerance_tolerance);
         self.noise_numeric.merge(other.noise_numeric);
         self.columns.merge(other.columns);
+        self.places.merge(other.places);
         self.least_detectable = self.least_detectable.min(other.least_detectable);
         self.caught.zeroed += other.caught.zeroed;
         self.caught.flipped += other.caught.flipped;

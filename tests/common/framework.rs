@@ -1,7 +1,6 @@
 //! A backward pass as a framework computes it: every tensor rounded to its type, sums in f32 (in f64 for f64).
 
 use gradprobe::{
-    loss::Samples,
     problem::{Problem, Wrt},
     tensor::{Dtype, Tensor},
 };
@@ -38,79 +37,151 @@ pub(crate) fn tensor(dtype: Dtype, shape: &[usize], values: &[f64]) -> Tensor {
     Tensor::over(dtype, shape.to_vec(), std::sync::Arc::new(bytes), place).unwrap()
 }
 
-/// The sum in the type that `dtype` is summed in, in the eight lanes of a vector.
-fn dot(dtype: Dtype, terms: impl Iterator<Item = f64>) -> f64 {
-    let mut wide = [0f64; 8];
-    let mut narrow = [0f32; 8];
-    for (i, term) in terms.enumerate() {
-        wide[i % 8] += term;
-        narrow[i % 8] += term as f32;
+/// How a program computes: the type of its tensors, and what a matrix product does to its operands first.
+#[derive(Clone, Copy)]
+pub(crate) struct Arithmetic {
+    pub(crate) dtype: Dtype,
+    pub(crate) operand: fn(f64) -> f64,
+}
+
+impl Arithmetic {
+    /// Products of operands as they are.
+    pub(crate) fn of(dtype: Dtype) -> Self {
+        let operand = |value| value;
+        Self { dtype, operand }
     }
-    match dtype {
-        Dtype::F64 => wide.iter().sum(),
-        _ => f64::from(narrow.iter().sum::<f32>()),
+
+    pub(crate) fn round(self, value: f64) -> f64 {
+        round(self.dtype, value)
+    }
+
+    /// What is computed elementwise is computed in f32 or f64 and then rounded.
+    fn wide(self, value: f64) -> f64 {
+        match self.dtype {
+            Dtype::F64 => value,
+            _ => f64::from(value as f32),
+        }
+    }
+
+    /// The sum in the type that `dtype` is summed in, in the eight lanes of a vector.
+    pub(crate) fn dot(self, terms: impl Iterator<Item = f64>) -> f64 {
+        let terms = terms.enumerate();
+        if self.dtype == Dtype::F64 {
+            let mut lanes = [0f64; 8];
+            terms.for_each(|(i, term)| lanes[i % 8] += term);
+            return lanes.iter().sum();
+        }
+        let mut lanes = [0f32; 8];
+        terms.for_each(|(i, term)| lanes[i % 8] += term as f32);
+        f64::from(lanes.iter().sum::<f32>())
+    }
+
+    fn operands(self, values: &[f64]) -> Vec<f64> {
+        values.iter().copied().map(self.operand).collect()
+    }
+
+    /// [n, k]: input · weightᵀ + bias.
+    pub(crate) fn logits(self, input: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
+        let (x, w) = (self.operands(input), self.operands(weight));
+        let d = w.len() / bias.len();
+        let logit = |row: &[f64], c: usize| {
+            let terms = row.iter().zip(&w[c * d..]).map(|(x, w)| x * w);
+            self.round(self.dot(terms) + bias[c])
+        };
+        x.chunks_exact(d)
+            .flat_map(|row| (0..bias.len()).map(move |c| logit(row, c)))
+            .collect()
+    }
+
+    /// Of every row of `width` values.
+    pub(crate) fn log_softmax(self, z: &[f64], width: usize) -> Vec<f64> {
+        let row = |z: &[f64]| -> Vec<f64> {
+            let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum = self.dot(z.iter().map(|z| self.wide((z - largest).exp())));
+            let log = self.wide(sum.ln());
+            let log_p = |z| self.round(self.wide(self.wide(z - largest) - log));
+            z.iter().map(|&z| log_p(z)).collect()
+        };
+        z.chunks_exact(width).flat_map(row).collect()
+    }
+
+    /// The gradient of -sum(weights · log_p) with respect to what log_p is the log-softmax of.
+    pub(crate) fn log_softmax_backward(
+        self,
+        log_p: &[f64],
+        weights: &[f64],
+        width: usize,
+    ) -> Vec<f64> {
+        let row = |(log_p, weights): (&[f64], &[f64])| -> Vec<f64> {
+            let total = self.dot(weights.iter().copied());
+            let entry =
+                |(l, w): (&f64, &f64)| self.round(self.wide(self.wide(l.exp()) * total) - w);
+            log_p.iter().zip(weights).map(entry).collect()
+        };
+        let rows = log_p.chunks_exact(width).zip(weights.chunks_exact(width));
+        rows.flat_map(row).collect()
+    }
+
+    /// From the gradient with respect to the logits, [n, k], to the one asked for.
+    pub(crate) fn backward(
+        self,
+        wrt: Wrt,
+        dlogits: &[f64],
+        input: &[f64],
+        weight: &[f64],
+        k: usize,
+    ) -> Vec<f64> {
+        let (n, d) = (dlogits.len() / k, weight.len() / k);
+        let g = self.operands(dlogits);
+        let sums: Vec<f64> = match wrt {
+            Wrt::Logits => dlogits.to_vec(),
+            Wrt::Bias => (0..k)
+                .map(|c| self.dot((0..n).map(|j| dlogits[j * k + c])))
+                .collect(),
+            Wrt::Input => {
+                let w = self.operands(weight);
+                (0..n * d)
+                    .map(|e| self.dot((0..k).map(|c| g[e / d * k + c] * w[c * d + e % d])))
+                    .collect()
+            }
+            Wrt::Weight => {
+                let x = self.operands(input);
+                (0..k * d)
+                    .map(|e| self.dot((0..n).map(|j| g[j * k + e / d] * x[j * d + e % d])))
+                    .collect()
+            }
+        };
+        sums.into_iter().map(|sum| self.round(sum)).collect()
     }
 }
 
-/// The gradient with respect to the input or the logits, in `dtype`, of a problem whose operands are of that type.
+/// r, [n, k]: the weight of each class in each sample's loss, not yet divided by Z.
+pub(crate) fn targets(problem: &Problem) -> Vec<f64> {
+    let (n, k) = (problem.n(), problem.k());
+    let samples = problem.samples::<f64>(0..n);
+    let r = |e: usize| {
+        let (j, c) = (e / k, e % k);
+        let at_label = samples.labels[j] == c as u32;
+        let linear = samples.linear.as_ref().map_or(0.0, |linear| linear[e]);
+        let total = if at_label { samples.totals[j] } else { 0.0 };
+        total - linear
+    };
+    (0..n * k).map(r).collect()
+}
+
+/// The gradient in `dtype`, of a problem whose operands are of that type.
 pub(crate) fn gradient(problem: &Problem, wrt: Wrt, dtype: Dtype) -> Vec<f64> {
-    let (n, d, k) = (problem.n(), problem.d(), problem.k());
-    let (x, w, bias) = (
+    let k = problem.k();
+    let (x, w) = (
         problem.input().values::<f64>(),
         problem.weight().values::<f64>(),
-        problem.bias::<f64>(),
     );
-    let samples: Samples<f64> = problem.samples(0..n);
-    let round = |value| round(dtype, value);
-    // What is computed elementwise is computed in f32 or f64 and then rounded.
-    let wide = |value: f64| {
-        if dtype == Dtype::F64 {
-            value
-        } else {
-            f64::from(value as f32)
-        }
-    };
-    let mut gradient = Vec::new();
-    for (j, row) in x.chunks_exact(d).enumerate() {
-        let z =
-            |c: usize| round(dot(dtype, row.iter().zip(&w[c * d..]).map(|(x, w)| x * w)) + bias[c]);
-        let z: Vec<f64> = (0..k).map(z).collect();
-        let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let log = wide(dot(dtype, z.iter().map(|z| wide((z - largest).exp()))).ln());
-        let r = |c: usize| {
-            let at_label = if samples.labels[j] == c as u32 {
-                samples.totals[j]
-            } else {
-                0.0
-            };
-            at_label
-                - samples
-                    .linear
-                    .as_ref()
-                    .map_or(0.0, |linear| linear[j * k + c])
-        };
-        let weights: Vec<f64> = (0..k).map(|c| round(r(c) / problem.normalizer())).collect();
-        let total = dot(dtype, weights.iter().copied());
-        let derivative = |c: usize| {
-            let log_p = round(wide(wide(z[c] - largest) - log));
-            round(wide(wide(log_p.exp()) * total) - weights[c])
-        };
-        let derivatives: Vec<f64> = (0..k).map(derivative).collect();
-        match wrt {
-            Wrt::Logits => gradient.extend(derivatives),
-            _ => {
-                let entry = |i: usize| {
-                    round(dot(
-                        dtype,
-                        derivatives
-                            .iter()
-                            .enumerate()
-                            .map(|(c, g)| g * w[c * d + i]),
-                    ))
-                };
-                gradient.extend((0..d).map(entry));
-            }
-        }
-    }
-    gradient
+    let arithmetic = Arithmetic::of(dtype);
+    let z = arithmetic.logits(&x, &w, &problem.bias::<f64>());
+    let weights: Vec<f64> = targets(problem)
+        .iter()
+        .map(|r| arithmetic.round(r / problem.normalizer()))
+        .collect();
+    let dlogits = arithmetic.log_softmax_backward(&arithmetic.log_softmax(&z, k), &weights, k);
+    arithmetic.backward(wrt, &dlogits, &x, &w, k)
 }

@@ -1,0 +1,72 @@
+//! `accumulated`, with weights that moved between the passes: then the sum is not quite a multiple of the derivative.
+
+use super::{
+    accumulated::fix,
+    case::Case,
+    evidence::Evidence,
+    hypothesis::{Hypothesis, number},
+    model::regress,
+    stale_weights::Drift,
+};
+
+/// Above this, what remains after scaling is not the drift of slowly moving weights (measured up to 0.07).
+const LARGEST_REMAINDER: f64 = 0.08;
+/// How far from an integer the factor may be, relative to it.
+const LARGEST_DRIFT: f64 = 0.1;
+/// The same once the drift is taken out, as far as it goes along dL/dW.
+const LARGEST_DRIFT_LEFT: f64 = 0.02;
+/// Of what one factor leaves, the least share that is the drift of gradient descent.
+const LEAST_SHARE: f64 = 0.8;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let scale = case.scale();
+    let remainder = case.fit(scale).remainder;
+    if !(scale > 1.5 && remainder <= LARGEST_REMAINDER) {
+        return None;
+    }
+    let drift = Drift::of(evidence).and_then(|drift| Some((regress(case, &drift.slope)?, drift)));
+    let descent = drift.filter(|(fit, _)| {
+        let passes = fit.alpha.round();
+        passes >= 2.0 && fit.share > LEAST_SHARE && fit.beta > 0.0
+            && (fit.alpha / passes - 1.0).abs() <= LARGEST_DRIFT_LEFT
+    });
+    let name = evidence.name();
+    let (passes, after, confidence, moved, rate) = match descent {
+        Some((fit, drift)) => {
+            let passes = fit.alpha.round();
+            let a = case.a.iter().zip(&drift.slope).map(|(a, slope)| a - fit.beta * slope);
+            let after = case.with(a.collect()).divided(passes);
+            // Each pass is one step farther back than the next.
+            let rate = 2.0 * fit.beta / (passes * (passes - 1.0));
+            let moved = format!("the weights moved by gradient descent with a learning rate of about {} between them", number(rate));
+            (passes, after, 0.9, moved, rate)
+        }
+        None => {
+            let passes = scale.round();
+            if (scale / passes - 1.0).abs() > LARGEST_DRIFT || passes < 2.0 {
+                return None;
+            }
+            // From 5 on every number is within 10 % of an integer.
+            let confidence = if passes <= 4.0 { 0.8 } else { 0.7 };
+            (passes, case.divided(passes), confidence, "the weights moved a little between them".to_owned(), f64::NAN)
+        }
+    };
+    let mut hypothesis = Hypothesis::new(
+        "accumulated",
+        after,
+        match rate.is_nan() {
+            true => format!("divided by {passes}"),
+            false => format!("divided by {passes}, without the drift of the weights"),
+        },
+        format!("{name} is about {passes} times the derivative: it looks like the sum of {passes} backward passes, and {moved}"),
+        fix(evidence),
+    )
+    .confidence(confidence)
+    .factor(scale)
+    .evidence("remainder", remainder);
+    if !rate.is_nan() {
+        hypothesis = hypothesis.evidence("learning rate", rate);
+    }
+    // A mean that was not taken would leave the same weights, and so no remainder.
+    Some(hypothesis.settling())
+}

@@ -1,0 +1,20 @@
+//! `all-zero`: nothing but zeros.
+
+use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis, words::variable};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let tally = &evidence.check.tally;
+    if tally.analytic_analytic.value() != 0.0 || tally.not_finite > 0 {
+        return None;
+    }
+    let (name, variable) = (evidence.name(), variable(evidence.wrt));
+    let norm = tally.numeric_numeric.value().sqrt();
+    let hypothesis = Hypothesis::new(
+        "all-zero",
+        case.without(|_| true),
+        "without the zeros, which is nothing",
+        format!("{name} is zero everywhere, and the derivative is not: the loss does not reach {variable}, or the gradient was read after it was cleared"),
+        format!("look for .detach(), .data, torch.no_grad() or jax.lax.stop_gradient between {variable} and the loss; read {variable}.grad before zero_grad(); an intermediate tensor needs retain_grad()"),
+    );
+    Some(hypothesis.confidence(1.0).evidence("norm of the derivative", norm))
+}

@@ -1,0 +1,213 @@
+//! A gradient under test beside the one that it should be, as far as the findings so far go: each correction makes a new case.
+
+use crate::{loss::compensated_sum, report::CheckReport, tensor::Dtype};
+
+/// A scale that is not even known to this is none.
+const LARGEST_UNCERTAINTY: f64 = 0.25;
+
+/// a and g at the rows that are looked at.
+#[derive(Clone)]
+pub(super) struct Case {
+    /// The gradient under test, corrected for what was found.
+    pub(super) a: Vec<f64>,
+    /// What it is compared with: the right gradient, or what a bug that was found makes of it.
+    pub(super) g: Vec<f64>,
+    /// How far a may be from g; infinite where an entry says nothing any more.
+    pub(super) allowed: Vec<f64>,
+    /// Entries a row.
+    pub(super) columns: usize,
+    /// The type whose rounding is allowed for.
+    pub(super) dtype: Dtype,
+    /// The largest finite magnitude that a type may have lost to underflow.
+    floor: f64,
+    /// Relative: roundings that all entries share.
+    shared: f64,
+}
+
+/// How well a is one factor times g.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fit {
+    /// Entries that are farther off than allowed.
+    pub(super) wrong: usize,
+    /// Entries that say something.
+    pub(super) entries: usize,
+    /// The root mean square of the errors in units of what is allowed.
+    pub(super) severity: f64,
+    /// |a / factor - g| / |g|.
+    pub(super) remainder: f64,
+}
+
+impl Case {
+    pub(super) fn new(
+        a: Vec<f64>,
+        g: Vec<f64>,
+        allowed: Vec<f64>,
+        columns: usize,
+        check: &CheckReport,
+    ) -> Self {
+        Self {
+            a,
+            g,
+            allowed,
+            columns,
+            dtype: check.dtype,
+            floor: check.tolerance.floor,
+            shared: check.tolerance.shared,
+        }
+    }
+
+    /// The same gradient against another one.
+    pub(super) fn against(&self, g: Vec<f64>, allowed: Vec<f64>) -> Self {
+        // What was left out stays out.
+        let allowed = allowed.into_iter().zip(&self.allowed);
+        let allowed = allowed.map(|(new, old)| if old.is_finite() { new } else { *old });
+        Self {
+            allowed: allowed.collect(),
+            g,
+            ..self.clone()
+        }
+    }
+
+    /// Another gradient against the same.
+    pub(super) fn with(&self, a: Vec<f64>) -> Self {
+        Self { a, ..self.clone() }
+    }
+
+    /// Without the entries that `dead` names.
+    pub(super) fn without(&self, dead: impl Fn(usize) -> bool) -> Self {
+        let mut case = self.clone();
+        for (entry, allowed) in case.allowed.iter_mut().enumerate() {
+            if dead(entry) {
+                *allowed = f64::INFINITY;
+            }
+        }
+        case
+    }
+
+    /// The gradient divided by a factor. What underflow took from a small gradient weighs more then.
+    pub(super) fn divided(&self, factor: f64) -> Self {
+        let mut case = self.clone();
+        case.a.iter_mut().for_each(|a| *a /= factor);
+        let more = self.floor * (1.0 / factor.abs() - 1.0).max(0.0);
+        case.allowed.iter_mut().for_each(|allowed| *allowed += more);
+        case
+    }
+
+    /// With nothing allowed but rounding, where the user gave a relative tolerance.
+    pub(super) fn without_given(&self, rtol: f64) -> Self {
+        let mut case = self.clone();
+        for (allowed, g) in case.allowed.iter_mut().zip(&self.g) {
+            *allowed -= rtol * g.abs();
+        }
+        case
+    }
+
+    /// |a| / |g| over the live entries.
+    pub(super) fn norm_ratio(&self) -> f64 {
+        let (aa, gg) = self.live().fold((0.0, 0.0), |(aa, gg), (_, a, g, _)| (aa + a * a, gg + g * g));
+        (aa / gg).sqrt()
+    }
+
+    /// Whether an entry still says something.
+    pub(super) fn is_live(&self, entry: usize) -> bool {
+        self.allowed[entry].is_finite()
+    }
+
+    /// The entries that do, with their index, a, g and what is allowed.
+    pub(super) fn live(&self) -> impl Iterator<Item = (usize, f64, f64, f64)> + '_ {
+        let entries = self.a.iter().zip(&self.g).zip(&self.allowed).enumerate();
+        entries
+            .filter(|(_, (_, allowed))| allowed.is_finite())
+            .map(|(entry, ((&a, &g), &allowed))| (entry, a, g, allowed))
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> usize {
+        self.a.len() / self.columns
+    }
+
+    /// The entries of a row.
+    pub(super) fn row(&self, row: usize) -> std::ops::Range<usize> {
+        row * self.columns..(row + 1) * self.columns
+    }
+
+    /// s = <a,g> / <g,g>; NaN where there is nothing to divide by. In f64 an entry may show what plain sums lose.
+    pub(super) fn scale(&self) -> f64 {
+        let ag = compensated_sum(self.live().map(|(_, a, g, _)| a * g));
+        let gg = compensated_sum(self.live().map(|(_, _, g, _)| g * g));
+        ag / gg
+    }
+
+    /// How far s may be off, relative to it, if a is s·g up to rounding: of independent errors a standard deviation or two, of
+    /// errors that have a sign in common what they share.
+    pub(super) fn scale_uncertainty(&self) -> f64 {
+        let (mut squares, mut gg) = (0.0, 0.0);
+        for (_, _, g, allowed) in self.live() {
+            squares += (allowed * g) * (allowed * g);
+            gg += g * g;
+        }
+        3.0 * squares.sqrt() / gg + self.shared
+    }
+
+    /// cos of the angle between a and g.
+    pub(super) fn cosine(&self) -> f64 {
+        let (mut aa, mut ag, mut gg) = (0.0, 0.0, 0.0);
+        for (_, a, g, _) in self.live() {
+            aa += a * a;
+            ag += a * g;
+            gg += g * g;
+        }
+        ag / (aa * gg).sqrt()
+    }
+
+    /// Whether what is left has no part along g: errors that know nothing of g have little.
+    pub(super) fn is_unbiased(&self) -> bool {
+        let fit = self.fit(1.0);
+        let by_chance = 3.0 / (fit.entries as f64).sqrt();
+        (self.scale() - 1.0).abs() <= fit.remainder * (0.03 + by_chance) + self.shared
+    }
+
+    /// a / factor against g.
+    pub(super) fn fit(&self, factor: f64) -> Fit {
+        let more = self.floor * (1.0 / factor.abs() - 1.0).max(0.0);
+        let (mut wrong, mut entries, mut severities) = (0, 0, 0.0);
+        let (mut errors, mut squares) = (0.0, 0.0);
+        for (_, a, g, allowed) in self.live() {
+            let error = a / factor - g;
+            let severity = error.abs() / (allowed + more);
+            entries += 1;
+            // NaN is wrong.
+            wrong += usize::from(!(severity <= 1.0));
+            severities += severity * severity;
+            errors += error * error;
+            squares += g * g;
+        }
+        Fit {
+            wrong,
+            entries,
+            severity: (severities / f64::from(entries.max(1) as u32)).sqrt(),
+            remainder: if errors == 0.0 { 0.0 } else { (errors / squares).sqrt() },
+        }
+    }
+
+    /// Whether nothing is left to explain.
+    pub(super) fn is_explained(&self) -> bool {
+        self.fit(1.0).wrong == 0 && !((self.scale() - 1.0).abs() > self.scale_uncertainty())
+    }
+
+    /// Whether nothing is left but one factor.
+    pub(super) fn is_scaled(&self) -> bool {
+        let scale = self.scale();
+        scale != 0.0 && self.scale_uncertainty() < LARGEST_UNCERTAINTY && self.fit(scale).wrong == 0
+    }
+
+    /// Whether g stands out of what rounding explains, so that agreement with it means something.
+    pub(super) fn is_informative(&self) -> bool {
+        let (mut count, mut entries) = (0, 0);
+        for (_, _, g, allowed) in self.live() {
+            entries += 1;
+            count += usize::from(g.abs() > 3.0 * allowed);
+        }
+        count >= 4 && count * 100 >= entries
+    }
+}

@@ -1,0 +1,89 @@
+//! `class-weights-missing`: class weights on one side only.
+
+use super::{
+    case::Case,
+    evidence::{Evidence, target},
+    hypothesis::{Hypothesis, number},
+};
+use crate::loss::{CrossEntropy, Target};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    match evidence.is_weighted() {
+        true => missing(evidence, case),
+        false => undeclared(evidence, case),
+    }
+}
+
+/// The file has them, the gradient does not.
+fn missing(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let plain = evidence.problem.with_loss(CrossEntropy {
+        class_weight: None,
+        ..evidence.problem.loss().clone()
+    })?;
+    let ratio = evidence.problem.normalizer() / plain.normalizer();
+    let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+        let (r, total) = target(&plain, sample.index);
+        let entries = soft.iter_mut().zip(hard).zip(sample.softmax).zip(&r);
+        for (((soft, hard), p), r) in entries {
+            *soft = ratio * total * p;
+            *hard = ratio * r;
+        }
+    })?;
+    let name = evidence.name();
+    Some(Hypothesis::new(
+        "class-weights-missing",
+        after,
+        "compared without class weights",
+        format!("{name} is the gradient without class weights, and the loss has them"),
+        "multiply each row by class_weight[target], and divide by class_weight[target].sum() where the loss is a mean: cross_entropy(..., weight=class_weight)",
+    ))
+}
+
+/// The gradient has them, the file does not: every row of a class is off by that class's own factor.
+fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    if evidence.wrt.is_parameter() || !matches!(evidence.problem.target(), Target::Classes(_)) {
+        return None;
+    }
+    let k = evidence.problem.k();
+    let (mut ag, mut gg, mut rows) = (vec![0.0; k], vec![0.0; k], vec![0; k]);
+    let label = |entry: usize| evidence.problem.label(evidence.rows[entry / case.columns]);
+    for (entry, a, g, _) in case.live() {
+        let Some(class) = label(entry) else { continue };
+        ag[class] += a * g;
+        gg[class] += g * g;
+        rows[class] += usize::from(entry % case.columns == 0);
+    }
+    let factors: Vec<f64> = ag.iter().zip(&gg).map(|(ag, gg)| ag / gg).collect();
+    let known = || factors.iter().zip(&rows).filter(|(factor, _)| factor.is_finite());
+    // A factor a row explains anything; some classes must have several rows.
+    let (classes, met) = (known().count(), known().map(|(_, rows)| rows).sum::<usize>());
+    if classes < 2 || met < classes + 2 || known().any(|(factor, _)| !(*factor > 0.0)) {
+        return None;
+    }
+    let divided: Vec<f64> = case
+        .a
+        .iter()
+        .enumerate()
+        .map(|(entry, a)| a / label(entry).map_or(1.0, |class| factors[class]))
+        .collect();
+    let after = case.with(divided);
+    if !after.is_explained() {
+        return None;
+    }
+    let largest = known().map(|(factor, _)| *factor).fold(0.0, f64::max);
+    let smallest = known().map(|(factor, _)| *factor).fold(f64::INFINITY, f64::min);
+    let off = |class: &usize| factors[*class].is_finite() && (factors[*class] - 1.0).abs() > 0.01;
+    let name = evidence.name();
+    Some(
+        Hypothesis::new(
+            "class-weights-missing",
+            after,
+            "with each class's rows divided by a factor of their own",
+            format!("each class's rows of {name} are off by a factor of their own, from {} to {}: the gradient has class weights, and none are declared", number(smallest), number(largest)),
+            "put the class weights of the loss among the tensors as class_weight, or take them out of the program",
+        )
+        .classes((0..k).filter(off))
+        .evidence("smallest factor", smallest)
+        .evidence("largest factor", largest),
+    )
+}

@@ -1,0 +1,24 @@
+//! `divided-by-all-rows`: ignored samples are masked, and counted in the mean.
+
+use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let (valid, all) = evidence.valid_rows();
+    let after = factor::undone(case, valid / all).filter(|_| evidence.is_mean())?;
+    Some(hypothesis(evidence, after))
+}
+
+/// Of a gradient that is n_valid/n of what it should be.
+pub(super) fn hypothesis(evidence: &Evidence, after: Case) -> Hypothesis {
+    let name = evidence.name();
+    let (valid, all) = evidence.valid_rows();
+    Hypothesis::new(
+        "divided-by-all-rows",
+        after,
+        format!("multiplied by {all}/{valid}"),
+        format!("{name} is {valid}/{all} of the derivative: the mean was taken over all {all} rows, of which {valid} count and {} are ignored", all - valid),
+        "divide by the rows that count, (target != ignore_index).sum(), not by the batch size",
+    )
+    .weighing(4.0)
+    .factor(valid / all)
+}

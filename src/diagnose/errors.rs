@@ -1,0 +1,65 @@
+//! What errors without structure look like.
+
+use super::case::Case;
+
+/// a - g, in some unit for each entry, over the entries that are live.
+pub(super) struct Errors {
+    /// Their root mean square.
+    pub(super) rms: f64,
+    /// The largest magnitude.
+    pub(super) largest: f64,
+    /// The fourth moment over the second squared: 3 if they are normal.
+    pub(super) kurtosis: f64,
+    /// The variance of the rows' mean squares over what it would be if all were normal and alike.
+    pub(super) rows: f64,
+    /// The same of the columns.
+    pub(super) columns: f64,
+    /// The logarithm of the likelihood, if they are normal in that unit.
+    pub(super) likelihood: f64,
+}
+
+impl Errors {
+    /// None where there are none, or too few.
+    pub(super) fn of(case: &Case, unit: impl Fn(usize, f64, f64) -> f64) -> Option<Self> {
+        let rows = case.rows();
+        let (mut by_row, mut by_column) = (vec![(0.0, 0.0); rows], vec![(0.0, 0.0); case.columns]);
+        let (mut count, mut squares, mut fourths, mut logs) = (0.0, 0.0, 0.0, 0.0);
+        let mut largest = 0.0f64;
+        for (entry, a, g, allowed) in case.live() {
+            let unit = unit(entry, g, allowed);
+            if !(unit > 0.0) {
+                continue;
+            }
+            let square = ((a - g) / unit).powi(2);
+            count += 1.0;
+            squares += square;
+            fourths += square * square;
+            logs += unit.ln();
+            largest = largest.max(square);
+            for sums in [&mut by_row[entry / case.columns], &mut by_column[entry % case.columns]] {
+                sums.0 += square;
+                sums.1 += 1.0;
+            }
+        }
+        let mean = squares / count;
+        if !(count >= 16.0 && mean > 0.0) {
+            return None;
+        }
+        Some(Self {
+            rms: mean.sqrt(),
+            largest: largest.sqrt(),
+            kurtosis: fourths / count / (mean * mean),
+            rows: spread(&by_row, mean),
+            columns: spread(&by_column, mean),
+            likelihood: -logs - 0.5 * count * mean.ln(),
+        })
+    }
+}
+
+/// Of (sum, count) pairs with that mean, all alike.
+fn spread(sums: &[(f64, f64)], mean: f64) -> f64 {
+    let known = sums.iter().filter(|(_, count)| *count > 0.0);
+    let terms = known.map(|(sum, count)| (sum / count / mean - 1.0).powi(2) * count / 2.0);
+    let (total, number) = terms.fold((0.0, 0.0), |(total, number), term| (total + term, number + 1.0));
+    total / number
+}

@@ -1,0 +1,441 @@
+//! What the rules look at: the gradient under test, the right one, and what any other model of the loss would have given instead, at
+//! the same entries.
+//!
+//! The right gradient is the closed form in f64 on the host, which the difference has confirmed by then; how far from it a correct
+//! gradient of the type under test may be is what [`Law`] says.
+
+use rayon::prelude::*;
+
+use super::case::Case;
+use crate::{
+    cpu::{logits::logits, matmul::matmul, outer::outer},
+    loss::{NO_LABEL, Reduction, Samples},
+    plan::Law,
+    problem::{Problem, Wrt},
+    report::CheckReport,
+    tensor::{Dtype, Tensor},
+};
+
+/// Samples that a thread takes at a time.
+const BLOCK: usize = 64;
+/// Parts that a sum over the samples is made of.
+const PARTS: usize = 8;
+/// Multiply-adds of one product over the rows that are looked at, and their entries: some ten milliseconds.
+const MOST_WORK: usize = 1 << 24;
+const MOST_ENTRIES: usize = 1 << 18;
+/// Rows that are looked at however long they are.
+const LEAST_ROWS: usize = 16;
+
+/// A linear layer.
+#[derive(Clone)]
+pub(super) struct Layer {
+    /// [k, d].
+    pub(super) weight: Vec<f64>,
+    /// `[k]`.
+    pub(super) bias: Vec<f64>,
+}
+
+/// What a model of the loss sees of a sample.
+pub(super) struct Sample<'a> {
+    pub(super) index: usize,
+    /// z, `[k]`.
+    pub(super) logits: &'a [f64],
+    /// p, `[k]`.
+    pub(super) softmax: &'a [f64],
+    /// r, `[k]`: one-hot unless smoothed, weighted or given as probabilities.
+    pub(super) target: &'a [f64],
+    /// R, the sum of r.
+    pub(super) total: f64,
+}
+
+/// Writes the derivative of a sample's loss with respect to its logits as `soft - hard`: what is made of logits, and so as
+/// inexact as they are, and what is not. Both are zeros before.
+pub(super) type Model<'a> = dyn Fn(&Sample, &mut [f64], &mut [f64]) + Sync + 'a;
+
+/// The loss as it is: R p - r.
+pub(super) fn cross_entropy(sample: &Sample, soft: &mut [f64], hard: &mut [f64]) {
+    soft.iter_mut()
+        .zip(sample.softmax)
+        .for_each(|(soft, p)| *soft = sample.total * p);
+    hard.copy_from_slice(sample.target);
+}
+
+/// The softmax of a row of logits.
+pub(super) fn softmax(logits: &[f64]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exp: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
+    let sum: f64 = exp.iter().sum();
+    exp.into_iter().map(|exp| exp / sum).collect()
+}
+
+/// One gradient under test, and the means to predict what it would be if something were otherwise.
+#[derive(Clone)]
+pub(super) struct Evidence<'a> {
+    pub(super) problem: &'a Problem,
+    pub(super) check: &'a CheckReport,
+    pub(super) wrt: Wrt,
+    /// The rows of the gradient that are looked at: all where they are few, else those that are wrong and a draw of the others.
+    pub(super) rows: Vec<usize>,
+    /// The layer as it is.
+    pub(super) layer: Layer,
+    gradient: &'a Tensor,
+    /// Whether a model counts as an explanation too where it is one up to the order of rows or columns.
+    pub(super) any_order: bool,
+}
+
+impl<'a> Evidence<'a> {
+    pub(super) fn new(
+        problem: &'a Problem,
+        gradient: &'a Tensor,
+        check: &'a CheckReport,
+    ) -> Self {
+        let wrt = check.wrt;
+        let layer = Layer {
+            weight: problem.weight().values(),
+            bias: problem.bias(),
+        };
+        let rows = match wrt.is_parameter() {
+            true => (0..problem.k()).collect(),
+            false => looked_at(problem, check),
+        };
+        Self {
+            problem,
+            check,
+            wrt,
+            rows,
+            layer,
+            gradient,
+            any_order: false,
+        }
+    }
+
+    /// The same, with models that explain the gradient up to the order of its rows or columns.
+    pub(super) fn reordered(&self) -> Self {
+        Self {
+            any_order: true,
+            ..self.clone()
+        }
+    }
+
+    /// Columns of the gradient.
+    pub(super) fn columns(&self) -> usize {
+        self.problem.columns(self.wrt)
+    }
+
+    /// Whether every row is looked at.
+    pub(super) fn is_whole(&self) -> bool {
+        self.rows.len() == self.problem.rows(self.wrt)
+    }
+
+    /// Whether the loss is a mean.
+    pub(super) fn is_mean(&self) -> bool {
+        self.problem.loss().reduction == Reduction::Mean
+    }
+
+    /// Whether classes have weights of their own.
+    pub(super) fn is_weighted(&self) -> bool {
+        self.problem.loss().class_weight.is_some()
+    }
+
+    /// How many samples count, and how many there are.
+    pub(super) fn valid_rows(&self) -> (f64, f64) {
+        let n = self.problem.n();
+        let ignored = (0..n).filter(|&row| self.problem.is_ignored(row)).count();
+        ((n - ignored) as f64, n as f64)
+    }
+
+    /// The gradient under test against the right one.
+    pub(super) fn case(&self) -> Case {
+        let given = self.given(&self.rows);
+        let right = self.predict(&self.layer, &cross_entropy);
+        let allowed = self.allowed(&self.layer, &cross_entropy, &right, self.check.dtype);
+        Case::new(given, right, allowed, self.columns(), self.check)
+    }
+
+    /// Rows of the gradient under test.
+    pub(super) fn given(&self, rows: &[usize]) -> Vec<f64> {
+        let row = |&row: &usize| self.gradient.rows::<f64>(row..row + 1);
+        rows.iter().flat_map(row).collect()
+    }
+
+    /// The gradient, at the rows that are looked at, if the loss were `model` over `layer`.
+    pub(super) fn predict(&self, layer: &Layer, model: &Model) -> Vec<f64> {
+        self.predict_rows(&self.rows, layer, model)
+    }
+
+    /// The same at other rows; for a parameter all of it, whatever the rows.
+    pub(super) fn predict_rows(&self, rows: &[usize], layer: &Layer, model: &Model) -> Vec<f64> {
+        let z = self.problem.normalizer();
+        let derivative = |block: &Block| -> Vec<f64> {
+            let entries = block.soft.iter().zip(&block.hard);
+            entries.map(|(soft, hard)| (soft - hard) / z).collect()
+        };
+        self.product(rows, layer, model, &layer.weight, &derivative, false)
+    }
+
+    /// The loss's derivative with respect to the logits of these samples, [samples, k].
+    pub(super) fn derivatives(&self, samples: &[usize], layer: &Layer, model: &Model) -> Vec<f64> {
+        let z = self.problem.normalizer();
+        let blocks = samples.par_chunks(BLOCK).map(|samples| {
+            let block = self.block(samples, layer, model);
+            let entries = block.soft.iter().zip(&block.hard);
+            entries.map(|(soft, hard)| (soft - hard) / z).collect::<Vec<f64>>()
+        });
+        blocks.collect::<Vec<_>>().concat()
+    }
+
+    /// What rounding in `dtype` explains of a gradient like `values`, which [`Evidence::predict`] gave for this layer and model.
+    pub(super) fn allowed(
+        &self,
+        layer: &Layer,
+        model: &Model,
+        values: &[f64],
+        dtype: Dtype,
+    ) -> Vec<f64> {
+        self.allowed_rows(&self.rows, layer, model, values, dtype)
+    }
+
+    /// The same at other rows.
+    pub(super) fn allowed_rows(
+        &self,
+        rows: &[usize],
+        layer: &Layer,
+        model: &Model,
+        values: &[f64],
+        dtype: Dtype,
+    ) -> Vec<f64> {
+        let law = Law::new(dtype, self.problem.terms(self.wrt));
+        let u = dtype.unit_roundoff();
+        let factor = 2.0 * Law::LOGITS * u + Law::LOGITS * Dtype::F64.unit_roundoff();
+        let z = self.problem.normalizer();
+        let conditioning = |block: &Block| -> Vec<f64> {
+            let k = layer.bias.len();
+            let mut conditioning = Vec::with_capacity(block.soft.len());
+            let rows = block.soft.chunks_exact(k).zip(block.hard.chunks_exact(k));
+            for ((soft, hard), moved) in rows.zip(block.moved(law)) {
+                let spread = (2.0 * u * moved).min(600.0).exp();
+                conditioning.extend(soft.iter().zip(hard).map(|(&soft, &hard)| {
+                    // What of it is a probability moves by at most 2 p (1 - p) times the most that a logit moves.
+                    let q = soft.abs().clamp(f64::MIN_POSITIVE, 1.0);
+                    let softness = soft.abs() * (2.0 * (1.0 - q).max(u) * moved - q.ln());
+                    factor / z
+                        * spread
+                        * (law.sums * (soft.abs() + (soft - hard).abs()) + softness)
+                }));
+            }
+            conditioning
+        };
+        let abs: Vec<f64> = layer.weight.iter().map(|w| w.abs()).collect();
+        let rounding = self.product(rows, layer, model, &abs, &conditioning, true);
+        let tolerance = self.check.tolerance;
+        let given = tolerance.given.map_or(0.0, |given| given.rtol);
+        let entries = rounding.into_iter().zip(values);
+        entries
+            .map(|(rounding, value)| {
+                rounding + (tolerance.drift + given) * value.abs() + tolerance.floor
+            })
+            .collect()
+    }
+
+    /// What the samples' rows of [.., k], made by `of`, give for the gradient: times the weight, as they are, or summed over the samples.
+    fn product(
+        &self,
+        rows: &[usize],
+        layer: &Layer,
+        model: &Model,
+        weight: &[f64],
+        of: &(dyn Fn(&Block) -> Vec<f64> + Sync),
+        magnitudes: bool,
+    ) -> Vec<f64> {
+        let (d, k) = (self.problem.d(), self.problem.k());
+        let with_input = |left: Vec<f64>, mut input: Vec<f64>| {
+            if magnitudes {
+                input.iter_mut().for_each(|x| *x = x.abs());
+            }
+            outer(&left, &input, k, d)
+        };
+        let all: Vec<usize>;
+        let samples = match self.wrt.is_parameter() {
+            true => {
+                all = (0..self.problem.n()).collect();
+                &all
+            }
+            false => rows,
+        };
+        let part = |samples: &[usize]| {
+            let block = self.block(samples, layer, model);
+            let left = of(&block);
+            match self.wrt {
+                Wrt::Input => matmul(&left, weight, d),
+                Wrt::Logits => left,
+                Wrt::Weight => with_input(left, block.input),
+                Wrt::Bias => outer(&left, &vec![1.0; samples.len()], k, 1),
+            }
+        };
+        match self.wrt.is_parameter() {
+            true => sum_over(samples, k * self.columns(), part),
+            false => samples.par_chunks(BLOCK).map(part).collect::<Vec<_>>().concat(),
+        }
+    }
+
+    /// The derivative of the loss with respect to the layer, as `model` has it.
+    pub(super) fn layer_gradient(&self, layer: &Layer, model: &Model) -> Layer {
+        let (n, d, k) = (self.problem.n(), self.problem.d(), self.problem.k());
+        let z = self.problem.normalizer();
+        let samples: Vec<usize> = (0..n).collect();
+        let mut weight = sum_over(&samples, k * d + k, |samples| {
+            let block = self.block(samples, layer, model);
+            let entries = block.soft.iter().zip(&block.hard);
+            let left: Vec<f64> = entries.map(|(soft, hard)| (soft - hard) / z).collect();
+            let mut part = outer(&left, &block.input, k, d);
+            part.extend(outer(&left, &vec![1.0; samples.len()], k, 1));
+            part
+        });
+        let bias = weight.split_off(k * d);
+        Layer { weight, bias }
+    }
+
+    /// Folds over all samples, looked at or not.
+    pub(super) fn each_sample<T: Send>(
+        &self,
+        empty: impl Fn() -> T + Sync,
+        add: impl Fn(&mut T, &Sample) + Sync,
+        merge: impl Fn(T, T) -> T + Sync,
+    ) -> T {
+        let samples: Vec<usize> = (0..self.problem.n()).collect();
+        let parts = samples.par_chunks(BLOCK).map(|samples| {
+            let mut part = empty();
+            self.forward(samples, &self.layer, |sample| add(&mut part, sample));
+            part
+        });
+        // In order, so that the same arrays give the same sum.
+        parts.collect::<Vec<T>>().into_iter().fold(empty(), merge)
+    }
+
+    /// The forward pass of these samples; returns their input and the magnitudes behind their logits.
+    fn forward(
+        &self,
+        samples: &[usize],
+        layer: &Layer,
+        mut of: impl FnMut(&Sample),
+    ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let (d, k) = (self.problem.d(), self.problem.k());
+        let input: Vec<f64> = samples
+            .iter()
+            .flat_map(|&j| self.problem.input().rows::<f64>(j..j + 1))
+            .collect();
+        let z = logits(&input, &layer.weight, &layer.bias, d);
+        for (&index, logits) in samples.iter().zip(z.logits.chunks_exact(k)) {
+            let (target, total) = target(self.problem, index);
+            of(&Sample {
+                index,
+                logits,
+                softmax: &softmax(logits),
+                target: &target,
+                total,
+            });
+        }
+        (input, z.logits, z.magnitude)
+    }
+
+    fn block(&self, samples: &[usize], layer: &Layer, model: &Model) -> Block {
+        let k = self.problem.k();
+        let entries = samples.len() * k;
+        let (mut soft, mut hard) = (vec![0.0; entries], vec![0.0; entries]);
+        let mut rows = soft.chunks_exact_mut(k).zip(hard.chunks_exact_mut(k));
+        let (input, logits, magnitude) = self.forward(samples, layer, |sample| {
+            let (soft, hard) = rows.next().expect("a row a sample");
+            model(sample, soft, hard);
+        });
+        Block {
+            input,
+            logits,
+            magnitude,
+            soft,
+            hard,
+            k,
+        }
+    }
+}
+
+/// A few samples.
+struct Block {
+    input: Vec<f64>,
+    logits: Vec<f64>,
+    magnitude: Vec<f64>,
+    soft: Vec<f64>,
+    hard: Vec<f64>,
+    k: usize,
+}
+
+impl Block {
+    /// How far the logits of each row may have moved.
+    fn moved(&self, law: Law) -> impl Iterator<Item = f64> + '_ {
+        let rows = self
+            .logits
+            .chunks_exact(self.k)
+            .zip(self.magnitude.chunks_exact(self.k));
+        rows.map(move |(z, a)| {
+            let moved = z.iter().zip(a).map(|(&z, &a)| law.moved(z, a));
+            moved.fold(0.0, f64::max)
+        })
+    }
+}
+
+/// r and R of a sample.
+pub(super) fn target(problem: &Problem, index: usize) -> (Vec<f64>, f64) {
+    let Samples {
+        labels,
+        totals,
+        linear,
+    } = problem.samples::<f64>(index..index + 1);
+    let mut r = linear.map_or_else(
+        || vec![0.0; problem.k()],
+        |linear| linear.iter().map(|linear| -linear).collect(),
+    );
+    if labels[0] != NO_LABEL {
+        r[labels[0] as usize] += totals[0];
+    }
+    (r, totals[0])
+}
+
+/// The sum of what blocks of samples give, `length` numbers each: in parts that depend on nothing but the number of samples, added in order.
+fn sum_over(samples: &[usize], length: usize, of: impl Fn(&[usize]) -> Vec<f64> + Sync) -> Vec<f64> {
+    let parts = samples.par_chunks(samples.len().div_ceil(PARTS).max(BLOCK));
+    let parts = parts.map(|samples| {
+        let mut sum = vec![0.0; length];
+        samples.chunks(BLOCK).for_each(|block| add(&mut sum, &of(block)));
+        sum
+    });
+    let mut sum = vec![0.0; length];
+    parts.collect::<Vec<_>>().iter().for_each(|part| add(&mut sum, part));
+    sum
+}
+
+fn add(sum: &mut [f64], part: &[f64]) {
+    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+}
+
+/// The rows to look at: as many as time allows, half of them wrong ones where the wrong ones are few.
+fn looked_at(problem: &Problem, check: &CheckReport) -> Vec<usize> {
+    let (n, d, k) = (problem.n(), problem.d(), problem.k());
+    let work = (MOST_WORK / (k * d)).min(MOST_ENTRIES / d.max(k));
+    let most = work.max(LEAST_ROWS).min(n);
+    if most == n {
+        return (0..n).collect();
+    }
+    // Evenly spaced draws would miss, or hit, a period; these are spread by the golden ratio.
+    let spread = |count: usize, of: usize| {
+        (0..count).map(move |i| ((i as f64 * 0.618_033_988_749_895).fract() * of as f64) as usize)
+    };
+    let wrong: Vec<usize> = check.tally.places.rows.iter().collect();
+    let drawn = most / 2;
+    let mut rows: Vec<usize> = match wrong.len() <= drawn {
+        true => wrong,
+        false => spread(drawn, wrong.len()).map(|i| wrong[i]).collect(),
+    };
+    rows.extend(spread(most - rows.len(), n));
+    rows.sort_unstable();
+    rows.dedup();
+    rows
+}

@@ -1,0 +1,70 @@
+//! One factor between the gradient and the derivative.
+
+use super::{case::Case, evidence::Evidence};
+use crate::loss::{CrossEntropy, Reduction};
+
+/// The case divided by `factor`, if that leaves nothing.
+pub(super) fn undone(case: &Case, factor: f64) -> Option<Case> {
+    if !is_near(case, factor) || !case.is_scaled() {
+        return None;
+    }
+    let after = case.divided(factor);
+    after.is_explained().then_some(after)
+}
+
+/// Whether the one factor that fits best is this one, as far as rounding lets it be known.
+pub(super) fn is_near(case: &Case, factor: f64) -> bool {
+    factor != 1.0 && (case.scale() / factor - 1.0).abs() <= case.scale_uncertainty()
+}
+
+/// The integer that a number is, if it is one of at least 2 and rounding leaves no room for another.
+pub(super) fn integer(value: f64, uncertainty: f64) -> Option<f64> {
+    let integer = value.round();
+    let is = integer >= 2.0 && (value - integer).abs() <= uncertainty * integer;
+    (is && uncertainty * integer < 0.3).then_some(integer)
+}
+
+/// The factors that the problem itself suggests, by the code of the rule that has them.
+pub(super) fn of_problem(evidence: &Evidence) -> Vec<(&'static str, f64)> {
+    let z = evidence.problem.normalizer();
+    let (valid, all) = evidence.valid_rows();
+    let mut factors = Vec::new();
+    let mut add = |code, factor: f64| {
+        if (factor - 1.0).abs() > 1e-9 && factor > 0.0 {
+            factors.push((code, factor));
+        }
+    };
+    if evidence.is_mean() {
+        add("sum-instead-of-mean", z);
+        if z != valid {
+            add("sum-instead-of-mean", valid);
+        }
+        add("mean-instead-of-sum", 1.0 / z);
+        add("divided-by-all-rows", valid / all);
+        add("divided-by-count-not-weights", z / valid);
+    } else {
+        // What a mean would have divided by.
+        let mean = CrossEntropy {
+            reduction: Reduction::Mean,
+            ..evidence.problem.loss().clone()
+        };
+        let weights = evidence.problem.with_loss(mean).map(|mean| mean.normalizer());
+        add("mean-instead-of-sum", 1.0 / all);
+        if valid != all {
+            add("mean-instead-of-sum", 1.0 / valid);
+        }
+        if let Some(weights) = weights.filter(|weights| *weights != valid) {
+            add("mean-instead-of-sum", 1.0 / weights);
+        }
+    }
+    add("divided-by-classes", 1.0 / evidence.problem.k() as f64);
+    factors
+}
+
+/// Whether a factor is one of those that a bug leaves: a small integer or the inverse of one, or a loss scale.
+pub(super) fn is_telling(factor: f64, uncertainty: f64) -> bool {
+    let small = |value: f64| integer(value, uncertainty).is_some_and(|integer| integer <= 64.0);
+    let power = factor.log2().round();
+    let is_loss_scale = power >= 8.0 && (factor / power.exp2() - 1.0).abs() <= uncertainty;
+    small(factor) || small(1.0 / factor) || is_loss_scale || (factor + 1.0).abs() <= uncertainty
+}

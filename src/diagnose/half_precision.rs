@@ -1,0 +1,50 @@
+//! `half-precision`: every number is one that f16 or bf16 has.
+
+use half::{bf16, f16};
+
+use super::{
+    case::Case,
+    evidence::{Evidence, cross_entropy},
+    hypothesis::Hypothesis,
+};
+use crate::tensor::Dtype;
+
+/// Fewer values may be such numbers by chance: 1 and 0.5 are.
+const LEAST: usize = 12;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    if !matches!(case.dtype, Dtype::F32 | Dtype::F64) {
+        return None;
+    }
+    let values = || case.live().map(|(_, a, _, _)| a).filter(|a| *a != 0.0);
+    let dtype = [Dtype::F16, Dtype::BF16].into_iter().find(|dtype| {
+        let rounded = |a: f64| match dtype {
+            Dtype::F16 => f16::from_f64(a).to_f64(),
+            _ => bf16::from_f64(a).to_f64(),
+        };
+        values().all(|a| rounded(a) == a)
+    })?;
+    let mut distinct: Vec<u64> = values().map(|a| a.abs().to_bits()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < LEAST.min(case.a.len()) || distinct.len() < 4 {
+        return None;
+    }
+    let allowed = evidence.allowed(&evidence.layer, &cross_entropy, &case.g, dtype);
+    let mut after = case.against(case.g.clone(), allowed);
+    after.dtype = dtype;
+    let (name, u) = (evidence.name(), dtype.unit_roundoff());
+    let zeros = case.live().filter(|(_, a, g, _)| *a == 0.0 && *g != 0.0).count();
+    let flushed = match (dtype, zeros) {
+        (Dtype::F16, 1..) => format!(", and {zeros} entries below f16's smallest number became zero"),
+        _ => String::new(),
+    };
+    let hypothesis = Hypothesis::new(
+        "half-precision",
+        after,
+        format!("allowing for the rounding of {dtype}"),
+        format!("{name} is stored as {} but every number in it is exactly one of {dtype}: it went through {dtype} on its way{flushed}", case.dtype),
+        format!("if that is meant (autocast, model.half(), bfloat16 parameters), save the gradient as {dtype} or check with --rtol {:.0e}; if not, turn torch.autocast off, or cast the parameters to float32 before the backward pass", 4.0 * u),
+    );
+    Some(hypothesis.evidence("unit roundoff", u).evidence("zeros", zeros as f64))
+}

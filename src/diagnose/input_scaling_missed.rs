@@ -1,0 +1,52 @@
+//! `input-scaling-missed`: each column is off by a factor of its own.
+
+use super::{
+    case::Case, evidence::Evidence, hypothesis::{Hypothesis, number},
+};
+use crate::problem::Wrt;
+
+/// With fewer rows a factor a column explains anything.
+const LEAST_ROWS: usize = 3;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    if !matches!(evidence.wrt, Wrt::Input | Wrt::Weight) || case.rows() < LEAST_ROWS {
+        return None;
+    }
+    let (mut ag, mut gg) = (vec![0.0; case.columns], vec![0.0; case.columns]);
+    for (entry, a, g, _) in case.live() {
+        ag[entry % case.columns] += a * g;
+        gg[entry % case.columns] += g * g;
+    }
+    let factors: Vec<f64> = ag.iter().zip(&gg).map(|(ag, gg)| ag / gg).collect();
+    if factors.iter().any(|factor| *factor <= 0.0) {
+        return None;
+    }
+    let factor = |column: usize| if factors[column].is_finite() { factors[column] } else { 1.0 };
+    let mut after = case.clone();
+    let a = after.a.iter_mut().enumerate();
+    a.for_each(|(entry, a)| *a /= factor(entry % case.columns));
+    let uncertainty = case.scale_uncertainty() * (case.columns as f64).sqrt();
+    let off = || (0..case.columns).filter(|&column| (factor(column) - 1.0).abs() > uncertainty);
+    let (smallest, largest) = off().map(factor).fold((f64::INFINITY, 0.0f64), |(low, high), f| {
+        (low.min(f), high.max(f))
+    });
+    let name = evidence.name();
+    let count = off().count();
+    let which = match count {
+        count if count == case.columns => "each column".to_owned(),
+        1 => format!("column {}", off().next()?),
+        count => format!("each of {count} columns"),
+    };
+    Some(
+        Hypothesis::new(
+            "input-scaling-missed",
+            after,
+            "with each column divided by a factor of its own",
+            format!("{which} of {name} is the derivative times a factor of its own, from {} to {}: the inputs are scaled on the way, and only one side knows", number(smallest), number(largest)),
+            "the layer saw x' = (x - mean) / std: save x' as the input, or multiply the gradient with respect to x by std (the chain rule's dx'/dx = 1/std is in one and not in the other)",
+        )
+        .evidence("smallest factor", smallest)
+        .evidence("largest factor", largest)
+        .columns(off()),
+    )
+}

@@ -1,0 +1,44 @@
+//! `labels-shifted`: every label off by one.
+
+use super::{
+    case::Case,
+    evidence::{Evidence, cross_entropy},
+    hypothesis::Hypothesis,
+};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let k = evidence.problem.k();
+    let shifts = [(true, false), (false, false), (true, true), (false, true)];
+    let (after, up) = shifts.into_iter().find_map(|(up, clamped)| {
+        let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+            cross_entropy(sample, soft, hard);
+            let (from, to) = if up { (k - 1, 0) } else { (0, k - 1) };
+            let last = hard[from];
+            match up {
+                true => hard.rotate_right(1),
+                false => hard.rotate_left(1),
+            }
+            // What would leave the classes comes in on the other side, or stays.
+            if clamped {
+                hard[to] = 0.0;
+                hard[from] += last;
+            }
+        })?;
+        Some((after, up))
+    })?;
+    let name = evidence.name();
+    let (label, why) = match up {
+        true => ("y + 1", "labels that count from 1 in the program that made it, or a background class in front"),
+        false => ("y - 1", "labels that count from 1 in the file, and from 0 in the program that made it"),
+    };
+    Some(
+        Hypothesis::new(
+            "labels-shifted",
+            after,
+            format!("compared with the labels {label}"),
+            format!("{name} is the gradient for labels {label} in place of y: labels are off by one"),
+            format!("give both sides the same labels, 0 to {}: look for {why}", k - 1),
+        )
+        .evidence("shift", if up { 1.0 } else { -1.0 }),
+    )
+}

@@ -1,0 +1,18 @@
+//! `one-hot-missing`: the softmax without the target.
+
+use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let after = evidence.explains(case, &evidence.layer, &|sample, soft, _| {
+        let softmax = soft.iter_mut().zip(sample.softmax);
+        softmax.for_each(|(soft, p)| *soft = sample.total * p);
+    })?;
+    let name = evidence.name();
+    Some(Hypothesis::new(
+        "one-hot-missing",
+        after,
+        "with the one-hot target subtracted",
+        format!("{name} is what the softmax alone gives: the one-hot target was never subtracted"),
+        "the logits' gradient is softmax(z) - onehot(target): subtract 1 at each row's target (p[arange(n), target] -= 1) before the product with the weight",
+    ))
+}

@@ -1,0 +1,70 @@
+//! `penalty-missing`: a quadratic term on one side only.
+
+use super::{
+    case::Case,
+    evidence::{Evidence, Sample},
+    hypothesis::{Hypothesis, number},
+    model::regress,
+    words::variable,
+};
+use crate::problem::Wrt;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let own = own_values(evidence);
+    let fit = regress(case, &own)?;
+    if !(fit.share > 0.5) {
+        return None;
+    }
+    let u = case.dtype.unit_roundoff();
+    let term = |entry: usize| fit.beta * own[entry];
+    let mut after = case.with(case.a.iter().enumerate().map(|(e, a)| a - term(e)).collect());
+    // The term is rounded too, as is the sum; and a logit is itself a sum, of terms as large as its row's largest.
+    for row in 0..case.rows() {
+        let largest = case.row(row).map(|e| term(e).abs()).fold(0.0, f64::max);
+        for entry in case.row(row) {
+            let rounded = match evidence.wrt {
+                Wrt::Logits => 4.0 * largest,
+                _ => term(entry).abs(),
+            };
+            after.allowed[entry] += 16.0 * u * rounded;
+        }
+    }
+    if !after.is_explained() && !after.is_scaled() {
+        return None;
+    }
+    let lambda = fit.beta / fit.alpha;
+    let (name, variable, text) = (evidence.name(), variable(evidence.wrt), number(lambda));
+    let decay = match evidence.wrt.is_parameter() {
+        true => "weight decay, or an L2 penalty",
+        false => "an L2 penalty",
+    };
+    Some(
+        Hypothesis::new(
+            "penalty-missing",
+            after,
+            format!("without {text}·{variable}"),
+            format!("{name} is the derivative plus {text} times {variable} itself: {decay} of {}/2·|{variable}|² is in the gradient and not in the loss", text),
+            format!("take the penalty out of the loss that you differentiate (weight_decay=0 while checking), or subtract {text}·{variable} before you save the gradient"),
+        )
+        .evidence("lambda", lambda),
+    )
+}
+
+/// What the gradient is taken with respect to, at the entries that are looked at.
+fn own_values(evidence: &Evidence) -> Vec<f64> {
+    match evidence.wrt {
+        Wrt::Weight => evidence.layer.weight.clone(),
+        Wrt::Bias => evidence.layer.bias.clone(),
+        Wrt::Input => {
+            let input = evidence.problem.input();
+            evidence.rows.iter().flat_map(|&row| input.rows::<f64>(row..row + 1)).collect()
+        }
+        Wrt::Logits => {
+            let z = evidence.problem.normalizer();
+            let own = |sample: &Sample, soft: &mut [f64], _: &mut [f64]| {
+                soft.iter_mut().zip(sample.logits).for_each(|(soft, logit)| *soft = z * logit);
+            };
+            evidence.predict(&evidence.layer, &own)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `scaled`: one factor that is none of the well-known ones; or two of them at once.
+
+use super::{
+    accumulated, case::Case, divided_by_all_rows, divided_by_classes, divided_by_count,
+    evidence::Evidence,
+    factor,
+    hypothesis::{Hypothesis, number},
+    mean_instead_of_sum, sum_instead_of_mean,
+};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let scale = case.scale();
+    if !case.is_scaled() || case.is_explained() {
+        return None;
+    }
+    two_factors(evidence, case).or_else(|| {
+        let integer = factor::integer(scale, case.scale_uncertainty());
+        match integer.filter(|passes| *passes < 1e4) {
+            Some(passes) => Some(accumulated::hypothesis(evidence, factor::undone(case, passes)?, passes)),
+            None => Some(scaled(evidence, case, scale)),
+        }
+    })
+}
+
+/// The factor that the problem suggests, where what it leaves is a factor that a bug leaves too.
+fn two_factors(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let uncertainty = case.scale_uncertainty();
+    let known = factor::of_problem(evidence);
+    let (code, factor) = known.iter().copied().find(|(_, factor)| {
+        let rest = case.scale() / factor;
+        let is_known = |other: &(&str, f64)| (rest / other.1 - 1.0).abs() <= uncertainty;
+        // Where s is known to a percent only, something always fits.
+        uncertainty < 1e-3 && (factor::is_telling(rest, uncertainty) || known.iter().any(is_known))
+    })?;
+    let after = case.divided(factor);
+    Some(match code {
+        "sum-instead-of-mean" => sum_instead_of_mean::hypothesis(evidence, after, factor),
+        "mean-instead-of-sum" => mean_instead_of_sum::hypothesis(evidence, after, factor),
+        "divided-by-all-rows" => divided_by_all_rows::hypothesis(evidence, after),
+        "divided-by-count-not-weights" => divided_by_count::hypothesis(evidence, after),
+        _ => divided_by_classes::hypothesis(evidence, after),
+    }
+    .confidence(0.8))
+}
+
+fn scaled(evidence: &Evidence, case: &Case, scale: f64) -> Hypothesis {
+    let (name, text) = (evidence.name(), number(scale));
+    Hypothesis::new(
+        "scaled",
+        case.divided(scale),
+        format!("divided by {text}"),
+        format!("{name} is {text} times the derivative everywhere: one factor, which is none that the problem suggests"),
+        "look for a constant that multiplies or divides the loss or the gradient: a loss weight, a learning rate, a temperature, a clipped global norm",
+    )
+    // Two numbers that sum to 0 are always a multiple of two others.
+    .confidence(if case.is_informative() && case.scale_uncertainty() < 1e-4 { 0.95 } else { 0.6 })
+    .factor(scale)
+}

@@ -1,0 +1,19 @@
+//! `sigmoid-instead-of-softmax`: each class on its own.
+
+use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+        let sigmoid = soft.iter_mut().zip(sample.logits);
+        sigmoid.for_each(|(soft, z)| *soft = sample.total / (1.0 + (-z).exp()));
+        hard.copy_from_slice(sample.target);
+    })?;
+    let name = evidence.name();
+    Some(Hypothesis::new(
+        "sigmoid-instead-of-softmax",
+        after,
+        "compared with a sigmoid of each logit",
+        format!("{name} is the gradient with a sigmoid of each logit in place of the softmax over all: it belongs to binary cross-entropy"),
+        "use cross_entropy where one class is right; binary_cross_entropy_with_logits is for labels that do not exclude each other",
+    ))
+}

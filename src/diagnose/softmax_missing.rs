@@ -1,0 +1,17 @@
+//! `softmax-missing`: the target without the softmax.
+
+use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let after = evidence.explains(case, &evidence.layer, &|sample, _, hard| {
+        hard.copy_from_slice(sample.target);
+    })?;
+    let name = evidence.name();
+    Some(Hypothesis::new(
+        "softmax-missing",
+        after,
+        "with the softmax added",
+        format!("{name} is what the targets alone give: the softmax is missing, as in the negative log-likelihood of logits that were never normalised"),
+        "the logits' gradient is softmax(z) - onehot(target): use cross_entropy, or log_softmax before nll_loss, which takes log-probabilities and not logits",
+    ))
+}

@@ -1,0 +1,29 @@
+//! `softmax-twice`: cross-entropy of probabilities that it takes for logits.
+
+use super::{
+    case::Case,
+    evidence::{Evidence, softmax},
+    hypothesis::Hypothesis,
+};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+        let p = sample.softmax;
+        let outer = softmax(p).into_iter().zip(sample.target);
+        let v: Vec<f64> = outer.map(|(q, r)| sample.total * q - r).collect();
+        let mean: f64 = p.iter().zip(&v).map(|(p, v)| p * v).sum();
+        // Split so that what cancels in v - mean counts as inexact.
+        for (((soft, hard), p), v) in soft.iter_mut().zip(hard).zip(p).zip(&v) {
+            *soft = p * (v.abs() + mean.abs());
+            *hard = *soft - p * (v - mean);
+        }
+    })?;
+    let name = evidence.name();
+    Some(Hypothesis::new(
+        "softmax-twice",
+        after,
+        "compared with a softmax of the softmax",
+        format!("{name} is the gradient of cross-entropy over softmax(logits): the softmax is taken twice"),
+        "give cross_entropy the logits: it takes the softmax itself, so drop the softmax (or log_softmax with a second one) at the end of the model",
+    ))
+}

@@ -1,0 +1,34 @@
+//! `sum-instead-of-mean`: the normaliser is missing.
+
+use super::{
+    case::Case, evidence::Evidence, factor, hypothesis::{Hypothesis, number},
+};
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let factors = factor::of_problem(evidence).into_iter();
+    let sums = factors.filter(|(code, _)| *code == "sum-instead-of-mean");
+    let undone = |(_, z)| Some(hypothesis(evidence, factor::undone(case, z)?, z));
+    sums.filter_map(undone).next()
+}
+
+/// Of a gradient that is `z` times what it should be.
+pub(super) fn hypothesis(evidence: &Evidence, after: Case, z: f64) -> Hypothesis {
+    let name = evidence.name();
+    let what = match z != evidence.valid_rows().0 {
+        true => "the sum of the samples' class weights",
+        false => "the number of samples that count",
+    };
+    let z_text = number(z);
+    let hypothesis = Hypothesis::new(
+        "sum-instead-of-mean",
+        after,
+        format!("divided by {z_text}"),
+        format!("{name} is {z_text} times the derivative, and {z_text} is {what}: it belongs to the sum of the losses, not to their mean"),
+        format!("divide by {z_text}, which is what reduction='mean' does; if the sum is meant, check with --reduction sum"),
+    );
+    let hypothesis = hypothesis.weighing(3.0).factor(z);
+    match factor::integer(z, 1e-12) {
+        Some(_) => hypothesis.test("drop half of the samples: the factor becomes half as large if it is the sum's, and stays if passes were accumulated"),
+        None => hypothesis,
+    }
+}

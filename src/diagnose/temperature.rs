@@ -1,0 +1,61 @@
+//! `temperature`: logits that were divided by a temperature.
+
+use super::{
+    case::Case,
+    evidence::{Evidence, Sample, softmax},
+    hypothesis::{Hypothesis, number},
+    model::refine,
+};
+
+/// The highest temperature, and the inverse of the lowest.
+const MOST: f64 = 64.0;
+/// Where the search begins: powers of two of the temperature.
+const STARTS: [f64; 10] = [-4.0, -3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0, 4.0];
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let at = |temperature: f64| {
+        move |sample: &Sample, soft: &mut [f64], hard: &mut [f64]| {
+            let z: Vec<f64> = sample.logits.iter().map(|z| z / temperature).collect();
+            let p = softmax(&z);
+            soft.iter_mut().zip(p).for_each(|(soft, p)| *soft = sample.total * p);
+            hard.copy_from_slice(sample.target);
+        }
+    };
+    let predict = |log: f64| evidence.predict(&evidence.layer, &at(log.exp2()));
+    let cosine = |log: f64| case.against(predict(log), case.allowed.clone()).cosine();
+    let (start, best) = STARTS
+        .into_iter()
+        .map(|log| (log, cosine(log)))
+        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+    if !(best > case.cosine() && best > 0.8) {
+        return None;
+    }
+    let temperature = refine(case, start, 1e-5, predict)?.exp2();
+    // Far out the softmax is uniform, or one-hot, which other losses give as well.
+    if !(1.0 / MOST..=MOST).contains(&temperature) {
+        return None;
+    }
+    let round = (temperature * 100.0).round() / 100.0;
+    let near = (temperature / round - 1.0).abs() < 1e-3;
+    let (after, temperature) = [round, temperature]
+        .into_iter()
+        .filter(|t| *t > 0.0 && (near || *t != round))
+        .find_map(|t| Some((evidence.explains(case, &evidence.layer, &at(t))?, t)))?;
+    // With the chain rule's 1/T, or without.
+    let chained = after.divided(1.0 / temperature);
+    let (name, text) = (evidence.name(), number(temperature));
+    let (after, message) = match chained.is_explained() {
+        true => (chained, format!("{name} is the gradient of the loss at a temperature of {text}, cross_entropy(logits / {text}), and the file says nothing of one")),
+        false => (after, format!("{name} takes the softmax of logits / {text}, and leaves out the factor 1/{text} that the chain rule asks for")),
+    };
+    Some(
+        Hypothesis::new(
+            "temperature",
+            after,
+            format!("compared at a temperature of {text}"),
+            message,
+            format!("divide weight and bias by {text} in the file (and the gradient is right), or take the temperature out of the loss"),
+        )
+        .evidence("temperature", temperature),
+    )
+}

@@ -1,0 +1,65 @@
+//! `transposed`: a buffer that was written row by row and read column by column, or the other way round.
+
+use super::{
+    case::Case,
+    evidence::{Evidence, cross_entropy},
+    hypothesis::Hypothesis,
+};
+
+/// Entries that are looked at where the gradient is too large to hold: each costs a row.
+const DRAWN: usize = 512;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let (rows, columns) = (evidence.problem.rows(evidence.wrt), case.columns);
+    if rows < 2 || columns < 2 {
+        return None;
+    }
+    // Where the entry that was read there belongs; the second is the first backwards.
+    let by_columns = move |entry: usize| (entry % rows, entry / rows);
+    let by_rows = move |entry: usize| {
+        let place = (entry % columns) * rows + entry / columns;
+        (place / columns, place % columns)
+    };
+    let after = [&by_columns as &dyn Fn(usize) -> (usize, usize), &by_rows]
+        .into_iter()
+        .map(|place| match evidence.is_whole() {
+            true => whole(case, place),
+            false => drawn(evidence, case, place),
+        })
+        .find(|after| after.is_explained() || after.is_scaled())?;
+    let name = evidence.name();
+    Some(Hypothesis::new(
+        "transposed",
+        after,
+        "read in the other order",
+        format!("{name} holds the right numbers in the wrong order: its buffer was written column by column and read row by row, or the other way round"),
+        format!("save a row-major copy of shape [{rows}, {columns}]: .t().contiguous() in PyTorch, np.ascontiguousarray in NumPy; reshape and view do not transpose, order='F' does"),
+    ))
+}
+
+fn whole(case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
+    let mut back = case.a.clone();
+    for (entry, a) in case.a.iter().enumerate() {
+        let (row, column) = place(entry);
+        back[row * case.columns + column] = *a;
+    }
+    case.with(back)
+}
+
+fn drawn(evidence: &Evidence, case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
+    let every = (case.a.len() / DRAWN).max(1);
+    let entries: Vec<usize> = (0..case.a.len()).step_by(every).filter(|&e| case.is_live(e)).collect();
+    let places: Vec<(usize, usize)> = entries
+        .iter()
+        .map(|e| place(evidence.rows[e / case.columns] * case.columns + e % case.columns))
+        .collect();
+    let rows: Vec<usize> = places.iter().map(|(row, _)| *row).collect();
+    let right = evidence.predict_rows(&rows, &evidence.layer, &cross_entropy);
+    let bounds = evidence.allowed_rows(&rows, &evidence.layer, &cross_entropy, &right, case.dtype);
+    let (mut g, mut allowed) = (case.g.clone(), vec![f64::INFINITY; case.a.len()]);
+    for (i, (&entry, (_, column))) in entries.iter().zip(&places).enumerate() {
+        g[entry] = right[i * case.columns + column];
+        allowed[entry] = bounds[i * case.columns + column];
+    }
+    case.against(g, allowed)
+}

@@ -1,0 +1,42 @@
+//! `value-clipped`: no entry beyond a bound, and several at it.
+
+use super::{
+    case::Case, evidence::Evidence, hypothesis::{Hypothesis, number},
+};
+
+/// Entries at the bound; two may share a value by chance.
+const LEAST: usize = 3;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let bound = case.live().fold(0.0f64, |bound, (_, a, _, _)| bound.max(a.abs()));
+    let at_bound = |a: f64| a.abs() == bound;
+    let clipped: Vec<_> = case.live().filter(|(_, a, _, _)| at_bound(*a)).collect();
+    let beyond = |&(_, a, g, allowed): &(usize, f64, f64, f64)| g * a.signum() >= bound - allowed;
+    let least = if is_round(bound) { 2 } else { LEAST };
+    if bound == 0.0 || clipped.len() < least || !clipped.iter().all(beyond) {
+        return None;
+    }
+    let after = case.without(|entry| at_bound(case.a[entry]));
+    if !after.is_explained() {
+        return None;
+    }
+    let (name, text) = (evidence.name(), number(bound));
+    let count = clipped.len();
+    Some(
+        Hypothesis::new(
+            "value-clipped",
+            after,
+            format!("without the {count} entries at {text}"),
+            format!("{name} is right where the derivative is below {text} in magnitude, and ±{text} where it is above, in {count} entries: its values were clipped"),
+            "read the gradient before torch.nn.utils.clip_grad_value_, .clamp_ or jnp.clip (optax.clip)",
+        )
+        .evidence("bound", bound)
+        .evidence("entries", count as f64),
+    )
+}
+
+/// Whether it is a number of one or two digits, as bounds are.
+fn is_round(bound: f64) -> bool {
+    let digits = format!("{bound:.5e}");
+    digits.split('e').next().is_some_and(|digits| digits.ends_with("0000"))
+}

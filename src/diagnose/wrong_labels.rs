@@ -1,0 +1,86 @@
+//! `wrong-labels`: a few samples with another label.
+
+use super::{
+    case::Case, evidence::Evidence, hypothesis::Hypothesis, words::counted,
+};
+use crate::{
+    problem::Wrt,
+    report::Ranges,
+};
+
+/// Of all rows that are looked at, the most that may be labelled otherwise before it is another loss.
+const LARGEST_SHARE: f64 = 0.6;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    if evidence.wrt.is_parameter() || !evidence.problem.is_one_hot() {
+        return None;
+    }
+    let is_wrong = |row: usize| {
+        case.row(row).any(|e| case.is_live(e) && (case.a[e] - case.g[e]).abs() > case.allowed[e])
+    };
+    let wrong: Vec<usize> = (0..case.rows()).filter(|&row| is_wrong(row)).collect();
+    if wrong.is_empty() || wrong.len() as f64 > LARGEST_SHARE * case.rows() as f64 {
+        return None;
+    }
+    let mut after = case.clone();
+    let mut labels = Vec::new();
+    for &row in &wrong {
+        let given = another_label(evidence, case, &mut after, row)?;
+        labels.push((evidence.rows[row], given));
+    }
+    let rows: Ranges = labels.iter().map(|(row, _)| *row).collect();
+    let shown: Vec<String> = labels
+        .iter()
+        .take(3)
+        .map(|&(row, given)| {
+            let own = evidence.problem.label(row).map_or_else(String::new, |own| format!(", not {own}"));
+            format!("row {row} as class {given}{own}")
+        })
+        .collect();
+    let more = if labels.len() > shown.len() { ", ..." } else { "" };
+    let (name, places) = (evidence.name(), counted("row", &rows));
+    Some(
+        Hypothesis::new(
+            "wrong-labels",
+            after,
+            "compared with the other labels",
+            format!("{places} of {name} belong to other labels than the file's: {}{more}", shown.join(", ")),
+            "compare the target that the loss saw with the one that was saved: a relabelled, augmented or corrupted target, or a file of another run",
+        )
+        .evidence("rows", rows.len() as f64)
+        .classes(labels.iter().map(|(_, given)| *given))
+        .rows(rows.iter()),
+    )
+}
+
+/// The label that explains a row, moved into `after`'s reference: a - g = R (v[y] - v[y']) / Z, v the weight's rows, or unit vectors for the
+/// logits.
+fn another_label(evidence: &Evidence, case: &Case, after: &mut Case, row: usize) -> Option<usize> {
+    let own = evidence.problem.label(evidence.rows[row])?;
+    let weight = |class: usize| evidence.problem.loss().class_weight.as_ref().map_or(1.0, |w| w[class]);
+    let z = evidence.problem.normalizer();
+    let entries = case.row(row);
+    let vector = |class: usize, column: usize| match evidence.wrt {
+        Wrt::Logits => f64::from(u8::from(class == column)),
+        _ => evidence.layer.weight[class * case.columns + column],
+    };
+    // With class weights the whole row is weighted by the other label.
+    let right = |class: usize, column: usize| {
+        let g = case.g[entries.start + column];
+        let softmax = g + weight(own) / z * vector(own, column);
+        weight(class) / weight(own) * softmax - weight(class) / z * vector(class, column)
+    };
+    let distance = |class: usize| -> f64 {
+        let squares = (0..case.columns).map(|i| (case.a[entries.start + i] - right(class, i)).powi(2));
+        squares.sum()
+    };
+    let others = (0..evidence.problem.k()).filter(|class| *class != own);
+    let class = others.min_by(|&a, &b| distance(a).total_cmp(&distance(b)))?;
+    for column in 0..case.columns {
+        after.g[entries.start + column] = right(class, column);
+        // Of a confident row nearly nothing is allowed; of one that is wrong, what its larger terms round to.
+        let term = (weight(own) + weight(class)) / z * vector(class, column).abs().max(vector(own, column).abs());
+        after.allowed[entries.start + column] += 16.0 * case.dtype.unit_roundoff() * term;
+    }
+    Some(class)
+}

@@ -1,0 +1,294 @@
+//! The diagnosis: every bug of the catalogue is named, two at once are both found, and what is in no rule is not
+//! taken for something else.
+
+#[path = "common/bugs.rs"]
+mod bugs;
+#[path = "common/framework.rs"]
+mod framework;
+
+use std::collections::BTreeMap;
+
+use bugs::{Case, Touched};
+use framework::{gradient, tensor};
+use gradprobe::{
+    check::{self, Options, Subject},
+    engine::Device,
+    problem::Wrt,
+    report::{CheckReport, Decision, Entry, Verdict},
+    tensor::Dtype,
+};
+use rayon::prelude::*;
+
+const DTYPES: [Dtype; 3] = [Dtype::F64, Dtype::F32, Dtype::BF16];
+/// Failures that are printed.
+const PRINTED: usize = 400;
+/// A wrong name given with more confidence than this is worse than none.
+const CONFIDENT: f64 = 0.9;
+
+fn check_case(case: &Case) -> CheckReport {
+    check_gradient(case, &case.gradient)
+}
+
+fn check_gradient(case: &Case, values: &[f64]) -> CheckReport {
+    let gradient = tensor(case.dtype, &case.problem.gradient_shape(case.wrt), values);
+    let subject = Subject {
+        wrt: case.wrt,
+        gradient: Some(gradient),
+    };
+    let device = Device::Cpu { note: None };
+    check::check(
+        &case.problem,
+        &[subject],
+        &Options::default(),
+        &device,
+        &mut (),
+    )
+    .unwrap()
+    .checks
+    .remove(0)
+}
+
+/// Cases a code: of the input's gradient in f64 and f32, and of the others.
+fn cases(wrt: Wrt, dtype: Dtype) -> u64 {
+    let most = std::env::var("GRADPROBE_CASES").map_or(6, |cases| cases.parse().unwrap());
+    match (wrt, dtype) {
+        (Wrt::Input, Dtype::F64 | Dtype::F32) => most,
+        _ => most.div_ceil(2),
+    }
+}
+
+/// What became of one case.
+struct Outcome {
+    code: &'static str,
+    dtype: Dtype,
+    /// The code came first, or one that cannot be told from it did.
+    first: bool,
+    /// It is among those found.
+    named: bool,
+    /// Another one came first, with confidence.
+    confidently_wrong: bool,
+    /// What was found, for messages.
+    text: String,
+}
+
+impl Outcome {
+    fn of(case: &Case) -> Self {
+        let report = check_case(case);
+        let found = &report.findings;
+        let named = found.iter().any(|finding| finding.code == case.code);
+        let leads = |code| code == case.code || (named && case.also.contains(&code));
+        let confidently_wrong = found.first().is_some_and(|finding| {
+            let other = finding.code != case.code && !case.also.contains(&finding.code);
+            other && finding.confidence > CONFIDENT
+        });
+        Self {
+            code: case.code,
+            dtype: case.dtype,
+            first: found.first().is_some_and(|finding| leads(finding.code)),
+            named,
+            confidently_wrong,
+            text: describe(case, &report),
+        }
+    }
+}
+
+fn describe(case: &Case, report: &CheckReport) -> String {
+    let found = report.findings.iter();
+    let found: Vec<String> = found
+        .map(|finding| format!("{} ({:.2})", finding.code, finding.confidence))
+        .collect();
+    let verdict = match report.verdict() {
+        Verdict::Fail => String::new(),
+        verdict => format!(", verdict {verdict:?}"),
+    };
+    let (code, also, description) = (case.code, &case.also, &case.description);
+    format!("{code} {also:?}: {found:?}{verdict}: {description}")
+}
+
+/// Of one code in one type.
+#[derive(Clone, Copy, Default)]
+struct Score {
+    first: usize,
+    named: usize,
+    confidently_wrong: usize,
+    all: usize,
+}
+
+impl Score {
+    fn note(&mut self, outcome: &Outcome) {
+        self.first += usize::from(outcome.first);
+        self.named += usize::from(outcome.named);
+        self.confidently_wrong += usize::from(outcome.confidently_wrong);
+        self.all += 1;
+    }
+}
+
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            first,
+            named,
+            confidently_wrong,
+            all,
+        } = self;
+        write!(f, "{first} / {named} / {confidently_wrong} of {all}")
+    }
+}
+
+/// A row for each code: came first / named at all / confidently wrong, of so many, in each type.
+fn table(outcomes: &[Outcome]) -> String {
+    let mut scores: BTreeMap<&str, [Score; 3]> = BTreeMap::new();
+    for outcome in outcomes {
+        let column = DTYPES
+            .iter()
+            .position(|dtype| *dtype == outcome.dtype)
+            .unwrap();
+        for row in [outcome.code, "~ all"] {
+            scores.entry(row).or_default()[column].note(outcome);
+        }
+    }
+    let rows = scores
+        .iter()
+        .map(|(code, [f64, f32, bf16])| format!("| `{code}` | {f64} | {f32} | {bf16} |\n"));
+    "| code | f64 | f32 | bf16 |\n|---|---|---|---|\n".to_owned() + &rows.collect::<String>()
+}
+
+fn print_failures(outcomes: &[Outcome]) {
+    let failed = outcomes.iter().filter(|outcome| !outcome.first);
+    let (worst, others): (Vec<&Outcome>, Vec<&Outcome>) =
+        failed.partition(|outcome| outcome.confidently_wrong);
+    for outcome in worst.iter().chain(&others).take(PRINTED) {
+        println!("{}", outcome.text);
+    }
+}
+
+/// Asserts that at least `least` of them hold.
+fn assert_share(what: &str, holds: impl Iterator<Item = bool>, least: f64) {
+    let holds: Vec<bool> = holds.collect();
+    let held = holds.iter().filter(|holds| **holds).count();
+    assert!(
+        held as f64 >= least * holds.len() as f64,
+        "{what}: {held} of {}",
+        holds.len()
+    );
+}
+
+type Draw = (&'static str, Wrt, Dtype, u64);
+
+fn draws() -> Vec<Draw> {
+    let mut draws = Vec::new();
+    for (wrt, dtype) in Wrt::ALL
+        .into_iter()
+        .flat_map(|wrt| DTYPES.map(|dtype| (wrt, dtype)))
+    {
+        for code in bugs::codes(wrt, dtype) {
+            draws.extend((0..cases(wrt, dtype)).map(|seed| (code, wrt, dtype, seed)));
+        }
+    }
+    draws
+}
+
+/// What is wrong in these cases is the gradient, and not the problem or the arithmetic.
+#[test]
+fn the_right_gradients_of_the_same_problems_do_not_fail() {
+    draws().par_iter().for_each(|&(code, wrt, dtype, seed)| {
+        let Some(case) = bugs::case(code, wrt, dtype, seed) else {
+            return;
+        };
+        let report = check_gradient(&case, &gradient(&case.problem, wrt, dtype));
+        assert_ne!(
+            report.verdict(),
+            Verdict::Fail,
+            "{}",
+            describe(&case, &report)
+        );
+    });
+}
+
+#[test]
+fn every_bug_is_named() {
+    let draws = draws();
+    let outcome = |&(code, wrt, dtype, seed): &Draw| {
+        bugs::case(code, wrt, dtype, seed).map(|case| Outcome::of(&case))
+    };
+    let outcomes: Vec<Outcome> = draws.par_iter().filter_map(outcome).collect();
+    println!(
+        "{} cases of {} draws\n\n{}",
+        outcomes.len(),
+        draws.len(),
+        table(&outcomes)
+    );
+    print_failures(&outcomes);
+    for (dtype, least) in [(Dtype::F64, 0.99), (Dtype::F32, 0.95)] {
+        let of_type = outcomes.iter().filter(|outcome| outcome.dtype == dtype);
+        assert_share(
+            &format!("first in {dtype}"),
+            of_type.map(|o| o.first),
+            least,
+        );
+    }
+    let honest = outcomes.iter().map(|outcome| !outcome.confidently_wrong);
+    assert_share("not confidently wrong", honest, 1.0);
+}
+
+#[test]
+fn pairs_are_found_one_after_the_other() {
+    let draws: Vec<(usize, Dtype)> = (0..90)
+        .flat_map(|index| [Dtype::F64, Dtype::F32].map(|dtype| (index, dtype)))
+        .collect();
+    let both = |&(index, dtype): &(usize, Dtype)| {
+        let (first, second, case) = bugs::pairs(index, dtype, index as u64)?;
+        let report = check_case(&case);
+        let found = |code: &str| report.findings.iter().any(|finding| finding.code == code);
+        Some((
+            found(first) && found(second),
+            second,
+            describe(&case, &report),
+        ))
+    };
+    let outcomes: Vec<(bool, &str, String)> = draws.par_iter().filter_map(both).collect();
+    for (_, second, text) in outcomes.iter().filter(|(both, ..)| !both).take(PRINTED) {
+        println!("and {second}: {text}");
+    }
+    assert_share("both found", outcomes.iter().map(|(both, ..)| *both), 0.9);
+}
+
+#[test]
+fn foreign_bugs_end_as_unknown() {
+    let draws: Vec<(usize, Dtype)> = (0..60)
+        .flat_map(|index| [Dtype::F64, Dtype::F32].map(|dtype| (index, dtype)))
+        .collect();
+    let outcome = |&(index, dtype): &(usize, Dtype)| {
+        let case = bugs::foreign(index, dtype, index as u64);
+        let report = check_case(&case);
+        assert_places(&case.touched, &report);
+        let unknown = report
+            .findings
+            .first()
+            .is_some_and(|finding| finding.code == "unknown");
+        (unknown, describe(&case, &report))
+    };
+    let outcomes: Vec<(bool, String)> = draws.par_iter().map(outcome).collect();
+    for (_, text) in outcomes
+        .iter()
+        .filter(|(unknown, _)| !unknown)
+        .take(PRINTED)
+    {
+        println!("{text}");
+    }
+    assert_share("unknown", outcomes.iter().map(|(unknown, _)| *unknown), 1.0);
+}
+
+/// The worst entries lie where the bug is.
+fn assert_places(touched: &Touched, report: &CheckReport) {
+    let lies = |places: &Option<Vec<usize>>, place: usize| {
+        places.as_ref().is_none_or(|places| places.contains(&place))
+    };
+    let wrong = |entry: &&Entry| entry.decision == Decision::Wrong;
+    for entry in report.tally.worst.iter().filter(wrong) {
+        assert!(
+            lies(&touched.rows, entry.row) && lies(&touched.columns, entry.column),
+            "{entry:?}"
+        );
+    }
+}
