@@ -102,6 +102,7 @@ pub fn check(
     let checks = checks.collect::<Result<_>>()?;
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
+        command: None,
         seconds: Seconds {
             load: 0.0,
             compute,

@@ -341,6 +341,7 @@ impl CheckArguments {
             &device,
             &mut watcher,
         )?;
+        report.command = Some(command_line());
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish()?;
@@ -408,6 +409,23 @@ impl CheckArguments {
             }),
         }
     }
+}
+
+/// The arguments of this process as a shell takes them.
+fn command_line() -> String {
+    let quoted = |argument: String| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        match !argument.is_empty() && argument.chars().all(is_plain) {
+            true => argument,
+            false => format!("'{}'", argument.replace('\'', "'\\''")),
+        }
+    };
+    let arguments = std::env::args_os().skip(1);
+    let words = arguments.map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    std::iter::once("gradprobe".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn devices() -> String {

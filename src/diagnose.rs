@@ -299,10 +299,10 @@ fn hypotheses(stage: &Stage, evidence: &Evidence, case: &Case) -> Vec<Hypothesis
     match stage.kind {
         // They do not compete: the first is taken, the others follow.
         Kind::Fact | Kind::Part => found.take(1).collect(),
-        Kind::Reordered => rank(found.collect()),
-        Kind::Factor | Kind::Cause => {
+        Kind::Factor | Kind::Cause | Kind::Reordered => {
             let counts = |it: &Hypothesis| {
-                it.settles || it.after.is_explained() || it.after.is_scaled()
+                let explains = it.settles || it.after.is_explained() || it.after.is_scaled();
+                explains || stage.kind == Kind::Reordered
             };
             let mut found = rank(found.filter(counts).collect());
             if matches!(case.dtype, Dtype::F16 | Dtype::BF16) {

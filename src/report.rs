@@ -177,7 +177,7 @@ pub struct Places {
 }
 
 /// The errors before a cause was undone, and after.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proof {
     /// Entries that were looked at: all of the gradient, or a sample of its rows.
     pub entries: usize,
@@ -399,6 +399,8 @@ pub struct Seconds {
 /// A run: one problem, one device, and the check of one gradient or several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
+    /// The command line that repeats it, where there was one.
+    pub command: Option<String>,
     /// How long it took.
     pub seconds: Seconds,
     /// Who did the arithmetic.

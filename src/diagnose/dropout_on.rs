@@ -51,13 +51,18 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     )
 }
 
-/// Whether most zeros fill rows: those have another cause.
+/// Whether zeros come in whole rows: those have another cause.
 fn are_whole_rows(case: &Case) -> bool {
-    let zeros = |row: usize| case.row(row).filter(|&e| case.is_live(e) && case.a[e] == 0.0).count();
-    let live = |row: usize| case.row(row).filter(|&e| case.is_live(e)).count();
-    let (whole, all) = (0..case.rows()).fold((0, 0), |(whole, all), row| match zeros(row) {
-        zeros if zeros == live(row) => (whole + zeros, all + zeros),
-        zeros => (whole, all + zeros),
-    });
-    2 * whole > all
+    let shows = |e: &usize| case.is_live(*e) && case.g[*e].abs() > case.allowed[*e];
+    let (mut whole, mut parts) = (0, 0);
+    for row in 0..case.rows() {
+        let (zeros, others): (Vec<usize>, Vec<usize>) =
+            case.row(row).filter(shows).partition(|&e| case.a[e] == 0.0);
+        match (zeros.is_empty(), others.is_empty()) {
+            (false, true) => whole += 1,
+            (false, false) => parts += 1,
+            _ => {}
+        }
+    }
+    whole > 4 * parts
 }

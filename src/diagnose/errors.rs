@@ -10,7 +10,7 @@ pub(super) struct Errors {
     pub(super) largest: f64,
     /// The fourth moment over the second squared: 3 if they are normal.
     pub(super) kurtosis: f64,
-    /// The variance of the rows' mean squares over what it would be if all were normal and alike.
+    /// The variance of the rows' mean squares over what it may be if all are normal and alike.
     pub(super) rows: f64,
     /// The same of the columns.
     pub(super) columns: f64,
@@ -61,5 +61,6 @@ fn spread(sums: &[(f64, f64)], mean: f64) -> f64 {
     let known = sums.iter().filter(|(_, count)| *count > 0.0);
     let terms = known.map(|(sum, count)| (sum / count / mean - 1.0).powi(2) * count / 2.0);
     let (total, number) = terms.fold((0.0, 0.0), |(total, number), term| (total + term, number + 1.0));
-    total / number
+    // A mean of so many squares of normals is 1, give or take sqrt(2/number).
+    total / number / (1.0 + 5.0 * (2.0f64 / number).sqrt())
 }

@@ -278,7 +278,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// The derivative of the loss with respect to the layer, as `model` has it.
+    /// The derivative of the loss with respect to the layer, as `model` has it; zeros for a bias that is not there.
     pub(super) fn layer_gradient(&self, layer: &Layer, model: &Model) -> Layer {
         let (n, d, k) = (self.problem.n(), self.problem.d(), self.problem.k());
         let z = self.problem.normalizer();
@@ -291,7 +291,10 @@ impl<'a> Evidence<'a> {
             part.extend(outer(&left, &vec![1.0; samples.len()], k, 1));
             part
         });
-        let bias = weight.split_off(k * d);
+        let mut bias = weight.split_off(k * d);
+        if !self.problem.has_bias() {
+            bias.fill(0.0);
+        }
         Layer { weight, bias }
     }
 

@@ -26,7 +26,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
                 Wrt::Logits => 4.0 * largest,
                 _ => term(entry).abs(),
             };
-            after.allowed[entry] += 16.0 * u * rounded;
+            after.allowed[entry] += 64.0 * u * rounded;
         }
     }
     if !after.is_explained() && !after.is_scaled() {

@@ -23,8 +23,12 @@ const FORMATS: [(&str, f64, &str); 2] = [
 ];
 /// The least of what the format's rounding explains that errors have, root mean square: less is a smaller format's.
 const LEAST: f64 = 1e-3;
+/// The most that is left of g, in units of roundoff: measured at 0.4 to 4.4.
+const LARGEST: f64 = 4.5;
+/// The largest share of it that may lie along g: measured up to 0.7.
+const LARGEST_ALONG: f64 = 0.75;
 /// How much less likely an entry may be than if its error were noise, as a logarithm.
-const LIKELY: f64 = 0.15;
+const LIKELY: f64 = 0.5;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if case.dtype != Dtype::F32 {
@@ -34,18 +38,18 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let errors = Errors::of(case, |entry, _, _| units[entry])?;
     let alike = Errors::of(case, |_, _, _| 1.0)?;
     let relative = Errors::of(case, |_, g, _| g.abs())?;
+    let remainder = case.fit(1.0).remainder;
     let (format, u, how) = FORMATS.into_iter().find(|(_, u, _)| {
         let wider = u / Dtype::F32.unit_roundoff();
-        errors.largest <= wider && errors.rms >= LEAST * wider
+        errors.largest <= wider && errors.rms >= LEAST * wider && remainder <= LARGEST * u
     })?;
     // Noise that does not follow what the entries are made of is something else.
     let others = alike.likelihood.max(relative.likelihood);
     let entries = case.live().count() as f64;
-    if errors.likelihood < others - LIKELY * entries || errors.kurtosis > 40.0 || !case.is_unbiased() {
+    if errors.likelihood < others - LIKELY * entries || (case.scale() - 1.0).abs() > LARGEST_ALONG * remainder {
         return None;
     }
     let name = evidence.name();
-    let remainder = case.fit(1.0).remainder;
     Some(
         Hypothesis::new(
             "reduced-precision-matmul",
@@ -54,7 +58,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             format!("{name} is right but for errors without a pattern, about as large as matrix products with {format} operands make: that is a setting, not a bug"),
             format!("ask for full precision ({how}), or check with --rtol {:.0e} --atol {:.0e} if it is meant", 8.0 * u, u * largest(case)),
         )
-        .confidence(0.8)
+        .confidence(0.7)
         .weighing(if errors.likelihood > others { 2.0 } else { 0.5 })
         .evidence("unit roundoff", u)
         .evidence("remainder", remainder)

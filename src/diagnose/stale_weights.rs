@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Of what one factor leaves, the least share that a step of the weights must explain.
-const LEAST_SHARE: f64 = 0.8;
+const LEAST_SHARE: f64 = 0.5;
 /// How far the weights are moved, relative to them, to see where that leads.
 const PROBE: f64 = 1e-4;
 /// Iterations towards the weights before the step, which are known only by where the step led.

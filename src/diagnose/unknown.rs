@@ -24,7 +24,7 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         code: "unknown",
         step,
         factor: None,
-        confidence: 1.0,
+        confidence: 0.0,
         message,
         fix: "make the problem small (a few rows, few classes) while it still fails, switch parts of the loss off one by one, and compare with torch.nn.functional.cross_entropy in float64 on the same arrays".to_owned(),
         evidence: vec![

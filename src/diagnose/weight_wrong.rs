@@ -1,62 +1,80 @@
 //! `weight-transposed-or-wrong`: the right logits' gradient, times another weight.
 
-use nalgebra::DMatrix;
-
 use super::{
     case::Case,
     evidence::{Evidence, cross_entropy},
-    hypothesis::{Hypothesis, number},
+    hypothesis::Hypothesis,
 };
-use crate::problem::Wrt;
+use crate::{cpu::matmul::matmul, problem::Wrt};
 
-/// Classes above which the weight is not solved for: the time is cubic in them.
+/// Classes above which no weight is looked for: the time is quadratic in them.
 const MOST_CLASSES: usize = 256;
-/// Rows a class that are used to solve.
-const ROWS_A_CLASS: usize = 8;
+/// Rows that must agree with the weight that the others give.
+const LEAST_ROWS_LEFT: usize = 3;
+/// What is left of a column of G by those before it, below which it is one of them.
+const RANK: f64 = 1e-11;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (k, d) = (evidence.problem.k(), case.columns);
     if evidence.wrt != Wrt::Input || k > MOST_CLASSES {
         return None;
     }
-    let rows: Vec<usize> = (0..case.rows()).filter(|&row| case.row(row).all(|e| case.is_live(e))).collect();
-    let every = (rows.len() / (ROWS_A_CLASS * k)).max(1);
-    let used: Vec<usize> = rows.iter().copied().step_by(every).collect();
-    // The rows of G sum to 0, so k - 1 of them make any; more must agree for that to say something.
-    if used.len() < k + 3 {
+    // (R p - r)/Z; a row with entries that say nothing takes no part.
+    let mut g = evidence.derivatives(&evidence.rows, &evidence.layer, &cross_entropy);
+    let mut a = case.a.clone();
+    let mut rows = 0;
+    for row in 0..case.rows() {
+        if case.row(row).all(|e| case.is_live(e)) {
+            rows += usize::from(g[row * k..(row + 1) * k].iter().any(|g| *g != 0.0));
+        } else {
+            g[row * k..(row + 1) * k].fill(0.0);
+            a[case.row(row)].fill(0.0);
+        }
+    }
+    let logits_gradient = g.clone();
+    let basis = orthonormal(g, k);
+    if rows < basis.len() + LEAST_ROWS_LEFT {
         return None;
     }
-    let left = logits_gradient(evidence, &used);
-    let left = DMatrix::from_row_slice(used.len(), k, &left);
-    let right = DMatrix::from_fn(used.len(), d, |row, column| case.a[case.row(used[row]).start + column]);
-    let svd = left.svd(true, true);
-    let weight = svd.solve(&right, 1e-12 * svd.singular_values.max()).ok()?;
-    let weight: Vec<f64> = weight.transpose().as_slice().to_vec();
-    let all = logits_gradient(evidence, &(0..case.rows()).collect::<Vec<_>>());
-    let g = crate::cpu::matmul::matmul(&all, &weight, d);
-    // Rounding goes with the magnitudes of the weight that was used.
-    let larger = ratio(&weight, &evidence.layer.weight).max(1.0);
-    let allowed = case.allowed.iter().map(|allowed| 2.0 * larger * allowed).collect();
-    let after = case.against(g, allowed);
-    if !after.is_explained() {
+    // a = G·V for some V exactly if a lies in the span of G's columns.
+    let mut fitted = vec![0.0; a.len()];
+    for direction in &basis {
+        let mut along = vec![0.0; d];
+        for (q, a) in direction.iter().zip(a.chunks_exact(d)) {
+            along.iter_mut().zip(a).for_each(|(sum, a)| *sum += q * a);
+        }
+        for (q, fitted) in direction.iter().zip(fitted.chunks_exact_mut(d)) {
+            fitted.iter_mut().zip(&along).for_each(|(sum, along)| *sum += q * along);
+        }
+    }
+    // Rounding goes with the magnitudes of the weight that was used, which are known to be about as large.
+    let larger = case.norm_ratio().max(1.0);
+    let largest = |row: usize| case.allowed[case.row(row)].iter().copied().fold(0.0, f64::max);
+    let allowed = (0..case.rows())
+        .flat_map(|row| vec![larger * largest(row); d])
+        .collect();
+    let after = case.against(fitted, allowed);
+    if !after.is_explained() || !after.is_informative() {
         return None;
     }
-    let (name, text) = (evidence.name(), number(distance(evidence, &weight)));
-    let is_transpose = k == d && {
+    let name = evidence.name();
+    let transposed = k == d && {
         let own = &evidence.layer.weight;
         let transpose: Vec<f64> = (0..k * d).map(|e| own[e % d * d + e / d]).collect();
-        centred_distance(&weight, &transpose, d) < 1e-2
+        let g = matmul(&logits_gradient, &transpose, d);
+        after.with(g).is_scaled()
     };
-    let (message, fix) = match is_transpose {
+    let (message, fix) = match transposed {
         true => (
             format!("{name} is the logits' gradient times the transpose of the weight: the product was taken the wrong way round"),
-            "multiply by the weight as it is, dlogits @ weight: nn.Linear keeps it as [out_features, in_features], flax's Dense as [in, out]".to_owned(),
+            "multiply by the weight as it is, dlogits @ weight: nn.Linear keeps it as [out_features, in_features], flax's Dense as [in, out]",
         ),
         false => (
-            format!("{name} is the logits' gradient times another weight than the file's, which it differs from by {text} relative"),
-            "save the weight that the backward pass used: another layer's, another checkpoint's, or one that was changed in place between the forward and the backward pass".to_owned(),
+            format!("{name} is the logits' gradient times another weight than the file's"),
+            "save the weight that the backward pass used: look for another layer's, another checkpoint's, or one that was changed in place between the forward and the backward pass",
         ),
     };
+    let cosine = case.cosine();
     Some(
         Hypothesis::new(
             "weight-transposed-or-wrong",
@@ -66,34 +84,58 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             fix,
         )
         .confidence(0.9)
-        .evidence("distance", distance(evidence, &weight)),
+        .evidence("rank", basis.len() as f64)
+        .evidence("cosine", cosine),
     )
 }
 
-/// (R p - r)/Z of some of the rows that are looked at, [rows, k].
-fn logits_gradient(evidence: &Evidence, rows: &[usize]) -> Vec<f64> {
-    let samples: Vec<usize> = rows.iter().map(|&row| evidence.rows[row]).collect();
-    evidence.derivatives(&samples, &evidence.layer, &cross_entropy)
+/// An orthonormal basis of the columns of a matrix [rows, k], largest column first, each made orthogonal twice (Gram and Schmidt; that twice
+/// is enough is Kahan's).
+fn orthonormal(matrix: Vec<f64>, k: usize) -> Vec<Vec<f64>> {
+    let mut columns: Vec<Vec<f64>> = (0..k)
+        .map(|c| matrix.iter().skip(c).step_by(k).copied().collect())
+        .collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let norm = |column: &[f64]| dot(column, column).sqrt();
+    let whole = columns.iter().map(|column| norm(column)).fold(0.0, f64::max);
+    let mut basis: Vec<Vec<f64>> = Vec::new();
+    while let Some((pivot, largest)) = columns
+        .iter()
+        .map(|column| norm(column))
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+    {
+        if !(largest > RANK * whole) {
+            break;
+        }
+        let mut next = columns.swap_remove(pivot);
+        for direction in &basis {
+            let along = dot(direction, &next);
+            next.iter_mut().zip(direction).for_each(|(v, q)| *v -= along * q);
+        }
+        let length = norm(&next);
+        next.iter_mut().for_each(|v| *v /= length);
+        for column in &mut columns {
+            let along = dot(&next, column);
+            column.iter_mut().zip(&next).for_each(|(v, q)| *v -= along * q);
+        }
+        basis.push(next);
+    }
+    basis
 }
 
-fn ratio(a: &[f64], b: &[f64]) -> f64 {
-    let largest = |values: &[f64]| values.iter().fold(0.0f64, |largest, v| largest.max(v.abs()));
-    largest(a) / largest(b)
-}
+#[cfg(test)]
+mod tests {
+    use super::orthonormal;
 
-fn distance(evidence: &Evidence, weight: &[f64]) -> f64 {
-    centred_distance(weight, &evidence.layer.weight, evidence.problem.d())
-}
-
-/// |a - b| / |b| of weights [k, d] without the mean over the classes, which no gradient shows.
-fn centred_distance(a: &[f64], b: &[f64], d: usize) -> f64 {
-    let k = a.len() / d;
-    let centred = |values: &[f64]| -> Vec<f64> {
-        let mean: Vec<f64> = (0..d).map(|i| values[i..].iter().step_by(d).sum::<f64>() / k as f64).collect();
-        values.iter().enumerate().map(|(e, v)| v - mean[e % d]).collect()
-    };
-    let (a, b) = (centred(a), centred(b));
-    let square: f64 = b.iter().map(|b| b * b).sum();
-    let off: f64 = a.iter().zip(&b).map(|(a, b)| (a - b) * (a - b)).sum();
-    (off / square).sqrt()
+    #[test]
+    fn a_column_that_others_give_is_left_out() {
+        // The third column is minus the sum of the others.
+        let rows = [[1.0, 2.0], [3.0, -1.0], [0.5, 4.0], [1e-6, 7.0]];
+        let matrix = rows.iter().flat_map(|[a, b]| [*a, *b, -a - b]).collect();
+        let basis = orthonormal(matrix, 3);
+        assert_eq!(basis.len(), 2);
+        let dot = |a: usize, b: usize| -> f64 { basis[a].iter().zip(&basis[b]).map(|(a, b)| a * b).sum() };
+        assert!((dot(0, 0) - 1.0).abs() < 1e-15 && dot(0, 1).abs() < 1e-15);
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::report::{CheckReport, Entry, Finding, Report, Scale, Tolerance};
+use crate::report::{CheckReport, Entry, Finding, Ranges, Report, Scale, Tolerance};
 
 /// The report, indented, with a line break at its end.
 pub fn render(report: &Report) -> String {
@@ -10,6 +10,7 @@ pub fn render(report: &Report) -> String {
         schema: "gradprobe/report/1",
         version: env!("CARGO_PKG_VERSION"),
         verdict: report.verdict(),
+        command: report.command.as_deref(),
         seconds: report.seconds,
         device: &report.device,
         problem: &report.problem,
@@ -24,6 +25,8 @@ struct Document<'a> {
     schema: &'static str,
     version: &'static str,
     verdict: crate::report::Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a str>,
     seconds: crate::report::Seconds,
     device: &'a crate::report::DeviceInfo,
     problem: &'a crate::report::ProblemInfo,
@@ -49,7 +52,100 @@ struct Check<'a> {
     blind_to: Vec<&'static str>,
     rel_err: RelErr,
     worst: Vec<Worst>,
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    places: Option<WhereView>,
     findings: Vec<FindingView<'a>>,
+    ruled_out: &'a [&'static str],
+}
+
+/// Where the wrong entries are. Ranges are [first, last], both in them.
+#[derive(Serialize)]
+struct WhereView {
+    text: String,
+    rows: SetView,
+    columns: SetView,
+    /// The columns with the most wrong entries.
+    most: Vec<ColumnView>,
+    /// The target classes in whose rows entries are wrong.
+    classes: Vec<ClassView>,
+}
+
+/// A set of indices: how many, of how many, and which.
+#[derive(Serialize)]
+struct SetView {
+    wrong: usize,
+    of: usize,
+    ranges: Vec<[usize; 2]>,
+}
+
+#[derive(Serialize)]
+struct ColumnView {
+    column: usize,
+    wrong: u64,
+    share: Number,
+}
+
+#[derive(Serialize)]
+struct ClassView {
+    class: usize,
+    wrong: u64,
+    share: Number,
+}
+
+/// Ranges of a set that are listed.
+const LISTED: usize = 100;
+/// Columns that are listed with their counts.
+const MOST: usize = 10;
+
+fn ranges(set: &Ranges) -> Vec<[usize; 2]> {
+    let ranges = set.ranges().iter().take(LISTED);
+    ranges.map(|range| [range.start, range.end - 1]).collect()
+}
+
+impl WhereView {
+    fn of(check: &CheckReport) -> Option<Self> {
+        let tally = &check.tally;
+        let places = &tally.places;
+        let columns = places.columns.len();
+        if tally.wrong == 0 {
+            return None;
+        }
+        let rows = (tally.entries / columns as u64) as usize;
+        let view = |set: &Ranges, of| SetView {
+            wrong: set.len(),
+            of,
+            ranges: ranges(set),
+        };
+        let share = |wrong: u64, all: u64| Number(wrong as f64 / all as f64);
+        let mut most: Vec<ColumnView> = places
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, wrong)| **wrong > 0)
+            .map(|(column, &wrong)| ColumnView {
+                column,
+                wrong,
+                share: share(wrong, rows as u64),
+            })
+            .collect();
+        most.sort_by_key(|column| std::cmp::Reverse(column.wrong));
+        most.truncate(MOST);
+        let classes = places.classes.iter().enumerate();
+        Some(Self {
+            text: check.whereabouts(),
+            rows: view(&places.rows, rows),
+            columns: view(&places.wrong_columns(), columns),
+            most,
+            classes: classes
+                .filter(|(_, [wrong, _])| *wrong > 0)
+                .map(|(class, &[wrong, all])| ClassView {
+                    class,
+                    wrong,
+                    share: share(wrong, all),
+                })
+                .collect(),
+        })
+    }
 }
 
 /// <a,n>/<n,n>, and how far from 1 it may be.
@@ -89,6 +185,7 @@ struct Worst {
 
 #[derive(Serialize)]
 struct FindingView<'a> {
+    step: usize,
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     factor: Option<Number>,
@@ -96,6 +193,37 @@ struct FindingView<'a> {
     message: &'a str,
     fix: &'a str,
     evidence: Evidence<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proof: Option<ProofView<'a>>,
+    #[serde(skip_serializing_if = "PlacesView::is_empty")]
+    places: PlacesView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<&'a str>,
+}
+
+/// The errors before and after a cause was undone, over the entries that were looked at.
+#[derive(Serialize)]
+struct ProofView<'a> {
+    correction: &'a str,
+    entries: usize,
+    wrong: [usize; 2],
+    error: [Number; 2],
+}
+
+#[derive(Serialize)]
+struct PlacesView {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<[usize; 2]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<[usize; 2]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<[usize; 2]>,
+}
+
+impl PlacesView {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.columns.is_empty() && self.classes.is_empty()
+    }
 }
 
 struct Evidence<'a>(&'a [(&'static str, f64)]);
@@ -167,7 +295,9 @@ impl<'a> Check<'a> {
                 norm: Number(tally.norm_rel_err()),
             },
             worst: tally.worst.iter().map(Worst::of).collect(),
+            places: WhereView::of(check),
             findings: check.findings.iter().map(FindingView::of).collect(),
+            ruled_out: &check.ruled_out,
         }
     }
 }
@@ -188,12 +318,25 @@ impl Worst {
 impl<'a> FindingView<'a> {
     fn of(finding: &'a Finding) -> Self {
         Self {
+            step: finding.step,
             code: finding.code,
             factor: finding.factor.map(Number),
             confidence: Number(finding.confidence),
             message: &finding.message,
             fix: &finding.fix,
             evidence: Evidence(&finding.evidence),
+            proof: finding.proof.as_ref().map(|proof| ProofView {
+                correction: &finding.correction,
+                entries: proof.entries,
+                wrong: proof.wrong,
+                error: proof.error.map(Number),
+            }),
+            places: PlacesView {
+                rows: ranges(&finding.places.rows),
+                columns: ranges(&finding.places.columns),
+                classes: ranges(&finding.places.classes),
+            },
+            test: finding.test.as_deref(),
         }
     }
 }

@@ -6,13 +6,15 @@ use crate::{
     loss::{IGNORE_INDEX, Reduction},
     problem::Wrt,
     report::{
-        CheckReport, DeviceInfo, Entry, ProblemInfo, Report, Scale, Source, Tolerance, Verdict,
+        CheckReport, DeviceInfo, Entry, Finding, ProblemInfo, Proof, Report, Scale, Source, Tolerance, Verdict,
     },
     scheme::{Method, Precision},
 };
 
 /// How many of the worst entries are shown.
 const SHOWN: usize = 5;
+/// How many of the causes that were ruled out are shown; JSON has all.
+const RULED_OUT: usize = 6;
 
 /// The report, with a line break at its end.
 pub fn render(report: &Report) -> String {
@@ -24,16 +26,86 @@ pub fn render(report: &Report) -> String {
 fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
     for check in &report.checks {
         writeln!(text, "{}", sentence(check))?;
-        for finding in &check.findings {
-            writeln!(text, "  cause      {} ({})", finding.message, finding.code)?;
-            writeln!(text, "  fix        {}", finding.fix)?;
-        }
+        write_diagnosis(text, check)?;
+    }
+    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict()) {
+        writeln!(text, "  repeat     {command}")?;
     }
     write_run(text, report)?;
     report
         .checks
         .iter()
         .try_for_each(|check| write_check(text, check))
+}
+
+/// Where the errors are, how large, what they point to, and what was ruled out.
+fn write_diagnosis(text: &mut String, check: &CheckReport) -> std::fmt::Result {
+    if check.verdict() == Verdict::Fail && check.tally.wrong > 0 {
+        writeln!(text, "\n  where      {}", check.whereabouts())?;
+        let worst = check.tally.worst.first().map_or(0.0, Entry::severity);
+        if worst.is_finite() {
+            writeln!(
+                text,
+                "  size       {} relative on average; the worst entry is off by {} times what is allowed",
+                short(check.tally.mean_rel_err()),
+                rounded(worst)
+            )?;
+        }
+    }
+    let mut before: Option<&Finding> = None;
+    for finding in &check.findings {
+        let (label, also) = match before {
+            None => ("cause", ""),
+            Some(before) if before.step == finding.step => ("or", "the arrays cannot tell: "),
+            Some(_) => ("then", "with that undone, "),
+        };
+        before = Some(finding);
+        writeln!(text, "\n  {label:<10} {also}{} ({}{})", finding.message, finding.code, sure(finding))?;
+        writeln!(text, "  fix        {}", finding.fix)?;
+        if !finding.correction.is_empty() && let Some(proof) = &finding.proof {
+            writeln!(text, "  proof      {}", proved(&finding.correction, proof))?;
+        }
+        if !finding.evidence.is_empty() {
+            let numbers = finding.evidence.iter().map(|(name, value)| format!("{name} {}", rounded(*value)));
+            writeln!(text, "  numbers    {}", numbers.collect::<Vec<_>>().join(", "))?;
+        }
+        if let Some(test) = &finding.test {
+            writeln!(text, "  to tell    {test}")?;
+        }
+    }
+    let ruled_out = &check.ruled_out;
+    if !ruled_out.is_empty() {
+        let shown = ruled_out.len().min(RULED_OUT);
+        let more = match ruled_out.len() - shown {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        writeln!(text, "\n  ruled out  {}{more}", ruled_out[..shown].join(", "))?;
+    }
+    Ok(())
+}
+
+/// How sure the diagnosis is, in brackets behind the code.
+fn sure(finding: &Finding) -> String {
+    match finding.code {
+        "unknown" => String::new(),
+        _ => format!(", confidence {:.0} %", 100.0 * finding.confidence),
+    }
+}
+
+/// `divided by 10: 40 of 40 entries wrong before, none after; error 9.0 before, 1.1e-7 after`.
+fn proved(correction: &str, proof: &Proof) -> String {
+    let [before, after] = proof.wrong;
+    let left = match after {
+        0 => "none".to_owned(),
+        after => group(after as u64),
+    };
+    let [error_before, error_after] = proof.error.map(rounded);
+    format!(
+        "{correction}: {} of {} entries wrong before, {left} after; |a - n|/|n| {error_before} before, {error_after} after",
+        group(before as u64),
+        group(proof.entries as u64)
+    )
 }
 
 /// What all checks share.
@@ -159,6 +231,7 @@ pub fn sentence(check: &CheckReport) -> String {
                 "PASS: {name} is right: all {entries} entries agree with the finite difference{undecided}."
             )
         }
+        Verdict::Fail if !check.findings.is_empty() => caused(check),
         Verdict::Fail if tally.not_finite > 0 => {
             format!(
                 "FAIL: {name} is wrong in {}; {} of them not finite.",
@@ -211,6 +284,33 @@ pub fn sentence(check: &CheckReport) -> String {
         );
     }
     sentence
+}
+
+/// The verdict on a gradient whose errors have a cause.
+fn caused(check: &CheckReport) -> String {
+    let tally = &check.tally;
+    let first = &check.findings[0];
+    let wrong = match (tally.wrong, first.code) {
+        // It says so itself.
+        (_, "unknown") | (0, _) => String::new(),
+        (1, _) => " One entry is wrong.".to_owned(),
+        (wrong, _) => {
+            let counted = counted(wrong, tally.entries);
+            format!(" {}{} are wrong.", counted[..1].to_uppercase(), &counted[1..])
+        }
+    };
+    let code = match first.code {
+        "unknown" => String::new(),
+        code => format!(" ({code})"),
+    };
+    let others = check.findings.iter().filter(|finding| finding.step > 1);
+    let others: Vec<&str> = others.map(|finding| finding.code).collect();
+    let then = match others.as_slice() {
+        [] => String::new(),
+        ["unknown"] => ", and that is not all".to_owned(),
+        others => format!(", and besides {}", others.join(" and ")),
+    };
+    format!("FAIL: {}{code}{then}.{wrong}", first.message)
 }
 
 fn gradient(check: &CheckReport) -> String {
@@ -283,6 +383,19 @@ fn short(number: f64) -> String {
     } else {
         format!("{number:.3}")
     }
+}
+
+/// 9.957, 0.019, 2.1e-8, 1.2e6: two to four digits.
+fn rounded(number: f64) -> String {
+    let magnitude = number.abs();
+    let text = match magnitude {
+        0.0 => return "0".to_owned(),
+        m if !(1e-3..1e5).contains(&m) => return format!("{number:.1e}"),
+        m if m >= 100.0 => return format!("{number:.0}"),
+        m if m >= 1.0 => format!("{number:.3}"),
+        _ => format!("{number:.4}"),
+    };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// 1234567 as 1,234,567.
