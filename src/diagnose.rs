@@ -240,7 +240,9 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
     // Parts of something that was not found say nothing.
     let is_part = |finding: &Finding| {
         let parts = STAGES.iter().filter(|stage| stage.kind == Kind::Part);
-        parts.flat_map(|stage| stage.rules).any(|(code, _)| *code == finding.code)
+        parts
+            .flat_map(|stage| stage.rules)
+            .any(|(code, _)| *code == finding.code)
     };
     if diagnosis.findings.iter().any(is_part) {
         diagnosis.findings.retain(|finding| !is_part(finding));
@@ -262,8 +264,9 @@ impl Diagnosis {
             .filter(|stage| !is_scaled || matches!(stage.kind, Kind::Fact | Kind::Factor));
         for stage in asked {
             let kept = hypotheses(stage, evidence, case);
+            // That a fact does not hold needs no saying.
             let codes = stage.rules.iter().map(|(code, _)| *code);
-            for code in codes.filter(|code| !kept.iter().any(|it| it.finding.code == *code)) {
+            for code in codes.filter(|_| stage.kind != Kind::Fact) {
                 if !self.ruled_out.contains(&code) {
                     self.ruled_out.push(code);
                 }
@@ -295,7 +298,10 @@ fn hypotheses(stage: &Stage, evidence: &Evidence, case: &Case) -> Vec<Hypothesis
         }
         _ => evidence,
     };
-    let found = stage.rules.iter().filter_map(|(_, rule)| rule(evidence, case));
+    let found = stage
+        .rules
+        .iter()
+        .filter_map(|(_, rule)| rule(evidence, case));
     match stage.kind {
         // They do not compete: the first is taken, the others follow.
         Kind::Fact | Kind::Part => found.take(1).collect(),

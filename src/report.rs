@@ -291,7 +291,7 @@ impl CheckReport {
         errors / numeric + self.tolerance.shared + given
     }
 
-    /// Where the wrong entries are, in words: "only in rows with target 3", "in all rows, only in columns 12 to 15".
+    /// Where the wrong entries are, in words: "only in rows with target 3", "only in rows 2 to 5, columns 1 and 3".
     pub fn whereabouts(&self) -> String {
         let places = &self.tally.places;
         let columns = places.columns.len();
@@ -299,38 +299,24 @@ impl CheckReport {
             return "in no entry alone".to_owned();
         }
         let rows = (self.tally.entries / columns as u64) as usize;
-        let (wrong_rows, wrong_columns) = (places.rows.len(), places.wrong_columns());
         let classes = places.wrong_classes();
-        let noun = if self.wrt.is_parameter() { "class" } else { "row" };
-        let of_classes = classes.len() * 2 <= places.classes_met() && !classes.is_empty();
-        let in_rows = if wrong_rows == rows {
-            match rows {
-                1 => "in its row".to_owned(),
-                _ => format!("in all {}", plural(noun)),
-            }
-        } else if of_classes && wrong_rows > classes.len() {
-            format!("only in rows with target {classes}")
-        } else if wrong_rows == 1 {
-            format!("only in {noun} {}", places.rows)
-        } else if wrong_rows * 2 <= rows || places.rows.ranges().len() <= 2 {
-            format!("only in {} {}", plural(noun), places.rows)
-        } else {
-            format!("in {wrong_rows} of {rows} {}", plural(noun))
+        let few_classes = 2 * classes.len() <= places.classes_met();
+        let by_class = few_classes && !classes.is_empty() && places.rows.len() > classes.len();
+        let of_rows = match self.wrt.is_parameter() {
+            true => which("class", "classes", &places.rows, rows),
+            false if by_class => Some(format!("only in rows with target {classes}")),
+            false => which("row", "rows", &places.rows, rows),
         };
-        if self.wrt == Wrt::Bias {
-            return in_rows;
-        }
-        let in_columns = match wrong_columns.len() {
-            count if count == columns => "and columns".to_owned(),
-            1 => format!("and only in column {wrong_columns}"),
-            count if count * 2 <= columns || wrong_columns.ranges().len() <= 2 => {
-                format!("and only in columns {wrong_columns}")
-            }
-            count => format!("and {count} of {columns} columns"),
+        let of_columns = match self.wrt {
+            Wrt::Bias => None,
+            _ => which("column", "columns", &places.wrong_columns(), columns),
         };
-        match (wrong_rows == rows, wrong_columns.len() == columns) {
-            (false, true) => format!("{in_rows}, in all columns"),
-            _ => format!("{in_rows} {in_columns}"),
+        match (of_rows, of_columns) {
+            (None, None) => "everywhere".to_owned(),
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(rows), Some(columns)) => {
+                format!("{rows}, {}", columns.trim_start_matches("only in "))
+            }
         }
     }
 
@@ -378,10 +364,15 @@ impl CheckReport {
     }
 }
 
-fn plural(noun: &str) -> String {
-    match noun {
-        "class" => "classes".to_owned(),
-        noun => format!("{noun}s"),
+/// `only in rows 3 and 7`, `in 998 of 1000 rows`; none for all of them.
+fn which(one: &str, many: &str, set: &Ranges, all: usize) -> Option<String> {
+    match set.len() {
+        count if count == all => None,
+        1 => Some(format!("only in {one} {set}")),
+        count if 2 * count <= all || set.ranges().len() <= 2 => {
+            Some(format!("only in {many} {set}"))
+        }
+        count => Some(format!("in {count} of {all} {many}")),
     }
 }
 

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 const DTYPES: [Dtype; 3] = [Dtype::F64, Dtype::F32, Dtype::BF16];
 /// Failures that are printed.
-const PRINTED: usize = 400;
+const PRINTED: usize = 40;
 /// A wrong name given with more confidence than this is worse than none.
 const CONFIDENT: f64 = 0.9;
 

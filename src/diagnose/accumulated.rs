@@ -1,12 +1,6 @@
 //! `accumulated`: several backward passes summed in one buffer, with the same weights in each.
 
-use super::{
-    case::Case,
-    evidence::Evidence,
-    factor,
-    hypothesis::Hypothesis,
-    words::variable,
-};
+use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis, words::variable};
 
 /// More passes than that are called accumulated only where nothing else names the factor.
 const MANY: f64 = 64.0;

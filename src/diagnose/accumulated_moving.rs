@@ -1,12 +1,7 @@
 //! `accumulated`, with weights that moved between the passes: then the sum is not quite a multiple of the derivative.
 
 use super::{
-    accumulated::fix,
-    case::Case,
-    evidence::Evidence,
-    hypothesis::{Hypothesis, number},
-    model::regress,
-    stale_weights::Drift,
+    accumulated::fix, case::Case, evidence::Evidence, hypothesis::Hypothesis, stale_weights::Drift,
 };
 
 /// Above this, what remains after scaling is not the drift of slowly moving weights (measured up to 0.07).
@@ -24,21 +19,28 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if !(scale > 1.5 && remainder <= LARGEST_REMAINDER) {
         return None;
     }
-    let drift = Drift::of(evidence).and_then(|drift| Some((regress(case, &drift.slope)?, drift)));
-    let descent = drift.filter(|(fit, _)| {
+    let descent = Drift::fitted(evidence, case).filter(|(_, fit)| {
         let passes = fit.alpha.round();
-        passes >= 2.0 && fit.share > LEAST_SHARE && fit.beta > 0.0
+        passes >= 2.0
+            && fit.share > LEAST_SHARE
+            && fit.beta > 0.0
             && (fit.alpha / passes - 1.0).abs() <= LARGEST_DRIFT_LEFT
     });
     let name = evidence.name();
     let (passes, after, confidence, moved, rate) = match descent {
-        Some((fit, drift)) => {
+        Some((drift, fit)) => {
             let passes = fit.alpha.round();
-            let a = case.a.iter().zip(&drift.slope).map(|(a, slope)| a - fit.beta * slope);
+            let a = case
+                .a
+                .iter()
+                .zip(&drift.slope)
+                .map(|(a, slope)| a - fit.beta * slope);
             let after = case.with(a.collect()).divided(passes);
             // Each pass is one step farther back than the next.
             let rate = 2.0 * fit.beta / (passes * (passes - 1.0));
-            let moved = format!("the weights moved by gradient descent with a learning rate of about {} between them", number(rate));
+            let moved = format!(
+                "the weights moved by gradient descent with a learning rate of about {rate:.1e} between them"
+            );
             (passes, after, 0.9, moved, rate)
         }
         None => {
@@ -48,7 +50,13 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             }
             // From 5 on every number is within 10 % of an integer.
             let confidence = if passes <= 4.0 { 0.8 } else { 0.7 };
-            (passes, case.divided(passes), confidence, "the weights moved a little between them".to_owned(), f64::NAN)
+            (
+                passes,
+                case.divided(passes),
+                confidence,
+                "the weights moved a little between them".to_owned(),
+                f64::NAN,
+            )
         }
     };
     let mut hypothesis = Hypothesis::new(

@@ -13,8 +13,16 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         "all-zero",
         case.without(|_| true),
         "without the zeros, which is nothing",
-        format!("{name} is zero everywhere, and the derivative is not: the loss does not reach {variable}, or the gradient was read after it was cleared"),
-        format!("look for .detach(), .data, torch.no_grad() or jax.lax.stop_gradient between {variable} and the loss; read {variable}.grad before zero_grad(); an intermediate tensor needs retain_grad()"),
+        format!(
+            "{name} is zero everywhere, and the derivative is not: the loss does not reach {variable}, or the gradient was read after it was cleared"
+        ),
+        format!(
+            "look for .detach(), .data, torch.no_grad() or jax.lax.stop_gradient between {variable} and the loss; read {variable}.grad before zero_grad(); an intermediate tensor needs retain_grad()"
+        ),
     );
-    Some(hypothesis.confidence(1.0).evidence("norm of the derivative", norm))
+    Some(
+        hypothesis
+            .confidence(1.0)
+            .evidence("norm of the derivative", norm),
+    )
 }

@@ -13,17 +13,29 @@ pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
     }
     let share = tally.undecided as f64 / tally.entries as f64;
     let fix = match (check.method, check.precision) {
-        (Method::ForwardPass, Precision::F32) => "use --method difference, which does not subtract losses, or --precision f64; a step of 1e-2 to 1e-3 is the best that f32 forward passes have",
-        (Method::ForwardPass, Precision::F64) => "use --method difference, which does not subtract losses, or leave --eps out",
-        (Method::Difference, Precision::F32) => "use --precision f64, or a smaller --eps if it is over 1e-3",
-        (Method::Difference, Precision::F64) => "leave --eps out, or make it smaller; a tolerance below the rounding of f64 cannot be met",
+        (Method::ForwardPass, Precision::F32) => {
+            "use --method difference, which does not subtract losses, or --precision f64; a step of 1e-2 to 1e-3 is the best that f32 forward passes have"
+        }
+        (Method::ForwardPass, Precision::F64) => {
+            "use --method difference, which does not subtract losses, or leave --eps out"
+        }
+        (Method::Difference, Precision::F32) => {
+            "use --precision f64, or a smaller --eps if it is over 1e-3"
+        }
+        (Method::Difference, Precision::F64) => {
+            "leave --eps out, or make it smaller; a tolerance below the rounding of f64 cannot be met"
+        }
     };
     Some(Finding {
         code: "below-resolution",
         step: 1,
         factor: None,
         confidence: 1.0,
-        message: format!("the finite difference is the limit, not {}: in {:.0} % of the entries its own error is larger than the tolerance", check.wrt.grad_name(), (100.0 * share).max(1.0)),
+        message: format!(
+            "the finite difference is the limit, not {}: in {:.0} % of the entries its own error is larger than the tolerance",
+            check.wrt.grad_name(),
+            (100.0 * share).max(1.0)
+        ),
         fix: fix.to_owned(),
         evidence: vec![("undecided", share), ("eps", check.eps)],
         places: Places::default(),

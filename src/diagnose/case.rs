@@ -104,7 +104,9 @@ impl Case {
 
     /// |a| / |g| over the live entries.
     pub(super) fn norm_ratio(&self) -> f64 {
-        let (aa, gg) = self.live().fold((0.0, 0.0), |(aa, gg), (_, a, g, _)| (aa + a * a, gg + g * g));
+        let (aa, gg) = self.live().fold((0.0, 0.0), |(aa, gg), (_, a, g, _)| {
+            (aa + a * a, gg + g * g)
+        });
         (aa / gg).sqrt()
     }
 
@@ -186,7 +188,11 @@ impl Case {
             wrong,
             entries,
             severity: (severities / f64::from(entries.max(1) as u32)).sqrt(),
-            remainder: if errors == 0.0 { 0.0 } else { (errors / squares).sqrt() },
+            remainder: if errors == 0.0 {
+                0.0
+            } else {
+                (errors / squares).sqrt()
+            },
         }
     }
 
@@ -208,6 +214,6 @@ impl Case {
             entries += 1;
             count += usize::from(g.abs() > 3.0 * allowed);
         }
-        count >= 4 && count * 100 >= entries
+        count >= 3 && count * 100 >= entries
     }
 }

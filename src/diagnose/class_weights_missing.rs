@@ -22,11 +22,10 @@ fn missing(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     })?;
     let ratio = evidence.problem.normalizer() / plain.normalizer();
     let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
-        let (r, total) = target(&plain, sample.index);
-        let entries = soft.iter_mut().zip(hard).zip(sample.softmax).zip(&r);
-        for (((soft, hard), p), r) in entries {
+        let total = target(&plain, sample.index, hard);
+        for ((soft, hard), p) in soft.iter_mut().zip(hard).zip(sample.softmax) {
             *soft = ratio * total * p;
-            *hard = ratio * r;
+            *hard *= ratio;
         }
     })?;
     let name = evidence.name();
@@ -54,9 +53,17 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         rows[class] += usize::from(entry % case.columns == 0);
     }
     let factors: Vec<f64> = ag.iter().zip(&gg).map(|(ag, gg)| ag / gg).collect();
-    let known = || factors.iter().zip(&rows).filter(|(factor, _)| factor.is_finite());
+    let known = || {
+        factors
+            .iter()
+            .zip(&rows)
+            .filter(|(factor, _)| factor.is_finite())
+    };
     // A factor a row explains anything; some classes must have several rows.
-    let (classes, met) = (known().count(), known().map(|(_, rows)| rows).sum::<usize>());
+    let (classes, met) = (
+        known().count(),
+        known().map(|(_, rows)| rows).sum::<usize>(),
+    );
     if classes < 2 || met < classes + 2 || known().any(|(factor, _)| !(*factor > 0.0)) {
         return None;
     }
@@ -71,7 +78,9 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let largest = known().map(|(factor, _)| *factor).fold(0.0, f64::max);
-    let smallest = known().map(|(factor, _)| *factor).fold(f64::INFINITY, f64::min);
+    let smallest = known()
+        .map(|(factor, _)| *factor)
+        .fold(f64::INFINITY, f64::min);
     let off = |class: &usize| factors[*class].is_finite() && (factors[*class] - 1.0).abs() > 0.01;
     let name = evidence.name();
     Some(

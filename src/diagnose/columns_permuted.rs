@@ -20,7 +20,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
                 .step_by(case.columns)
                 .map(move |e| if case.is_live(e) { values[e] / by } else { 0.0 })
         };
-        (0..case.columns).map(|i| signature(column(i), &on)).collect()
+        (0..case.columns)
+            .map(|i| signature(column(i), &on))
+            .collect()
     };
     let permutation = pair(&signatures(&case.a, scale), &signatures(&case.g, 1.0))?;
     let how = describe(&permutation)?;
@@ -31,7 +33,13 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             back[entries.start + to] = case.a[entries.start + from];
         }
     }
-    let moved = || permutation.iter().enumerate().filter(|(i, p)| i != *p).map(|(i, _)| i);
+    let moved = || {
+        permutation
+            .iter()
+            .enumerate()
+            .filter(|(i, p)| i != *p)
+            .map(|(i, _)| i)
+    };
     let (name, noun) = match evidence.wrt {
         Wrt::Logits => (evidence.name(), "classes"),
         _ => (evidence.name(), "features"),

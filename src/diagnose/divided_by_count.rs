@@ -1,19 +1,26 @@
 //! `divided-by-count-not-weights`: class weights are in the sum, and not in what divides it.
 
 use super::{
-    case::Case, evidence::Evidence, factor, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    factor,
+    hypothesis::{Hypothesis, number},
 };
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let factor = evidence.problem.normalizer() / evidence.valid_rows().0;
-    let after = factor::undone(case, factor)
-        .filter(|_| evidence.is_mean() && evidence.is_weighted())?;
+    let after =
+        factor::undone(case, factor).filter(|_| evidence.is_mean() && evidence.is_weighted())?;
     Some(hypothesis(evidence, after))
 }
 
 /// Of a gradient that is sum(w[y])/n times what it should be.
 pub(super) fn hypothesis(evidence: &Evidence, after: Case) -> Hypothesis {
-    let (name, z, count) = (evidence.name(), evidence.problem.normalizer(), evidence.valid_rows().0);
+    let (name, z, count) = (
+        evidence.name(),
+        evidence.problem.normalizer(),
+        evidence.valid_rows().0,
+    );
     let factor = z / count;
     Hypothesis::new(
         "divided-by-count-not-weights",

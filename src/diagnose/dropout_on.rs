@@ -1,7 +1,9 @@
 //! `dropout-on`: zeros at random, the rest larger for it.
 
 use super::{
-    case::Case, evidence::Evidence, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    hypothesis::{Hypothesis, number},
 };
 
 /// Zeros that make a share.

@@ -36,7 +36,10 @@ impl Errors {
             fourths += square * square;
             logs += unit.ln();
             largest = largest.max(square);
-            for sums in [&mut by_row[entry / case.columns], &mut by_column[entry % case.columns]] {
+            for sums in [
+                &mut by_row[entry / case.columns],
+                &mut by_column[entry % case.columns],
+            ] {
                 sums.0 += square;
                 sums.1 += 1.0;
             }
@@ -60,7 +63,9 @@ impl Errors {
 fn spread(sums: &[(f64, f64)], mean: f64) -> f64 {
     let known = sums.iter().filter(|(_, count)| *count > 0.0);
     let terms = known.map(|(sum, count)| (sum / count / mean - 1.0).powi(2) * count / 2.0);
-    let (total, number) = terms.fold((0.0, 0.0), |(total, number), term| (total + term, number + 1.0));
+    let (total, number) = terms.fold((0.0, 0.0), |(total, number), term| {
+        (total + term, number + 1.0)
+    });
     // A mean of so many squares of normals is 1, give or take sqrt(2/number).
     total / number / (1.0 + 5.0 * (2.0f64 / number).sqrt())
 }

@@ -4,9 +4,11 @@
 //! The right gradient is the closed form in f64 on the host, which the difference has confirmed by then; how far from it a correct
 //! gradient of the type under test may be is what [`Law`] says.
 
+use std::{ops::Range, sync::OnceLock};
+
 use rayon::prelude::*;
 
-use super::case::Case;
+use super::{case::Case, stale_weights::Drift};
 use crate::{
     cpu::{logits::logits, matmul::matmul, outer::outer},
     loss::{NO_LABEL, Reduction, Samples},
@@ -20,9 +22,11 @@ use crate::{
 const BLOCK: usize = 64;
 /// Parts that a sum over the samples is made of.
 const PARTS: usize = 8;
-/// Multiply-adds of one product over the rows that are looked at, and their entries: some ten milliseconds.
-const MOST_WORK: usize = 1 << 24;
-const MOST_ENTRIES: usize = 1 << 18;
+/// Multiply-adds of one product over the rows that are looked at, and their entries: a few milliseconds.
+const MOST_WORK: usize = 1 << 22;
+const MOST_ENTRIES: usize = 1 << 15;
+/// Multiply-adds of one pass over the samples where a draw of them does for a first look: some ten milliseconds.
+const MOST_FIRST_WORK: usize = 1 << 26;
 /// Rows that are looked at however long they are.
 const LEAST_ROWS: usize = 16;
 
@@ -60,12 +64,12 @@ pub(super) fn cross_entropy(sample: &Sample, soft: &mut [f64], hard: &mut [f64])
     hard.copy_from_slice(sample.target);
 }
 
-/// The softmax of a row of logits.
-pub(super) fn softmax(logits: &[f64]) -> Vec<f64> {
+/// The softmax of a row of logits, in their place.
+pub(super) fn softmax(logits: &mut [f64]) {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let exp: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
-    let sum: f64 = exp.iter().sum();
-    exp.into_iter().map(|exp| exp / sum).collect()
+    logits.iter_mut().for_each(|z| *z = (*z - largest).exp());
+    let sum: f64 = logits.iter().sum();
+    logits.iter_mut().for_each(|exp| *exp /= sum);
 }
 
 /// One gradient under test, and the means to predict what it would be if something were otherwise.
@@ -81,14 +85,12 @@ pub(super) struct Evidence<'a> {
     gradient: &'a Tensor,
     /// Whether a model counts as an explanation too where it is one up to the order of rows or columns.
     pub(super) any_order: bool,
+    /// [`Drift`], of a draw of the samples and of all.
+    drifts: [OnceLock<Option<Drift>>; 2],
 }
 
 impl<'a> Evidence<'a> {
-    pub(super) fn new(
-        problem: &'a Problem,
-        gradient: &'a Tensor,
-        check: &'a CheckReport,
-    ) -> Self {
+    pub(super) fn new(problem: &'a Problem, gradient: &'a Tensor, check: &'a CheckReport) -> Self {
         let wrt = check.wrt;
         let layer = Layer {
             weight: problem.weight().values(),
@@ -106,7 +108,16 @@ impl<'a> Evidence<'a> {
             layer,
             gradient,
             any_order: false,
+            drifts: Default::default(),
         }
+    }
+
+    /// How the gradient moves with the weights, as a draw of the samples has it or all of them; computed once.
+    pub(super) fn drift(&self, first_look: bool) -> Option<&Drift> {
+        let drift = || Drift::of(self, &self.samples(first_look));
+        self.drifts[usize::from(first_look)]
+            .get_or_init(drift)
+            .as_ref()
     }
 
     /// The same, with models that explain the gradient up to the order of its rows or columns.
@@ -179,7 +190,9 @@ impl<'a> Evidence<'a> {
         let blocks = samples.par_chunks(BLOCK).map(|samples| {
             let block = self.block(samples, layer, model);
             let entries = block.soft.iter().zip(&block.hard);
-            entries.map(|(soft, hard)| (soft - hard) / z).collect::<Vec<f64>>()
+            entries
+                .map(|(soft, hard)| (soft - hard) / z)
+                .collect::<Vec<f64>>()
         });
         blocks.collect::<Vec<_>>().concat()
     }
@@ -218,9 +231,7 @@ impl<'a> Evidence<'a> {
                     // What of it is a probability moves by at most 2 p (1 - p) times the most that a logit moves.
                     let q = soft.abs().clamp(f64::MIN_POSITIVE, 1.0);
                     let softness = soft.abs() * (2.0 * (1.0 - q).max(u) * moved - q.ln());
-                    factor / z
-                        * spread
-                        * (law.sums * (soft.abs() + (soft - hard).abs()) + softness)
+                    factor / z * spread * (law.sums * (soft.abs() + (soft - hard).abs()) + softness)
                 }));
             }
             conditioning
@@ -274,16 +285,36 @@ impl<'a> Evidence<'a> {
         };
         match self.wrt.is_parameter() {
             true => sum_over(samples, k * self.columns(), part),
-            false => samples.par_chunks(BLOCK).map(part).collect::<Vec<_>>().concat(),
+            false => samples
+                .par_chunks(BLOCK)
+                .map(part)
+                .collect::<Vec<_>>()
+                .concat(),
         }
     }
 
-    /// The derivative of the loss with respect to the layer, as `model` has it; zeros for a bias that is not there.
-    pub(super) fn layer_gradient(&self, layer: &Layer, model: &Model) -> Layer {
+    /// All samples, or for a first look a draw of them that takes no time.
+    pub(super) fn samples(&self, first_look: bool) -> Vec<usize> {
         let (n, d, k) = (self.problem.n(), self.problem.d(), self.problem.k());
-        let z = self.problem.normalizer();
-        let samples: Vec<usize> = (0..n).collect();
-        let mut weight = sum_over(&samples, k * d + k, |samples| {
+        let most = (MOST_FIRST_WORK / (k * d)).max(LEAST_ROWS);
+        match first_look && most < n {
+            true => spread(0..most, n).collect(),
+            false => (0..n).collect(),
+        }
+    }
+
+    /// Whether a first look sees all samples.
+    pub(super) fn draws_are_all(&self) -> bool {
+        MOST_FIRST_WORK / (self.problem.k() * self.problem.d()) >= self.problem.n()
+    }
+
+    /// The derivative of the loss of these samples with respect to the layer; zeros for a bias that is not there.
+    pub(super) fn layer_gradient(&self, layer: &Layer, samples: &[usize]) -> Layer {
+        let (n, d, k) = (self.problem.n(), self.problem.d(), self.problem.k());
+        let (z, model) = (self.problem.normalizer(), &cross_entropy);
+        // A draw stands for all.
+        let z = z * samples.len() as f64 / n as f64;
+        let mut weight = sum_over(samples, k * d + k, |samples| {
             let block = self.block(samples, layer, model);
             let entries = block.soft.iter().zip(&block.hard);
             let left: Vec<f64> = entries.map(|(soft, hard)| (soft - hard) / z).collect();
@@ -298,14 +329,14 @@ impl<'a> Evidence<'a> {
         Layer { weight, bias }
     }
 
-    /// Folds over all samples, looked at or not.
+    /// Folds over samples, looked at or not.
     pub(super) fn each_sample<T: Send>(
         &self,
+        samples: &[usize],
         empty: impl Fn() -> T + Sync,
         add: impl Fn(&mut T, &Sample) + Sync,
         merge: impl Fn(T, T) -> T + Sync,
     ) -> T {
-        let samples: Vec<usize> = (0..self.problem.n()).collect();
         let parts = samples.par_chunks(BLOCK).map(|samples| {
             let mut part = empty();
             self.forward(samples, &self.layer, |sample| add(&mut part, sample));
@@ -328,13 +359,16 @@ impl<'a> Evidence<'a> {
             .flat_map(|&j| self.problem.input().rows::<f64>(j..j + 1))
             .collect();
         let z = logits(&input, &layer.weight, &layer.bias, d);
+        let (mut p, mut r) = (vec![0.0; k], vec![0.0; k]);
         for (&index, logits) in samples.iter().zip(z.logits.chunks_exact(k)) {
-            let (target, total) = target(self.problem, index);
+            p.copy_from_slice(logits);
+            softmax(&mut p);
+            let total = target(self.problem, index, &mut r);
             of(&Sample {
                 index,
                 logits,
-                softmax: &softmax(logits),
-                target: &target,
+                softmax: &p,
+                target: &r,
                 total,
             });
         }
@@ -385,38 +419,64 @@ impl Block {
     }
 }
 
-/// r and R of a sample.
-pub(super) fn target(problem: &Problem, index: usize) -> (Vec<f64>, f64) {
+/// Writes r of a sample, and returns R.
+pub(super) fn target(problem: &Problem, index: usize, r: &mut [f64]) -> f64 {
+    r.fill(0.0);
+    if problem.is_one_hot() {
+        let Some(label) = problem.label(index) else {
+            return 0.0;
+        };
+        let weights = &problem.loss().class_weight;
+        r[label] = weights.as_ref().map_or(1.0, |weights| weights[label]);
+        return r[label];
+    }
     let Samples {
         labels,
         totals,
         linear,
     } = problem.samples::<f64>(index..index + 1);
-    let mut r = linear.map_or_else(
-        || vec![0.0; problem.k()],
-        |linear| linear.iter().map(|linear| -linear).collect(),
-    );
+    if let Some(linear) = linear {
+        r.iter_mut()
+            .zip(linear)
+            .for_each(|(r, linear)| *r = -linear);
+    }
     if labels[0] != NO_LABEL {
         r[labels[0] as usize] += totals[0];
     }
-    (r, totals[0])
+    totals[0]
 }
 
 /// The sum of what blocks of samples give, `length` numbers each: in parts that depend on nothing but the number of samples, added in order.
-fn sum_over(samples: &[usize], length: usize, of: impl Fn(&[usize]) -> Vec<f64> + Sync) -> Vec<f64> {
+fn sum_over(
+    samples: &[usize],
+    length: usize,
+    of: impl Fn(&[usize]) -> Vec<f64> + Sync,
+) -> Vec<f64> {
     let parts = samples.par_chunks(samples.len().div_ceil(PARTS).max(BLOCK));
     let parts = parts.map(|samples| {
         let mut sum = vec![0.0; length];
-        samples.chunks(BLOCK).for_each(|block| add(&mut sum, &of(block)));
+        samples
+            .chunks(BLOCK)
+            .for_each(|block| add(&mut sum, &of(block)));
         sum
     });
     let mut sum = vec![0.0; length];
-    parts.collect::<Vec<_>>().iter().for_each(|part| add(&mut sum, part));
+    parts
+        .collect::<Vec<_>>()
+        .iter()
+        .for_each(|part| add(&mut sum, part));
     sum
 }
 
 fn add(sum: &mut [f64], part: &[f64]) {
-    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    sum.iter_mut()
+        .zip(part)
+        .for_each(|(sum, part)| *sum += part);
+}
+
+/// So many indices out of so many. Evenly spaced ones would miss, or hit, a period; these are spread by the golden ratio.
+fn spread(draws: Range<usize>, of: usize) -> impl Iterator<Item = usize> {
+    draws.map(move |i| ((i as f64 * 0.618_033_988_749_895).fract() * of as f64) as usize)
 }
 
 /// The rows to look at: as many as time allows, half of them wrong ones where the wrong ones are few.
@@ -427,17 +487,14 @@ fn looked_at(problem: &Problem, check: &CheckReport) -> Vec<usize> {
     if most == n {
         return (0..n).collect();
     }
-    // Evenly spaced draws would miss, or hit, a period; these are spread by the golden ratio.
-    let spread = |count: usize, of: usize| {
-        (0..count).map(move |i| ((i as f64 * 0.618_033_988_749_895).fract() * of as f64) as usize)
-    };
     let wrong: Vec<usize> = check.tally.places.rows.iter().collect();
     let drawn = most / 2;
     let mut rows: Vec<usize> = match wrong.len() <= drawn {
         true => wrong,
-        false => spread(drawn, wrong.len()).map(|i| wrong[i]).collect(),
+        false => spread(0..drawn, wrong.len()).map(|i| wrong[i]).collect(),
     };
-    rows.extend(spread(most - rows.len(), n));
+    let first = rows.len();
+    rows.extend(spread(first..most, n));
     rows.sort_unstable();
     rows.dedup();
     rows

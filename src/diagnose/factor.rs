@@ -48,7 +48,10 @@ pub(super) fn of_problem(evidence: &Evidence) -> Vec<(&'static str, f64)> {
             reduction: Reduction::Mean,
             ..evidence.problem.loss().clone()
         };
-        let weights = evidence.problem.with_loss(mean).map(|mean| mean.normalizer());
+        let weights = evidence
+            .problem
+            .with_loss(mean)
+            .map(|mean| mean.normalizer());
         add("mean-instead-of-sum", 1.0 / all);
         if valid != all {
             add("mean-instead-of-sum", 1.0 / valid);
@@ -63,10 +66,12 @@ pub(super) fn of_problem(evidence: &Evidence) -> Vec<(&'static str, f64)> {
 
 /// Whether a factor is one of those that a bug leaves: a small integer or the inverse of one, or a loss scale.
 pub(super) fn is_telling(factor: f64, uncertainty: f64) -> bool {
-    let small = |value: f64, most: f64| {
-        integer(value, uncertainty).is_some_and(|integer| integer <= most)
-    };
+    let small =
+        |value: f64, most: f64| integer(value, uncertainty).is_some_and(|integer| integer <= most);
     let power = factor.log2().round();
     let is_loss_scale = power >= 8.0 && (factor / power.exp2() - 1.0).abs() <= uncertainty;
-    small(factor, 20.0) || small(1.0 / factor, 8.0) || is_loss_scale || (factor + 1.0).abs() <= uncertainty
+    small(factor, 20.0)
+        || small(1.0 / factor, 8.0)
+        || is_loss_scale
+        || (factor + 1.0).abs() <= uncertainty
 }

@@ -36,17 +36,32 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let mut after = case.against(case.g.clone(), allowed);
     after.dtype = dtype;
     let (name, u) = (evidence.name(), dtype.unit_roundoff());
-    let zeros = case.live().filter(|(_, a, g, _)| *a == 0.0 && *g != 0.0).count();
+    let zeros = case
+        .live()
+        .filter(|(_, a, g, _)| *a == 0.0 && *g != 0.0)
+        .count();
     let flushed = match (dtype, zeros) {
-        (Dtype::F16, 1..) => format!(", and {zeros} entries below f16's smallest number became zero"),
+        (Dtype::F16, 1..) => {
+            format!(", and {zeros} entries below f16's smallest number became zero")
+        }
         _ => String::new(),
     };
     let hypothesis = Hypothesis::new(
         "half-precision",
         after,
         format!("allowing for the rounding of {dtype}"),
-        format!("{name} is stored as {} but every number in it is exactly one of {dtype}: it went through {dtype} on its way{flushed}", case.dtype),
-        format!("if that is meant (autocast, model.half(), bfloat16 parameters), save the gradient as {dtype} or check with --rtol {:.0e}; if not, turn torch.autocast off, or cast the parameters to float32 before the backward pass", 4.0 * u),
+        format!(
+            "{name} is stored as {} but every number in it is exactly one of {dtype}: it went through {dtype} on its way{flushed}",
+            case.dtype
+        ),
+        format!(
+            "if that is meant (autocast, model.half(), bfloat16 parameters), save the gradient as {dtype} or check with --rtol {:.0e}; if not, turn torch.autocast off, or cast the parameters to float32 before the backward pass",
+            4.0 * u
+        ),
     );
-    Some(hypothesis.evidence("unit roundoff", u).evidence("zeros", zeros as f64))
+    Some(
+        hypothesis
+            .evidence("unit roundoff", u)
+            .evidence("zeros", zeros as f64),
+    )
 }

@@ -25,21 +25,35 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let rest = case.without(is_ignored);
     // What is in those rows must be what a sample of some label would have.
     let own = case.without(|entry| !is_ignored(entry));
-    KEPT.into_iter()
-        .find_map(|kept| evidence.explains(&own, &evidence.layer, &kept_with(kept, evidence.problem.k())))?;
+    KEPT.into_iter().find_map(|kept| {
+        evidence.explains(
+            &own,
+            &evidence.layer,
+            &kept_with(kept, evidence.problem.k()),
+        )
+    })?;
     let places: Ranges = rows.iter().map(|&row| evidence.rows[row]).collect();
     // What divides by all rows here belongs to the same mistake.
     let (count, all) = evidence.valid_rows();
     let share = count / all;
     let divided = rest.divided(share);
     let (after, and) = match !rest.is_explained() && divided.is_explained() {
-        true => (divided, format!(", and the others are divided by all {all} rows")),
+        true => (
+            divided,
+            format!(", and the others are divided by all {all} rows"),
+        ),
         false => (rest, String::new()),
     };
     Some(
-        message(evidence, after, &counted("row", &places), &and, loss.ignore_index)
-            .evidence("rows", places.len() as f64)
-            .rows(places.iter()),
+        message(
+            evidence,
+            after,
+            &counted("row", &places),
+            &and,
+            loss.ignore_index,
+        )
+        .evidence("rows", places.len() as f64)
+        .rows(places.iter()),
     )
 }
 
@@ -51,11 +65,18 @@ fn rule_parameter(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let kept = KEPT.into_iter().find_map(|kept| {
-        evidence.explains(case, &evidence.layer, &kept_with(kept, evidence.problem.k()))
+        evidence.explains(
+            case,
+            &evidence.layer,
+            &kept_with(kept, evidence.problem.k()),
+        )
     })?;
     let divided = kept.divided(count / all);
     let (after, and) = match !kept.is_explained() && divided.is_explained() {
-        true => (divided, format!(", and everything is divided by all {all} rows")),
+        true => (
+            divided,
+            format!(", and everything is divided by all {all} rows"),
+        ),
         false => (kept, String::new()),
     };
     Some(message(evidence, after, "the sum", &and, loss.ignore_index))
@@ -94,14 +115,20 @@ fn message(
 ) -> Hypothesis {
     let name = evidence.name();
     let what = match evidence.wrt.is_parameter() {
-        true => format!("{name} contains the samples whose target is {ignore_index}, which the loss ignores{and}"),
-        false => format!("{name} is not zero in {places}, whose target is {ignore_index} and which the loss ignores{and}"),
+        true => format!(
+            "{name} contains the samples whose target is {ignore_index}, which the loss ignores{and}"
+        ),
+        false => format!(
+            "{name} is not zero in {places}, whose target is {ignore_index} and which the loss ignores{and}"
+        ),
     };
     Hypothesis::new(
         "ignored-rows-not-masked",
         after,
         "without the ignored samples",
         what,
-        format!("set the logits' gradient of rows with target {ignore_index} to zero and divide by the number of the other rows, as ignore_index does; clamping the label to a class is not enough"),
+        format!(
+            "set the logits' gradient of rows with target {ignore_index} to zero and divide by the number of the other rows, as ignore_index does; clamping the label to a class is not enough"
+        ),
     )
 }

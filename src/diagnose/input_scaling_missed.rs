@@ -1,7 +1,9 @@
 //! `input-scaling-missed`: each column is off by a factor of its own.
 
 use super::{
-    case::Case, evidence::Evidence, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    hypothesis::{Hypothesis, number},
 };
 use crate::problem::Wrt;
 
@@ -21,15 +23,23 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if factors.iter().any(|factor| *factor <= 0.0) {
         return None;
     }
-    let factor = |column: usize| if factors[column].is_finite() { factors[column] } else { 1.0 };
+    let factor = |column: usize| {
+        if factors[column].is_finite() {
+            factors[column]
+        } else {
+            1.0
+        }
+    };
     let mut after = case.clone();
     let a = after.a.iter_mut().enumerate();
     a.for_each(|(entry, a)| *a /= factor(entry % case.columns));
     let uncertainty = case.scale_uncertainty() * (case.columns as f64).sqrt();
     let off = || (0..case.columns).filter(|&column| (factor(column) - 1.0).abs() > uncertainty);
-    let (smallest, largest) = off().map(factor).fold((f64::INFINITY, 0.0f64), |(low, high), f| {
-        (low.min(f), high.max(f))
-    });
+    let (smallest, largest) = off()
+        .map(factor)
+        .fold((f64::INFINITY, 0.0f64), |(low, high), f| {
+            (low.min(f), high.max(f))
+        });
     let name = evidence.name();
     let count = off().count();
     let which = match count {

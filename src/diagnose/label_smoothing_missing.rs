@@ -21,8 +21,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let at = |share: f64| {
         let (none, all) = (&none, &all);
         move |sample: &Sample, soft: &mut [f64], hard: &mut [f64]| {
-            let (r0, total0) = target(none, sample.index);
-            let (r1, total1) = target(all, sample.index);
+            let (mut r0, mut r1) = (vec![0.0; hard.len()], vec![0.0; hard.len()]);
+            let total0 = target(none, sample.index, &mut r0);
+            let total1 = target(all, sample.index, &mut r1);
             let mix = |a: f64, b: f64| (1.0 - share) * a + share * b;
             let entries = soft.iter_mut().zip(hard).zip(sample.softmax);
             for (((soft, hard), p), (r0, r1)) in entries.zip(r0.iter().zip(&r1)) {
@@ -32,7 +33,12 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         }
     };
     let g = evidence.predict(&evidence.layer, &at(0.0));
-    let slope: Vec<f64> = evidence.predict(&evidence.layer, &at(1.0)).iter().zip(&g).map(|(one, zero)| one - zero).collect();
+    let slope: Vec<f64> = evidence
+        .predict(&evidence.layer, &at(1.0))
+        .iter()
+        .zip(&g)
+        .map(|(one, zero)| one - zero)
+        .collect();
     let fit = regress(&case.against(g, case.allowed.clone()), &slope)?;
     let share = fit.beta / fit.alpha;
     if !(-0.01..=1.01).contains(&share) {
@@ -46,9 +52,17 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .find_map(|share| Some((evidence.explains(case, &evidence.layer, &at(share))?, share)))?;
     let (name, declared) = (evidence.name(), loss.label_smoothing);
     let message = match (share, declared) {
-        (0.0, declared) => format!("{name} is the gradient without label smoothing, and the loss smooths by {declared}"),
-        (share, 0.0) => format!("{name} is the gradient with label_smoothing={}, and none is declared", number(share)),
-        (share, declared) => format!("{name} is the gradient with label_smoothing={}, and the loss smooths by {declared}", number(share)),
+        (0.0, declared) => format!(
+            "{name} is the gradient without label smoothing, and the loss smooths by {declared}"
+        ),
+        (share, 0.0) => format!(
+            "{name} is the gradient with label_smoothing={}, and none is declared",
+            number(share)
+        ),
+        (share, declared) => format!(
+            "{name} is the gradient with label_smoothing={}, and the loss smooths by {declared}",
+            number(share)
+        ),
     };
     Some(
         Hypothesis::new(

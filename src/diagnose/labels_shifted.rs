@@ -28,16 +28,27 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     })?;
     let name = evidence.name();
     let (label, why) = match up {
-        true => ("y + 1", "labels that count from 1 in the program that made it, or a background class in front"),
-        false => ("y - 1", "labels that count from 1 in the file, and from 0 in the program that made it"),
+        true => (
+            "y + 1",
+            "labels that count from 1 in the program that made it, or a background class in front",
+        ),
+        false => (
+            "y - 1",
+            "labels that count from 1 in the file, and from 0 in the program that made it",
+        ),
     };
     Some(
         Hypothesis::new(
             "labels-shifted",
             after,
             format!("compared with the labels {label}"),
-            format!("{name} is the gradient for labels {label} in place of y: labels are off by one"),
-            format!("give both sides the same labels, 0 to {}: look for {why}", k - 1),
+            format!(
+                "{name} is the gradient for labels {label} in place of y: labels are off by one"
+            ),
+            format!(
+                "give both sides the same labels, 0 to {}: look for {why}",
+                k - 1
+            ),
         )
         .evidence("shift", if up { 1.0 } else { -1.0 }),
     )

@@ -1,7 +1,10 @@
 //! `loss-scaled`: the factor of a gradient scaler is still in it.
 
 use super::{
-    case::Case, evidence::Evidence, factor, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    factor,
+    hypothesis::{Hypothesis, number},
 };
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {

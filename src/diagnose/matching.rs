@@ -31,13 +31,17 @@ pub(super) fn pair(left: &[Signature], right: &[Signature]) -> Option<Vec<usize>
     order.sort_by(|&a, &b| right[a][0].total_cmp(&right[b][0]));
     let mut free = Free::new(order.len());
     let distance = |place: usize, signature: &Signature| {
-        let offs = right[order[place]].iter().zip(signature).map(|(a, b)| (a - b).abs());
+        let offs = right[order[place]]
+            .iter()
+            .zip(signature)
+            .map(|(a, b)| (a - b).abs());
         offs.fold(0.0, f64::max)
     };
     let nearest = |signature: &Signature| {
         let middle = order.partition_point(|&i| right[i][0] < signature[0]);
         let window = free.around(middle).into_iter();
-        let place = window.min_by(|&a, &b| distance(a, signature).total_cmp(&distance(b, signature)))?;
+        let place =
+            window.min_by(|&a, &b| distance(a, signature).total_cmp(&distance(b, signature)))?;
         free.take(place);
         Some(order[place])
     };
@@ -96,12 +100,19 @@ fn follow(links: &mut [usize], mut at: usize) -> usize {
 /// What a permutation is, in words; none where it changes nothing.
 pub(super) fn describe(permutation: &[usize]) -> Option<String> {
     let n = permutation.len();
-    let moved = permutation.iter().enumerate().filter(|(i, p)| i != *p).count();
+    let moved = permutation
+        .iter()
+        .enumerate()
+        .filter(|(i, p)| i != *p)
+        .count();
     if moved == 0 {
         return None;
     }
     let by = (permutation[0] + n) % n;
-    let is_shift = permutation.iter().enumerate().all(|(i, &p)| p == (i + by) % n);
+    let is_shift = permutation
+        .iter()
+        .enumerate()
+        .all(|(i, &p)| p == (i + by) % n);
     let is_reversal = permutation.iter().enumerate().all(|(i, &p)| p == n - 1 - i);
     Some(if is_reversal {
         "in reverse order".to_owned()
@@ -126,8 +137,10 @@ mod tests {
         let vectors: Vec<Vec<f64>> = (0..40)
             .map(|i| (0..5).map(|c| f64::from(i * 7 + c * c).sin()).collect())
             .collect();
-        let signatures: Vec<Signature> =
-            vectors.iter().map(|v| signature(v.iter().copied(), &on)).collect();
+        let signatures: Vec<Signature> = vectors
+            .iter()
+            .map(|v| signature(v.iter().copied(), &on))
+            .collect();
         let moved: Vec<Signature> = (0..40).map(|i| signatures[(i + 3) % 40]).collect();
         let permutation = pair(&moved, &signatures).unwrap();
         assert_eq!(describe(&permutation).unwrap(), "moved up by 3");

@@ -1,7 +1,10 @@
 //! `mean-instead-of-sum`: divided by the number of samples where it should not be.
 
 use super::{
-    case::Case, evidence::Evidence, factor, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    factor,
+    hypothesis::{Hypothesis, number},
 };
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
@@ -15,16 +18,29 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Case, factor: f64) -> Hypot
     let (name, count) = (evidence.name(), number(1.0 / factor));
     let (message, fix) = match evidence.is_mean() {
         false => (
-            format!("{name} is 1/{count} of the derivative, and {count} is the number of samples: it belongs to the mean of the losses, not to their sum"),
-            "leave the division out, or check with --reduction mean if the mean is meant".to_owned(),
+            format!(
+                "{name} is 1/{count} of the derivative, and {count} is the number of samples: it belongs to the mean of the losses, not to their sum"
+            ),
+            "leave the division out, or check with --reduction mean if the mean is meant"
+                .to_owned(),
         ),
         true => (
-            format!("{name} is 1/{count} of the derivative, and {count} is what the mean divides by: it was divided twice"),
-            format!("divide by {count} once: the loss that reduction='mean' gives is a mean already"),
+            format!(
+                "{name} is 1/{count} of the derivative, and {count} is what the mean divides by: it was divided twice"
+            ),
+            format!(
+                "divide by {count} once: the loss that reduction='mean' gives is a mean already"
+            ),
         ),
     };
-    Hypothesis::new("mean-instead-of-sum", after, format!("multiplied by {count}"), message, fix)
-        // Twice is rarer than once too often.
-        .weighing(if evidence.is_mean() { 1.0 } else { 3.0 })
-        .factor(factor)
+    Hypothesis::new(
+        "mean-instead-of-sum",
+        after,
+        format!("multiplied by {count}"),
+        message,
+        fix,
+    )
+    // Twice is rarer than once too often.
+    .weighing(if evidence.is_mean() { 1.0 } else { 3.0 })
+    .factor(factor)
 }

@@ -23,13 +23,14 @@ impl Evidence<'_> {
         }
         let allowed = self.allowed(layer, model, &g, case.dtype);
         let after = case.against(g, allowed);
-        let explains = |after: &Case| {
-            after.is_informative() && (after.is_explained() || after.is_scaled())
-        };
+        let explains =
+            |after: &Case| after.is_informative() && (after.is_explained() || after.is_scaled());
         let explained = match self.any_order {
             false => explains(&after),
+            // Of a draw of rows only those of the loss as it is can be found again.
             true => [columns_permuted::rule, rows_permuted::rule]
                 .into_iter()
+                .take(if self.is_whole() { 2 } else { 1 })
                 .filter_map(|rule| rule(self, &after))
                 .any(|it| explains(&it.after)),
         };
@@ -51,7 +52,11 @@ pub(super) fn regress(case: &Case, h: &[f64]) -> Option<Regression> {
     let sum = |product: fn(f64, f64, f64) -> f64| {
         compensated_sum(case.live().map(|(entry, a, g, _)| product(a, g, h[entry])))
     };
-    let (gg, gh, hh) = (sum(|_, g, _| g * g), sum(|_, g, h| g * h), sum(|_, _, h| h * h));
+    let (gg, gh, hh) = (
+        sum(|_, g, _| g * g),
+        sum(|_, g, h| g * h),
+        sum(|_, _, h| h * h),
+    );
     let (ag, ah) = (sum(|a, g, _| a * g), sum(|a, _, h| a * h));
     let determinant = gg * hh - gh * gh;
     if !(determinant > 1e-10 * gg * hh) {
@@ -84,7 +89,11 @@ pub(super) fn refine(
     for _ in 0..STEPS {
         let here = predict(parameter);
         let there = predict(parameter + step);
-        let slope: Vec<f64> = there.iter().zip(&here).map(|(t, h)| (t - h) / step).collect();
+        let slope: Vec<f64> = there
+            .iter()
+            .zip(&here)
+            .map(|(t, h)| (t - h) / step)
+            .collect();
         let Regression { alpha, beta, .. } =
             regress(&case.against(here, case.allowed.clone()), &slope)?;
         let move_by = beta / alpha;

@@ -1,7 +1,9 @@
 //! `norm-clipped`: shortened to a round length.
 
 use super::{
-    case::Case, evidence::Evidence, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    hypothesis::{Hypothesis, number},
 };
 
 /// What clip_grad_norm_ adds to the norm before it divides.
@@ -9,7 +11,7 @@ const CLIP_EPS: f64 = 1e-6;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let scale = case.scale();
-    if !(scale > 0.0 && scale < 1.0) || !case.is_scaled() {
+    if !(scale > 0.0 && scale < 1.0 && case.is_scaled()) {
         return None;
     }
     let norm = evidence.check.tally.analytic_analytic.value().sqrt();
@@ -38,7 +40,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 /// The nearest number with one digit, or with 25 or 75 for two.
 fn round(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
-    let digits = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.0, 9.0, 10.0];
+    let digits = [
+        1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 7.5, 8.0, 9.0, 10.0,
+    ];
     let nearer = |a: &f64, b: &f64| {
         let off = |digit: f64| (digit * decade - value).abs();
         off(*a).total_cmp(&off(*b))

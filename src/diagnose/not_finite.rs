@@ -20,12 +20,18 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         count => format!(", and {} more entries are not finite", count - 1),
     };
     let rest = case.without(|entry| !case.a[entry].is_finite());
-    let rows = (0..case.rows()).filter(|&row| case.row(row).any(|e| case.is_live(e) && !case.a[e].is_finite()));
+    let rows = (0..case.rows()).filter(|&row| {
+        case.row(row)
+            .any(|e| case.is_live(e) && !case.a[e].is_finite())
+    });
     let hypothesis = Hypothesis::new(
         "not-finite",
         rest,
         "without the entries that are not finite",
-        format!("{place} is {} where the derivative is {:.4e}{others}", first.analytic, first.numeric),
+        format!(
+            "{place} is {} where the derivative is {:.4e}{others}",
+            first.analytic, first.numeric
+        ),
         "look for log(0), an exp that overflows or 0·inf on the way back from that row: subtract the largest logit before exp, take log_softmax in place of log(softmax); torch.autograd.set_detect_anomaly(True) and jax.config.update('jax_debug_nans', True) name the operation",
     );
     let hypothesis = hypothesis.confidence(1.0).evidence("count", count as f64);

@@ -17,7 +17,13 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     }
     let u = case.dtype.unit_roundoff();
     let term = |entry: usize| fit.beta * own[entry];
-    let mut after = case.with(case.a.iter().enumerate().map(|(e, a)| a - term(e)).collect());
+    let mut after = case.with(
+        case.a
+            .iter()
+            .enumerate()
+            .map(|(e, a)| a - term(e))
+            .collect(),
+    );
     // The term is rounded too, as is the sum; and a logit is itself a sum, of terms as large as its row's largest.
     for row in 0..case.rows() {
         let largest = case.row(row).map(|e| term(e).abs()).fold(0.0, f64::max);
@@ -57,12 +63,18 @@ fn own_values(evidence: &Evidence) -> Vec<f64> {
         Wrt::Bias => evidence.layer.bias.clone(),
         Wrt::Input => {
             let input = evidence.problem.input();
-            evidence.rows.iter().flat_map(|&row| input.rows::<f64>(row..row + 1)).collect()
+            evidence
+                .rows
+                .iter()
+                .flat_map(|&row| input.rows::<f64>(row..row + 1))
+                .collect()
         }
         Wrt::Logits => {
             let z = evidence.problem.normalizer();
             let own = |sample: &Sample, soft: &mut [f64], _: &mut [f64]| {
-                soft.iter_mut().zip(sample.logits).for_each(|(soft, logit)| *soft = z * logit);
+                soft.iter_mut()
+                    .zip(sample.logits)
+                    .for_each(|(soft, logit)| *soft = z * logit);
             };
             evidence.predict(&evidence.layer, &own)
         }

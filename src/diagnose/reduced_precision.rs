@@ -46,7 +46,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     // Noise that does not follow what the entries are made of is something else.
     let others = alike.likelihood.max(relative.likelihood);
     let entries = case.live().count() as f64;
-    if errors.likelihood < others - LIKELY * entries || (case.scale() - 1.0).abs() > LARGEST_ALONG * remainder {
+    if errors.likelihood < others - LIKELY * entries
+        || (case.scale() - 1.0).abs() > LARGEST_ALONG * remainder
+    {
         return None;
     }
     let name = evidence.name();
@@ -67,5 +69,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 }
 
 fn largest(case: &Case) -> f64 {
-    case.g.iter().fold(0.0f64, |largest, g| largest.max(g.abs()))
+    case.g
+        .iter()
+        .fold(0.0f64, |largest, g| largest.max(g.abs()))
 }

@@ -14,7 +14,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .filter(|&row| case.row(row).any(shows) && case.row(row).all(|entry| case.a[entry] == 0.0))
         .collect();
     // Zeros that are missing elsewhere have only moved.
-    let is_missing = |row: &usize| case.row(*row).all(|e| case.g[e] == 0.0) && case.row(*row).any(|e| case.a[e] != 0.0);
+    let is_missing = |row: &usize| {
+        case.row(*row).all(|e| case.g[e] == 0.0) && case.row(*row).any(|e| case.a[e] != 0.0)
+    };
     let missing = (0..case.rows()).filter(is_missing).count();
     if zero.is_empty() || zero.len() == case.rows() || zero.len() <= missing {
         return None;
@@ -36,14 +38,23 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let finding = &mut hypothesis.finding;
     if let Some(class) = only_class(evidence, &zero) {
         finding.confidence = 0.6;
-        finding.message = format!("{name} is zero in {places}, which are all the samples of class {class}, and the derivative is not: they were ignored or detached");
-        finding.fix = format!("if the loss ignores class {class}, say so (--ignore-index {class}, or ignore_index in the metadata); else look for what masks or detaches those samples");
-        finding.test = Some(format!("give samples of class {class} another label: if their rows are no longer zero, the label is what is ignored"));
+        finding.message = format!(
+            "{name} is zero in {places}, which are all the samples of class {class}, and the derivative is not: they were ignored or detached"
+        );
+        finding.fix = format!(
+            "if the loss ignores class {class}, say so (--ignore-index {class}, or ignore_index in the metadata); else look for what masks or detaches those samples"
+        );
+        finding.test = Some(format!(
+            "give samples of class {class} another label: if their rows are no longer zero, the label is what is ignored"
+        ));
         hypothesis = hypothesis.classes([class]);
     } else {
-        let last = rows.ranges().len() == 1 && rows.ranges()[0].end == evidence.problem.rows(evidence.wrt);
+        let last =
+            rows.ranges().len() == 1 && rows.ranges()[0].end == evidence.problem.rows(evidence.wrt);
         let which = if last { ", the last ones," } else { "" };
-        finding.message = format!("{name} is zero in {places}{which} and the derivative is not: nothing came back from there");
+        finding.message = format!(
+            "{name} is zero in {places}{which} and the derivative is not: nothing came back from there"
+        );
         finding.fix = match (evidence.wrt.is_parameter(), last) {
             (true, _) => "look for a mask over the classes, frozen rows of the weight, or a hook on its gradient".to_owned(),
             (_, true) => "look for a last batch that is dropped (drop_last=True), a slice that ends too early, or a padded batch".to_owned(),
@@ -62,6 +73,7 @@ fn only_class(evidence: &Evidence, rows: &[usize]) -> Option<usize> {
     let class = label(*rows.first()?)?;
     let is_zero = |row: usize| rows.binary_search(&row).is_ok();
     // One row is no pattern.
-    let all = rows.len() > 1 && (0..evidence.rows.len()).all(|row| is_zero(row) == (label(row) == Some(class)));
+    let all = rows.len() > 1
+        && (0..evidence.rows.len()).all(|row| is_zero(row) == (label(row) == Some(class)));
     all.then_some(class)
 }

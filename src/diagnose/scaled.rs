@@ -1,7 +1,9 @@
 //! `scaled`: one factor that is none of the well-known ones; or two of them at once.
 
 use super::{
-    accumulated, case::Case, divided_by_all_rows, divided_by_classes, divided_by_count,
+    accumulated,
+    case::Case,
+    divided_by_all_rows, divided_by_classes, divided_by_count,
     evidence::Evidence,
     factor,
     hypothesis::{Hypothesis, number},
@@ -16,7 +18,11 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     two_factors(evidence, case).or_else(|| {
         let integer = factor::integer(scale, case.scale_uncertainty());
         match integer.filter(|passes| *passes < 1e4) {
-            Some(passes) => Some(accumulated::hypothesis(evidence, factor::undone(case, passes)?, passes)),
+            Some(passes) => Some(accumulated::hypothesis(
+                evidence,
+                factor::undone(case, passes)?,
+                passes,
+            )),
             None => Some(scaled(evidence, case, scale)),
         }
     })
@@ -33,14 +39,16 @@ fn two_factors(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         uncertainty < 1e-3 && (factor::is_telling(rest, uncertainty) || known.iter().any(is_known))
     })?;
     let after = case.divided(factor);
-    Some(match code {
-        "sum-instead-of-mean" => sum_instead_of_mean::hypothesis(evidence, after, factor),
-        "mean-instead-of-sum" => mean_instead_of_sum::hypothesis(evidence, after, factor),
-        "divided-by-all-rows" => divided_by_all_rows::hypothesis(evidence, after),
-        "divided-by-count-not-weights" => divided_by_count::hypothesis(evidence, after),
-        _ => divided_by_classes::hypothesis(evidence, after),
-    }
-    .confidence(0.8))
+    Some(
+        match code {
+            "sum-instead-of-mean" => sum_instead_of_mean::hypothesis(evidence, after, factor),
+            "mean-instead-of-sum" => mean_instead_of_sum::hypothesis(evidence, after, factor),
+            "divided-by-all-rows" => divided_by_all_rows::hypothesis(evidence, after),
+            "divided-by-count-not-weights" => divided_by_count::hypothesis(evidence, after),
+            _ => divided_by_classes::hypothesis(evidence, after),
+        }
+        .confidence(0.8),
+    )
 }
 
 fn scaled(evidence: &Evidence, case: &Case, scale: f64) -> Hypothesis {

@@ -13,7 +13,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         "sigmoid-instead-of-softmax",
         after,
         "compared with a sigmoid of each logit",
-        format!("{name} is the gradient with a sigmoid of each logit in place of the softmax over all: it belongs to binary cross-entropy"),
+        format!(
+            "{name} is the gradient with a sigmoid of each logit in place of the softmax over all: it belongs to binary cross-entropy"
+        ),
         "use cross_entropy where one class is right; binary_cross_entropy_with_logits is for labels that do not exclude each other",
     ))
 }

@@ -7,7 +7,11 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let after = case.divided(-1.0);
-    let and = if after.is_explained() { "" } else { " times a factor" };
+    let and = if after.is_explained() {
+        ""
+    } else {
+        " times a factor"
+    };
     let name = evidence.name();
     Some(
         Hypothesis::new(

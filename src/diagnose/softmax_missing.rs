@@ -11,7 +11,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         "softmax-missing",
         after,
         "with the softmax added",
-        format!("{name} is what the targets alone give: the softmax is missing, as in the negative log-likelihood of logits that were never normalised"),
+        format!(
+            "{name} is what the targets alone give: the softmax is missing, as in the negative log-likelihood of logits that were never normalised"
+        ),
         "the logits' gradient is softmax(z) - onehot(target): use cross_entropy, or log_softmax before nll_loss, which takes log-probabilities and not logits",
     ))
 }

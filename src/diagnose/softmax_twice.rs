@@ -9,8 +9,10 @@ use super::{
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
         let p = sample.softmax;
-        let outer = softmax(p).into_iter().zip(sample.target);
-        let v: Vec<f64> = outer.map(|(q, r)| sample.total * q - r).collect();
+        let mut v = p.to_vec();
+        softmax(&mut v);
+        let entries = v.iter_mut().zip(sample.target);
+        entries.for_each(|(v, r)| *v = sample.total * *v - r);
         let mean: f64 = p.iter().zip(&v).map(|(p, v)| p * v).sum();
         // Split so that what cancels in v - mean counts as inexact.
         for (((soft, hard), p), v) in soft.iter_mut().zip(hard).zip(p).zip(&v) {
@@ -23,7 +25,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         "softmax-twice",
         after,
         "compared with a softmax of the softmax",
-        format!("{name} is the gradient of cross-entropy over softmax(logits): the softmax is taken twice"),
+        format!(
+            "{name} is the gradient of cross-entropy over softmax(logits): the softmax is taken twice"
+        ),
         "give cross_entropy the logits: it takes the softmax itself, so drop the softmax (or log_softmax with a second one) at the end of the model",
     ))
 }

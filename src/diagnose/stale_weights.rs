@@ -4,28 +4,49 @@ use super::{
     case::Case,
     evidence::{Evidence, Layer, cross_entropy},
     hypothesis::{Hypothesis, number},
-    model::{refine, regress},
+    model::{Regression, refine, regress},
 };
 
 /// Of what one factor leaves, the least share that a step of the weights must explain.
 const LEAST_SHARE: f64 = 0.5;
+/// The same where dL/dW is that of a draw, and nothing more is done.
+const LEAST_SHARE_OF_DRAW: f64 = 0.9;
+/// Where dL/dW of a draw explains less, that of all explains nothing either; where it explains more it is good enough.
+const LEAST_FIRST_SHARE: f64 = 0.2;
+const LARGEST_FIRST_SHARE: f64 = 0.98;
 /// How far the weights are moved, relative to them, to see where that leads.
 const PROBE: f64 = 1e-4;
 /// Iterations towards the weights before the step, which are known only by where the step led.
 const ITERATIONS: usize = 40;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let drift = Drift::of(evidence)?;
-    let fit = regress(case, &drift.slope)?;
-    if !(fit.share > LEAST_SHARE) {
+    let (drift, fit) = Drift::fitted(evidence, case)?;
+    // Several passes would be a sum.
+    if !(fit.share > LEAST_SHARE && (0.5..1.5).contains(&fit.alpha)) {
         return None;
+    }
+    let start = fit.beta / fit.alpha;
+    let all = evidence.samples(false);
+    if !evidence.draws_are_all() {
+        // To solve for the rate takes dozens of passes over all samples.
+        let a = case
+            .a
+            .iter()
+            .zip(&drift.slope)
+            .map(|(a, slope)| a - fit.beta * slope);
+        let after = case.with(a.collect()).divided(fit.alpha);
+        return (fit.share > LEAST_SHARE_OF_DRAW).then(|| {
+            hypothesis(evidence, after, start)
+                .confidence(0.7)
+                .settling()
+        });
     }
     let mut direction = drift.direction.clone();
     let mut layer_at = |rate: f64| {
         // Before a step of descent the weights were W + rate·dL/dW, the derivative taken there.
         let mut layer = moved(&evidence.layer, &direction, rate);
         for _ in 0..if rate > 0.0 { ITERATIONS } else { 0 } {
-            direction = evidence.layer_gradient(&layer, &cross_entropy);
+            direction = evidence.layer_gradient(&layer, &all);
             let next = moved(&evidence.layer, &direction, rate);
             let step = largest_step(&layer, &next);
             layer = next;
@@ -35,35 +56,42 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         }
         layer
     };
-    let start = fit.beta / fit.alpha;
     let rate = refine(case, start, 1e-4 * start, |rate| {
         evidence.predict(&layer_at(rate), &cross_entropy)
     })?;
     let after = evidence.explains(case, &layer_at(rate), &cross_entropy)?;
+    Some(hypothesis(evidence, after, rate))
+}
+
+/// Of a gradient that was taken a step of `rate` away, back if it is positive.
+fn hypothesis(evidence: &Evidence, after: Case, rate: f64) -> Hypothesis {
     let (name, text) = (evidence.name(), number(rate.abs()));
     let (message, fix) = match rate > 0.0 {
         true => (
-            format!("{name} is the gradient at the weights before a step of gradient descent with a learning rate of {text}, and the file has the weights after it: they are stale"),
+            format!(
+                "{name} is the gradient at the weights before a step of gradient descent with a learning rate of {text}, and the file has the weights after it: they are stale"
+            ),
             "save weight and bias before optimizer.step(), next to the gradient that they gave (clone them: step changes them in place)",
         ),
         false => (
-            format!("{name} is the gradient at the weights after a step of gradient descent with a learning rate of {text}, and the file has the weights before it: they are stale"),
+            format!(
+                "{name} is the gradient at the weights after a step of gradient descent with a learning rate of {text}, and the file has the weights before it: they are stale"
+            ),
             "save weight and bias as they are in the forward pass that gives the gradient, not before an optimizer.step()",
         ),
     };
-    Some(
-        Hypothesis::new(
-            "stale-weights",
-            after,
-            format!("compared at the weights one step of {text} away"),
-            message,
-            fix,
-        )
-        .evidence("learning rate", rate),
+    Hypothesis::new(
+        "stale-weights",
+        after,
+        format!("compared at the weights one step of {text} away"),
+        message,
+        fix,
     )
+    .evidence("learning rate", rate)
 }
 
 /// How the gradient moves as the weights move up the loss.
+#[derive(Clone)]
 pub(super) struct Drift {
     /// dL/dW and dL/db.
     direction: Layer,
@@ -72,9 +100,26 @@ pub(super) struct Drift {
 }
 
 impl Drift {
+    /// The drift, and how a is made of g and it; over a draw of the samples where they are many.
+    pub(super) fn fitted<'a>(
+        evidence: &'a Evidence,
+        case: &Case,
+    ) -> Option<(&'a Self, Regression)> {
+        let drift = evidence.drift(true)?;
+        let fit = regress(case, &drift.slope)?;
+        if !(LEAST_FIRST_SHARE..LARGEST_FIRST_SHARE).contains(&fit.share)
+            || evidence.draws_are_all()
+        {
+            return Some((drift, fit));
+        }
+        // There is something: worth a pass over all.
+        let drift = evidence.drift(false)?;
+        Some((drift, regress(case, &drift.slope)?))
+    }
+
     /// None where the loss is flat.
-    pub(super) fn of(evidence: &Evidence) -> Option<Self> {
-        let direction = evidence.layer_gradient(&evidence.layer, &cross_entropy);
+    pub(super) fn of(evidence: &Evidence, samples: &[usize]) -> Option<Self> {
+        let direction = evidence.layer_gradient(&evidence.layer, samples);
         let norm = |layer: &Layer| -> f64 {
             let values = layer.weight.iter().chain(&layer.bias);
             values.map(|v| v * v).sum::<f64>().sqrt()
@@ -85,20 +130,30 @@ impl Drift {
         }
         let at = |rate| evidence.predict(&moved(&evidence.layer, &direction, rate), &cross_entropy);
         let ahead = at(step).into_iter().zip(at(-step));
-        let slope = ahead.map(|(there, back)| (there - back) / (2.0 * step)).collect();
+        let slope = ahead
+            .map(|(there, back)| (there - back) / (2.0 * step))
+            .collect();
         Some(Self { direction, slope })
     }
 }
 
 /// How far two layers are apart, against the largest weight.
 fn largest_step(a: &Layer, b: &Layer) -> f64 {
-    let largest = a.weight.iter().fold(f64::MIN_POSITIVE, |largest, w| largest.max(w.abs()));
-    let weights = a.weight.iter().zip(&b.weight).chain(a.bias.iter().zip(&b.bias));
+    let largest = a
+        .weight
+        .iter()
+        .fold(f64::MIN_POSITIVE, |largest, w| largest.max(w.abs()));
+    let weights = a
+        .weight
+        .iter()
+        .zip(&b.weight)
+        .chain(a.bias.iter().zip(&b.bias));
     weights.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / largest
 }
 
 fn moved(layer: &Layer, direction: &Layer, rate: f64) -> Layer {
-    let add = |values: &[f64], by: &[f64]| values.iter().zip(by).map(|(v, d)| v + rate * d).collect();
+    let add =
+        |values: &[f64], by: &[f64]| values.iter().zip(by).map(|(v, d)| v + rate * d).collect();
     Layer {
         weight: add(&layer.weight, &direction.weight),
         bias: add(&layer.bias, &direction.bias),

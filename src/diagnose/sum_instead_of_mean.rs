@@ -1,7 +1,10 @@
 //! `sum-instead-of-mean`: the normaliser is missing.
 
 use super::{
-    case::Case, evidence::Evidence, factor, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    factor,
+    hypothesis::{Hypothesis, number},
 };
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
@@ -23,8 +26,12 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Case, z: f64) -> Hypothesis
         "sum-instead-of-mean",
         after,
         format!("divided by {z_text}"),
-        format!("{name} is {z_text} times the derivative, and {z_text} is {what}: it belongs to the sum of the losses, not to their mean"),
-        format!("divide by {z_text}, which is what reduction='mean' does; if the sum is meant, check with --reduction sum"),
+        format!(
+            "{name} is {z_text} times the derivative, and {z_text} is {what}: it belongs to the sum of the losses, not to their mean"
+        ),
+        format!(
+            "divide by {z_text}, which is what reduction='mean' does; if the sum is meant, check with --reduction sum"
+        ),
     );
     let hypothesis = hypothesis.weighing(3.0).factor(z);
     match factor::integer(z, 1e-12) {

@@ -15,9 +15,10 @@ const STARTS: [f64; 10] = [-4.0, -3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0, 4.0
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let at = |temperature: f64| {
         move |sample: &Sample, soft: &mut [f64], hard: &mut [f64]| {
-            let z: Vec<f64> = sample.logits.iter().map(|z| z / temperature).collect();
-            let p = softmax(&z);
-            soft.iter_mut().zip(p).for_each(|(soft, p)| *soft = sample.total * p);
+            let logits = soft.iter_mut().zip(sample.logits);
+            logits.for_each(|(soft, z)| *soft = z / temperature);
+            softmax(soft);
+            soft.iter_mut().for_each(|soft| *soft *= sample.total);
             hard.copy_from_slice(sample.target);
         }
     };
@@ -45,8 +46,18 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let chained = after.divided(1.0 / temperature);
     let (name, text) = (evidence.name(), number(temperature));
     let (after, message) = match chained.is_explained() {
-        true => (chained, format!("{name} is the gradient of the loss at a temperature of {text}, cross_entropy(logits / {text}), and the file says nothing of one")),
-        false => (after, format!("{name} takes the softmax of logits / {text}, and leaves out the factor 1/{text} that the chain rule asks for")),
+        true => (
+            chained,
+            format!(
+                "{name} is the gradient of the loss at a temperature of {text}, cross_entropy(logits / {text}), and the file says nothing of one"
+            ),
+        ),
+        false => (
+            after,
+            format!(
+                "{name} takes the softmax of logits / {text}, and leaves out the factor 1/{text} that the chain rule asks for"
+            ),
+        ),
     };
     Some(
         Hypothesis::new(

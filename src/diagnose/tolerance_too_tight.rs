@@ -15,8 +15,15 @@ pub(super) fn finding(check: &CheckReport, case: &Case) -> Option<Finding> {
         step: 1,
         factor: None,
         confidence: 0.95,
-        message: format!("{} misses the tolerance by no more than the rounding of {} explains: it is the tolerance that no gradient of this type can meet", check.wrt.grad_name(), check.dtype),
-        fix: format!("leave --rtol and --atol out: then each entry may be off by what rounding does to it; or compute the gradient in a wider type ({} relative is the largest error here)", number(check.tally.max_rel_err)),
+        message: format!(
+            "{} misses the tolerance by no more than the rounding of {} explains: it is the tolerance that no gradient of this type can meet",
+            check.wrt.grad_name(),
+            check.dtype
+        ),
+        fix: format!(
+            "leave --rtol and --atol out: then each entry may be off by what rounding does to it; or compute the gradient in a wider type ({} relative is the largest error here)",
+            number(check.tally.max_rel_err)
+        ),
         evidence: vec![("rtol", given.rtol), ("atol", given.atol)],
         places: Places::default(),
         correction: String::new(),

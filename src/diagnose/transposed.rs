@@ -32,8 +32,12 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         "transposed",
         after,
         "read in the other order",
-        format!("{name} holds the right numbers in the wrong order: its buffer was written column by column and read row by row, or the other way round"),
-        format!("save a row-major copy of shape [{rows}, {columns}]: .t().contiguous() in PyTorch, np.ascontiguousarray in NumPy; reshape and view do not transpose, order='F' does"),
+        format!(
+            "{name} holds the right numbers in the wrong order: its buffer was written column by column and read row by row, or the other way round"
+        ),
+        format!(
+            "save a row-major copy of shape [{rows}, {columns}]: .t().contiguous() in PyTorch, np.ascontiguousarray in NumPy; reshape and view do not transpose, order='F' does"
+        ),
     ))
 }
 
@@ -48,7 +52,10 @@ fn whole(case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
 
 fn drawn(evidence: &Evidence, case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
     let every = (case.a.len() / DRAWN).max(1);
-    let entries: Vec<usize> = (0..case.a.len()).step_by(every).filter(|&e| case.is_live(e)).collect();
+    let entries: Vec<usize> = (0..case.a.len())
+        .step_by(every)
+        .filter(|&e| case.is_live(e))
+        .collect();
     let places: Vec<(usize, usize)> = entries
         .iter()
         .map(|e| place(evidence.rows[e / case.columns] * case.columns + e % case.columns))

@@ -1,26 +1,41 @@
 //! `unknown`: wrong, and by no cause of the catalogue. What can be said of it is where, and what it is not.
 
-use super::{case::Case, evidence::Evidence, hypothesis::number};
-use crate::report::{Finding, Places, Proof};
+use super::{case::Case, evidence::Evidence};
+use crate::report::{Finding, Places};
 
 pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding {
     let check = evidence.check;
+    let tally = &check.tally;
     let name = evidence.name();
-    let (scale, cosine) = (case.scale(), case.cosine());
-    let fit = case.fit(1.0);
-    let left = case.fit(scale);
+    // Of all entries where that is known: the rows that are looked at may be those that are wrong.
+    let whole = tally.scale().filter(|_| step == 1).map(|scale| {
+        let (aa, gg) = (
+            tally.analytic_analytic.value(),
+            tally.numeric_numeric.value(),
+        );
+        (scale, tally.analytic_numeric.value() / (aa * gg).sqrt())
+    });
+    let (scale, cosine) = whole.unwrap_or_else(|| (case.scale(), case.cosine()));
+    let remainder = (1.0 - cosine * cosine).max(0.0).sqrt();
     let direction = match cosine {
-        c if c > 0.9999 => format!("points the same way as the derivative (cosine {c:.6})"),
-        c if c > 0.9 => format!("points nearly the same way as the derivative (cosine {c:.4})"),
-        c if c > 0.0 => format!("points another way than the derivative (cosine {c:.2})"),
-        c => format!("points away from the derivative (cosine {c:.2})"),
+        _ if 2 * tally.wrong < tally.entries => String::new(),
+        c if c > 0.9999 => format!("; it points the same way as the derivative (cosine {c:.6})"),
+        c if c > 0.9 => {
+            format!("; it points nearly the same way as the derivative (cosine {c:.4})")
+        }
+        c if c > 0.0 => format!("; it points another way than the derivative (cosine {c:.2})"),
+        c => format!("; it points away from the derivative (cosine {c:.2})"),
     };
-    let whereabouts = check.whereabouts();
     let message = match step {
-        1 => format!("{name} is wrong {whereabouts}, by none of the causes that gradprobe knows; it {direction}"),
-        _ => format!("what is left of the errors of {name} when that is undone has none of the causes that gradprobe knows; the rest {direction}"),
+        1 => format!(
+            "{name} is wrong {}, by none of the causes that gradprobe knows{direction}",
+            check.whereabouts()
+        ),
+        _ => format!(
+            "what is left of the errors of {name} has none of the causes that gradprobe knows"
+        ),
     };
-    Finding {
+    let mut found = Finding {
         code: "unknown",
         step,
         factor: None,
@@ -30,23 +45,22 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         evidence: vec![
             ("scale", scale),
             ("cosine", cosine),
-            ("remainder", left.remainder),
+            ("remainder", remainder),
         ],
-        places: Places {
-            rows: check.tally.places.rows.clone(),
-            columns: check.tally.places.wrong_columns(),
-            classes: check.tally.places.wrong_classes(),
-        },
+        // The report says where.
+        places: Places::default(),
         correction: String::new(),
-        proof: Some(Proof {
-            entries: fit.entries,
-            wrong: [fit.wrong, fit.wrong],
-            error: [fit.remainder, fit.remainder],
-        }),
-        test: Some(format!(
-            "divide the gradient by {}: what remains then, {} of it, is what to look for",
-            number(scale),
-            number(left.remainder)
-        )),
+        proof: None,
+        test: None,
+    };
+    let zeros = (0..case.rows()).filter(|&row| {
+        case.row(row).all(|e| case.a[e] == 0.0)
+            && case.row(row).any(|e| case.g[e].abs() > case.allowed[e])
+    });
+    let zeros = zeros.count();
+    if zeros > 0 {
+        let share = zeros as f64 / case.rows() as f64;
+        found.evidence.push(("share of rows that are zero", share));
     }
+    found
 }

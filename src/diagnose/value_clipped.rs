@@ -1,14 +1,18 @@
 //! `value-clipped`: no entry beyond a bound, and several at it.
 
 use super::{
-    case::Case, evidence::Evidence, hypothesis::{Hypothesis, number},
+    case::Case,
+    evidence::Evidence,
+    hypothesis::{Hypothesis, number},
 };
 
 /// Entries at the bound; two may share a value by chance.
 const LEAST: usize = 3;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let bound = case.live().fold(0.0f64, |bound, (_, a, _, _)| bound.max(a.abs()));
+    let bound = case
+        .live()
+        .fold(0.0f64, |bound, (_, a, _, _)| bound.max(a.abs()));
     let at_bound = |a: f64| a.abs() == bound;
     let clipped: Vec<_> = case.live().filter(|(_, a, _, _)| at_bound(*a)).collect();
     let beyond = |&(_, a, g, allowed): &(usize, f64, f64, f64)| g * a.signum() >= bound - allowed;
@@ -38,5 +42,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 /// Whether it is a number of one or two digits, as bounds are.
 fn is_round(bound: f64) -> bool {
     let digits = format!("{bound:.5e}");
-    digits.split('e').next().is_some_and(|digits| digits.ends_with("0000"))
+    digits
+        .split('e')
+        .next()
+        .is_some_and(|digits| digits.ends_with("0000"))
 }

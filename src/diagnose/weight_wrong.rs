@@ -44,12 +44,20 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             along.iter_mut().zip(a).for_each(|(sum, a)| *sum += q * a);
         }
         for (q, fitted) in direction.iter().zip(fitted.chunks_exact_mut(d)) {
-            fitted.iter_mut().zip(&along).for_each(|(sum, along)| *sum += q * along);
+            fitted
+                .iter_mut()
+                .zip(&along)
+                .for_each(|(sum, along)| *sum += q * along);
         }
     }
     // Rounding goes with the magnitudes of the weight that was used, which are known to be about as large.
     let larger = case.norm_ratio().max(1.0);
-    let largest = |row: usize| case.allowed[case.row(row)].iter().copied().fold(0.0, f64::max);
+    let largest = |row: usize| {
+        case.allowed[case.row(row)]
+            .iter()
+            .copied()
+            .fold(0.0, f64::max)
+    };
     let allowed = (0..case.rows())
         .flat_map(|row| vec![larger * largest(row); d])
         .collect();
@@ -66,7 +74,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     };
     let (message, fix) = match transposed {
         true => (
-            format!("{name} is the logits' gradient times the transpose of the weight: the product was taken the wrong way round"),
+            format!(
+                "{name} is the logits' gradient times the transpose of the weight: the product was taken the wrong way round"
+            ),
             "multiply by the weight as it is, dlogits @ weight: nn.Linear keeps it as [out_features, in_features], flax's Dense as [in, out]",
         ),
         false => (
@@ -97,7 +107,10 @@ fn orthonormal(matrix: Vec<f64>, k: usize) -> Vec<Vec<f64>> {
         .collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let norm = |column: &[f64]| dot(column, column).sqrt();
-    let whole = columns.iter().map(|column| norm(column)).fold(0.0, f64::max);
+    let whole = columns
+        .iter()
+        .map(|column| norm(column))
+        .fold(0.0, f64::max);
     let mut basis: Vec<Vec<f64>> = Vec::new();
     while let Some((pivot, largest)) = columns
         .iter()
@@ -111,13 +124,18 @@ fn orthonormal(matrix: Vec<f64>, k: usize) -> Vec<Vec<f64>> {
         let mut next = columns.swap_remove(pivot);
         for direction in &basis {
             let along = dot(direction, &next);
-            next.iter_mut().zip(direction).for_each(|(v, q)| *v -= along * q);
+            next.iter_mut()
+                .zip(direction)
+                .for_each(|(v, q)| *v -= along * q);
         }
         let length = norm(&next);
         next.iter_mut().for_each(|v| *v /= length);
         for column in &mut columns {
             let along = dot(&next, column);
-            column.iter_mut().zip(&next).for_each(|(v, q)| *v -= along * q);
+            column
+                .iter_mut()
+                .zip(&next)
+                .for_each(|(v, q)| *v -= along * q);
         }
         basis.push(next);
     }
@@ -135,7 +153,9 @@ mod tests {
         let matrix = rows.iter().flat_map(|[a, b]| [*a, *b, -a - b]).collect();
         let basis = orthonormal(matrix, 3);
         assert_eq!(basis.len(), 2);
-        let dot = |a: usize, b: usize| -> f64 { basis[a].iter().zip(&basis[b]).map(|(a, b)| a * b).sum() };
+        let dot = |a: usize, b: usize| -> f64 {
+            basis[a].iter().zip(&basis[b]).map(|(a, b)| a * b).sum()
+        };
         assert!((dot(0, 0) - 1.0).abs() < 1e-15 && dot(0, 1).abs() < 1e-15);
     }
 }

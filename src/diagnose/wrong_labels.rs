@@ -1,12 +1,7 @@
 //! `wrong-labels`: a few samples with another label.
 
-use super::{
-    case::Case, evidence::Evidence, hypothesis::Hypothesis, words::counted,
-};
-use crate::{
-    problem::Wrt,
-    report::Ranges,
-};
+use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis, words::counted};
+use crate::{problem::Wrt, report::Ranges};
 
 /// Of all rows that are looked at, the most that may be labelled otherwise before it is another loss.
 const LARGEST_SHARE: f64 = 0.6;
@@ -16,7 +11,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let is_wrong = |row: usize| {
-        case.row(row).any(|e| case.is_live(e) && (case.a[e] - case.g[e]).abs() > case.allowed[e])
+        case.row(row)
+            .any(|e| case.is_live(e) && (case.a[e] - case.g[e]).abs() > case.allowed[e])
     };
     let wrong: Vec<usize> = (0..case.rows()).filter(|&row| is_wrong(row)).collect();
     if wrong.is_empty() || wrong.len() as f64 > LARGEST_SHARE * case.rows() as f64 {
@@ -33,11 +29,18 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .iter()
         .take(3)
         .map(|&(row, given)| {
-            let own = evidence.problem.label(row).map_or_else(String::new, |own| format!(", not {own}"));
+            let own = evidence
+                .problem
+                .label(row)
+                .map_or_else(String::new, |own| format!(", not {own}"));
             format!("row {row} as class {given}{own}")
         })
         .collect();
-    let more = if labels.len() > shown.len() { ", ..." } else { "" };
+    let more = if labels.len() > shown.len() {
+        ", ..."
+    } else {
+        ""
+    };
     let (name, places) = (evidence.name(), counted("row", &rows));
     Some(
         Hypothesis::new(
@@ -57,7 +60,14 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 /// logits.
 fn another_label(evidence: &Evidence, case: &Case, after: &mut Case, row: usize) -> Option<usize> {
     let own = evidence.problem.label(evidence.rows[row])?;
-    let weight = |class: usize| evidence.problem.loss().class_weight.as_ref().map_or(1.0, |w| w[class]);
+    let weight = |class: usize| {
+        evidence
+            .problem
+            .loss()
+            .class_weight
+            .as_ref()
+            .map_or(1.0, |w| w[class])
+    };
     let z = evidence.problem.normalizer();
     let entries = case.row(row);
     let vector = |class: usize, column: usize| match evidence.wrt {
@@ -71,7 +81,8 @@ fn another_label(evidence: &Evidence, case: &Case, after: &mut Case, row: usize)
         weight(class) / weight(own) * softmax - weight(class) / z * vector(class, column)
     };
     let distance = |class: usize| -> f64 {
-        let squares = (0..case.columns).map(|i| (case.a[entries.start + i] - right(class, i)).powi(2));
+        let squares =
+            (0..case.columns).map(|i| (case.a[entries.start + i] - right(class, i)).powi(2));
         squares.sum()
     };
     let others = (0..evidence.problem.k()).filter(|class| *class != own);
@@ -79,7 +90,8 @@ fn another_label(evidence: &Evidence, case: &Case, after: &mut Case, row: usize)
     for column in 0..case.columns {
         after.g[entries.start + column] = right(class, column);
         // Of a confident row nearly nothing is allowed; of one that is wrong, what its larger terms round to.
-        let term = (weight(own) + weight(class)) / z * vector(class, column).abs().max(vector(own, column).abs());
+        let term = (weight(own) + weight(class)) / z
+            * vector(class, column).abs().max(vector(own, column).abs());
         after.allowed[entries.start + column] += 16.0 * case.dtype.unit_roundoff() * term;
     }
     Some(class)

@@ -6,7 +6,8 @@ use crate::{
     loss::{IGNORE_INDEX, Reduction},
     problem::Wrt,
     report::{
-        CheckReport, DeviceInfo, Entry, Finding, ProblemInfo, Proof, Report, Scale, Source, Tolerance, Verdict,
+        CheckReport, DeviceInfo, Entry, Finding, ProblemInfo, Proof, Report, Scale, Source,
+        Tolerance, Verdict,
     },
     scheme::{Method, Precision},
 };
@@ -54,20 +55,39 @@ fn write_diagnosis(text: &mut String, check: &CheckReport) -> std::fmt::Result {
     }
     let mut before: Option<&Finding> = None;
     for finding in &check.findings {
-        let (label, also) = match before {
-            None => ("cause", ""),
-            Some(before) if before.step == finding.step => ("or", "the arrays cannot tell: "),
-            Some(_) => ("then", "with that undone, "),
-        };
+        match before {
+            // The sentence has said the rest.
+            None => writeln!(text, "\n  cause      {}{}", finding.code, sure(finding))?,
+            Some(before) => {
+                let (label, also) = match before.step == finding.step {
+                    true => ("or", "which the arrays cannot tell apart: "),
+                    false => ("then", "with that undone, "),
+                };
+                let (message, code) = (&finding.message, finding.code);
+                writeln!(
+                    text,
+                    "\n  {label:<10} {also}{message} ({code}{})",
+                    sure(finding)
+                )?;
+            }
+        }
         before = Some(finding);
-        writeln!(text, "\n  {label:<10} {also}{} ({}{})", finding.message, finding.code, sure(finding))?;
         writeln!(text, "  fix        {}", finding.fix)?;
-        if !finding.correction.is_empty() && let Some(proof) = &finding.proof {
+        if !finding.correction.is_empty()
+            && let Some(proof) = &finding.proof
+        {
             writeln!(text, "  proof      {}", proved(&finding.correction, proof))?;
         }
         if !finding.evidence.is_empty() {
-            let numbers = finding.evidence.iter().map(|(name, value)| format!("{name} {}", rounded(*value)));
-            writeln!(text, "  numbers    {}", numbers.collect::<Vec<_>>().join(", "))?;
+            let numbers = finding
+                .evidence
+                .iter()
+                .map(|(name, value)| format!("{name} {}", rounded(*value)));
+            writeln!(
+                text,
+                "  numbers    {}",
+                numbers.collect::<Vec<_>>().join(", ")
+            )?;
         }
         if let Some(test) = &finding.test {
             writeln!(text, "  to tell    {test}")?;
@@ -80,7 +100,11 @@ fn write_diagnosis(text: &mut String, check: &CheckReport) -> std::fmt::Result {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        writeln!(text, "\n  ruled out  {}{more}", ruled_out[..shown].join(", "))?;
+        writeln!(
+            text,
+            "\n  ruled out  {}{more}",
+            ruled_out[..shown].join(", ")
+        )?;
     }
     Ok(())
 }
@@ -296,12 +320,24 @@ fn caused(check: &CheckReport) -> String {
         (1, _) => " One entry is wrong.".to_owned(),
         (wrong, _) => {
             let counted = counted(wrong, tally.entries);
-            format!(" {}{} are wrong.", counted[..1].to_uppercase(), &counted[1..])
+            format!(
+                " {}{} are wrong.",
+                counted[..1].to_uppercase(),
+                &counted[1..]
+            )
         }
     };
-    let code = match first.code {
-        "unknown" => String::new(),
-        code => format!(" ({code})"),
+    let same = check.findings[1..]
+        .iter()
+        .filter(|finding| finding.step == 1);
+    let same: Vec<&str> = same.map(|finding| finding.code).collect();
+    let code = match (first.code, same.as_slice()) {
+        ("unknown", _) => String::new(),
+        (code, []) => format!(" ({code})"),
+        (code, same) => format!(
+            " ({code}; the arrays look the same for {})",
+            same.join(" or ")
+        ),
     };
     let others = check.findings.iter().filter(|finding| finding.step > 1);
     let others: Vec<&str> = others.map(|finding| finding.code).collect();

@@ -166,13 +166,18 @@ mod tests {
 
     #[test]
     fn sets_merge_in_any_order() {
-        let sets = [[0usize, 1, 2], [10, 11, 12], [2, 3, 10]].map(|set| Ranges::from_iter(set));
+        let sets = [[0usize, 1, 2], [10, 11, 12], [2, 3, 10]].map(Ranges::from_iter);
         let merged = |order: [usize; 3]| {
             let mut all = Ranges::default();
             order.into_iter().for_each(|i| all.merge(sets[i].clone()));
             all
         };
         assert_eq!(merged([0, 1, 2]).to_string(), "0 to 3 and 10 to 12");
-        assert!([[1, 0, 2], [2, 1, 0], [2, 0, 1]].map(merged).iter().all(|set| *set == merged([0, 1, 2])));
+        assert!(
+            [[1, 0, 2], [2, 1, 0], [2, 0, 1]]
+                .map(merged)
+                .iter()
+                .all(|set| *set == merged([0, 1, 2]))
+        );
     }
 }

@@ -41,8 +41,36 @@ def with_value(name, index, value):
     return {name: array}
 
 
+def batch(labels=lambda t: t):
+    """Twelve samples of five features and three classes, and the gradient that these labels have in float64."""
+    rng = np.random.default_rng(7)
+    x, w, b = rng.normal(size=(12, 5)), rng.normal(size=(3, 5)), rng.normal(size=3)
+    t = rng.integers(0, 3, size=12)
+    z = x @ w.T + b
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    p[np.arange(12), labels(t)] -= 1
+    return {"input": x, "weight": w, "bias": b, "target": t}, p @ w / 12
+
+
+def save_wrong(name, gradient):
+    tensors, _ = batch()
+    save_file({**tensors, "grad": np.ascontiguousarray(gradient)}, DATA / f"wrong-{name}.safetensors")
+
+
+def wrong_gradients():
+    """One for each way in which a diagnosis ends: sure, ambiguous, two causes, with places, unknown."""
+    _, right = batch()
+    _, shifted = batch(lambda t: (t + 1) % 3)
+    save_wrong("sum", 12 * right)
+    save_wrong("labels-and-passes", 10 * shifted)
+    save_wrong("last-rows", right * (np.arange(12) < 9)[:, None])
+    noise = np.random.default_rng(8).normal(size=right.shape)
+    save_wrong("two-columns", right + noise * np.isin(np.arange(5), [1, 3]))
+
+
 def main():
     DATA.mkdir(exist_ok=True)
+    wrong_gradients()
     save("right", {"reduction": "mean"})
     save("no-grad", without=["grad", "grad_logits"])
     save("no-bias", without=["bias", "grad", "grad_logits"])
