@@ -1,8 +1,8 @@
 //! What is wrong with a gradient that failed: a cause with its numbers, its fix and its proof, or an honest `unknown`.
 //!
-//! A rule looks at the [evidence](evidence::Evidence) and at the [case](case::Case), and says how the gradient would be corrected if its
-//! cause held. What counts is what the correction leaves: a cause is named if nothing is left, or nothing but one factor, which is then
-//! explained by the next; so several bugs at once are found one after the other. A new bug is one file and one row of [`STAGES`].
+//! A rule looks at the evidence and at the case, and says how the gradient would be corrected if its cause held. What counts is
+//! what the correction leaves: a cause is named if nothing is left, or nothing but one factor, which is then explained by the next;
+//! so several bugs at once are found one after the other. A new bug is one file and one row of `STAGES`.
 
 use crate::{
     problem::Problem,

@@ -14,7 +14,7 @@ use gradprobe::{
     check::{self, Options, Subject},
     engine::Device,
     problem::Wrt,
-    report::{CheckReport, Decision, Entry, Verdict},
+    report::{CheckReport, Ranges, Verdict},
     tensor::Dtype,
 };
 use rayon::prelude::*;
@@ -279,16 +279,20 @@ fn foreign_bugs_end_as_unknown() {
     assert_share("unknown", outcomes.iter().map(|(unknown, _)| *unknown), 1.0);
 }
 
-/// The worst entries lie where the bug is.
+/// What is said to be wrong lies where the bug is.
 fn assert_places(touched: &Touched, report: &CheckReport) {
-    let lies = |places: &Option<Vec<usize>>, place: usize| {
-        places.as_ref().is_none_or(|places| places.contains(&place))
+    let lie_in = |places: &Option<Vec<usize>>, found: &Ranges| {
+        places
+            .as_ref()
+            .is_none_or(|places| found.iter().all(|place| places.contains(&place)))
     };
-    let wrong = |entry: &&Entry| entry.decision == Decision::Wrong;
-    for entry in report.tally.worst.iter().filter(wrong) {
-        assert!(
-            lies(&touched.rows, entry.row) && lies(&touched.columns, entry.column),
-            "{entry:?}"
-        );
+    let places = &report.tally.places;
+    let (columns, classes) = (places.wrong_columns(), places.wrong_classes());
+    let said = report.whereabouts();
+    assert!(lie_in(&touched.rows, &places.rows), "{said}");
+    assert!(lie_in(&touched.columns, &columns), "{said}");
+    assert!(lie_in(&touched.labels, &classes), "{said}");
+    if let (Some(labels), None) = (&touched.labels, &touched.rows) {
+        assert_eq!(classes.len(), labels.len(), "{said}");
     }
 }
