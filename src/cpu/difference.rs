@@ -12,7 +12,7 @@
 //! that neither the terms nor the result shrink with the step, and none of them underflows before the gradient itself does.
 
 use crate::{
-    cpu::{matmul::accumulate, simd},
+    cpu::{matmul::multiply, simd},
     loss::{NO_LABEL, Samples},
     tensor::Real,
 };
@@ -36,16 +36,12 @@ pub fn difference<T: Real>(
     linear: Option<&[T]>,
     d: usize,
 ) -> Vec<T> {
-    let k = growth.len() / d;
     let mut differences = vec![T::zero(); samples.labels.len() * d];
     simd(
         #[inline(always)]
         || {
-            let rows = differences
-                .chunks_exact_mut(d)
-                .zip(residual.chunks_exact(k));
-            for (row, (sums, residual)) in rows.enumerate() {
-                accumulate(sums, residual, growth);
+            multiply(&mut differences, residual, growth, d);
+            for (row, sums) in differences.chunks_exact_mut(d).enumerate() {
                 let label = samples.labels[row];
                 if label != NO_LABEL {
                     let at_label = &growth[label as usize * d..][..d];
