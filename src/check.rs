@@ -1,8 +1,10 @@
 //! Problem, scheme and engine in; numeric gradient, errors and verdict out, chunk by chunk.
 
+use std::ops::Range;
+
 use crate::{
     diagnose::{Diagnosis, diagnose},
-    engine::Device,
+    engine::{Chunk, Device},
     error::{Error, Result},
     plan::{Evaluation, Law, Plan},
     problem::{Problem, Wrt},
@@ -17,7 +19,7 @@ mod compare;
 mod judge;
 mod noise;
 
-use compare::{BLOCK_ROWS, Comparator, numeric, rel_err};
+use compare::{Comparator, block_rows, numeric, rel_err};
 use noise::Noise;
 
 /// What a gradient may be off by, in units of what the law says that a correct one is.
@@ -54,7 +56,12 @@ pub trait Listener {
     /// So many of all entries are done.
     fn progress(&mut self, _done: u64, _all: u64) {}
 
-    /// The numeric gradient of the next rows, [rows·m] f64.
+    /// Whether the numeric gradient is to be kept and handed on.
+    fn wants_numeric(&self) -> bool {
+        false
+    }
+
+    /// The numeric gradient of the next rows, [rows·m] f64, if it is wanted.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be kept.
@@ -228,7 +235,7 @@ pub(crate) fn numeric_rows(
         analytic: Vec::new(),
         numeric: Vec::new(),
     };
-    for rows in chunks(rows, engine.rows_per_call()) {
+    for rows in chunks(rows, engine.rows_per_call(), problem.columns(plan.wrt)) {
         let evaluation = engine.evaluate(rows.clone())?;
         all.analytic.extend(match &subject.gradient {
             Some(gradient) => gradient.rows(rows.clone()),
@@ -254,17 +261,25 @@ fn tally_rows(
     let problem = comparator.problem;
     let mut engine = device.engine(problem, comparator.plan)?;
     let mut tally = Tally::default();
-    let columns = problem.columns(subject.wrt) as u64;
-    for rows in chunks(problem.n(), engine.rows_per_call()) {
-        let evaluation = engine.evaluate(rows.clone())?;
-        let analytic = match &subject.gradient {
-            Some(gradient) => gradient.rows(rows.clone()),
+    let m = problem.columns(subject.wrt);
+    let keep = listener.wants_numeric();
+    for rows in chunks(problem.n(), engine.rows_per_call(), m) {
+        let first = rows.start;
+        let backward = match &subject.gradient {
+            Some(_) => Vec::new(),
             None => engine.backward(rows.clone())?,
         };
-        let numeric = numeric(problem, &comparator.plan, &evaluation);
-        tally.merge(comparator.compare(rows.clone(), &evaluation, &analytic, &numeric));
-        listener.numeric(&numeric)?;
-        listener.progress(rows.end as u64 * columns, problem.n() as u64 * columns);
+        let analytic = |rows: Range<usize>| match &subject.gradient {
+            Some(gradient) => gradient.rows(rows),
+            None => backward[(rows.start - first) * m..(rows.end - first) * m].to_vec(),
+        };
+        let chunk = engine.chunk(rows.clone())?;
+        let (part, numeric) = comparator.compare(rows.clone(), &chunk, &analytic, keep);
+        tally.merge(part);
+        if keep {
+            listener.numeric(&numeric)?;
+        }
+        listener.progress((rows.end * m) as u64, (problem.n() * m) as u64);
     }
     Ok(tally)
 }
@@ -280,7 +295,7 @@ fn tally_parameter(
     let mut engine = device.engine(problem, comparator.plan)?;
     let mut sums: Option<(Evaluation, Vec<f64>)> = None;
     let entries = (problem.k() * problem.columns(subject.wrt)) as u64;
-    for rows in chunks(problem.n(), engine.rows_per_call()) {
+    for rows in chunks(problem.n(), engine.rows_per_call(), 1) {
         let part = engine.evaluate(rows.clone())?;
         let backward = if subject.gradient.is_none() {
             engine.backward(rows.clone())?
@@ -303,14 +318,20 @@ fn tally_parameter(
     }
     let (evaluation, backward) = sums.unwrap_or_default();
     let analytic = subject.gradient.as_ref().map_or(backward, Tensor::values);
-    let numeric = numeric(problem, &comparator.plan, &evaluation);
-    listener.numeric(&numeric)?;
-    Ok(comparator.compare(0..problem.k(), &evaluation, &analytic, &numeric))
+    let m = problem.columns(subject.wrt);
+    let rows = |rows: Range<usize>| analytic[rows.start * m..rows.end * m].to_vec();
+    let keep = listener.wants_numeric();
+    let (tally, numeric) =
+        comparator.compare(0..problem.k(), &Chunk::Here(0, evaluation), &rows, keep);
+    if keep {
+        listener.numeric(&numeric)?;
+    }
+    Ok(tally)
 }
 
 /// The rows, at most so many at a time; whole blocks of the comparison where that many fit.
-fn chunks(n: usize, rows_per_call: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let blocks = rows_per_call / BLOCK_ROWS * BLOCK_ROWS;
+fn chunks(n: usize, rows_per_call: usize, columns: usize) -> impl Iterator<Item = Range<usize>> {
+    let blocks = rows_per_call / block_rows(columns) * block_rows(columns);
     let rows_per_call = if blocks > 0 { blocks } else { rows_per_call };
     (0..n)
         .step_by(rows_per_call)

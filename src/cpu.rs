@@ -99,19 +99,19 @@ impl<'a> Cpu<'a> {
                 Arithmetic::F64(operands) => self.evaluate_parameters(operands, rows),
             };
         }
-        let columns = 0..self.problem.columns(self.plan.wrt);
-        let blocks = match &self.arithmetic {
-            Arithmetic::F32(operands) => self.blocks(rows, |rows| {
-                self.evaluate_block(operands, rows, columns.clone())
-            }),
-            Arithmetic::F64(operands) => self.blocks(rows, |rows| {
-                self.evaluate_block(operands, rows, columns.clone())
-            }),
-        };
-        blocks
+        self.blocks(rows, |rows| self.evaluate_rows(rows))
             .into_iter()
             .reduce(Evaluation::append)
             .unwrap_or_default()
+    }
+
+    /// The same of a few rows, on this thread; not for a parameter.
+    pub fn evaluate_rows(&self, rows: Range<usize>) -> Evaluation {
+        let columns = 0..self.problem.columns(self.plan.wrt);
+        match &self.arithmetic {
+            Arithmetic::F32(operands) => self.evaluate_block(operands, rows, columns),
+            Arithmetic::F64(operands) => self.evaluate_block(operands, rows, columns),
+        }
     }
 
     /// The same for one entry alone: vectors of one element.

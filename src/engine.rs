@@ -23,6 +23,12 @@ pub trait Engine {
     /// [`Error::Gpu`] if the device's driver reports a fault.
     fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation>;
 
+    /// The same, to be had a few rows at a time by several threads; not for a parameter.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device's driver reports a fault.
+    fn chunk(&mut self, rows: Range<usize>) -> Result<Chunk<'_>>;
+
     /// The gradient of a range of rows by the chain rule, [rows·m].
     ///
     /// # Errors
@@ -30,7 +36,26 @@ pub trait Engine {
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>>;
 }
 
-/// Entries that the CPU engine is asked for at most at a time: three f64 vectors of it are 24 MiB.
+/// The evaluation of a range of rows.
+pub enum Chunk<'a> {
+    /// Not yet: rows are evaluated by who asks for them, so that they are still in the cache when they are used.
+    ToCome(&'a Cpu<'a>),
+    /// Read back from a device: the first row, and all of them.
+    Here(usize, Evaluation),
+}
+
+impl Chunk<'_> {
+    /// The evaluation of some of the rows.
+    pub fn rows(&self, rows: Range<usize>) -> Evaluation {
+        match self {
+            Self::ToCome(cpu) => cpu.evaluate_rows(rows),
+            Self::Here(first, all) => all.rows(rows.start - first..rows.end - first),
+        }
+    }
+}
+
+/// Entries of a parameter, or of rows that are kept, that the CPU engine is asked for at most at a time: three f64 vectors
+/// of it are 24 MiB.
 const CPU_ENTRIES: usize = 1 << 20;
 
 struct CpuEngine<'a> {
@@ -47,6 +72,10 @@ impl Engine for CpuEngine<'_> {
         Ok(self.cpu.evaluate(rows))
     }
 
+    fn chunk(&mut self, _rows: Range<usize>) -> Result<Chunk<'_>> {
+        Ok(Chunk::ToCome(&self.cpu))
+    }
+
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
         Ok(self.cpu.backward(rows))
     }
@@ -59,6 +88,10 @@ impl Engine for gpu::Gpu<'_> {
 
     fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
         self.evaluate(rows)
+    }
+
+    fn chunk(&mut self, rows: Range<usize>) -> Result<Chunk<'_>> {
+        Ok(Chunk::Here(rows.start, self.evaluate(rows)?))
     }
 
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {

@@ -1,5 +1,7 @@
 //! What an engine is asked for, and what it answers with.
 
+use std::ops::Range;
+
 use crate::{
     problem::{Problem, Wrt},
     scheme::{Method, Precision, Scheme},
@@ -143,4 +145,24 @@ pub struct Evaluation {
     pub totals: Vec<f64>,
     /// One a row: the largest of what of that counts by the plan's law, [`Law::accumulation`].
     pub moved: Vec<f64>,
+}
+
+impl Evaluation {
+    /// Of some of its rows.
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        let columns = self.conditioning.len() / self.totals.len();
+        let entries = rows.start * columns..rows.end * columns;
+        let of_entries = |values: &Vec<f64>| match values.is_empty() {
+            true => Vec::new(),
+            false => values[entries.clone()].to_vec(),
+        };
+        Self {
+            losses: self.losses.iter().map(of_entries).collect(),
+            base: of_entries(&self.base),
+            conditioning: of_entries(&self.conditioning),
+            magnitude: self.magnitude[rows.clone()].to_vec(),
+            totals: self.totals[rows.clone()].to_vec(),
+            moved: self.moved[rows].to_vec(),
+        }
+    }
 }

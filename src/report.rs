@@ -16,7 +16,7 @@ mod places;
 mod sum;
 mod tally;
 
-pub use columns::{ColumnSums, Columns};
+pub use columns::{COLUMN_SUMS, ColumnSums, Columns};
 pub use histogram::Histogram;
 pub use places::{Ranges, WrongPlaces};
 pub use sum::ExactSum;

@@ -1,5 +1,8 @@
 //! Entry by entry: the numeric gradient from an evaluation, its error against the gradient under test, the verdict; and what
 //! the same comparison would have made of a gradient that is certainly wrong.
+//!
+//! Rows are taken a few at a time, from the losses to the tally, so that nothing leaves the cache on the way; within a row
+//! entries are taken in lanes.
 
 use std::ops::Range;
 
@@ -7,14 +10,29 @@ use rayon::prelude::*;
 
 use super::noise::Noise;
 use crate::{
+    cpu::simd,
+    engine::Chunk,
     plan::{Evaluation, Plan},
     problem::Problem,
-    report::{Decision, Entry, Tally, Tolerance},
+    report::{COLUMN_SUMS, Caught, Decision, Entry, Tally, Tolerance},
     scheme::Method,
 };
 
-/// Rows that are compared, and their columns summed, at a time: blocks begin at multiples of it.
-pub(crate) const BLOCK_ROWS: usize = 64;
+/// Entries of a block, whose columns are summed as one: enough to make the exact sums cheap, few enough for several threads.
+const BLOCK_ENTRIES: usize = 1 << 17;
+const MOST_BLOCK_ROWS: usize = 256;
+/// Entries that are evaluated and compared at a time: each of their half a dozen vectors is 128 KiB.
+const PART_ENTRIES: usize = 1 << 14;
+const MOST_PART_ROWS: usize = 64;
+/// Fewer rows than that leave the tiles of the matrix products unused.
+const LEAST_ROWS: usize = 4;
+/// Entries that are compared side by side: a vector of AVX-512.
+const LANES: usize = 8;
+
+/// Rows of a block: blocks begin at multiples of it.
+pub(crate) fn block_rows(columns: usize) -> usize {
+    (BLOCK_ENTRIES / columns).clamp(LEAST_ROWS, MOST_BLOCK_ROWS)
+}
 
 /// What all entries of one gradient are compared by.
 pub(crate) struct Comparator<'a> {
@@ -40,28 +58,100 @@ struct Row {
     spread: f64,
 }
 
+/// What a thread needs for a block, [m] each.
+struct Scratch {
+    /// Down the rows of the block.
+    columns: [Vec<f64>; COLUMN_SUMS],
+    /// Of the row at hand: how far an entry may be off in all.
+    allowed: Vec<f64>,
+    /// Of the row at hand.
+    rel_err: Vec<f64>,
+    /// Of the row at hand: its entries, and the first once more.
+    analytic: Vec<f64>,
+}
+
+/// What is summed and counted over the entries of a row.
+#[derive(Default)]
+struct Sums {
+    rel_err: f64,
+    analytic_analytic: f64,
+    analytic_numeric: f64,
+    numeric_numeric: f64,
+    numeric_abs: f64,
+    error_error: f64,
+    tolerance_numeric: f64,
+    noise_numeric: f64,
+    max_rel_err: f64,
+    least_detectable: f64,
+    wrong: u64,
+    undecided: u64,
+    caught: Caught,
+    /// Entries that may belong to the worst.
+    bad: u64,
+}
+
 impl Comparator<'_> {
-    /// Compares a range of rows: `analytic` and `numeric` [rows·m].
+    /// Compares a range of rows with what `analytic` gives for any of them, [rows·m]; returns the numeric gradient too, if it
+    /// is to be kept.
     pub(crate) fn compare(
         &self,
         rows: Range<usize>,
-        evaluation: &Evaluation,
-        analytic: &[f64],
-        numeric: &[f64],
-    ) -> Tally {
+        chunk: &Chunk<'_>,
+        analytic: &(dyn Fn(Range<usize>) -> Vec<f64> + Sync),
+        keep: bool,
+    ) -> (Tally, Vec<f64>) {
         let columns = self.problem.columns(self.plan.wrt);
-        let merged = |mut a: Tally, b: Tally| {
-            a.merge(b);
-            a
-        };
+        let size = block_rows(columns);
         // A chunk may begin or end inside of a block.
-        let first = rows.start / BLOCK_ROWS * BLOCK_ROWS;
-        let blocks = (first..rows.end).into_par_iter().step_by(BLOCK_ROWS);
-        let tally = blocks.fold(Tally::default, |mut tally, start| {
-            let block = rows.start.max(start)..rows.end.min(start + BLOCK_ROWS);
-            let mut sums = vec![[0.0; 6]; columns];
-            for row in block {
-                let here = row - rows.start;
+        let blocks = rows.start / size..rows.end.div_ceil(size);
+        let at_once = (blocks.len() / (8 * rayon::current_num_threads())).max(1);
+        let compared = blocks.into_par_iter().with_min_len(at_once).fold(
+            || (Tally::default(), Vec::new()),
+            |(mut tally, mut kept), block| {
+                let block = rows.start.max(block * size)..rows.end.min((block + 1) * size);
+                let numeric = self.compare_block(&mut tally, block.clone(), chunk, analytic, keep);
+                if keep {
+                    kept.push((block.start, numeric));
+                }
+                (tally, kept)
+            },
+        );
+        let (tally, mut kept) = compared.reduce(
+            || (Tally::default(), Vec::new()),
+            |(mut tally, mut kept), (other, more)| {
+                tally.merge(other);
+                kept.extend(more);
+                (tally, kept)
+            },
+        );
+        kept.sort_by_key(|(start, _)| *start);
+        let numeric = kept.into_iter().flat_map(|(_, numeric)| numeric).collect();
+        (tally, numeric)
+    }
+
+    fn compare_block(
+        &self,
+        tally: &mut Tally,
+        rows: Range<usize>,
+        chunk: &Chunk<'_>,
+        analytic: &(dyn Fn(Range<usize>) -> Vec<f64> + Sync),
+        keep: bool,
+    ) -> Vec<f64> {
+        let columns = self.problem.columns(self.plan.wrt);
+        let mut scratch = Scratch {
+            columns: [(); COLUMN_SUMS].map(|()| vec![0.0; columns]),
+            allowed: vec![0.0; columns],
+            rel_err: vec![0.0; columns],
+            analytic: vec![0.0; columns + 1],
+        };
+        let mut kept = Vec::new();
+        let size = (PART_ENTRIES / columns).clamp(LEAST_ROWS, MOST_PART_ROWS);
+        for start in rows.clone().step_by(size) {
+            let part = start..rows.end.min(start + size);
+            let evaluation = chunk.rows(part.clone());
+            let given = analytic(part.clone());
+            let numeric = numeric(self.problem, &self.plan, &evaluation);
+            for (here, row) in part.enumerate() {
                 let entries = here * columns..(here + 1) * columns;
                 let shared = Row {
                     index: row,
@@ -74,112 +164,263 @@ impl Comparator<'_> {
                     spread: self.spread(evaluation.moved[here]),
                 };
                 let conditioning = &evaluation.conditioning[entries.clone()];
-                let (analytic, numeric) = (&analytic[entries.clone()], &numeric[entries]);
-                self.compare_row(
-                    &mut tally,
-                    &mut sums,
-                    shared,
-                    conditioning,
-                    analytic,
-                    numeric,
-                );
+                let (given, numeric) = (&given[entries.clone()], &numeric[entries]);
+                self.compare_row(tally, &mut scratch, shared, conditioning, given, numeric);
             }
-            tally.columns.add(&sums);
-            tally
-        });
-        tally.reduce(Tally::default, merged)
+            if keep {
+                kept.extend(numeric);
+            }
+        }
+        tally.columns.add(&scratch.columns);
+        kept
     }
 
-    /// A row's sums are taken in order and added to the tally's exact sums as one term: the row is the unit that no
+    /// A row's sums are taken in lanes and added to the tally's exact sums as one term: the row is the unit that no
     /// cut into chunks divides.
     fn compare_row(
         &self,
         tally: &mut Tally,
-        columns: &mut [[f64; 6]],
+        scratch: &mut Scratch,
         row: Row,
         conditioning: &[f64],
         analytic: &[f64],
         numeric: &[f64],
     ) {
-        let normalizer = self.problem.normalizer();
-        let (mut sum, mut aa, mut ag, mut gg, mut g_abs, mut ee) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
-        let (mut tolerance_g, mut noise_g) = (0.0, 0.0);
-        let mut wrong = 0;
-        let sampled = Tally::sampled_column(row.index, analytic.len());
-        for (column, ((&a, &g), &conditioning)) in
-            analytic.iter().zip(numeric).zip(conditioning).enumerate()
-        {
-            let entry = self.entry(row, column, a, g, conditioning / normalizer);
-            let allowed = entry.tolerance + entry.noise;
-            let error = (a - g).abs();
-            match entry.decision {
-                Decision::Wrong => {
-                    wrong += 1;
-                    tally.places.columns.resize(analytic.len(), 0);
-                    tally.places.columns[column] += 1;
-                }
-                Decision::Undecided => tally.undecided += 1,
-                Decision::Right => {}
-            }
-            tally.rel_err.add(entry.rel_err);
-            tally.max_rel_err = tally.max_rel_err.max(entry.rel_err);
-            sum += entry.rel_err;
-            if a.is_finite() && g.is_finite() {
-                aa += a * a;
-                ag += a * g;
-                gg += g * g;
-                g_abs += g.abs();
-                ee += error * error;
-                let (t, e) = (entry.tolerance * g.abs(), entry.noise * g.abs());
-                let terms = [a * g, g * g, t * t, t, e, g.abs()];
-                tolerance_g += t;
-                noise_g += e;
-                columns[column]
-                    .iter_mut()
-                    .zip(terms)
-                    .for_each(|(sum, term)| *sum += term);
-                tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
-                // Corrupted copies of the gradient, through the same comparison.
-                let next = analytic[(column + 1) % analytic.len()];
-                tally.caught.zeroed += u64::from(g.abs() > allowed);
-                tally.caught.flipped += u64::from((a + g).abs() > allowed);
-                tally.caught.scaled += u64::from((1.5 * a - g).abs() > allowed);
-                tally.caught.shuffled += u64::from((next - g).abs() > allowed);
-                tally.caught.unshuffled += u64::from(next == a);
-            } else {
-                tally.not_finite += u64::from(!a.is_finite());
-                ee += f64::INFINITY;
-            }
-            if tally
-                .worst
-                .last()
-                .is_none_or(|least| !(entry.severity() < least.severity()))
-            {
-                tally.note(entry);
-            }
-            if column == sampled {
-                tally.sample(entry);
-            }
-        }
-        tally.entries += analytic.len() as u64;
-        tally.wrong += wrong;
-        if wrong > 0 {
+        let columns = analytic.len();
+        // Above it an entry belongs to the worst; of equals the first was met first.
+        let threshold = match tally.worst.len() {
+            Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
+            _ => -1.0,
+        };
+        let is_finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        let sums = if is_finite(analytic) && is_finite(numeric) {
+            scratch.analytic[..columns].copy_from_slice(analytic);
+            scratch.analytic[columns] = analytic[0];
+            simd(
+                #[inline(always)]
+                || self.sum(scratch, row, conditioning, numeric, threshold),
+            )
+        } else {
+            tally.not_finite += analytic.iter().filter(|a| !a.is_finite()).count() as u64;
+            self.sum_not_finite(scratch, row, conditioning, analytic, numeric)
+        };
+        scratch
+            .rel_err
+            .iter()
+            .for_each(|&error| tally.rel_err.add(error));
+        tally.entries += columns as u64;
+        tally.wrong += sums.wrong;
+        tally.undecided += sums.undecided;
+        tally.caught.merge(sums.caught);
+        tally.max_rel_err = tally.max_rel_err.max(sums.max_rel_err);
+        tally.least_detectable = tally.least_detectable.min(sums.least_detectable);
+        tally.sum_rel_err.add(sums.rel_err);
+        tally.analytic_analytic.add(sums.analytic_analytic);
+        tally.analytic_numeric.add(sums.analytic_numeric);
+        tally.numeric_numeric.add(sums.numeric_numeric);
+        tally.numeric_abs.add(sums.numeric_abs);
+        tally.error_error.add(sums.error_error);
+        let tolerance = sums.tolerance_numeric;
+        tally.tolerance_tolerance.add(tolerance * tolerance);
+        tally.noise_numeric.add(sums.noise_numeric);
+        if sums.wrong > 0 {
             tally.places.rows.add(row.index..row.index + 1);
+            tally.places.columns.resize(columns, 0);
+            let entries = analytic.iter().zip(numeric).zip(&scratch.allowed);
+            for (wrong, ((a, g), allowed)) in tally.places.columns.iter_mut().zip(entries) {
+                *wrong += u64::from(!((a - g).abs() <= *allowed));
+            }
         }
         if let Some(label) = row.label {
             let classes = &mut tally.places.classes;
             classes.resize(self.problem.k(), [0; 2]);
-            classes[label][0] += wrong;
-            classes[label][1] += analytic.len() as u64;
+            classes[label][0] += sums.wrong;
+            classes[label][1] += columns as u64;
         }
-        tally.sum_rel_err.add(sum);
-        tally.analytic_analytic.add(aa);
-        tally.analytic_numeric.add(ag);
-        tally.numeric_numeric.add(gg);
-        tally.numeric_abs.add(g_abs);
-        tally.error_error.add(ee);
-        tally.tolerance_tolerance.add(tolerance_g * tolerance_g);
-        tally.noise_numeric.add(noise_g);
+        let entry = |column: usize| {
+            let conditioning = conditioning[column] / self.problem.normalizer();
+            self.entry(row, column, analytic[column], numeric[column], conditioning)
+        };
+        if sums.bad > 0 {
+            for column in 0..columns {
+                let error = (analytic[column] - numeric[column]).abs();
+                if !(error <= threshold * scratch.allowed[column]) {
+                    tally.note(entry(column));
+                }
+            }
+        }
+        tally.sample(entry(Tally::sampled_column(row.index, columns)));
+    }
+
+    /// The sums over a row whose entries are all finite, in lanes; the first entries of the lanes' arrays are what `columns` is cut into.
+    #[inline(always)]
+    fn sum(
+        &self,
+        scratch: &mut Scratch,
+        row: Row,
+        conditioning: &[f64],
+        numeric: &[f64],
+        threshold: f64,
+    ) -> Sums {
+        let normalizer = self.problem.normalizer();
+        let Tolerance {
+            factor,
+            floor,
+            drift,
+            given,
+            ..
+        } = self.tolerance;
+        let rounding_factor = factor * row.spread;
+        let is_given = given.is_some();
+        let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
+        let (by_column, by_row, noise_floor) = self.noise.of_row(row.magnitude, row.total);
+        let noise_drift = self.noise.drift;
+
+        let mut sums = [[0.0f64; LANES]; 9];
+        let mut counts = [[0u64; LANES]; 8];
+        // The least allowed/|g|, as a fraction: a comparison costs less than a quotient.
+        let (mut least, mut of) = ([f64::INFINITY; LANES], [1.0f64; LANES]);
+        let count = numeric.len();
+        let [c0, c1, c2, c3, c4, c5] = &mut scratch.columns;
+        let mut step = |i: usize, lane: usize| {
+            let (a, next, g) = (scratch.analytic[i], scratch.analytic[i + 1], numeric[i]);
+            let (a_abs, g_abs) = (a.abs(), g.abs());
+            let largest = if a_abs > g_abs { a_abs } else { g_abs };
+            let error = (a - g).abs();
+            let c = conditioning[i] / normalizer;
+            let rounding = rounding_factor * c + drift * g_abs + floor;
+            let tolerance = if is_given {
+                rtol * largest + atol
+            } else {
+                rounding
+            };
+            let noise = c * (by_column[i] + by_row) + noise_floor + noise_drift * g_abs;
+            let allowed = tolerance + noise;
+            let rel_err = error / if largest > 0.0 { largest } else { 1.0 };
+            let wrong = error > allowed;
+            // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
+            let certified = !is_given | (largest >= atol) | (error <= rounding + noise);
+            let right = (noise <= tolerance) & certified;
+            scratch.allowed[i] = allowed;
+            scratch.rel_err[i] = rel_err;
+            let (t, e) = (tolerance * g_abs, noise * g_abs);
+            sums[0][lane] += rel_err;
+            sums[1][lane] += a * a;
+            sums[2][lane] += a * g;
+            sums[3][lane] += g * g;
+            sums[4][lane] += g_abs;
+            sums[5][lane] += error * error;
+            sums[6][lane] += t;
+            sums[7][lane] += e;
+            sums[8][lane] = if rel_err > sums[8][lane] {
+                rel_err
+            } else {
+                sums[8][lane]
+            };
+            c0[i] += a * g;
+            c1[i] += g * g;
+            c2[i] += t * t;
+            c3[i] += t;
+            c4[i] += e;
+            c5[i] += g_abs;
+            let is_less = allowed * of[lane] < least[lane] * g_abs;
+            least[lane] = if is_less { allowed } else { least[lane] };
+            of[lane] = if is_less { g_abs } else { of[lane] };
+            counts[0][lane] += u64::from(wrong);
+            counts[1][lane] += u64::from(!wrong & !right);
+            counts[2][lane] += u64::from(error > threshold * allowed);
+            // Corrupted copies of the gradient, through the same comparison.
+            counts[3][lane] += u64::from(g_abs > allowed);
+            counts[4][lane] += u64::from((a + g).abs() > allowed);
+            counts[5][lane] += u64::from((1.5 * a - g).abs() > allowed);
+            counts[6][lane] += u64::from((next - g).abs() > allowed);
+            counts[7][lane] += u64::from(next == a);
+        };
+        let whole = count / LANES * LANES;
+        for start in (0..whole).step_by(LANES) {
+            for lane in 0..LANES {
+                step(start + lane, lane);
+            }
+        }
+        for i in whole..count {
+            step(i, i - whole);
+        }
+        let sum = |lanes: [f64; LANES]| lanes.iter().sum::<f64>();
+        let count = |lanes: [u64; LANES]| lanes.iter().sum::<u64>();
+        let ratios = least.iter().zip(&of).map(|(least, of)| least / of);
+        Sums {
+            rel_err: sum(sums[0]),
+            analytic_analytic: sum(sums[1]),
+            analytic_numeric: sum(sums[2]),
+            numeric_numeric: sum(sums[3]),
+            numeric_abs: sum(sums[4]),
+            error_error: sum(sums[5]),
+            tolerance_numeric: sum(sums[6]),
+            noise_numeric: sum(sums[7]),
+            max_rel_err: sums[8].iter().copied().fold(0.0, f64::max),
+            least_detectable: ratios.fold(f64::INFINITY, f64::min),
+            wrong: count(counts[0]),
+            undecided: count(counts[1]),
+            bad: count(counts[2]),
+            caught: Caught {
+                zeroed: count(counts[3]),
+                flipped: count(counts[4]),
+                scaled: count(counts[5]),
+                shuffled: count(counts[6]),
+                unshuffled: count(counts[7]),
+            },
+        }
+    }
+
+    /// The sums over a row some of whose entries are not finite: they are wrong or undecided, and in no sum but that of the errors.
+    fn sum_not_finite(
+        &self,
+        scratch: &mut Scratch,
+        row: Row,
+        conditioning: &[f64],
+        analytic: &[f64],
+        numeric: &[f64],
+    ) -> Sums {
+        let mut sums = Sums {
+            least_detectable: f64::INFINITY,
+            bad: 1,
+            ..Sums::default()
+        };
+        for (column, (&a, &g)) in analytic.iter().zip(numeric).enumerate() {
+            let conditioning = conditioning[column] / self.problem.normalizer();
+            let entry = self.entry(row, column, a, g, conditioning);
+            let allowed = entry.tolerance + entry.noise;
+            scratch.allowed[column] = allowed;
+            scratch.rel_err[column] = entry.rel_err;
+            sums.wrong += u64::from(entry.decision == Decision::Wrong);
+            sums.undecided += u64::from(entry.decision == Decision::Undecided);
+            sums.max_rel_err = sums.max_rel_err.max(entry.rel_err);
+            sums.rel_err += entry.rel_err;
+            if !a.is_finite() || !g.is_finite() {
+                sums.error_error = f64::INFINITY;
+                continue;
+            }
+            let next = analytic[(column + 1) % analytic.len()];
+            let (t, e) = (entry.tolerance * g.abs(), entry.noise * g.abs());
+            sums.analytic_analytic += a * a;
+            sums.analytic_numeric += a * g;
+            sums.numeric_numeric += g * g;
+            sums.numeric_abs += g.abs();
+            sums.error_error += (a - g) * (a - g);
+            sums.tolerance_numeric += t;
+            sums.noise_numeric += e;
+            let terms = [a * g, g * g, t * t, t, e, g.abs()];
+            for (sums, term) in scratch.columns.iter_mut().zip(terms) {
+                sums[column] += term;
+            }
+            sums.least_detectable = sums.least_detectable.min(allowed / g.abs());
+            sums.caught.zeroed += u64::from(g.abs() > allowed);
+            sums.caught.flipped += u64::from((a + g).abs() > allowed);
+            sums.caught.scaled += u64::from((1.5 * a - g).abs() > allowed);
+            sums.caught.shuffled += u64::from((next - g).abs() > allowed);
+            sums.caught.unshuffled += u64::from(next == a);
+        }
+        sums
     }
 
     /// Logits that are off by δ move the softmax by up to exp(2δ) - 1, which is exp(2δ) times less than twice δ. Near 1
@@ -264,8 +505,7 @@ pub(crate) fn numeric(problem: &Problem, plan: &Plan, evaluation: &Evaluation) -
         };
         slope / normalizer
     };
-    let entries = (0..evaluation.conditioning.len()).into_par_iter();
-    entries.with_min_len(1 << 12).map(derivative).collect()
+    (0..evaluation.conditioning.len()).map(derivative).collect()
 }
 
 /// |analytic - numeric| / max(|analytic|, |numeric|), as cs231n has it; 0 where both are 0, infinite where either is not

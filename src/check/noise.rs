@@ -78,6 +78,13 @@ impl Noise {
         }
     }
 
+    /// The bounds for all entries of a row, with its magnitude and R: what each column's conditioning is multiplied by, what all are
+    /// besides, and what is added.
+    pub(crate) fn of_row(&self, magnitude: f64, total: f64) -> (&[f64], f64, f64) {
+        let added = total * (magnitude * self.by_magnitude + self.by_total) + self.floor;
+        (&self.by_column, magnitude * self.by_both, added)
+    }
+
     /// The bound for an entry in `column`, with its conditioning (divided by Z), its row's magnitude and R.
     pub(crate) fn bound(
         &self,

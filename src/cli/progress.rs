@@ -54,6 +54,10 @@ impl Listener for Watcher {
         }
     }
 
+    fn wants_numeric(&self) -> bool {
+        self.numeric.is_some()
+    }
+
     fn numeric(&mut self, rows: &[f64]) -> Result<()> {
         self.numeric
             .as_mut()

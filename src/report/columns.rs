@@ -5,6 +5,9 @@ use super::ExactSum;
 /// Above so many columns their sums would take more memory than the gradient's rows.
 const MOST_COLUMNS: usize = 4096;
 
+/// How many sums a column has.
+pub const COLUMN_SUMS: usize = 6;
+
 /// What is summed over the entries of one column.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ColumnSums {
@@ -38,27 +41,20 @@ impl ColumnSums {
 pub struct Columns(pub Vec<ColumnSums>);
 
 impl Columns {
-    /// Adds a block of rows, summed in order: six sums a column.
-    pub fn add(&mut self, block: &[[f64; 6]]) {
-        if block.len() > MOST_COLUMNS {
+    /// Adds a block of rows, summed in order: a vector over the columns for each of the sums.
+    pub fn add(&mut self, block: &[Vec<f64>; COLUMN_SUMS]) {
+        let columns = block[0].len();
+        if columns > MOST_COLUMNS {
             return;
         }
-        self.0.resize(block.len(), ColumnSums::default());
-        for (sums, block) in self.0.iter_mut().zip(block) {
-            let [
-                analytic,
-                numeric,
-                tolerance_squares,
-                tolerance,
-                noise,
-                numeric_abs,
-            ] = *block;
-            sums.analytic_numeric.add(analytic);
-            sums.numeric_numeric.add(numeric);
-            sums.tolerance_tolerance.add(tolerance_squares);
-            sums.tolerance_numeric.add(tolerance);
-            sums.noise_numeric.add(noise);
-            sums.numeric_abs.add(numeric_abs);
+        self.0.resize(columns, ColumnSums::default());
+        for (column, sums) in self.0.iter_mut().enumerate() {
+            sums.analytic_numeric.add(block[0][column]);
+            sums.numeric_numeric.add(block[1][column]);
+            sums.tolerance_tolerance.add(block[2][column]);
+            sums.tolerance_numeric.add(block[3][column]);
+            sums.noise_numeric.add(block[4][column]);
+            sums.numeric_abs.add(block[5][column]);
         }
     }
 

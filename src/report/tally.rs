@@ -2,8 +2,6 @@
 
 use super::{Columns, ExactSum, Histogram, WrongPlaces};
 
-/// How many of the worst entries are kept.
-const WORST: usize = 10;
 /// How many entries are drawn at random, of the wrong ones and of the others.
 const SAMPLES: usize = 6;
 
@@ -65,6 +63,17 @@ pub struct Caught {
     pub shuffled: u64,
     /// Entries that this shuffle does not change.
     pub unshuffled: u64,
+}
+
+impl Caught {
+    /// Adds what was counted elsewhere.
+    pub fn merge(&mut self, other: Self) {
+        self.zeroed += other.zeroed;
+        self.flipped += other.flipped;
+        self.scaled += other.scaled;
+        self.shuffled += other.shuffled;
+        self.unshuffled += other.unshuffled;
+    }
 }
 
 /// Counts, sums and the worst entries. Made row by row; merged in any order, it is the same to the last bit.
@@ -143,6 +152,9 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// How many of the worst entries are kept.
+    pub const WORST: usize = 10;
+
     /// Adds what was counted elsewhere.
     pub fn merge(&mut self, other: Self) {
         self.entries += other.entries;
@@ -162,11 +174,7 @@ impl Tally {
         self.columns.merge(other.columns);
         self.places.merge(other.places);
         self.least_detectable = self.least_detectable.min(other.least_detectable);
-        self.caught.zeroed += other.caught.zeroed;
-        self.caught.flipped += other.caught.flipped;
-        self.caught.scaled += other.caught.scaled;
-        self.caught.shuffled += other.caught.shuffled;
-        self.caught.unshuffled += other.caught.unshuffled;
+        self.caught.merge(other.caught);
         other.worst.into_iter().for_each(|entry| self.note(entry));
         other
             .wrong_samples
@@ -184,9 +192,9 @@ impl Tally {
                 .then(key(&entry).cmp(&key(kept)))
                 .is_gt()
         });
-        if place < WORST {
+        if place < Self::WORST {
             self.worst.insert(place, entry);
-            self.worst.truncate(WORST);
+            self.worst.truncate(Self::WORST);
         }
     }
 

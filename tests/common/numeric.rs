@@ -10,6 +10,10 @@ use gradprobe::{
 struct Collector(Vec<f64>);
 
 impl Listener for Collector {
+    fn wants_numeric(&self) -> bool {
+        true
+    }
+
     fn numeric(&mut self, rows: &[f64]) -> Result<()> {
         self.0.extend(rows);
         Ok(())
