@@ -5,7 +5,7 @@
 //! so several bugs at once are found one after the other. A new bug is one file and one row of `STAGES`.
 
 use crate::{
-    problem::Problem,
+    problem::{Problem, Wrt},
     report::{CheckReport, Finding, Proof, Verdict},
     tensor::{Dtype, Tensor},
 };
@@ -73,6 +73,23 @@ type Rule = fn(&Evidence, &Case) -> Option<Hypothesis>;
 struct Stage {
     kind: Kind,
     rules: &'static [(&'static str, Rule)],
+}
+
+/// Whether a rule has anything to say of such a gradient; one that has not rules nothing out.
+fn applies(code: &str, evidence: &Evidence) -> bool {
+    let problem = evidence.problem;
+    match code {
+        "weight-transposed-or-wrong" => weight_wrong::applies(evidence),
+        "wrong-labels" => !evidence.wrt.is_parameter() && problem.is_one_hot(),
+        "input-scaling-missed" => matches!(evidence.wrt, Wrt::Input | Wrt::Weight),
+        "reduced-precision-matmul" => evidence.check.dtype == Dtype::F32,
+        "bias-missing" => problem.has_bias(),
+        "ignored-rows-not-masked" | "divided-by-all-rows" => {
+            evidence.valid_rows().0 < problem.n() as f64
+        }
+        "divided-by-count-not-weights" => evidence.is_weighted(),
+        _ => true,
+    }
 }
 
 /// When the rules of a stage are asked, and what makes one of their hypotheses count.
@@ -156,6 +173,13 @@ const STAGES: [Stage; 10] = [
             ("wrong-labels", wrong_labels::rule),
         ],
     },
+    Stage {
+        kind: Kind::Part,
+        rules: &[
+            ("rows-zero", rows_zero::rule),
+            ("ignored-rows-not-masked", ignored_rows::rule),
+        ],
+    },
     // Other weights.
     Stage {
         kind: Kind::Cause,
@@ -176,13 +200,6 @@ const STAGES: [Stage; 10] = [
             ("bias-missing", bias_missing::rule),
         ],
     },
-    Stage {
-        kind: Kind::Part,
-        rules: &[
-            ("rows-zero", rows_zero::rule),
-            ("ignored-rows-not-masked", ignored_rows::rule),
-        ],
-    },
     // No structure at all.
     Stage {
         kind: Kind::Cause,
@@ -201,6 +218,8 @@ const IN_HALF_PRECISION: f64 = 0.85;
 
 /// How much worse than the best an alternative may fit, in root mean squares of the errors.
 const AS_GOOD: f64 = 2.0;
+/// What rounding alone leaves of errors, in units of what is allowed, at the least.
+const LEAST_SEVERITY: f64 = 0.05;
 
 /// What the errors point to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -228,25 +247,29 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
         diagnosis.findings.push(finding);
         return diagnosis;
     }
+    // Where the search stood before it took anything out that may have been a part of something else.
+    let mut certain: Option<(Case, usize)> = None;
     for step in 1..=MOST_STEPS {
         let Some((found, settles)) = diagnosis.step(&evidence, &case, step) else {
             break;
         };
+        let last = diagnosis.findings.last().map_or("", |finding| finding.code);
+        if is_part(last) && certain.is_none() {
+            certain = Some((case, step));
+        }
         case = found;
         if settles || case.is_explained() {
             return diagnosis;
         }
     }
-    // Parts of something that was not found say nothing.
-    let is_part = |finding: &Finding| {
-        let parts = STAGES.iter().filter(|stage| stage.kind == Kind::Part);
-        parts
-            .flat_map(|stage| stage.rules)
-            .any(|(code, _)| *code == finding.code)
-    };
-    if diagnosis.findings.iter().any(is_part) {
-        diagnosis.findings.retain(|finding| !is_part(finding));
-        case = evidence.case();
+    if let Some((before, step)) = certain {
+        for finding in diagnosis
+            .findings
+            .extract_if(.., |finding| finding.step >= step)
+        {
+            diagnosis.ruled_out.push(finding.code);
+        }
+        case = before;
     }
     let step = diagnosis.findings.last().map_or(1, |last| last.step + 1);
     diagnosis
@@ -255,17 +278,26 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
     diagnosis
 }
 
+fn is_part(code: &str) -> bool {
+    let parts = STAGES.iter().filter(|stage| stage.kind == Kind::Part);
+    parts
+        .flat_map(|stage| stage.rules)
+        .any(|(part, _)| *part == code)
+}
+
 impl Diagnosis {
     /// Looks for one cause; returns the case without it, and whether that ends the search.
     fn step(&mut self, evidence: &Evidence, case: &Case, step: usize) -> Option<(Case, bool)> {
         let is_scaled = case.is_scaled();
+        let few = is_scaled || !evidence.is_affordable();
         let asked = STAGES
             .iter()
-            .filter(|stage| !is_scaled || matches!(stage.kind, Kind::Fact | Kind::Factor));
+            .filter(|stage| !few || matches!(stage.kind, Kind::Fact | Kind::Factor));
         for stage in asked {
             let kept = hypotheses(stage, evidence, case);
             // That a fact does not hold needs no saying.
             let codes = stage.rules.iter().map(|(code, _)| *code);
+            let codes = codes.filter(|code| applies(code, evidence));
             for code in codes.filter(|_| stage.kind != Kind::Fact) {
                 if !self.ruled_out.contains(&code) {
                     self.ruled_out.push(code);
@@ -278,7 +310,7 @@ impl Diagnosis {
             } in kept
             {
                 finding.step = step;
-                finding.proof = Some(proof(case, &after));
+                finding.proof = proof(case, &after);
                 self.ruled_out.retain(|code| *code != finding.code);
                 self.findings.push(finding);
             }
@@ -328,7 +360,9 @@ fn rank(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
         found.retain(explains);
     }
     let severity = |it: &Hypothesis| it.after.fit(it.after.scale()).severity;
+    // A fit with as many numbers as entries is perfect, and no better for it.
     let best = found.iter().map(severity).fold(f64::INFINITY, f64::min);
+    let best = best.max(LEAST_SEVERITY);
     found.retain(|it| !(severity(it) > AS_GOOD * best));
     found.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     let all: f64 = found.iter().map(|it| it.weight).sum();
@@ -338,12 +372,16 @@ fn rank(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
     found
 }
 
-/// What a correction did to the errors.
-fn proof(before: &Case, after: &Case) -> Proof {
-    let (before, after) = (before.fit(1.0), after.fit(1.0));
-    Proof {
-        entries: before.entries,
+/// What a correction did to the errors; none where it left nothing to compare.
+fn proof(before: &Case, after: &Case) -> Option<Proof> {
+    let explained = after.is_explained();
+    let up_to_factor = !explained && after.is_scaled();
+    let factor = if up_to_factor { after.scale() } else { 1.0 };
+    let (before, after) = (before.fit(1.0), after.fit(factor));
+    (after.entries > 0).then_some(Proof {
+        up_to_factor,
+        entries: [before.entries, after.entries],
         wrong: [before.wrong, after.wrong],
         error: [before.remainder, after.remainder],
-    }
+    })
 }

@@ -179,11 +179,14 @@ pub struct Places {
 /// The errors before a cause was undone, and after.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Proof {
-    /// Entries that were looked at: all of the gradient, or a sample of its rows.
-    pub entries: usize,
+    /// Whether one factor between the two is left out of it, which the next finding explains.
+    pub up_to_factor: bool,
+    /// Entries that were looked at, all of the gradient or a sample of its rows, and those that say something after it.
+    pub entries: [usize; 2],
     /// How many of them were wrong, before and after.
     pub wrong: [usize; 2],
-    /// |analytic - numeric| / |numeric| over them, before and after.
+    /// |analytic - right| / |right| over them, before and after; the right gradient is the closed form, which the numeric one has
+    /// confirmed, or what the cause makes of it.
     pub error: [f64; 2],
 }
 
@@ -418,6 +421,10 @@ impl Report {
         self.seconds.load += other.seconds.load;
         self.seconds.compute += other.seconds.compute;
         self.seconds.total += other.seconds.total;
+        // No one command line gives the whole.
+        if self.command != other.command {
+            self.command = None;
+        }
         for (check, other) in self.checks.iter_mut().zip(other.checks) {
             check.tally.merge(other.tally);
             check.findings.clear();

@@ -10,6 +10,8 @@ const LARGEST_REMAINDER: f64 = 0.08;
 const LARGEST_DRIFT: f64 = 0.1;
 /// The same once the drift is taken out, as far as it goes along dL/dW.
 const LARGEST_DRIFT_LEFT: f64 = 0.02;
+/// More passes than that are not told from any other factor.
+const MANY: f64 = 20.0;
 /// Of what one factor leaves, the least share that is the drift of gradient descent.
 const LEAST_SHARE: f64 = 0.8;
 
@@ -45,7 +47,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         }
         None => {
             let passes = scale.round();
-            if (scale / passes - 1.0).abs() > LARGEST_DRIFT || passes < 2.0 {
+            if (scale / passes - 1.0).abs() > LARGEST_DRIFT || !(2.0..=MANY).contains(&passes) {
                 return None;
             }
             // From 5 on every number is within 10 % of an integer.

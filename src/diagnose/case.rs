@@ -1,6 +1,10 @@
 //! A gradient under test beside the one that it should be, as far as the findings so far go: each correction makes a new case.
 
-use crate::{loss::compensated_sum, report::CheckReport, tensor::Dtype};
+use crate::{
+    loss::compensated_sum,
+    report::{CheckReport, Given},
+    tensor::Dtype,
+};
 
 /// A scale that is not even known to this is none.
 const LARGEST_UNCERTAINTY: f64 = 0.25;
@@ -93,11 +97,11 @@ impl Case {
         case
     }
 
-    /// With nothing allowed but rounding, where the user gave a relative tolerance.
-    pub(super) fn without_given(&self, rtol: f64) -> Self {
+    /// With nothing allowed but rounding, where the user gave a tolerance.
+    pub(super) fn without_given(&self, given: Given) -> Self {
         let mut case = self.clone();
         for (allowed, g) in case.allowed.iter_mut().zip(&self.g) {
-            *allowed -= rtol * g.abs();
+            *allowed -= given.rtol * g.abs() + given.atol;
         }
         case
     }
@@ -187,7 +191,7 @@ impl Case {
         Fit {
             wrong,
             entries,
-            severity: (severities / f64::from(entries.max(1) as u32)).sqrt(),
+            severity: (severities / entries.max(1) as f64).sqrt(),
             remainder: if errors == 0.0 {
                 0.0
             } else {

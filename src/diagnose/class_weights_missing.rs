@@ -50,7 +50,11 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         let Some(class) = label(entry) else { continue };
         ag[class] += a * g;
         gg[class] += g * g;
-        rows[class] += usize::from(entry % case.columns == 0);
+    }
+    for row in (0..case.rows()).filter(|&row| case.row(row).any(|e| case.is_live(e))) {
+        if let Some(class) = label(row * case.columns) {
+            rows[class] += 1;
+        }
     }
     let factors: Vec<f64> = ag.iter().zip(&gg).map(|(ag, gg)| ag / gg).collect();
     let known = || {
@@ -59,11 +63,10 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             .zip(&rows)
             .filter(|(factor, _)| factor.is_finite())
     };
-    // A factor a row explains anything; some classes must have several rows.
-    let (classes, met) = (
-        known().count(),
-        known().map(|(_, rows)| rows).sum::<usize>(),
-    );
+    // A factor a row explains anything; classes that are off must have several rows.
+    let uncertainty = case.scale_uncertainty();
+    let off = || known().filter(|(factor, _)| (**factor - 1.0).abs() > uncertainty);
+    let (classes, met) = (off().count(), off().map(|(_, rows)| rows).sum::<usize>());
     if classes < 2 || met < classes + 2 || known().any(|(factor, _)| !(*factor > 0.0)) {
         return None;
     }
@@ -71,27 +74,34 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .a
         .iter()
         .enumerate()
-        .map(|(entry, a)| a / label(entry).map_or(1.0, |class| factors[class]))
+        .map(|(entry, a)| {
+            let factor = label(entry).map_or(1.0, |class| factors[class]);
+            a / if factor.is_finite() { factor } else { 1.0 }
+        })
         .collect();
     let after = case.with(divided);
     if !after.is_explained() {
         return None;
     }
-    let largest = known().map(|(factor, _)| *factor).fold(0.0, f64::max);
-    let smallest = known()
+    let largest = off().map(|(factor, _)| *factor).fold(0.0, f64::max);
+    let smallest = off()
         .map(|(factor, _)| *factor)
         .fold(f64::INFINITY, f64::min);
-    let off = |class: &usize| factors[*class].is_finite() && (factors[*class] - 1.0).abs() > 0.01;
+    let is_off = |class: &usize| (factors[*class] - 1.0).abs() > uncertainty;
+    let which = match classes == known().count() {
+        true => "each class".to_owned(),
+        false => format!("each of {classes} classes"),
+    };
     let name = evidence.name();
     Some(
         Hypothesis::new(
             "class-weights-missing",
             after,
             "with each class's rows divided by a factor of their own",
-            format!("each class's rows of {name} are off by a factor of their own, from {} to {}: the gradient has class weights, and none are declared", number(smallest), number(largest)),
+            format!("the rows of {which} of {name} are off by a factor of their own, from {} to {}: the gradient has class weights, and none are declared", number(smallest), number(largest)),
             "put the class weights of the loss among the tensors as class_weight, or take them out of the program",
         )
-        .classes((0..k).filter(off))
+        .classes((0..k).filter(is_off))
         .evidence("smallest factor", smallest)
         .evidence("largest factor", largest),
     )

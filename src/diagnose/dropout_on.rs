@@ -9,19 +9,15 @@ use super::{
 /// Zeros that make a share.
 const LEAST: usize = 4;
 
+/// How uneven zeros may be over rows and columns, as a multiple of what chance has.
+const ALIKE: f64 = 2.5;
+/// Zeros that are much smaller than the rest were chosen for that.
+const LEAST_SIZE: f64 = 0.7;
+
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (mut zeros, mut all) = (0, 0);
-    for (_, a, g, allowed) in case.live() {
-        if g.abs() > allowed {
-            all += 1;
-            zeros += usize::from(a == 0.0);
-        }
-    }
-    if case.columns > 1 && are_whole_rows(case) {
-        return None;
-    }
-    let share = zeros as f64 / all as f64;
-    if zeros < LEAST || share > 0.95 {
+    let zeros = Zeros::of(case);
+    let share = zeros.count as f64 / zeros.all as f64;
+    if zeros.count < LEAST || share > 0.95 || !zeros.are_spread(share) {
         return None;
     }
     let rest = case.without(|entry| case.a[entry] == 0.0);
@@ -30,41 +26,90 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     }
     // The share that was asked for is near the share that was drawn.
     let asked = 1.0 - 1.0 / rest.scale();
-    let spread = 5.0 * (share * (1.0 - share) / all as f64).sqrt();
-    let (after, factor) = match (asked - share).abs() <= spread {
+    let spread = 5.0 * (share * (1.0 - share) / zeros.all as f64).sqrt();
+    let matches = (asked - share).abs() <= spread;
+    if !matches && case.columns == 1 {
+        return None;
+    }
+    let (after, factor) = match matches {
         true => (rest.divided(rest.scale()), rest.scale()),
         false => (rest, 1.0),
     };
     let (name, percent) = (evidence.name(), number((1000.0 * share).round() / 10.0));
-    let rest = match factor == 1.0 {
-        true => "the others are right up to one factor".to_owned(),
-        false => format!("the others are {} times the derivative", number(factor)),
+    let message = match matches {
+        true => format!(
+            "{percent} % of the entries of {name} are zero without a pattern, and the others are {} times the derivative: dropout was on in the backward pass",
+            number(factor)
+        ),
+        false => format!(
+            "{percent} % of the entries of {name} are zero without a pattern, and the others are right up to one factor: a random mask, such as dropout's without its factor"
+        ),
     };
     Some(
         Hypothesis::new(
             "dropout-on",
             after,
             format!("without the zeros, the rest divided by {}", number(factor)),
-            format!("{percent} % of the entries of {name} are zero without a pattern, and {rest}: dropout was on in the backward pass"),
+            message,
             "call model.eval() before the pass that you check (train=False or deterministic=True in JAX's libraries), or put the same mask into the file's input",
         )
+        .confidence(if matches { 0.95 } else { 0.6 })
         .evidence("zeros", share)
         .evidence("scale", factor),
     )
 }
 
-/// Whether zeros come in whole rows: those have another cause.
-fn are_whole_rows(case: &Case) -> bool {
-    let shows = |e: &usize| case.is_live(*e) && case.g[*e].abs() > case.allowed[*e];
-    let (mut whole, mut parts) = (0, 0);
-    for row in 0..case.rows() {
-        let (zeros, others): (Vec<usize>, Vec<usize>) =
-            case.row(row).filter(shows).partition(|&e| case.a[e] == 0.0);
-        match (zeros.is_empty(), others.is_empty()) {
-            (false, true) => whole += 1,
-            (false, false) => parts += 1,
-            _ => {}
+/// The entries that should not be zero: how many there are and are zero, in all and by row and column, and how large they should be.
+struct Zeros {
+    count: usize,
+    all: usize,
+    by_row: Vec<[f64; 2]>,
+    by_column: Vec<[f64; 2]>,
+    /// The sum of |g| over the zeros, and over all.
+    size: [f64; 2],
+}
+
+impl Zeros {
+    fn of(case: &Case) -> Self {
+        let mut zeros = Self {
+            count: 0,
+            all: 0,
+            by_row: vec![[0.0; 2]; case.rows()],
+            by_column: vec![[0.0; 2]; case.columns],
+            size: [0.0; 2],
+        };
+        for (entry, a, g, allowed) in case.live() {
+            if g.abs() <= allowed {
+                continue;
+            }
+            let is_zero = f64::from(u8::from(a == 0.0));
+            zeros.count += usize::from(a == 0.0);
+            zeros.all += 1;
+            let counts = [
+                &mut zeros.by_row[entry / case.columns],
+                &mut zeros.by_column[entry % case.columns],
+            ];
+            for count in counts {
+                *count = [count[0] + is_zero, count[1] + 1.0];
+            }
+            zeros.size = [zeros.size[0] + is_zero * g.abs(), zeros.size[1] + g.abs()];
         }
+        zeros
     }
-    whole > 4 * parts
+
+    /// Whether rows and columns have their share of zeros, as chance has it, and large entries have theirs.
+    fn are_spread(&self, share: f64) -> bool {
+        let unevenness = |counts: &[[f64; 2]]| {
+            let known = counts.iter().filter(|[_, all]| *all > 0.0);
+            let variance = share * (1.0 - share);
+            let terms = known.map(|[zeros, all]| (zeros - share * all).powi(2) / (all * variance));
+            let (total, number) = terms.fold((0.0, 0.0), |(total, number), term| {
+                (total + term, number + 1.0)
+            });
+            total / number / (1.0 + 5.0 * (2.0f64 / number).sqrt())
+        };
+        let rows = self.by_row.len() == 1 || unevenness(&self.by_row) < ALIKE;
+        let columns = self.by_column.len() == 1 || unevenness(&self.by_column) < ALIKE;
+        rows && columns && self.size[0] >= LEAST_SIZE * share * self.size[1]
+    }
 }

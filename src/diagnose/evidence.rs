@@ -28,7 +28,9 @@ const MOST_ENTRIES: usize = 1 << 15;
 /// Multiply-adds of one pass over the samples where a draw of them does for a first look: some ten milliseconds.
 const MOST_FIRST_WORK: usize = 1 << 26;
 /// Rows that are looked at however long they are.
-const LEAST_ROWS: usize = 16;
+const LEAST_ROWS: usize = 4;
+/// Multiply-adds of a pass over all samples, of which a parameter's gradient takes dozens, above which few causes are looked for.
+const MOST_PARAMETER_WORK: usize = 1 << 27;
 
 /// A linear layer.
 #[derive(Clone)]
@@ -126,6 +128,12 @@ impl<'a> Evidence<'a> {
             any_order: true,
             ..self.clone()
         }
+    }
+
+    /// Whether predictions under other causes take no longer than the check itself did.
+    pub(super) fn is_affordable(&self) -> bool {
+        let work = self.problem.n() * self.problem.d() * self.problem.k();
+        !self.wrt.is_parameter() || work <= MOST_PARAMETER_WORK
     }
 
     /// Columns of the gradient.
@@ -236,14 +244,19 @@ impl<'a> Evidence<'a> {
             }
             conditioning
         };
-        let abs: Vec<f64> = layer.weight.iter().map(|w| w.abs()).collect();
+        let abs: Vec<f64> = match self.wrt {
+            Wrt::Input => layer.weight.iter().map(|w| w.abs()).collect(),
+            _ => Vec::new(),
+        };
         let rounding = self.product(rows, layer, model, &abs, &conditioning, true);
         let tolerance = self.check.tolerance;
-        let given = tolerance.given.map_or(0.0, |given| given.rtol);
+        let (rtol, atol) = tolerance
+            .given
+            .map_or((0.0, 0.0), |given| (given.rtol, given.atol));
         let entries = rounding.into_iter().zip(values);
         entries
             .map(|(rounding, value)| {
-                rounding + (tolerance.drift + given) * value.abs() + tolerance.floor
+                rounding + (tolerance.drift + rtol) * value.abs() + tolerance.floor + atol
             })
             .collect()
     }
@@ -305,7 +318,7 @@ impl<'a> Evidence<'a> {
 
     /// Whether a first look sees all samples.
     pub(super) fn draws_are_all(&self) -> bool {
-        MOST_FIRST_WORK / (self.problem.k() * self.problem.d()) >= self.problem.n()
+        self.samples(true).len() == self.problem.n()
     }
 
     /// The derivative of the loss of these samples with respect to the layer; zeros for a bias that is not there.
@@ -337,9 +350,12 @@ impl<'a> Evidence<'a> {
         add: impl Fn(&mut T, &Sample) + Sync,
         merge: impl Fn(T, T) -> T + Sync,
     ) -> T {
-        let parts = samples.par_chunks(BLOCK).map(|samples| {
+        let parts = samples.par_chunks(samples.len().div_ceil(PARTS).max(BLOCK));
+        let parts = parts.map(|samples| {
             let mut part = empty();
-            self.forward(samples, &self.layer, |sample| add(&mut part, sample));
+            for block in samples.chunks(BLOCK) {
+                self.forward(block, &self.layer, |sample| add(&mut part, sample));
+            }
             part
         });
         // In order, so that the same arrays give the same sum.
@@ -489,12 +505,14 @@ fn looked_at(problem: &Problem, check: &CheckReport) -> Vec<usize> {
     }
     let wrong: Vec<usize> = check.tally.places.rows.iter().collect();
     let drawn = most / 2;
-    let mut rows: Vec<usize> = match wrong.len() <= drawn {
-        true => wrong,
-        false => spread(0..drawn, wrong.len()).map(|i| wrong[i]).collect(),
-    };
-    let first = rows.len();
-    rows.extend(spread(first..most, n));
+    // A rare and gross error, such as NaN, is among the worst.
+    let kept = check.tally.worst.iter().chain(&check.tally.wrong_samples);
+    let mut rows: Vec<usize> = kept.map(|entry| entry.row).collect();
+    match wrong.len() <= drawn {
+        true => rows.extend(wrong),
+        false => rows.extend(spread(0..drawn, wrong.len()).map(|i| wrong[i])),
+    }
+    rows.extend(spread(rows.len()..most.max(rows.len()), n));
     rows.sort_unstable();
     rows.dedup();
     rows

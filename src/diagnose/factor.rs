@@ -5,7 +5,7 @@ use crate::loss::{CrossEntropy, Reduction};
 
 /// The case divided by `factor`, if that leaves nothing.
 pub(super) fn undone(case: &Case, factor: f64) -> Option<Case> {
-    if !is_near(case, factor) || !case.is_scaled() {
+    if case.is_explained() || !is_near(case, factor) || !case.is_scaled() {
         return None;
     }
     let after = case.divided(factor);

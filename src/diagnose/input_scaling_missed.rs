@@ -42,6 +42,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         });
     let name = evidence.name();
     let count = off().count();
+    if count == 0 {
+        return None;
+    }
     let which = match count {
         count if count == case.columns => "each column".to_owned(),
         1 => format!("column {}", off().next()?),
@@ -53,8 +56,12 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             after,
             "with each column divided by a factor of its own",
             format!("{which} of {name} is the derivative times a factor of its own, from {} to {}: the inputs are scaled on the way, and only one side knows", number(smallest), number(largest)),
-            "the layer saw x' = (x - mean) / std: save x' as the input, or multiply the gradient with respect to x by std (the chain rule's dx'/dx = 1/std is in one and not in the other)",
+            match evidence.wrt {
+                Wrt::Weight => "the layer saw x' = (x - mean) / std: save x', with which the weight's gradient is made, as the input",
+                _ => "the layer saw x' = (x - mean) / std: save x' as the input, or multiply the gradient with respect to x by std (the chain rule's dx'/dx = 1/std is in one and not in the other)",
+            },
         )
+        .confidence(if count == 1 { 0.7 } else { 0.95 })
         .evidence("smallest factor", smallest)
         .evidence("largest factor", largest)
         .columns(off()),

@@ -28,6 +28,10 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     })?;
     let name = evidence.name();
     let (label, why) = match up {
+        true if k == 2 => (
+            "1 - y",
+            "classes that the two sides name the other way round",
+        ),
         true => (
             "y + 1",
             "labels that count from 1 in the program that made it, or a background class in front",

@@ -16,10 +16,16 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 /// Of a gradient that is `factor` times what it should be.
 pub(super) fn hypothesis(evidence: &Evidence, after: Case, factor: f64) -> Hypothesis {
     let (name, count) = (evidence.name(), number(1.0 / factor));
+    let (valid, all) = evidence.valid_rows();
+    let what = match 1.0 / factor {
+        n if n == all => "the number of samples",
+        n if n == valid => "the number of samples that count",
+        _ => "the sum of the samples' class weights",
+    };
     let (message, fix) = match evidence.is_mean() {
         false => (
             format!(
-                "{name} is 1/{count} of the derivative, and {count} is the number of samples: it belongs to the mean of the losses, not to their sum"
+                "{name} is 1/{count} of the derivative, and {count} is {what}: it belongs to the mean of the losses, not to their sum"
             ),
             "leave the division out, or check with --reduction mean if the mean is meant"
                 .to_owned(),

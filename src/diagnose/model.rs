@@ -10,6 +10,8 @@ use crate::loss::compensated_sum;
 
 /// Below it two gradients are not worth a closer look: rounding, or a few entries that were taken out, leave more than that.
 const LEAST_COSINE: f64 = 0.8;
+/// Entries that two factors are fitted to.
+const LEAST_ENTRIES: usize = 6;
 /// Steps of Gauss and Newton.
 const STEPS: usize = 12;
 
@@ -46,8 +48,12 @@ pub(super) struct Regression {
     pub(super) share: f64,
 }
 
-/// None where g and h point the same way.
+/// None where g and h point the same way, or entries are few.
 pub(super) fn regress(case: &Case, h: &[f64]) -> Option<Regression> {
+    // Two factors make two numbers, whatever they are.
+    if case.live().count() < LEAST_ENTRIES {
+        return None;
+    }
     // Of a, g and h; in f64 an entry may show what plain sums lose.
     let sum = |product: fn(f64, f64, f64) -> f64| {
         compensated_sum(case.live().map(|(entry, a, g, _)| product(a, g, h[entry])))

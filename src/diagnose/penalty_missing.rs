@@ -35,21 +35,22 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             after.allowed[entry] += 64.0 * u * rounded;
         }
     }
-    if !after.is_explained() && !after.is_scaled() {
+    if !after.is_informative() || !(after.is_explained() || after.is_scaled()) {
         return None;
     }
     let lambda = fit.beta / fit.alpha;
     let (name, variable, text) = (evidence.name(), variable(evidence.wrt), number(lambda));
-    let decay = match evidence.wrt.is_parameter() {
-        true => "weight decay, or an L2 penalty",
-        false => "an L2 penalty",
+    let (decay, size) = match (evidence.wrt.is_parameter(), lambda > 0.0) {
+        (true, true) => ("weight decay, or an L2 penalty", number(lambda)),
+        (false, true) => ("an L2 penalty", number(lambda)),
+        (_, false) => ("minus a quadratic penalty", number(-lambda)),
     };
     Some(
         Hypothesis::new(
             "penalty-missing",
             after,
             format!("without {text}·{variable}"),
-            format!("{name} is the derivative plus {text} times {variable} itself: {decay} of {}/2·|{variable}|² is in the gradient and not in the loss", text),
+            format!("{name} is the derivative plus {text} times {variable} itself: {decay} of {size}/2·|{variable}|² is in the gradient and not in the loss"),
             format!("take the penalty out of the loss that you differentiate (weight_decay=0 while checking), or subtract {text}·{variable} before you save the gradient"),
         )
         .evidence("lambda", lambda),

@@ -35,8 +35,10 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let units = evidence.allowed(&evidence.layer, &cross_entropy, &case.g, Dtype::F32);
-    let errors = Errors::of(case, |entry, _, _| units[entry])?;
-    let alike = Errors::of(case, |_, _, _| 1.0)?;
+    // A zero, such as an ignored row's, is exact in any format.
+    let unit = |g: f64, unit: f64| if g == 0.0 { 0.0 } else { unit };
+    let errors = Errors::of(case, |entry, g, _| unit(g, units[entry]))?;
+    let alike = Errors::of(case, |_, g, _| unit(g, 1.0))?;
     let relative = Errors::of(case, |_, g, _| g.abs())?;
     let remainder = case.fit(1.0).remainder;
     let (format, u, how) = FORMATS.into_iter().find(|(_, u, _)| {

@@ -61,6 +61,9 @@ fn scaled(evidence: &Evidence, case: &Case, scale: f64) -> Hypothesis {
         "look for a constant that multiplies or divides the loss or the gradient: a loss weight, a learning rate, a temperature, a clipped global norm",
     )
     // Two numbers that sum to 0 are always a multiple of two others.
-    .confidence(if case.is_informative() && case.scale_uncertainty() < 1e-4 { 0.95 } else { 0.6 })
+    .confidence(match case.is_informative() && case.rows() > 1 {
+        true if case.scale_uncertainty() < 1e-4 => 0.95,
+        _ => 0.6,
+    })
     .factor(scale)
 }

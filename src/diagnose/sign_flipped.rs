@@ -7,10 +7,11 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let after = case.divided(-1.0);
-    let and = if after.is_explained() {
-        ""
-    } else {
-        " times a factor"
+    let (and, confidence) = match after.is_explained() {
+        true => ("", 0.95),
+        // Two numbers that sum to 0 are always a multiple of two others.
+        false if !case.is_informative() => return None,
+        false => (" times a factor", 0.9),
     };
     let name = evidence.name();
     Some(
@@ -21,6 +22,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             format!("{name} is minus the derivative{and}: its sign is flipped"),
             "look for target - softmax in place of softmax - target, a log-likelihood in place of its negative, or an update that is already subtracted",
         )
+        .confidence(confidence)
         .factor(-1.0),
     )
 }

@@ -43,14 +43,17 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     }
     let mut direction = drift.direction.clone();
     let mut layer_at = |rate: f64| {
+        if rate <= 0.0 {
+            return moved(&evidence.layer, &drift.direction, rate);
+        }
         // Before a step of descent the weights were W + rate·dL/dW, the derivative taken there.
         let mut layer = moved(&evidence.layer, &direction, rate);
-        for _ in 0..if rate > 0.0 { ITERATIONS } else { 0 } {
+        for _ in 0..ITERATIONS {
             direction = evidence.layer_gradient(&layer, &all);
             let next = moved(&evidence.layer, &direction, rate);
             let step = largest_step(&layer, &next);
             layer = next;
-            if step <= 1e-15 {
+            if step <= 1e-14 {
                 break;
             }
         }

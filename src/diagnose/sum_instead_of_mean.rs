@@ -17,9 +17,14 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 /// Of a gradient that is `z` times what it should be.
 pub(super) fn hypothesis(evidence: &Evidence, after: Case, z: f64) -> Hypothesis {
     let name = evidence.name();
-    let what = match z != evidence.valid_rows().0 {
+    let of_weights = z != evidence.valid_rows().0;
+    let what = match of_weights {
         true => "the sum of the samples' class weights",
         false => "the number of samples that count",
+    };
+    let mean = match of_weights || !evidence.is_weighted() {
+        true => "which is what reduction='mean' does",
+        false => "which is what reduction='mean' does without class weights",
     };
     let z_text = number(z);
     let hypothesis = Hypothesis::new(
@@ -29,9 +34,7 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Case, z: f64) -> Hypothesis
         format!(
             "{name} is {z_text} times the derivative, and {z_text} is {what}: it belongs to the sum of the losses, not to their mean"
         ),
-        format!(
-            "divide by {z_text}, which is what reduction='mean' does; if the sum is meant, check with --reduction sum"
-        ),
+        format!("divide by {z_text}, {mean}; if the sum is meant, check with --reduction sum"),
     );
     let hypothesis = hypothesis.weighing(3.0).factor(z);
     match factor::integer(z, 1e-12) {

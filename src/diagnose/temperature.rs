@@ -27,6 +27,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (start, best) = STARTS
         .into_iter()
         .map(|log| (log, cosine(log)))
+        .filter(|(_, cosine)| cosine.is_finite())
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
     if !(best > case.cosine() && best > 0.8) {
         return None;
@@ -45,19 +46,27 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     // With the chain rule's 1/T, or without.
     let chained = after.divided(1.0 / temperature);
     let (name, text) = (evidence.name(), number(temperature));
-    let (after, message) = match chained.is_explained() {
-        true => (
+    let (after, message) = if chained.is_explained() {
+        (
             chained,
             format!(
                 "{name} is the gradient of the loss at a temperature of {text}, cross_entropy(logits / {text}), and the file says nothing of one"
             ),
-        ),
-        false => (
+        )
+    } else if after.is_explained() {
+        (
             after,
             format!(
                 "{name} takes the softmax of logits / {text}, and leaves out the factor 1/{text} that the chain rule asks for"
             ),
-        ),
+        )
+    } else {
+        (
+            after,
+            format!(
+                "{name} takes the softmax of logits / {text}, up to one factor, and the file says nothing of a temperature"
+            ),
+        )
     };
     Some(
         Hypothesis::new(
@@ -65,7 +74,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             after,
             format!("compared at a temperature of {text}"),
             message,
-            format!("divide weight and bias by {text} in the file (and the gradient is right), or take the temperature out of the loss"),
+            format!("take the temperature out of the loss while checking, or save weight and bias divided by {text}, which is the layer that the loss saw, with its own gradient"),
         )
         .evidence("temperature", temperature),
     )

@@ -6,7 +6,7 @@ use crate::report::{CheckReport, Finding, Places};
 /// Where rounding explains every error, and the user's tolerance does not allow for it.
 pub(super) fn finding(check: &CheckReport, case: &Case) -> Option<Finding> {
     let given = check.tolerance.given?;
-    let rounding = case.without_given(given.rtol);
+    let rounding = case.without_given(given);
     if check.tally.wrong == 0 || !rounding.is_explained() {
         return None;
     }

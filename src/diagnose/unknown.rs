@@ -1,7 +1,7 @@
 //! `unknown`: wrong, and by no cause of the catalogue. What can be said of it is where, and what it is not.
 
 use super::{case::Case, evidence::Evidence};
-use crate::report::{Finding, Places};
+use crate::report::{CheckReport, Finding, Places, Scale};
 
 pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding {
     let check = evidence.check;
@@ -26,9 +26,14 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         c if c > 0.0 => format!("; it points another way than the derivative (cosine {c:.2})"),
         c => format!("; it points away from the derivative (cosine {c:.2})"),
     };
+    let skipped = match evidence.is_affordable() {
+        true => "",
+        false => "; the problem is too large to look for causes other than one factor",
+    };
     let message = match step {
+        1 if tally.wrong == 0 => no_entry_alone(check),
         1 => format!(
-            "{name} is wrong {}, by none of the causes that gradprobe knows{direction}",
+            "{name} is wrong {}, by none of the causes that gradprobe knows{direction}{skipped}",
             check.whereabouts()
         ),
         _ => format!(
@@ -63,4 +68,27 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         found.evidence.push(("share of rows that are zero", share));
     }
     found
+}
+
+/// Of a gradient that is off as a whole, or in whole columns, by less than an entry alone would show.
+fn no_entry_alone(check: &CheckReport) -> String {
+    let name = check.wrt.grad_name();
+    let off = check.columns_off();
+    let few = 2 * off.len() < check.tally.columns.0.len();
+    let (part, scale) = match (off.as_slice(), check.scale()) {
+        ([(column, scale)], _) if few => (format!("column {column} of {name}"), *scale),
+        ([(column, scale), ..], _) if few => (
+            format!(
+                "column {column} of {name}, as {} columns in all,",
+                off.len()
+            ),
+            *scale,
+        ),
+        (_, Some(scale)) => (name.to_owned(), scale),
+        _ => return format!("{name} is off by less than an entry alone shows"),
+    };
+    let Scale { factor, allowed } = scale;
+    format!(
+        "{part} is {factor:.6} times the derivative as a whole, where rounding explains {allowed:.1e} more or less, and no entry alone shows it"
+    )
 }

@@ -16,12 +16,18 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let at_bound = |a: f64| a.abs() == bound;
     let clipped: Vec<_> = case.live().filter(|(_, a, _, _)| at_bound(*a)).collect();
     let beyond = |&(_, a, g, allowed): &(usize, f64, f64, f64)| g * a.signum() >= bound - allowed;
-    let least = if is_round(bound) { 2 } else { LEAST };
+    // The entries of two classes are each other's negative.
+    let least = match (is_round(bound), evidence.problem.k()) {
+        (_, 2) => 2 * LEAST,
+        (true, _) => 2,
+        _ => LEAST,
+    };
     if bound == 0.0 || clipped.len() < least || !clipped.iter().all(beyond) {
         return None;
     }
     let after = case.without(|entry| at_bound(case.a[entry]));
-    if !after.is_explained() {
+    // Where all that counts is clipped nothing was right.
+    if !after.is_explained() || !after.is_informative() {
         return None;
     }
     let (name, text) = (evidence.name(), number(bound));

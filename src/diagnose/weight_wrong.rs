@@ -14,9 +14,14 @@ const LEAST_ROWS_LEFT: usize = 3;
 /// What is left of a column of G by those before it, below which it is one of them.
 const RANK: f64 = 1e-11;
 
+/// Whether a weight can be looked for.
+pub(super) fn applies(evidence: &Evidence) -> bool {
+    evidence.wrt == Wrt::Input && evidence.problem.k() <= MOST_CLASSES
+}
+
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (k, d) = (evidence.problem.k(), case.columns);
-    if evidence.wrt != Wrt::Input || k > MOST_CLASSES {
+    if !applies(evidence) {
         return None;
     }
     // (R p - r)/Z; a row with entries that say nothing takes no part.

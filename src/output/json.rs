@@ -92,7 +92,7 @@ struct ClassView {
     share: Number,
 }
 
-/// Ranges of a set that are listed.
+/// Ranges of a set, and classes, that are listed.
 const LISTED: usize = 100;
 /// Columns that are listed with their counts.
 const MOST: usize = 10;
@@ -107,7 +107,7 @@ impl WhereView {
         let tally = &check.tally;
         let places = &tally.places;
         let columns = places.columns.len();
-        if tally.wrong == 0 {
+        if tally.wrong == 0 || columns == 0 {
             return None;
         }
         let rows = (tally.entries / columns as u64) as usize;
@@ -138,6 +138,7 @@ impl WhereView {
             most,
             classes: classes
                 .filter(|(_, [wrong, _])| *wrong > 0)
+                .take(LISTED)
                 .map(|(class, &[wrong, all])| ClassView {
                     class,
                     wrong,
@@ -195,7 +196,7 @@ struct FindingView<'a> {
     evidence: Evidence<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proof: Option<ProofView<'a>>,
-    #[serde(skip_serializing_if = "PlacesView::is_empty")]
+    #[serde(rename = "where", skip_serializing_if = "PlacesView::is_empty")]
     places: PlacesView,
     #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<&'a str>,
@@ -205,7 +206,8 @@ struct FindingView<'a> {
 #[derive(Serialize)]
 struct ProofView<'a> {
     correction: &'a str,
-    entries: usize,
+    up_to_factor: bool,
+    entries: [usize; 2],
     wrong: [usize; 2],
     error: [Number; 2],
 }
@@ -327,6 +329,7 @@ impl<'a> FindingView<'a> {
             evidence: Evidence(&finding.evidence),
             proof: finding.proof.as_ref().map(|proof| ProofView {
                 correction: &finding.correction,
+                up_to_factor: proof.up_to_factor,
                 entries: proof.entries,
                 wrong: proof.wrong,
                 error: proof.error.map(Number),

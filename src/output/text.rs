@@ -125,10 +125,19 @@ fn proved(correction: &str, proof: &Proof) -> String {
         after => group(after as u64),
     };
     let [error_before, error_after] = proof.error.map(rounded);
+    let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
+    let of = match entries == entries_after {
+        true => String::new(),
+        false => format!(" of {entries_after}"),
+    };
+    let factor = if proof.up_to_factor {
+        ", up to one factor"
+    } else {
+        ""
+    };
     format!(
-        "{correction}: {} of {} entries wrong before, {left} after; |a - n|/|n| {error_before} before, {error_after} after",
-        group(before as u64),
-        group(proof.entries as u64)
+        "{correction}{factor}: {} of {entries} entries wrong before, {left}{of} after; |a - n|/|n| {error_before} before, {error_after} after",
+        group(before as u64)
     )
 }
 
@@ -268,25 +277,9 @@ pub fn sentence(check: &CheckReport) -> String {
             counted(tally.wrong),
             short(tally.mean_rel_err())
         ),
-        Verdict::Fail => {
-            let columns = check.columns_off();
-            let (part, Scale { factor, allowed }) = match columns.first() {
-                Some((column, scale)) if columns.len() < check.tally.columns.0.len() / 2 => {
-                    (format!("column {column} of {name}"), *scale)
-                }
-                _ => (
-                    name.clone(),
-                    check.scale().expect("what failed is the scale"),
-                ),
-            };
-            let more = match columns.len() {
-                0 | 1 => String::new(),
-                count => format!(" ({count} columns in all)"),
-            };
-            format!(
-                "FAIL: {part} is {factor:.6} times the derivative as a whole, where rounding explains {allowed:.1e} more or less{more}; no entry alone shows it."
-            )
-        }
+        Verdict::Fail => format!(
+            "FAIL: {name} is off as a whole or in a column, by less than an entry alone shows."
+        ),
         Verdict::Inconclusive if tally.undecided > tally.entries / 100 => format!(
             "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: the finite difference is less accurate than the tolerance.",
             counted(tally.undecided)
@@ -339,11 +332,24 @@ fn caused(check: &CheckReport) -> String {
             same.join(" or ")
         ),
     };
-    let others = check.findings.iter().filter(|finding| finding.step > 1);
-    let others: Vec<&str> = others.map(|finding| finding.code).collect();
+    let steps = check.findings.chunk_by(|a, b| a.step == b.step).skip(1);
+    let others: Vec<String> = steps
+        .map(|step| {
+            step.iter()
+                .map(|finding| finding.code)
+                .collect::<Vec<_>>()
+                .join(" or ")
+        })
+        .collect();
     let then = match others.as_slice() {
         [] => String::new(),
-        ["unknown"] => ", and that is not all".to_owned(),
+        [others @ .., last] if last == "unknown" => match others.is_empty() {
+            true => ", and that is not all".to_owned(),
+            false => format!(
+                ", and besides {}, and that is not all",
+                others.join(" and ")
+            ),
+        },
         others => format!(", and besides {}", others.join(" and ")),
     };
     format!("FAIL: {}{code}{then}.{wrong}", first.message)

@@ -97,7 +97,7 @@ impl fmt::Display for Ranges {
     }
 }
 
-/// The wrong entries of a gradient, counted along it. Empty where nothing is wrong.
+/// The wrong entries of a gradient, counted along it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrongPlaces {
     /// The rows with a wrong entry.
