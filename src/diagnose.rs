@@ -27,6 +27,7 @@ mod below_resolution;
 mod bias_missing;
 mod class_weights_missing;
 mod columns_permuted;
+mod columns_zero;
 mod divided_by_all_rows;
 mod divided_by_classes;
 mod divided_by_count;
@@ -45,6 +46,7 @@ mod one_hot_missing;
 mod penalty_missing;
 mod reduced_precision;
 mod rows_permuted;
+mod rows_scaled;
 mod rows_zero;
 mod scaled;
 mod sigmoid;
@@ -64,7 +66,7 @@ mod wrong_labels;
 
 use case::Case;
 use evidence::Evidence;
-use hypothesis::Hypothesis;
+use hypothesis::{Fallback, Hypothesis};
 
 /// What a rule makes of a case; none where its cause does not show.
 type Rule = fn(&Evidence, &Case) -> Option<Hypothesis>;
@@ -83,7 +85,6 @@ fn applies(code: &str, evidence: &Evidence) -> bool {
         "wrong-labels" => !evidence.wrt.is_parameter() && problem.is_one_hot(),
         "input-scaling-missed" => matches!(evidence.wrt, Wrt::Input | Wrt::Weight),
         "reduced-precision-matmul" => evidence.check.dtype == Dtype::F32,
-        "bias-missing" => problem.has_bias(),
         "ignored-rows-not-masked" | "divided-by-all-rows" => {
             evidence.valid_rows().0 < problem.n() as f64
         }
@@ -170,6 +171,7 @@ const STAGES: [Stage; 10] = [
             ("rows-permuted", rows_permuted::rule),
             ("transposed", transposed::rule),
             ("input-scaling-missed", input_scaling_missed::rule),
+            ("rows-scaled", rows_scaled::rule),
             ("wrong-labels", wrong_labels::rule),
         ],
     },
@@ -177,6 +179,7 @@ const STAGES: [Stage; 10] = [
         kind: Kind::Part,
         rules: &[
             ("rows-zero", rows_zero::rule),
+            ("columns-zero", columns_zero::rule),
             ("ignored-rows-not-masked", ignored_rows::rule),
         ],
     },
@@ -185,6 +188,7 @@ const STAGES: [Stage; 10] = [
         kind: Kind::Cause,
         rules: &[
             ("stale-weights", stale_weights::rule),
+            ("bias-missing", bias_missing::another),
             ("accumulated", accumulated_moving::rule),
             ("weight-transposed-or-wrong", weight_wrong::rule),
         ],
@@ -249,18 +253,33 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
     }
     // Where the search stood before it took anything out that may have been a part of something else.
     let mut certain: Option<(Case, usize)> = None;
-    for step in 1..=MOST_STEPS {
-        let Some((found, settles)) = diagnosis.step(&evidence, &case, step) else {
-            break;
+    let mut fallback: Option<(Fallback, usize)> = None;
+    let mut step = 1;
+    while step <= MOST_STEPS {
+        let Some(found) = diagnosis.step(&evidence, &case, step) else {
+            // Nothing explains what a strong claim leaves: what does the weaker one leave?
+            let Some((weaker, at)) = fallback.take() else {
+                break;
+            };
+            diagnosis.fall_back(&weaker, &evidence.case(), at);
+            (case, step, certain) = (weaker.after, at + 1, None);
+            if case.is_explained() {
+                return diagnosis;
+            }
+            continue;
         };
         let last = diagnosis.findings.last().map_or("", |finding| finding.code);
         if is_part(last) && certain.is_none() {
             certain = Some((case, step));
         }
-        case = found;
-        if settles || case.is_explained() {
+        if let Some(weaker) = found.fallback {
+            fallback = Some((weaker, step));
+        }
+        case = found.case;
+        if found.settles || case.is_explained() {
             return diagnosis;
         }
+        step += 1;
     }
     if let Some((before, step)) = certain {
         for finding in diagnosis
@@ -285,9 +304,32 @@ fn is_part(code: &str) -> bool {
         .any(|(part, _)| *part == code)
 }
 
+/// What a step leaves.
+struct Found {
+    /// The case without the cause.
+    case: Case,
+    /// Whether that ends the search.
+    settles: bool,
+    /// What to go on with if nothing explains the case.
+    fallback: Option<Fallback>,
+}
+
 impl Diagnosis {
-    /// Looks for one cause; returns the case without it, and whether that ends the search.
-    fn step(&mut self, evidence: &Evidence, case: &Case, step: usize) -> Option<(Case, bool)> {
+    /// Puts a weaker claim in the place of the finding of a step, and drops what came after.
+    fn fall_back(&mut self, weaker: &Fallback, before: &Case, step: usize) {
+        self.findings.retain(|finding| finding.step <= step);
+        if let Some(finding) = self.findings.last_mut() {
+            finding.proof = proof(before, &weaker.after);
+            finding.correction.clone_from(&weaker.correction);
+            finding.confidence = weaker.confidence;
+            if weaker.after.is_explained() {
+                finding.message += &weaker.besides;
+            }
+        }
+    }
+
+    /// Looks for one cause.
+    fn step(&mut self, evidence: &Evidence, case: &Case, step: usize) -> Option<Found> {
         let is_scaled = case.is_scaled();
         let few = is_scaled || !evidence.is_affordable();
         let asked = STAGES
@@ -304,7 +346,11 @@ impl Diagnosis {
                 }
             }
             let Some(first) = kept.first() else { continue };
-            let next = (first.after.clone(), first.settles);
+            let next = Found {
+                case: first.after.clone(),
+                settles: first.settles,
+                fallback: first.fallback.clone(),
+            };
             for Hypothesis {
                 mut finding, after, ..
             } in kept

@@ -93,6 +93,16 @@ impl Dtype {
         (rounded * z - 1.0).abs() / self.unit_roundoff()
     }
 
+    /// The nearest value of this type; of integers, the value itself.
+    pub fn round(self, value: f64) -> f64 {
+        match self {
+            Self::F16 => f16::from_f64(value).to_f64(),
+            Self::BF16 => bf16::from_f64(value).to_f64(),
+            Self::F32 => f64::from(value as f32),
+            _ => value,
+        }
+    }
+
     /// The smallest positive value that a framework keeps: where subnormals may be flushed to zero the smallest
     /// normal one, but f16, whose subnormals every device computes with; 0 for integers.
     pub fn smallest_kept(self) -> f64 {

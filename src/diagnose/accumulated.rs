@@ -22,7 +22,7 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Case, passes: f64) -> Hypot
         after,
         format!("divided by {passes}"),
         format!("{name} is exactly {passes} times the derivative: it looks like the sum of {passes} backward passes"),
-        fix(evidence),
+        format!("{}; if the batch was cut into {passes} parts, each with a mean of its own, divide each loss by {passes}", fix(evidence)),
     )
     .confidence(if passes <= 20.0 { 0.9 } else { 0.7 })
     .factor(passes)

@@ -12,12 +12,17 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     }
     let after = factor::undone(case, 1.0 / workers)?;
     let name = evidence.name();
+    let rate = if workers == 10.0 {
+        ", or it was multiplied by a learning rate of 0.1"
+    } else {
+        ""
+    };
     Some(
         Hypothesis::new(
             "averaged-over-workers",
             after,
             format!("multiplied by {workers}"),
-            format!("{name} is 1/{workers} of the derivative: it looks averaged over {workers} workers, or the loss was divided by {workers} accumulation steps"),
+            format!("{name} is 1/{workers} of the derivative: it looks averaged over {workers} workers, or the loss was divided by {workers} accumulation steps{rate}"),
             format!("compare with the loss that this worker saw: DistributedDataParallel averages gradients over the world size, and accumulation divides the loss by its steps; multiply by {workers}, or check the whole batch"),
         )
         .confidence(0.85)

@@ -22,6 +22,8 @@ pub(super) struct Case {
     pub(super) columns: usize,
     /// The type whose rounding is allowed for.
     pub(super) dtype: Dtype,
+    /// Relative: a rounding to fewer bits at the end, where there was one.
+    pub(super) storage: f64,
     /// The largest finite magnitude that a type may have lost to underflow.
     floor: f64,
     /// Relative: roundings that all entries share.
@@ -55,6 +57,7 @@ impl Case {
             allowed,
             columns,
             dtype: check.dtype,
+            storage: 0.0,
             floor: check.tolerance.floor,
             shared: check.tolerance.shared,
         }
@@ -63,13 +66,28 @@ impl Case {
     /// The same gradient against another one.
     pub(super) fn against(&self, g: Vec<f64>, allowed: Vec<f64>) -> Self {
         // What was left out stays out.
-        let allowed = allowed.into_iter().zip(&self.allowed);
-        let allowed = allowed.map(|(new, old)| if old.is_finite() { new } else { *old });
+        let allowed = allowed.into_iter().zip(&self.allowed).zip(&g);
+        let allowed = allowed.map(|((new, old), g)| match old.is_finite() {
+            true => new + self.storage * g.abs(),
+            false => *old,
+        });
         Self {
             allowed: allowed.collect(),
             g,
             ..self.clone()
         }
+    }
+
+    /// The same, after a rounding to a type of fewer bits.
+    pub(super) fn stored_in(&self, dtype: Dtype) -> Self {
+        let storage = dtype.unit_roundoff() * 1.001;
+        let case = Self {
+            storage,
+            ..self.clone()
+        };
+        let floor = dtype.smallest_kept();
+        let allowed = case.allowed.iter().map(|allowed| allowed + floor).collect();
+        case.against(case.g.clone(), allowed)
     }
 
     /// Another gradient against the same.

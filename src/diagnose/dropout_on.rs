@@ -5,6 +5,7 @@ use super::{
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
 };
+use crate::problem::Wrt;
 
 /// Zeros that make a share.
 const LEAST: usize = 4;
@@ -21,7 +22,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let rest = case.without(|entry| case.a[entry] == 0.0);
-    if !rest.is_scaled() {
+    if !rest.is_scaled() || zeros_of_input(evidence, case) {
         return None;
     }
     // The share that was asked for is near the share that was drawn.
@@ -99,6 +100,17 @@ impl Zeros {
 
     /// Whether rows and columns have their share of zeros, as chance has it, and large entries have theirs.
     fn are_spread(&self, share: f64) -> bool {
+        // What comes in whole rows or columns has another cause, however few they are.
+        let comes_whole = |counts: &[[f64; 2]]| {
+            let with = counts.iter().filter(|[zeros, _]| *zeros > 0.0);
+            let (whole, parts): (Vec<&[f64; 2]>, Vec<&[f64; 2]>) =
+                with.partition(|[zeros, all]| zeros == all);
+            whole.len() > 4 * parts.len()
+        };
+        let (rows, columns) = (&self.by_row, &self.by_column);
+        if (columns.len() > 1 && comes_whole(rows)) || (rows.len() > 1 && comes_whole(columns)) {
+            return false;
+        }
         let unevenness = |counts: &[[f64; 2]]| {
             let known = counts.iter().filter(|[_, all]| *all > 0.0);
             let variance = share * (1.0 - share);
@@ -112,4 +124,21 @@ impl Zeros {
         let columns = self.by_column.len() == 1 || unevenness(&self.by_column) < ALIKE;
         rows && columns && self.size[0] >= LEAST_SIZE * share * self.size[1]
     }
+}
+
+/// Whether the zeros are where the input is zero: an activation's derivative, not chance.
+fn zeros_of_input(evidence: &Evidence, case: &Case) -> bool {
+    if evidence.wrt != Wrt::Input {
+        return false;
+    }
+    let input = evidence.problem.input();
+    let values = evidence
+        .rows
+        .iter()
+        .flat_map(|&row| input.rows::<f64>(row..row + 1));
+    let zeros = values.zip(&case.a).filter(|(_, a)| **a == 0.0);
+    let (same, all) = zeros.fold((0, 0), |(same, all), (x, _)| {
+        (same + usize::from(x == 0.0), all + 1)
+    });
+    10 * same > 9 * all
 }

@@ -6,16 +6,12 @@ use super::case::Case;
 pub(super) struct Errors {
     /// Their root mean square.
     pub(super) rms: f64,
-    /// The largest magnitude.
-    pub(super) largest: f64,
     /// The fourth moment over the second squared: 3 if they are normal.
     pub(super) kurtosis: f64,
     /// The variance of the rows' mean squares over what it may be if all are normal and alike.
     pub(super) rows: f64,
     /// The same of the columns.
     pub(super) columns: f64,
-    /// The logarithm of the likelihood, if they are normal in that unit.
-    pub(super) likelihood: f64,
 }
 
 impl Errors {
@@ -23,8 +19,7 @@ impl Errors {
     pub(super) fn of(case: &Case, unit: impl Fn(usize, f64, f64) -> f64) -> Option<Self> {
         let rows = case.rows();
         let (mut by_row, mut by_column) = (vec![(0.0, 0.0); rows], vec![(0.0, 0.0); case.columns]);
-        let (mut count, mut squares, mut fourths, mut logs) = (0.0, 0.0, 0.0, 0.0);
-        let mut largest = 0.0f64;
+        let (mut count, mut squares, mut fourths) = (0.0, 0.0, 0.0);
         for (entry, a, g, allowed) in case.live() {
             let unit = unit(entry, g, allowed);
             if !(unit > 0.0) {
@@ -34,8 +29,6 @@ impl Errors {
             count += 1.0;
             squares += square;
             fourths += square * square;
-            logs += unit.ln();
-            largest = largest.max(square);
             for sums in [
                 &mut by_row[entry / case.columns],
                 &mut by_column[entry % case.columns],
@@ -50,11 +43,9 @@ impl Errors {
         }
         Some(Self {
             rms: mean.sqrt(),
-            largest: largest.sqrt(),
             kurtosis: fourths / count / (mean * mean),
             rows: spread(&by_row, mean),
             columns: spread(&by_column, mean),
-            likelihood: -logs - 0.5 * count * mean.ln(),
         })
     }
 }

@@ -89,7 +89,12 @@ pub(super) struct Evidence<'a> {
     pub(super) any_order: bool,
     /// [`Drift`], of a draw of the samples and of all.
     drifts: [OnceLock<Option<Drift>>; 2],
+    /// What the operands of matrix products are rounded by.
+    operands: Option<Rounding>,
 }
+
+/// A rounding to fewer bits.
+pub(super) type Rounding = fn(f64) -> f64;
 
 impl<'a> Evidence<'a> {
     pub(super) fn new(problem: &'a Problem, gradient: &'a Tensor, check: &'a CheckReport) -> Self {
@@ -99,7 +104,7 @@ impl<'a> Evidence<'a> {
             bias: problem.bias(),
         };
         let rows = match wrt.is_parameter() {
-            true => (0..problem.k()).collect(),
+            true => classes_looked_at(problem, wrt),
             false => looked_at(problem, check),
         };
         Self {
@@ -111,7 +116,17 @@ impl<'a> Evidence<'a> {
             gradient,
             any_order: false,
             drifts: Default::default(),
+            operands: None,
         }
+    }
+
+    /// The same on a machine that rounds the operands of matrix products.
+    pub(super) fn with_operands(&self, rounding: Rounding) -> Self {
+        let mut rounded = self.clone();
+        let weight = rounded.layer.weight.iter_mut();
+        weight.for_each(|w| *w = rounding(*w));
+        rounded.operands = Some(rounding);
+        rounded
     }
 
     /// How the gradient moves with the weights, as a draw of the samples has it or all of them; computed once.
@@ -182,7 +197,7 @@ impl<'a> Evidence<'a> {
         self.predict_rows(&self.rows, layer, model)
     }
 
-    /// The same at other rows; for a parameter all of it, whatever the rows.
+    /// The same at other rows.
     pub(super) fn predict_rows(&self, rows: &[usize], layer: &Layer, model: &Model) -> Vec<f64> {
         let z = self.problem.normalizer();
         let derivative = |block: &Block| -> Vec<f64> {
@@ -272,11 +287,18 @@ impl<'a> Evidence<'a> {
         magnitudes: bool,
     ) -> Vec<f64> {
         let (d, k) = (self.problem.d(), self.problem.k());
+        let of_classes = |left: Vec<f64>| match self.wrt.is_parameter() && rows.len() < k {
+            true => left
+                .chunks_exact(k)
+                .flat_map(|left| rows.iter().map(|&class| left[class]))
+                .collect(),
+            false => left,
+        };
         let with_input = |left: Vec<f64>, mut input: Vec<f64>| {
             if magnitudes {
                 input.iter_mut().for_each(|x| *x = x.abs());
             }
-            outer(&left, &input, k, d)
+            outer(&left, &input, rows.len(), d)
         };
         let all: Vec<usize>;
         let samples = match self.wrt.is_parameter() {
@@ -288,16 +310,21 @@ impl<'a> Evidence<'a> {
         };
         let part = |samples: &[usize]| {
             let block = self.block(samples, layer, model);
-            let left = of(&block);
+            let mut left = of_classes(of(&block));
+            if let (Some(rounding), Wrt::Input | Wrt::Weight) = (self.operands, self.wrt) {
+                // What meets the rounding is in f32.
+                left.iter_mut()
+                    .for_each(|g| *g = rounding(f64::from(*g as f32)));
+            }
             match self.wrt {
                 Wrt::Input => matmul(&left, weight, d),
                 Wrt::Logits => left,
                 Wrt::Weight => with_input(left, block.input),
-                Wrt::Bias => outer(&left, &vec![1.0; samples.len()], k, 1),
+                Wrt::Bias => outer(&left, &vec![1.0; samples.len()], rows.len(), 1),
             }
         };
         match self.wrt.is_parameter() {
-            true => sum_over(samples, k * self.columns(), part),
+            true => sum_over(samples, rows.len() * self.columns(), part),
             false => samples
                 .par_chunks(BLOCK)
                 .map(part)
@@ -370,10 +397,13 @@ impl<'a> Evidence<'a> {
         mut of: impl FnMut(&Sample),
     ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let (d, k) = (self.problem.d(), self.problem.k());
-        let input: Vec<f64> = samples
+        let mut input: Vec<f64> = samples
             .iter()
             .flat_map(|&j| self.problem.input().rows::<f64>(j..j + 1))
             .collect();
+        if let Some(rounding) = self.operands {
+            input.iter_mut().for_each(|x| *x = rounding(*x));
+        }
         let z = logits(&input, &layer.weight, &layer.bias, d);
         let (mut p, mut r) = (vec![0.0; k], vec![0.0; k]);
         for (&index, logits) in samples.iter().zip(z.logits.chunks_exact(k)) {
@@ -493,6 +523,19 @@ fn add(sum: &mut [f64], part: &[f64]) {
 /// So many indices out of so many. Evenly spaced ones would miss, or hit, a period; these are spread by the golden ratio.
 fn spread(draws: Range<usize>, of: usize) -> impl Iterator<Item = usize> {
     draws.map(move |i| ((i as f64 * 0.618_033_988_749_895).fract() * of as f64) as usize)
+}
+
+/// The classes to look at: those rows of a parameter's gradient.
+fn classes_looked_at(problem: &Problem, wrt: Wrt) -> Vec<usize> {
+    let k = problem.k();
+    let most = (MOST_ENTRIES / problem.columns(wrt)).max(LEAST_ROWS);
+    if most >= k {
+        return (0..k).collect();
+    }
+    let mut classes: Vec<usize> = spread(0..most, k).collect();
+    classes.sort_unstable();
+    classes.dedup();
+    classes
 }
 
 /// The rows to look at: as many as time allows, half of them wrong ones where the wrong ones are few.

@@ -12,6 +12,18 @@ pub(super) struct Hypothesis {
     pub(super) after: Case,
     /// Whether the search ends with it though errors remain, which it says.
     pub(super) settles: bool,
+    /// What to fall back on where nothing explains what is left.
+    pub(super) fallback: Option<Fallback>,
+}
+
+/// A weaker claim of the same cause.
+#[derive(Clone)]
+pub(super) struct Fallback {
+    pub(super) after: Case,
+    pub(super) correction: String,
+    pub(super) confidence: f64,
+    /// What is added to the message.
+    pub(super) besides: String,
 }
 
 impl Hypothesis {
@@ -41,7 +53,14 @@ impl Hypothesis {
             weight: 1.0,
             after,
             settles: false,
+            fallback: None,
         }
+    }
+
+    /// If nothing explains what is left, this explains more.
+    pub(super) fn or_else(mut self, fallback: Fallback) -> Self {
+        self.fallback = Some(fallback);
+        self
     }
 
     pub(super) fn weighing(mut self, weight: f64) -> Self {

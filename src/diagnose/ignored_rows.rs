@@ -32,7 +32,11 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             &kept_with(kept, evidence.problem.k()),
         )
     })?;
-    let places: Ranges = rows.iter().map(|&row| evidence.rows[row]).collect();
+    // Of all rows, whatever was looked at.
+    let wrong = evidence.check.tally.places.rows.iter();
+    let places: Ranges = wrong
+        .filter(|&row| evidence.problem.is_ignored(row))
+        .collect();
     // What divides by all rows here belongs to the same mistake.
     let (count, all) = evidence.valid_rows();
     let share = count / all;

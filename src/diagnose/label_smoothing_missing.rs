@@ -45,7 +45,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     // People choose hundredths.
-    let round = (share * 100.0).round() / 100.0;
+    let round = (share * 100.0).round().abs() / 100.0;
     let (after, share) = [round, share]
         .into_iter()
         .filter(|share| (*share - loss.label_smoothing).abs() > 1e-6)
@@ -70,7 +70,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             after,
             format!("compared with a smoothing of {}", number(share)),
             message,
-            format!("give both sides the same label_smoothing: {declared} in the program, or --label-smoothing {} here", number(share)),
+            format!("give both sides the same label_smoothing: {declared} in the program, or --label-smoothing {share} here"),
         )
         .evidence("label_smoothing", share)
         .evidence("declared", declared),

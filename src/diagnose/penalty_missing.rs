@@ -60,8 +60,16 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 /// What the gradient is taken with respect to, at the entries that are looked at.
 fn own_values(evidence: &Evidence) -> Vec<f64> {
     match evidence.wrt {
-        Wrt::Weight => evidence.layer.weight.clone(),
-        Wrt::Bias => evidence.layer.bias.clone(),
+        Wrt::Weight => {
+            let d = evidence.problem.d();
+            let row = |&class: &usize| &evidence.layer.weight[class * d..][..d];
+            evidence.rows.iter().flat_map(row).copied().collect()
+        }
+        Wrt::Bias => evidence
+            .rows
+            .iter()
+            .map(|&class| evidence.layer.bias[class])
+            .collect(),
         Wrt::Input => {
             let input = evidence.problem.input();
             evidence

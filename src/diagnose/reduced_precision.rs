@@ -1,77 +1,118 @@
-//! `reduced-precision-matmul`: products of operands with fewer bits. Not a bug, and worth knowing.
+//! `reduced-precision-matmul`: matrix products whose operands were rounded first. Not a bug, and worth knowing.
+//!
+//! The rounding is known, so it can be done again: the gradient is predicted with operands in the format, and what that leaves of the
+//! errors proves it.
+
+use half::bf16;
 
 use super::{
     case::Case,
-    errors::Errors,
-    evidence::{Evidence, cross_entropy},
+    evidence::{Evidence, Rounding, cross_entropy},
     hypothesis::Hypothesis,
 };
 use crate::tensor::Dtype;
 
-/// A format that matrix units round their operands to: its name, its unit roundoff, and how to do without.
-const FORMATS: [(&str, f64, &str); 2] = [
-    (
-        "TF32",
-        1.0 / 2048.0,
-        "torch.set_float32_matmul_precision('highest') (torch.backends.cuda.matmul.allow_tf32 = False), jax.default_matmul_precision('highest')",
-    ),
-    (
-        "bf16",
-        1.0 / 256.0,
-        "torch.set_float32_matmul_precision('highest'), jax.default_matmul_precision('highest'), no torch.autocast",
-    ),
+/// A format that matrix units round their operands to.
+struct Format {
+    name: &'static str,
+    unit_roundoff: f64,
+    rounding: Rounding,
+    /// How to do without.
+    fix: &'static str,
+}
+
+const TF32_FIX: &str = "torch.set_float32_matmul_precision('highest') (torch.backends.cuda.matmul.allow_tf32 = False), jax.default_matmul_precision('highest')";
+const BF16_FIX: &str = "torch.set_float32_matmul_precision('highest'), no torch.autocast, jax.default_matmul_precision('highest')";
+
+/// To nearest, and by leaving bits out, as some units do.
+const FORMATS: [Format; 4] = [
+    Format {
+        name: "TF32",
+        unit_roundoff: 1.0 / 2048.0,
+        rounding: |value| kept_bits(value, 13, true),
+        fix: TF32_FIX,
+    },
+    Format {
+        name: "TF32",
+        unit_roundoff: 1.0 / 2048.0,
+        rounding: |value| kept_bits(value, 13, false),
+        fix: TF32_FIX,
+    },
+    Format {
+        name: "bf16",
+        unit_roundoff: 1.0 / 256.0,
+        rounding: |value| bf16::from_f64(value).to_f64(),
+        fix: BF16_FIX,
+    },
+    Format {
+        name: "bf16",
+        unit_roundoff: 1.0 / 256.0,
+        rounding: |value| kept_bits(value, 16, false),
+        fix: BF16_FIX,
+    },
 ];
-/// The least of what the format's rounding explains that errors have, root mean square: less is a smaller format's.
-const LEAST: f64 = 1e-3;
-/// The most that is left of g, in units of roundoff: measured at 0.4 to 4.4.
-const LARGEST: f64 = 4.5;
-/// The largest share of it that may lie along g: measured up to 0.7.
-const LARGEST_ALONG: f64 = 0.75;
-/// How much less likely an entry may be than if its error were noise, as a logarithm.
-const LIKELY: f64 = 0.5;
+
+/// The most that the prediction may leave of the errors: sums in another order make some operands round the other way.
+const LARGEST_REST: f64 = 0.5;
+/// The most of g that such errors are, in units of roundoff: measured at 0.4 to 4.4.
+const LARGEST: f64 = 16.0;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    if case.dtype != Dtype::F32 {
+    if case.dtype != Dtype::F32 || case.storage > 0.0 {
         return None;
     }
-    let units = evidence.allowed(&evidence.layer, &cross_entropy, &case.g, Dtype::F32);
-    // A zero, such as an ignored row's, is exact in any format.
-    let unit = |g: f64, unit: f64| if g == 0.0 { 0.0 } else { unit };
-    let errors = Errors::of(case, |entry, g, _| unit(g, units[entry]))?;
-    let alike = Errors::of(case, |_, g, _| unit(g, 1.0))?;
-    let relative = Errors::of(case, |_, g, _| g.abs())?;
-    let remainder = case.fit(1.0).remainder;
-    let (format, u, how) = FORMATS.into_iter().find(|(_, u, _)| {
-        let wider = u / Dtype::F32.unit_roundoff();
-        errors.largest <= wider && errors.rms >= LEAST * wider && remainder <= LARGEST * u
-    })?;
-    // Noise that does not follow what the entries are made of is something else.
-    let others = alike.likelihood.max(relative.likelihood);
-    let entries = case.live().count() as f64;
-    if errors.likelihood < others - LIKELY * entries
-        || (case.scale() - 1.0).abs() > LARGEST_ALONG * remainder
-    {
-        return None;
-    }
-    let name = evidence.name();
+    let before = case.fit(1.0).remainder;
+    let rounded = |format: &Format| {
+        let machine = evidence.with_operands(format.rounding);
+        let g = machine.predict(&machine.layer, &cross_entropy);
+        let after = case.against(g, case.allowed.clone());
+        let rest = after.fit(1.0).remainder / before;
+        (rest, after)
+    };
+    let (format, (rest, after)) = FORMATS
+        .iter()
+        .filter(|format| before <= LARGEST * format.unit_roundoff)
+        .map(|format| (format, rounded(format)))
+        .min_by(|a, b| a.1.0.total_cmp(&b.1.0))
+        .filter(|(_, (rest, _))| *rest <= LARGEST_REST)?;
+    let (name, u) = (evidence.name(), format.unit_roundoff);
+    let largest = case
+        .g
+        .iter()
+        .fold(0.0f64, |largest, g| largest.max(g.abs()));
     Some(
         Hypothesis::new(
             "reduced-precision-matmul",
-            case.clone(),
-            "",
-            format!("{name} is right but for errors without a pattern, about as large as matrix products with {format} operands make: that is a setting, not a bug"),
-            format!("ask for full precision ({how}), or check with --rtol {:.0e} --atol {:.0e} if it is meant", 8.0 * u, u * largest(case)),
+            after,
+            format!("compared with products of {} operands", format.name),
+            format!("{name} is right but for the rounding of the operands of its matrix products to {}: that is a setting, not a bug", format.name),
+            format!("ask for full precision ({}), or check with --rtol {:.0e} --atol {:.0e} if it is meant", format.fix, 8.0 * u, u * largest),
         )
-        .confidence(0.7)
-        .weighing(if errors.likelihood > others { 2.0 } else { 0.5 })
+        .confidence(0.9)
         .evidence("unit roundoff", u)
-        .evidence("remainder", remainder)
+        .evidence("rest", rest)
         .settling(),
     )
 }
 
-fn largest(case: &Case) -> f64 {
-    case.g
-        .iter()
-        .fold(0.0f64, |largest, g| largest.max(g.abs()))
+/// An f32 without so many of its lowest bits, to nearest (ties to even) or towards zero.
+fn kept_bits(value: f64, dropped: u32, nearest: bool) -> f64 {
+    let bits = (value as f32).to_bits();
+    let tie = (1 << (dropped - 1)) - 1 + (bits >> dropped & 1);
+    let bits = bits + if nearest { tie } else { 0 };
+    f64::from(f32::from_bits(bits >> dropped << dropped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept_bits;
+
+    #[test]
+    fn bits_are_dropped_to_nearest_and_towards_zero() {
+        let value = 1.0 + 2f64.powi(-10) + 2f64.powi(-11);
+        assert_eq!(kept_bits(value, 13, true), 1.0 + 2f64.powi(-9));
+        assert_eq!(kept_bits(value, 13, false), 1.0 + 2f64.powi(-10));
+        assert_eq!(kept_bits(-value, 13, false), -1.0 - 2f64.powi(-10));
+        assert_eq!(kept_bits(0.5, 16, true), 0.5);
+    }
 }

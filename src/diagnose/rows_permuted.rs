@@ -14,7 +14,7 @@ const LARGEST_COSINE: f64 = 0.98;
 const LARGEST_DISTANCE: f64 = 0.15;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    if case.rows() < 3 {
+    if case.rows() < 3 || (evidence.wrt.is_parameter() && !evidence.is_whole()) {
         return None;
     }
     let on = directions(case.columns);

@@ -3,77 +3,89 @@
 use super::{
     case::Case,
     evidence::Evidence,
-    hypothesis::Hypothesis,
+    hypothesis::{Hypothesis, number},
     words::{counted, row},
 };
 use crate::report::Ranges;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let is_zero = |row: usize| case.row(row).all(|entry| case.a[entry] == 0.0);
     let shows = |entry: usize| case.is_live(entry) && case.g[entry].abs() > case.allowed[entry];
     let zero: Vec<usize> = (0..case.rows())
-        .filter(|&row| case.row(row).any(shows) && case.row(row).all(|entry| case.a[entry] == 0.0))
+        .filter(|&row| is_zero(row) && case.row(row).any(shows))
         .collect();
     // Zeros that are missing elsewhere have only moved.
-    let is_missing = |row: &usize| {
-        case.row(*row).all(|e| case.g[e] == 0.0) && case.row(*row).any(|e| case.a[e] != 0.0)
-    };
+    let is_missing = |row: &usize| !is_zero(*row) && case.row(*row).all(|e| case.g[e] == 0.0);
     let missing = (0..case.rows()).filter(is_missing).count();
-    if zero.is_empty() || zero.len() == case.rows() || zero.len() <= missing {
+    if zero.len() == case.rows() || zero.len() <= missing {
         return None;
     }
     let rest = case.without(|entry| zero.binary_search(&(entry / case.columns)).is_ok());
-    let rows: Ranges = zero.iter().map(|&row| evidence.rows[row]).collect();
-    let (name, noun) = (evidence.name(), row(evidence.wrt));
+    // Of all rows, whatever was looked at.
+    let wrong = evidence.check.tally.places.rows.iter();
+    let rows: Ranges = wrong
+        .filter(|&row| evidence.given(&[row]).iter().all(|a| *a == 0.0))
+        .collect();
+    let (all, noun) = (evidence.problem.rows(evidence.wrt), row(evidence.wrt));
+    let last = rows.ranges().len() == 1 && rows.ranges()[0].end == all;
     let places = counted(noun, &rows);
+    let name = evidence.name();
+    let class = only_class(evidence, &rows);
+    // A mean over the rows that are left belongs to the same story.
+    let more = evidence.valid_rows().0 / (evidence.valid_rows().0 - rows.len() as f64);
+    let divided = rest.divided(more);
+    let by_mean = evidence.is_mean() && !rest.is_explained() && divided.is_explained();
+    let (after, and) = match by_mean {
+        true => (
+            divided,
+            format!(
+                ", and the others are {} times the derivative, as in a mean that counts them alone",
+                number(more)
+            ),
+        ),
+        false => (rest, String::new()),
+    };
+    let which = match (last, class) {
+        (_, Some(class)) => format!(", all the samples of class {class},"),
+        (true, None) => ", the last ones,".to_owned(),
+        (false, None) => String::new(),
+    };
+    let fix = match (class, last, evidence.wrt.is_parameter()) {
+        (Some(class), ..) => format!("if the loss ignores class {class}, say so (--ignore-index {class}, or ignore_index in the metadata); else look for what masks or detaches those samples"),
+        (_, _, true) => "look for a mask over the classes, frozen rows of the weight, or a hook on its gradient".to_owned(),
+        (_, true, _) => "look for a last batch that is dropped (drop_last=True), a slice that ends too early, or a padded batch".to_owned(),
+        _ => "look for a mask, an index, a batch that holds only a part, or a .detach() that leaves those rows out of the loss".to_owned(),
+    };
     let hypothesis = Hypothesis::new(
         "rows-zero",
-        rest,
+        after,
         format!("without {places}"),
-        String::new(),
-        String::new(),
+        format!(
+            "{name} is zero in {places}{which} and the derivative is not{and}: nothing came back from there"
+        ),
+        fix,
     );
-    let mut hypothesis = hypothesis
+    let hypothesis = hypothesis
         .evidence("rows", rows.len() as f64)
         .rows(rows.iter());
-    let finding = &mut hypothesis.finding;
-    if let Some(class) = only_class(evidence, &zero) {
-        finding.confidence = 0.6;
-        finding.message = format!(
-            "{name} is zero in {places}, which are all the samples of class {class}, and the derivative is not: they were ignored or detached"
-        );
-        finding.fix = format!(
-            "if the loss ignores class {class}, say so (--ignore-index {class}, or ignore_index in the metadata); else look for what masks or detaches those samples"
-        );
-        finding.test = Some(format!(
-            "give samples of class {class} another label: if their rows are no longer zero, the label is what is ignored"
-        ));
-        hypothesis = hypothesis.classes([class]);
-    } else {
-        let last =
-            rows.ranges().len() == 1 && rows.ranges()[0].end == evidence.problem.rows(evidence.wrt);
-        let which = if last { ", the last ones," } else { "" };
-        finding.message = format!(
-            "{name} is zero in {places}{which} and the derivative is not: nothing came back from there"
-        );
-        finding.fix = match (evidence.wrt.is_parameter(), last) {
-            (true, _) => "look for a mask over the classes, frozen rows of the weight, or a hook on its gradient".to_owned(),
-            (_, true) => "look for a last batch that is dropped (drop_last=True), a slice that ends too early, or a padded batch".to_owned(),
-            _ => "look for a mask, an index or a .detach() that leaves those rows out of the loss".to_owned(),
-        };
-    }
-    Some(hypothesis)
+    Some(match class {
+        Some(class) => hypothesis
+            .confidence(0.7)
+            .classes([class])
+            .test(format!("give samples of class {class} another label: if their rows are no longer zero, it is the label that is ignored")),
+        None => hypothesis,
+    })
 }
 
-/// The class that exactly these rows have.
-fn only_class(evidence: &Evidence, rows: &[usize]) -> Option<usize> {
-    if evidence.wrt.is_parameter() {
+/// The class that exactly these rows have; one row is no pattern.
+fn only_class(evidence: &Evidence, rows: &Ranges) -> Option<usize> {
+    if evidence.wrt.is_parameter() || rows.len() < 2 {
         return None;
     }
-    let label = |row: usize| evidence.problem.label(evidence.rows[row]);
-    let class = label(*rows.first()?)?;
-    let is_zero = |row: usize| rows.binary_search(&row).is_ok();
-    // One row is no pattern.
-    let all = rows.len() > 1
-        && (0..evidence.rows.len()).all(|row| is_zero(row) == (label(row) == Some(class)));
-    all.then_some(class)
+    let label = |row| evidence.problem.label(row);
+    let class = label(rows.iter().next()?)?;
+    let all = (0..evidence.problem.n())
+        .filter(|&row| label(row) == Some(class))
+        .count();
+    (rows.iter().all(|row| label(row) == Some(class)) && all == rows.len()).then_some(class)
 }

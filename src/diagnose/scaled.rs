@@ -10,9 +10,16 @@ use super::{
     mean_instead_of_sum, sum_instead_of_mean,
 };
 
+/// The most that a factor may leave of the errors.
+const LARGEST_REST: f64 = 0.5;
+
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let scale = case.scale();
     if !case.is_scaled() || case.is_explained() {
+        return None;
+    }
+    // In half precision nearly anything near 1 is allowed: the factor must make a difference.
+    if case.fit(scale).remainder > LARGEST_REST * case.fit(1.0).remainder {
         return None;
     }
     two_factors(evidence, case).or_else(|| {

@@ -3,6 +3,7 @@
 use super::{
     case::Case,
     evidence::{Evidence, Sample, softmax},
+    factor,
     hypothesis::{Hypothesis, number},
     model::refine,
 };
@@ -61,10 +62,17 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             ),
         )
     } else {
+        // A factor besides, which the next finding explains: of the two forms the one that leaves a factor of the problem.
+        let is_known = |case: &Case| {
+            factor::of_problem(evidence)
+                .iter()
+                .any(|(_, factor)| factor::is_near(case, *factor))
+        };
+        let after = if is_known(&chained) { chained } else { after };
         (
             after,
             format!(
-                "{name} takes the softmax of logits / {text}, up to one factor, and the file says nothing of a temperature"
+                "{name} takes the softmax of logits / {text}, and the file says nothing of a temperature"
             ),
         )
     };

@@ -8,6 +8,9 @@ use super::{
 
 /// Entries that are looked at where the gradient is too large to hold: each costs a row.
 const DRAWN: usize = 512;
+const LEAST_DRAWN: usize = 8;
+/// Multiply-adds of the rows that they lie in.
+const MOST_WORK: usize = 1 << 24;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (rows, columns) = (evidence.problem.rows(evidence.wrt), case.columns);
@@ -51,7 +54,9 @@ fn whole(case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
 }
 
 fn drawn(evidence: &Evidence, case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
-    let every = (case.a.len() / DRAWN).max(1);
+    let row = evidence.problem.k() * evidence.problem.d();
+    let drawn = (MOST_WORK / row).clamp(LEAST_DRAWN, DRAWN);
+    let every = (case.a.len() / drawn).max(1);
     let entries: Vec<usize> = (0..case.a.len())
         .step_by(every)
         .filter(|&e| case.is_live(e))

@@ -2,13 +2,13 @@
 
 use super::{
     case::Case,
-    evidence::{Evidence, cross_entropy},
+    evidence::{Evidence, Layer, cross_entropy},
     hypothesis::Hypothesis,
 };
 use crate::{cpu::matmul::matmul, problem::Wrt};
 
 /// Classes above which no weight is looked for: the time is quadratic in them.
-const MOST_CLASSES: usize = 256;
+pub(super) const MOST_CLASSES: usize = 256;
 /// Rows that must agree with the weight that the others give.
 const LEAST_ROWS_LEFT: usize = 3;
 /// What is left of a column of G by those before it, below which it is one of them.
@@ -21,8 +21,12 @@ pub(super) fn applies(evidence: &Evidence) -> bool {
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (k, d) = (evidence.problem.k(), case.columns);
-    if !applies(evidence) {
+    // A weight in half precision is another weight, and no news.
+    if !applies(evidence) || case.storage > 0.0 {
         return None;
+    }
+    if let Some(transposed) = transposed(evidence, case) {
+        return Some(transposed);
     }
     // (R p - r)/Z; a row with entries that say nothing takes no part.
     let mut g = evidence.derivatives(&evidence.rows, &evidence.layer, &cross_entropy);
@@ -104,9 +108,33 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     )
 }
 
+/// The gradient of the layer with its square weight the other way round, forwards and backwards.
+fn transposed(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let (k, d) = (evidence.problem.k(), evidence.problem.d());
+    if k != d || k < 2 {
+        return None;
+    }
+    let own = &evidence.layer.weight;
+    let layer = Layer {
+        weight: (0..k * d).map(|e| own[e % d * d + e / d]).collect(),
+        bias: evidence.layer.bias.clone(),
+    };
+    let after = evidence.explains(case, &layer, &cross_entropy)?;
+    let name = evidence.name();
+    Some(Hypothesis::new(
+        "weight-transposed-or-wrong",
+        after,
+        "compared with the transposed weight",
+        format!(
+            "{name} is the gradient of the layer with its weight transposed: the file has it the other way round"
+        ),
+        "save the weight as [classes, features], which nn.Linear has; flax's Dense has [features, classes]",
+    ))
+}
+
 /// An orthonormal basis of the columns of a matrix [rows, k], largest column first, each made orthogonal twice (Gram and Schmidt; that twice
 /// is enough is Kahan's).
-fn orthonormal(matrix: Vec<f64>, k: usize) -> Vec<Vec<f64>> {
+pub(super) fn orthonormal(matrix: Vec<f64>, k: usize) -> Vec<Vec<f64>> {
     let mut columns: Vec<Vec<f64>> = (0..k)
         .map(|c| matrix.iter().skip(c).step_by(k).copied().collect())
         .collect();

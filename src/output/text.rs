@@ -6,8 +6,8 @@ use crate::{
     loss::{IGNORE_INDEX, Reduction},
     problem::Wrt,
     report::{
-        CheckReport, DeviceInfo, Entry, Finding, ProblemInfo, Proof, Report, Scale, Source,
-        Tolerance, Verdict,
+        CheckReport, DeviceInfo, Entry, Finding, ProblemInfo, Proof, Report, Source, Tolerance,
+        Verdict,
     },
     scheme::{Method, Precision},
 };
@@ -45,11 +45,14 @@ fn write_diagnosis(text: &mut String, check: &CheckReport) -> std::fmt::Result {
         writeln!(text, "\n  where      {}", check.whereabouts())?;
         let worst = check.tally.worst.first().map_or(0.0, Entry::severity);
         if worst.is_finite() {
+            let times = match worst > 1e9 {
+                true => "more than a billion".to_owned(),
+                false => rounded(worst),
+            };
             writeln!(
                 text,
-                "  size       {} relative on average; the worst entry is off by {} times what is allowed",
-                short(check.tally.mean_rel_err()),
-                rounded(worst)
+                "  size       {} relative on average; the worst entry is off by {times} times what is allowed",
+                short(check.tally.mean_rel_err())
             )?;
         }
     }
@@ -280,6 +283,17 @@ pub fn sentence(check: &CheckReport) -> String {
         Verdict::Fail => format!(
             "FAIL: {name} is off as a whole or in a column, by less than an entry alone shows."
         ),
+        Verdict::Inconclusive
+            if check
+                .findings
+                .first()
+                .is_some_and(|finding| finding.code == "tolerance-too-loose") =>
+        {
+            format!(
+                "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: --atol is larger than they are.",
+                counted(tally.undecided)
+            )
+        }
         Verdict::Inconclusive if tally.undecided > tally.entries / 100 => format!(
             "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: the finite difference is less accurate than the tolerance.",
             counted(tally.undecided)
@@ -406,7 +420,10 @@ fn copy(name: &str) -> &'static str {
 /// `12 of 40 entries (30 %)`.
 fn counted(count: u64, all: u64) -> String {
     if count == all {
-        return format!("all {} entries", group(all));
+        return match all {
+            1 => "the only entry".to_owned(),
+            all => format!("all {} entries", group(all)),
+        };
     }
     let percent = 100.0 * count as f64 / all as f64;
     let percent = match percent {

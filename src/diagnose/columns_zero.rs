@@ -1,0 +1,34 @@
+//! `columns-zero`: some columns are zero, the derivative's are not.
+
+use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis, words::counted};
+use crate::report::Ranges;
+
+pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+    let (mut shows, mut others) = (vec![false; case.columns], vec![false; case.columns]);
+    for (entry, a, g, allowed) in case.live() {
+        shows[entry % case.columns] |= g.abs() > allowed;
+        others[entry % case.columns] |= a != 0.0;
+    }
+    let columns: Ranges = (0..case.columns)
+        .filter(|&column| shows[column] && !others[column])
+        .collect();
+    if case.columns < 2 || columns.is_empty() || columns.len() == case.columns {
+        return None;
+    }
+    let zero: Vec<bool> = (0..case.columns)
+        .map(|column| shows[column] && !others[column])
+        .collect();
+    let rest = case.without(|entry| zero[entry % case.columns]);
+    let (name, places) = (evidence.name(), counted("column", &columns));
+    Some(
+        Hypothesis::new(
+            "columns-zero",
+            rest,
+            format!("without {places}"),
+            format!("{name} is zero in {places} and the derivative is not: nothing came back from there"),
+            "look for features that are frozen, masked, padded or sliced off, or for a gradient that was written into a buffer that is wider",
+        )
+        .evidence("columns", columns.len() as f64)
+        .columns(columns.iter()),
+    )
+}
