@@ -3,10 +3,16 @@
 use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis, words::counted};
 use crate::report::Ranges;
 
+/// The least that a column must have, against the typical entry, to be missed.
+const LEAST: f64 = 0.1;
+
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (mut shows, mut others) = (vec![false; case.columns], vec![false; case.columns]);
+    let live = case.live().count() as f64;
+    let typical = (case.live().map(|(_, _, g, _)| g * g).sum::<f64>() / live).sqrt();
     for (entry, a, g, allowed) in case.live() {
-        shows[entry % case.columns] |= g.abs() > allowed;
+        // Next to nothing may well round to nothing.
+        shows[entry % case.columns] |= g.abs() > allowed.max(LEAST * typical);
         others[entry % case.columns] |= a != 0.0;
     }
     let columns: Ranges = (0..case.columns)
