@@ -5,6 +5,8 @@
 mod bugs;
 #[path = "common/framework.rs"]
 mod framework;
+#[path = "common/problems.rs"]
+mod problems;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +15,7 @@ use framework::{gradient, tensor};
 use gradprobe::{
     check::{self, Options, Subject},
     engine::Device,
+    loss::Reduction,
     problem::Wrt,
     report::{CheckReport, Ranges, Verdict},
     tensor::Dtype,
@@ -67,6 +70,8 @@ struct Outcome {
     named: bool,
     /// Another one came first, with confidence.
     confidently_wrong: bool,
+    /// The arrays look the same for another one.
+    ambiguous: bool,
     /// What was found, for messages.
     text: String,
 }
@@ -87,6 +92,7 @@ impl Outcome {
             first: found.first().is_some_and(|finding| leads(finding.code)),
             named,
             confidently_wrong,
+            ambiguous: !case.also.is_empty(),
             text: describe(case, &report),
         }
     }
@@ -227,8 +233,45 @@ fn every_bug_is_named() {
             least,
         );
     }
+    // Where two causes look the same the true one is among those that are named.
+    let ambiguous = outcomes
+        .iter()
+        .filter(|outcome| outcome.ambiguous && outcome.dtype != Dtype::BF16);
+    assert_share(
+        "named in an ambiguous pair",
+        ambiguous.map(|o| o.named),
+        1.0,
+    );
     let honest = outcomes.iter().map(|outcome| !outcome.confidently_wrong);
     assert_share("not confidently wrong", honest, 1.0);
+}
+
+/// Two or three numbers fit anything: then nothing is said with confidence that is not so.
+#[test]
+fn little_is_claimed_of_a_handful_of_numbers() {
+    for (n, d, k) in [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 5, 3)] {
+        for seed in 0..40 {
+            let problem = problems::random(seed, n, d, k, 1.0, Reduction::Mean);
+            let other = problems::random(seed + 1000, n, d, k, 1.0, Reduction::Mean);
+            for wrt in Wrt::ALL {
+                let case = Case {
+                    code: "unknown",
+                    also: Vec::new(),
+                    wrt,
+                    dtype: Dtype::F64,
+                    // Of another problem altogether.
+                    gradient: gradient(&other, wrt, Dtype::F64),
+                    problem: problem.clone(),
+                    description: format!("{wrt:?} {n}x{d}x{k} seed {seed}"),
+                    touched: Touched::default(),
+                };
+                let report = check_case(&case);
+                let surest = report.findings.iter().map(|finding| finding.confidence);
+                let surest = surest.fold(0.0, f64::max);
+                assert!(surest <= CONFIDENT, "{}", describe(&case, &report));
+            }
+        }
+    }
 }
 
 #[test]
