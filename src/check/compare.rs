@@ -21,8 +21,8 @@ use crate::{
 /// Entries of a block, whose columns are summed as one: enough to make the exact sums cheap, few enough for several threads.
 const BLOCK_ENTRIES: usize = 1 << 17;
 const MOST_BLOCK_ROWS: usize = 256;
-/// Entries that are evaluated and compared at a time: each of their half a dozen vectors is 128 KiB.
-const PART_ENTRIES: usize = 1 << 14;
+/// Entries that are evaluated and compared at a time: each of their half a dozen vectors is 64 KiB.
+const PART_ENTRIES: usize = 1 << 13;
 const MOST_PART_ROWS: usize = 64;
 /// Fewer rows than that leave the tiles of the matrix products unused.
 const LEAST_ROWS: usize = 4;
@@ -58,7 +58,7 @@ struct Row {
     spread: f64,
 }
 
-/// What a thread needs for a block, [m] each.
+/// What a thread needs for a block, [m] each and room for whole lanes.
 struct Scratch {
     /// Down the rows of the block.
     columns: [Vec<f64>; COLUMN_SUMS],
@@ -68,6 +68,164 @@ struct Scratch {
     rel_err: Vec<f64>,
     /// Of the row at hand: its entries, and the first once more.
     analytic: Vec<f64>,
+}
+
+/// What the entries of a row are held against.
+struct Bounds {
+    normalizer: f64,
+    /// Times the conditioning.
+    rounding: f64,
+    /// Times |numeric|.
+    drift: f64,
+    floor: f64,
+    /// Whether `rtol` and `atol` take the place of the three.
+    is_given: bool,
+    rtol: f64,
+    atol: f64,
+    /// Times the conditioning, as is each column's own.
+    noise_by_row: f64,
+    /// Times |numeric|.
+    noise_drift: f64,
+    noise_floor: f64,
+    /// Times what is allowed: above it an entry may belong to the worst.
+    threshold: f64,
+}
+
+/// A few entries of a row, zeros where there are none.
+struct Entries {
+    analytic: [f64; LANES],
+    /// The same moved by one column.
+    next: [f64; LANES],
+    numeric: [f64; LANES],
+    conditioning: [f64; LANES],
+    /// Of the column: times the conditioning.
+    noise: [f64; LANES],
+}
+
+/// What comes of them.
+struct Compared {
+    allowed: [f64; LANES],
+    rel_err: [f64; LANES],
+    columns: [[f64; LANES]; COLUMN_SUMS],
+}
+
+/// The sums and counts of a row, in lanes; the order is that of [`Sums`].
+#[derive(Default)]
+struct Lanes {
+    sums: [[f64; LANES]; 8],
+    max_rel_err: [f64; LANES],
+    /// The least allowed/|numeric| as a fraction, and its denominator: to compare costs less than to divide.
+    least: [f64; LANES],
+    of: [f64; LANES],
+    counts: [[u64; LANES]; 8],
+}
+
+impl Lanes {
+    #[inline(always)]
+    fn add(&mut self, bounds: &Bounds, entries: &Entries, width: usize) -> Compared {
+        let mut compared = Compared {
+            allowed: [0.0; LANES],
+            rel_err: [0.0; LANES],
+            columns: [[0.0; LANES]; COLUMN_SUMS],
+        };
+        for lane in 0..LANES {
+            let (a, g) = (entries.analytic[lane], entries.numeric[lane]);
+            let next = entries.next[lane];
+            let (a_abs, g_abs) = (a.abs(), g.abs());
+            let largest = if a_abs > g_abs { a_abs } else { g_abs };
+            let error = (a - g).abs();
+            let c = entries.conditioning[lane] / bounds.normalizer;
+            let rounding = bounds.rounding * c + bounds.drift * g_abs + bounds.floor;
+            let given = bounds.rtol * largest + bounds.atol;
+            let tolerance = if bounds.is_given { given } else { rounding };
+            let noise = c * (entries.noise[lane] + bounds.noise_by_row)
+                + bounds.noise_floor
+                + bounds.noise_drift * g_abs;
+            let allowed = tolerance + noise;
+            let rel_err = error / if largest > 0.0 { largest } else { 1.0 };
+            let wrong = error > allowed;
+            // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
+            let certified =
+                !bounds.is_given | (largest >= bounds.atol) | (error <= rounding + noise);
+            let right = (noise <= tolerance) & certified;
+            let (t, e) = (tolerance * g_abs, noise * g_abs);
+            compared.allowed[lane] = allowed;
+            compared.rel_err[lane] = rel_err;
+            let terms = [a * g, g * g, t * t, t, e, g_abs];
+            for (column, term) in compared.columns.iter_mut().zip(terms) {
+                column[lane] = term;
+            }
+            let terms = [rel_err, a * a, a * g, g * g, g_abs, error * error, t, e];
+            for (sum, term) in self.sums.iter_mut().zip(terms) {
+                sum[lane] += term;
+            }
+            let most = self.max_rel_err[lane];
+            self.max_rel_err[lane] = if rel_err > most { rel_err } else { most };
+            // 0/0 where nothing was met yet, which everything is less than.
+            let (least, of) = (self.least[lane], self.of[lane]);
+            let is_less = (allowed * of < least * g_abs) | ((of == 0.0) & (g_abs > 0.0));
+            self.least[lane] = if is_less { allowed } else { least };
+            self.of[lane] = if is_less { g_abs } else { of };
+            // Corrupted copies of the gradient go through the same comparison.
+            let counted = [
+                wrong,
+                !wrong & !right,
+                error > bounds.threshold * allowed,
+                g_abs > allowed,
+                (a + g).abs() > allowed,
+                (1.5 * a - g).abs() > allowed,
+                (next - g).abs() > allowed,
+                next == a,
+            ];
+            for (count, is_counted) in self.counts.iter_mut().zip(counted) {
+                count[lane] += u64::from(is_counted & (lane < width));
+            }
+        }
+        compared
+    }
+
+    #[inline(always)]
+    fn sums(&self) -> Sums {
+        let sum = |index: usize| self.sums[index].iter().sum::<f64>();
+        let count = |index: usize| self.counts[index].iter().sum::<u64>();
+        let known = self.least.iter().zip(&self.of).filter(|(_, of)| **of > 0.0);
+        let ratios = known.map(|(least, of)| least / of);
+        Sums {
+            rel_err: sum(0),
+            analytic_analytic: sum(1),
+            analytic_numeric: sum(2),
+            numeric_numeric: sum(3),
+            numeric_abs: sum(4),
+            error_error: sum(5),
+            tolerance_numeric: sum(6),
+            noise_numeric: sum(7),
+            max_rel_err: self.max_rel_err.iter().copied().fold(0.0, f64::max),
+            least_detectable: ratios.fold(f64::INFINITY, f64::min),
+            wrong: count(0),
+            undecided: count(1),
+            bad: count(2),
+            caught: Caught {
+                zeroed: count(3),
+                flipped: count(4),
+                scaled: count(5),
+                shuffled: count(6),
+                unshuffled: count(7),
+            },
+        }
+    }
+}
+
+/// Up to [`LANES`] values, and zeros.
+#[inline(always)]
+fn load(values: &[f64]) -> [f64; LANES] {
+    match values.try_into() {
+        Ok(lanes) => lanes,
+        Err(_) => {
+            let mut lanes = [0.0; LANES];
+            lanes[..values.len()].copy_from_slice(values);
+            lanes
+        }
+    }
 }
 
 /// What is summed and counted over the entries of a row.
@@ -104,7 +262,7 @@ impl Comparator<'_> {
         let size = block_rows(columns);
         // A chunk may begin or end inside of a block.
         let blocks = rows.start / size..rows.end.div_ceil(size);
-        let at_once = (blocks.len() / (8 * rayon::current_num_threads())).max(1);
+        let at_once = (blocks.len() / (4 * rayon::current_num_threads())).max(1);
         let compared = blocks.into_par_iter().with_min_len(at_once).fold(
             || (Tally::default(), Vec::new()),
             |(mut tally, mut kept), block| {
@@ -138,10 +296,11 @@ impl Comparator<'_> {
         keep: bool,
     ) -> Vec<f64> {
         let columns = self.problem.columns(self.plan.wrt);
+        let room = columns.next_multiple_of(LANES);
         let mut scratch = Scratch {
-            columns: [(); COLUMN_SUMS].map(|()| vec![0.0; columns]),
-            allowed: vec![0.0; columns],
-            rel_err: vec![0.0; columns],
+            columns: [(); COLUMN_SUMS].map(|()| vec![0.0; room]),
+            allowed: vec![0.0; room],
+            rel_err: vec![0.0; room],
             analytic: vec![0.0; columns + 1],
         };
         let mut kept = Vec::new();
@@ -171,7 +330,7 @@ impl Comparator<'_> {
                 kept.extend(numeric);
             }
         }
-        tally.columns.add(&scratch.columns);
+        tally.columns.add(&scratch.columns, columns);
         kept
     }
 
@@ -204,8 +363,7 @@ impl Comparator<'_> {
             tally.not_finite += analytic.iter().filter(|a| !a.is_finite()).count() as u64;
             self.sum_not_finite(scratch, row, conditioning, analytic, numeric)
         };
-        scratch
-            .rel_err
+        scratch.rel_err[..columns]
             .iter()
             .for_each(|&error| tally.rel_err.add(error));
         tally.entries += columns as u64;
@@ -252,7 +410,7 @@ impl Comparator<'_> {
         tally.sample(entry(Tally::sampled_column(row.index, columns)));
     }
 
-    /// The sums over a row whose entries are all finite, in lanes; the first entries of the lanes' arrays are what `columns` is cut into.
+    /// The sums over a row whose entries are all finite, in lanes.
     #[inline(always)]
     fn sum(
         &self,
@@ -262,7 +420,7 @@ impl Comparator<'_> {
         numeric: &[f64],
         threshold: f64,
     ) -> Sums {
-        let normalizer = self.problem.normalizer();
+        let (by_column, by_row, noise_floor) = self.noise.of_row(row.magnitude, row.total);
         let Tolerance {
             factor,
             floor,
@@ -270,106 +428,43 @@ impl Comparator<'_> {
             given,
             ..
         } = self.tolerance;
-        let rounding_factor = factor * row.spread;
-        let is_given = given.is_some();
         let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
-        let (by_column, by_row, noise_floor) = self.noise.of_row(row.magnitude, row.total);
-        let noise_drift = self.noise.drift;
-
-        let mut sums = [[0.0f64; LANES]; 9];
-        let mut counts = [[0u64; LANES]; 8];
-        // The least allowed/|g|, as a fraction: a comparison costs less than a quotient.
-        let (mut least, mut of) = ([f64::INFINITY; LANES], [1.0f64; LANES]);
-        let count = numeric.len();
-        let [c0, c1, c2, c3, c4, c5] = &mut scratch.columns;
-        let mut step = |i: usize, lane: usize| {
-            let (a, next, g) = (scratch.analytic[i], scratch.analytic[i + 1], numeric[i]);
-            let (a_abs, g_abs) = (a.abs(), g.abs());
-            let largest = if a_abs > g_abs { a_abs } else { g_abs };
-            let error = (a - g).abs();
-            let c = conditioning[i] / normalizer;
-            let rounding = rounding_factor * c + drift * g_abs + floor;
-            let tolerance = if is_given {
-                rtol * largest + atol
-            } else {
-                rounding
-            };
-            let noise = c * (by_column[i] + by_row) + noise_floor + noise_drift * g_abs;
-            let allowed = tolerance + noise;
-            let rel_err = error / if largest > 0.0 { largest } else { 1.0 };
-            let wrong = error > allowed;
-            // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
-            let certified = !is_given | (largest >= atol) | (error <= rounding + noise);
-            let right = (noise <= tolerance) & certified;
-            scratch.allowed[i] = allowed;
-            scratch.rel_err[i] = rel_err;
-            let (t, e) = (tolerance * g_abs, noise * g_abs);
-            sums[0][lane] += rel_err;
-            sums[1][lane] += a * a;
-            sums[2][lane] += a * g;
-            sums[3][lane] += g * g;
-            sums[4][lane] += g_abs;
-            sums[5][lane] += error * error;
-            sums[6][lane] += t;
-            sums[7][lane] += e;
-            sums[8][lane] = if rel_err > sums[8][lane] {
-                rel_err
-            } else {
-                sums[8][lane]
-            };
-            c0[i] += a * g;
-            c1[i] += g * g;
-            c2[i] += t * t;
-            c3[i] += t;
-            c4[i] += e;
-            c5[i] += g_abs;
-            let is_less = allowed * of[lane] < least[lane] * g_abs;
-            least[lane] = if is_less { allowed } else { least[lane] };
-            of[lane] = if is_less { g_abs } else { of[lane] };
-            counts[0][lane] += u64::from(wrong);
-            counts[1][lane] += u64::from(!wrong & !right);
-            counts[2][lane] += u64::from(error > threshold * allowed);
-            // Corrupted copies of the gradient, through the same comparison.
-            counts[3][lane] += u64::from(g_abs > allowed);
-            counts[4][lane] += u64::from((a + g).abs() > allowed);
-            counts[5][lane] += u64::from((1.5 * a - g).abs() > allowed);
-            counts[6][lane] += u64::from((next - g).abs() > allowed);
-            counts[7][lane] += u64::from(next == a);
+        let bounds = Bounds {
+            normalizer: self.problem.normalizer(),
+            rounding: factor * row.spread,
+            drift,
+            floor,
+            is_given: given.is_some(),
+            rtol,
+            atol,
+            noise_by_row: by_row,
+            noise_drift: self.noise.drift,
+            noise_floor,
+            threshold,
         };
-        let whole = count / LANES * LANES;
-        for start in (0..whole).step_by(LANES) {
-            for lane in 0..LANES {
-                step(start + lane, lane);
+        let mut lanes = Lanes::default();
+        let columns = numeric.len();
+        for start in (0..columns).step_by(LANES) {
+            let end = columns.min(start + LANES);
+            let width = end - start;
+            let entries = Entries {
+                analytic: load(&scratch.analytic[start..end]),
+                next: load(&scratch.analytic[start + 1..end + 1]),
+                numeric: load(&numeric[start..end]),
+                conditioning: load(&conditioning[start..end]),
+                noise: load(&by_column[start..end]),
+            };
+            let compared = lanes.add(&bounds, &entries, width);
+            let lanes = start..start + LANES;
+            scratch.allowed[lanes.clone()].copy_from_slice(&compared.allowed);
+            scratch.rel_err[lanes.clone()].copy_from_slice(&compared.rel_err);
+            for (sums, terms) in scratch.columns.iter_mut().zip(&compared.columns) {
+                for (sum, term) in sums[lanes.clone()].iter_mut().zip(terms) {
+                    *sum += term;
+                }
             }
         }
-        for i in whole..count {
-            step(i, i - whole);
-        }
-        let sum = |lanes: [f64; LANES]| lanes.iter().sum::<f64>();
-        let count = |lanes: [u64; LANES]| lanes.iter().sum::<u64>();
-        let ratios = least.iter().zip(&of).map(|(least, of)| least / of);
-        Sums {
-            rel_err: sum(sums[0]),
-            analytic_analytic: sum(sums[1]),
-            analytic_numeric: sum(sums[2]),
-            numeric_numeric: sum(sums[3]),
-            numeric_abs: sum(sums[4]),
-            error_error: sum(sums[5]),
-            tolerance_numeric: sum(sums[6]),
-            noise_numeric: sum(sums[7]),
-            max_rel_err: sums[8].iter().copied().fold(0.0, f64::max),
-            least_detectable: ratios.fold(f64::INFINITY, f64::min),
-            wrong: count(counts[0]),
-            undecided: count(counts[1]),
-            bad: count(counts[2]),
-            caught: Caught {
-                zeroed: count(counts[3]),
-                flipped: count(counts[4]),
-                scaled: count(counts[5]),
-                shuffled: count(counts[6]),
-                unshuffled: count(counts[7]),
-            },
-        }
+        lanes.sums()
     }
 
     /// The sums over a row some of whose entries are not finite: they are wrong or undecided, and in no sum but that of the errors.
@@ -484,28 +579,30 @@ impl Comparator<'_> {
 
 /// The numeric gradient of a range of rows, [rows·m].
 pub(crate) fn numeric(problem: &Problem, plan: &Plan, evaluation: &Evaluation) -> Vec<f64> {
-    let Plan {
-        method,
-        scheme,
-        precision,
-        ..
-    } = *plan;
     let normalizer = problem.normalizer();
-    let derivative = |entry: usize| {
-        let losses = evaluation.losses.iter().map(|losses| losses[entry]);
-        let slope = match method {
-            Method::Difference => scheme.combine(losses),
-            Method::ForwardPass => {
+    match plan.method {
+        Method::Difference => {
+            let mut slopes = vec![0.0; evaluation.conditioning.len()];
+            simd(
+                #[inline(always)]
+                || plan.scheme.combine(&evaluation.losses, &mut slopes),
+            );
+            slopes.iter_mut().for_each(|slope| *slope /= normalizer);
+            slopes
+        }
+        Method::ForwardPass => {
+            let derivative = |entry: usize| {
+                let losses = evaluation.losses.iter().map(|losses| losses[entry]);
                 let points = plan.steps().map(|step| {
                     // The sum as the engine rounded it.
-                    precision.round(evaluation.base[entry] + precision.round(step))
+                    let step = plan.precision.round(step);
+                    plan.precision.round(evaluation.base[entry] + step)
                 });
-                scheme.derivative(losses, points)
-            }
-        };
-        slope / normalizer
-    };
-    (0..evaluation.conditioning.len()).map(derivative).collect()
+                plan.scheme.derivative(losses, points) / normalizer
+            };
+            (0..evaluation.conditioning.len()).map(derivative).collect()
+        }
+    }
 }
 
 /// |analytic - numeric| / max(|analytic|, |numeric|), as cs231n has it; 0 where both are 0, infinite where either is not

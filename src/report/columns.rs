@@ -41,9 +41,8 @@ impl ColumnSums {
 pub struct Columns(pub Vec<ColumnSums>);
 
 impl Columns {
-    /// Adds a block of rows, summed in order: a vector over the columns for each of the sums.
-    pub fn add(&mut self, block: &[Vec<f64>; COLUMN_SUMS]) {
-        let columns = block[0].len();
+    /// Adds a block of rows, summed in order: a vector over the columns, and perhaps some room, for each of the sums.
+    pub fn add(&mut self, block: &[Vec<f64>; COLUMN_SUMS], columns: usize) {
         if columns > MOST_COLUMNS {
             return;
         }

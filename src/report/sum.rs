@@ -4,6 +4,8 @@
 const DIGIT: u32 = 32;
 /// The span of f64, 2^-1074 to 2^1024, and room for 2^64 terms at its top.
 const DIGITS: usize = 68;
+/// Terms after which carries are passed on; two sums with fewer may be added.
+const MOST_PENDING: u32 = 1 << 29;
 /// 2^-1074, the unit of the lowest digit.
 const LOWEST: i32 = -1074;
 
@@ -56,20 +58,24 @@ impl ExactSum {
             *digit += if term < 0.0 { -part } else { part };
         }
         self.pending += 1;
-        if self.pending == 1 << 30 {
+        if self.pending >= MOST_PENDING {
             self.carry();
         }
     }
 
     /// Adds another sum.
     pub fn merge(&mut self, mut other: Self) {
-        self.carry();
-        other.carry();
+        // Digits have room for so many terms, whoever added them.
+        if self.pending + other.pending >= MOST_PENDING {
+            self.carry();
+            other.carry();
+        }
         for (digit, other) in self.digits.iter_mut().zip(other.digits) {
             *digit += other;
         }
+        // What was carried counts as one term.
+        self.pending += other.pending + 1;
         self.not_finite += other.not_finite;
-        self.carry();
     }
 
     /// The sum, rounded to nearest.
