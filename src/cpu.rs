@@ -205,11 +205,11 @@ impl<'a> Cpu<'a> {
             Method::ForwardPass => losses,
         };
         Evaluation {
-            losses: losses.into_iter().map(of_columns).map(widen).collect(),
-            base: widen(select(base, m, &columns)),
-            conditioning: widen(select(conditioning, m, &columns)),
+            losses: losses.into_iter().map(of_columns).map(T::widen).collect(),
+            base: T::widen(select(base, m, &columns)),
+            conditioning: T::widen(select(conditioning, m, &columns)),
             magnitude: forward.magnitude.chunks_exact(k).map(largest).collect(),
-            totals: widen(samples.totals),
+            totals: T::widen(samples.totals),
             moved: moved.chunks_exact(k).map(largest).collect(),
         }
     }
@@ -291,7 +291,7 @@ impl<'a> Cpu<'a> {
         let normalizer = T::of(self.problem.normalizer());
         let gradient = self.forward(operands, &input, &samples).gradient;
         let gradient: Vec<T> = gradient.into_iter().map(|g| g / normalizer).collect();
-        widen(match self.plan.wrt {
+        T::widen(match self.plan.wrt {
             Wrt::Input => matmul::matmul(&gradient, &operands.weight, self.problem.d()),
             _ => gradient,
         })
@@ -360,10 +360,6 @@ fn select<T: Copy>(values: Vec<T>, m: usize, columns: &Range<usize>) -> Vec<T> {
         .flat_map(|row| &row[columns.clone()])
         .copied()
         .collect()
-}
-
-fn widen<T: Real>(values: Vec<T>) -> Vec<f64> {
-    values.into_iter().map(Real::f64).collect()
 }
 
 fn largest<T: Real>(values: &[T]) -> f64 {

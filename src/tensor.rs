@@ -17,6 +17,8 @@ pub trait Real:
     fn of(value: f64) -> Self;
     /// Widens to f64, exactly.
     fn f64(self) -> f64;
+    /// Widens a vector.
+    fn widen(values: Vec<Self>) -> Vec<f64>;
 }
 
 impl Real for f32 {
@@ -26,6 +28,9 @@ impl Real for f32 {
     fn f64(self) -> f64 {
         f64::from(self)
     }
+    fn widen(values: Vec<Self>) -> Vec<f64> {
+        values.into_iter().map(f64::from).collect()
+    }
 }
 
 impl Real for f64 {
@@ -34,6 +39,9 @@ impl Real for f64 {
     }
     fn f64(self) -> f64 {
         self
+    }
+    fn widen(values: Vec<Self>) -> Vec<f64> {
+        values
     }
 }
 
@@ -228,14 +236,20 @@ impl Tensor {
         let bytes = &self.bytes()[rows.start * width..rows.end * width];
         macro_rules! convert {
             ($type:ty, $to:expr) => {
-                bytes
-                    .chunks_exact(size_of::<$type>())
-                    .map(|b| {
-                        $to(<$type>::from_le_bytes(
-                            b.try_into().expect("chunks of that size"),
-                        ))
-                    })
-                    .collect()
+                match bytemuck::try_cast_slice::<u8, $type>(bytes) {
+                    // As they lie there, several at a time.
+                    Ok(values) if cfg!(target_endian = "little") => {
+                        values.iter().map(|&value| $to(value)).collect()
+                    }
+                    _ => bytes
+                        .chunks_exact(size_of::<$type>())
+                        .map(|b| {
+                            $to(<$type>::from_le_bytes(
+                                b.try_into().expect("chunks of that size"),
+                            ))
+                        })
+                        .collect(),
+                }
             };
         }
         match self.dtype {

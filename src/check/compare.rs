@@ -215,6 +215,20 @@ impl Lanes {
     }
 }
 
+/// Whether all values are; none is left out, so that many are looked at at once.
+fn are_finite(a: &[f64], b: &[f64]) -> bool {
+    simd(
+        #[inline(always)]
+        || {
+            let others = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| u64::from((a - a) + (b - b) != 0.0));
+            others.sum::<u64>() == 0
+        },
+    )
+}
+
 /// Up to [`LANES`] values, and zeros.
 #[inline(always)]
 fn load(values: &[f64]) -> [f64; LANES] {
@@ -262,7 +276,7 @@ impl Comparator<'_> {
         let size = block_rows(columns);
         // A chunk may begin or end inside of a block.
         let blocks = rows.start / size..rows.end.div_ceil(size);
-        let at_once = (blocks.len() / (4 * rayon::current_num_threads())).max(1);
+        let at_once = (blocks.len() / (2 * rayon::current_num_threads())).max(1);
         let compared = blocks.into_par_iter().with_min_len(at_once).fold(
             || (Tally::default(), Vec::new()),
             |(mut tally, mut kept), block| {
@@ -351,8 +365,7 @@ impl Comparator<'_> {
             Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
             _ => -1.0,
         };
-        let is_finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
-        let sums = if is_finite(analytic) && is_finite(numeric) {
+        let sums = if are_finite(analytic, numeric) {
             scratch.analytic[..columns].copy_from_slice(analytic);
             scratch.analytic[columns] = analytic[0];
             simd(

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{
     Cpu, Operands, difference_weight::difference_weight, largest, logits::logits, loss,
-    outer::outer, widen,
+    outer::outer,
 };
 use crate::{
     loss::{Samples, compensated_sum},
@@ -74,7 +74,7 @@ impl Cpu<'_> {
             let gradient = self.forward(operands, &input, &samples).gradient;
             let gradient: Vec<T> = gradient.into_iter().map(|g| g / normalizer).collect();
             let multiplier = self.multiplier(input, rows.len());
-            widen(outer(
+            T::widen(outer(
                 &gradient,
                 &multiplier,
                 self.problem.k(),
@@ -141,14 +141,14 @@ impl Cpu<'_> {
                 };
                 (
                     Some(self.plan.steps().map(at).collect()),
-                    widen(base[entries.clone()].to_vec()),
+                    T::widen(base[entries.clone()].to_vec()),
                 )
             }
         };
         let multiplier = self.multiplier(input, rows.len());
         let magnitudes: Vec<T> = multiplier.iter().map(|x| x.abs()).collect();
         let difference = |step| {
-            widen(difference_weight(
+            T::widen(difference_weight(
                 &forward.residual,
                 &multiplier,
                 step,
@@ -157,7 +157,7 @@ impl Cpu<'_> {
                 m,
             ))
         };
-        let conditioning = widen(outer(&forward.conditioning, &magnitudes, k, m));
+        let conditioning = T::widen(outer(&forward.conditioning, &magnitudes, k, m));
         Evaluation {
             losses: losses.unwrap_or_else(|| self.plan.steps().map(difference).collect()),
             base,

@@ -26,13 +26,13 @@ pub struct ColumnSums {
 }
 
 impl ColumnSums {
-    fn merge(&mut self, other: Self) {
-        self.analytic_numeric.merge(other.analytic_numeric);
-        self.numeric_numeric.merge(other.numeric_numeric);
-        self.tolerance_tolerance.merge(other.tolerance_tolerance);
-        self.tolerance_numeric.merge(other.tolerance_numeric);
-        self.noise_numeric.merge(other.noise_numeric);
-        self.numeric_abs.merge(other.numeric_abs);
+    fn merge(&mut self, other: &Self) {
+        self.analytic_numeric.merge(&other.analytic_numeric);
+        self.numeric_numeric.merge(&other.numeric_numeric);
+        self.tolerance_tolerance.merge(&other.tolerance_tolerance);
+        self.tolerance_numeric.merge(&other.tolerance_numeric);
+        self.noise_numeric.merge(&other.noise_numeric);
+        self.numeric_abs.merge(&other.numeric_abs);
     }
 }
 
@@ -64,7 +64,7 @@ impl Columns {
         } else {
             self.0
                 .iter_mut()
-                .zip(other.0)
+                .zip(&other.0)
                 .for_each(|(sums, other)| sums.merge(other));
         }
     }

@@ -33,13 +33,11 @@ impl std::fmt::Debug for Histogram {
 impl Histogram {
     /// Counts an error; what lies outside of the bins, NaN too, goes into the nearest, NaN into the highest.
     pub fn add(&mut self, error: f64) {
-        if error == 0.0 {
-            self.zeros += 1;
-            return;
-        }
+        let is_zero = error == 0.0;
+        self.zeros += u64::from(is_zero);
         let lowest = ((LOWEST_EXPONENT + 1023) as u64) << MANTISSA_BITS;
         let bin = (error.to_bits() >> (52 - MANTISSA_BITS)).saturating_sub(lowest);
-        self.bins[(bin as usize).min(OCTAVES * PER_OCTAVE - 1)] += 1;
+        self.bins[(bin as usize).min(OCTAVES * PER_OCTAVE - 1)] += u64::from(!is_zero);
     }
 
     /// Adds another histogram.

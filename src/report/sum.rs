@@ -13,6 +13,8 @@ const LOWEST: i32 = -1074;
 #[derive(Clone)]
 pub struct ExactSum {
     digits: [i64; DIGITS],
+    /// Digits outside of this range are 0.
+    used: (u8, u8),
     /// Terms since carries were last passed on.
     pending: u32,
     /// The sum of the terms that are not finite; 0 where all are.
@@ -23,6 +25,7 @@ impl Default for ExactSum {
     fn default() -> Self {
         Self {
             digits: [0; DIGITS],
+            used: (DIGITS as u8, 0),
             pending: 0,
             not_finite: 0.0,
         }
@@ -53,6 +56,8 @@ impl ExactSum {
         };
         let (digit, offset) = ((shift / DIGIT) as usize, shift % DIGIT);
         let wide = u128::from(significand) << offset;
+        let (first, end) = self.used;
+        self.used = (first.min(digit as u8), end.max(digit as u8 + 3));
         for (i, digit) in self.digits[digit..digit + 3].iter_mut().enumerate() {
             let part = (wide >> (DIGIT * i as u32)) as i64 & 0xffff_ffff;
             *digit += if term < 0.0 { -part } else { part };
@@ -64,15 +69,23 @@ impl ExactSum {
     }
 
     /// Adds another sum.
-    pub fn merge(&mut self, mut other: Self) {
+    pub fn merge(&mut self, other: &Self) {
         // Digits have room for so many terms, whoever added them.
         if self.pending + other.pending >= MOST_PENDING {
             self.carry();
+            let mut other = other.clone();
             other.carry();
+            return self.add_digits(&other);
         }
-        for (digit, other) in self.digits.iter_mut().zip(other.digits) {
-            *digit += other;
+        self.add_digits(other);
+    }
+
+    fn add_digits(&mut self, other: &Self) {
+        let (first, end) = other.used;
+        for digit in usize::from(first)..usize::from(end) {
+            self.digits[digit] += other.digits[digit];
         }
+        self.used = (self.used.0.min(first), self.used.1.max(end));
         // What was carried counts as one term.
         self.pending += other.pending + 1;
         self.not_finite += other.not_finite;
@@ -116,6 +129,7 @@ impl ExactSum {
             carry = value >> DIGIT;
         }
         self.digits[DIGITS - 1] += carry;
+        self.used = (0, DIGITS as u8);
         self.pending = 0;
     }
 }
