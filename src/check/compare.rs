@@ -72,7 +72,8 @@ struct Scratch {
 
 /// What the entries of a row are held against.
 struct Bounds {
-    normalizer: f64,
+    /// Times the conditioning, before anything else.
+    per_normalizer: f64,
     /// Times the conditioning.
     rounding: f64,
     /// Times |numeric|.
@@ -134,7 +135,7 @@ impl Lanes {
             let (a_abs, g_abs) = (a.abs(), g.abs());
             let largest = if a_abs > g_abs { a_abs } else { g_abs };
             let error = (a - g).abs();
-            let c = entries.conditioning[lane] / bounds.normalizer;
+            let c = entries.conditioning[lane] * bounds.per_normalizer;
             let rounding = bounds.rounding * c + bounds.drift * g_abs + bounds.floor;
             let given = bounds.rtol * largest + bounds.atol;
             let tolerance = if bounds.is_given { given } else { rounding };
@@ -409,7 +410,7 @@ impl Comparator<'_> {
             classes[label][1] += columns as u64;
         }
         let entry = |column: usize| {
-            let conditioning = conditioning[column] / self.problem.normalizer();
+            let conditioning = conditioning[column] * (1.0 / self.problem.normalizer());
             self.entry(row, column, analytic[column], numeric[column], conditioning)
         };
         if sums.bad > 0 {
@@ -443,7 +444,7 @@ impl Comparator<'_> {
         } = self.tolerance;
         let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
         let bounds = Bounds {
-            normalizer: self.problem.normalizer(),
+            per_normalizer: 1.0 / self.problem.normalizer(),
             rounding: factor * row.spread,
             drift,
             floor,
@@ -495,7 +496,7 @@ impl Comparator<'_> {
             ..Sums::default()
         };
         for (column, (&a, &g)) in analytic.iter().zip(numeric).enumerate() {
-            let conditioning = conditioning[column] / self.problem.normalizer();
+            let conditioning = conditioning[column] * (1.0 / self.problem.normalizer());
             let entry = self.entry(row, column, a, g, conditioning);
             let allowed = entry.tolerance + entry.noise;
             scratch.allowed[column] = allowed;
@@ -598,9 +599,11 @@ pub(crate) fn numeric(problem: &Problem, plan: &Plan, evaluation: &Evaluation) -
             let mut slopes = vec![0.0; evaluation.conditioning.len()];
             simd(
                 #[inline(always)]
-                || plan.scheme.combine(&evaluation.losses, &mut slopes),
+                || {
+                    plan.scheme.combine(&evaluation.losses, &mut slopes);
+                    slopes.iter_mut().for_each(|slope| *slope /= normalizer);
+                },
             );
-            slopes.iter_mut().for_each(|slope| *slope /= normalizer);
             slopes
         }
         Method::ForwardPass => {

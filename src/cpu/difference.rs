@@ -45,9 +45,7 @@ pub fn difference<T: Real>(
                 let label = samples.labels[row];
                 if label != NO_LABEL {
                     let at_label = &growth[label as usize * d..][..d];
-                    for (sum, &growth) in sums.iter_mut().zip(at_label) {
-                        *sum = *sum / (T::one() + step * growth);
-                    }
+                    divide_by_growth(sums, at_label, step);
                 }
                 log1p_per_step(sums, step);
                 complete(
@@ -103,12 +101,36 @@ fn complete<T: Real>(sums: &mut [T], total: T, linear: Option<&[T]>) {
     }
 }
 
-/// log1p(step·v) / step of every value v. Small steps leave small arguments: below 2^-14 four terms of the series
-/// are exact to f64 (the fifth is at most 2^-56/5 of the first), and they run in vectors.
+/// Below it four terms of the series of 1/(1 + x) and log1p are exact to f64, as the fifth is at most 2^-56 of the first; and they
+/// run in vectors, without a division.
+const SMALL: f64 = 1.0 / 16384.0;
+
+/// Whether step·v is small for every value v: a count runs in vectors, a search that ends early does not.
+#[inline(always)]
+fn are_small<T: Real>(values: &[T], step: T) -> bool {
+    let is_large = |v: &T| u32::from(!((step * *v).abs() < T::of(SMALL)));
+    values.iter().map(is_large).sum::<u32>() == 0
+}
+
+/// Divides by 1 + step·growth.
+#[inline(always)]
+fn divide_by_growth<T: Real>(sums: &mut [T], growth: &[T], step: T) {
+    if are_small(growth, step) {
+        for (sum, &growth) in sums.iter_mut().zip(growth) {
+            let x = step * growth;
+            *sum = *sum - *sum * (x * (T::one() - x * (T::one() - x)));
+        }
+    } else {
+        for (sum, &growth) in sums.iter_mut().zip(growth) {
+            *sum = *sum / (T::one() + step * growth);
+        }
+    }
+}
+
+/// log1p(step·v) / step of every value v.
 #[inline(always)]
 pub(crate) fn log1p_per_step<T: Real>(values: &mut [T], step: T) {
-    let small = T::of(2f64.powi(-14));
-    if values.iter().all(|&v| (step * v).abs() < small) {
+    if are_small(values, step) {
         let (half, third, quarter) = (T::of(0.5), T::of(1.0 / 3.0), T::of(0.25));
         for v in values {
             let x = step * *v;
