@@ -17,6 +17,10 @@ use gradprobe::{
     tensor::{Dtype, Tensor},
 };
 
+/// As in the program: much of what is allocated is as large as a cache, and is wanted again at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIZES: [(usize, usize, usize); 3] = [(4096, 256, 10), (16_384, 784, 10), (1024, 256, 1000)];
 
 /// A right gradient in f32.

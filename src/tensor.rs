@@ -238,9 +238,8 @@ impl Tensor {
             ($type:ty, $to:expr) => {
                 match bytemuck::try_cast_slice::<u8, $type>(bytes) {
                     // As they lie there, several at a time.
-                    Ok(values) if cfg!(target_endian = "little") => {
-                        values.iter().map(|&value| $to(value)).collect()
-                    }
+                    Ok(values) if cfg!(target_endian = "little") => pulp::Arch::new()
+                        .dispatch(|| values.iter().map(|&value| $to(value)).collect()),
                     _ => bytes
                         .chunks_exact(size_of::<$type>())
                         .map(|b| {

@@ -224,7 +224,7 @@ fn are_finite(a: &[f64], b: &[f64]) -> bool {
             let others = a
                 .iter()
                 .zip(b)
-                .map(|(a, b)| u64::from((a - a) + (b - b) != 0.0));
+                .map(|(a, b)| u64::from(!(a.is_finite() & b.is_finite())));
             others.sum::<u64>() == 0
         },
     )
