@@ -26,7 +26,7 @@ const PARTS: usize = 8;
 const MOST_WORK: usize = 1 << 22;
 const MOST_ENTRIES: usize = 1 << 15;
 /// Multiply-adds of one pass over the samples where a draw of them does for a first look: some ten milliseconds.
-const MOST_FIRST_WORK: usize = 1 << 26;
+const MOST_FIRST_WORK: usize = 1 << 24;
 /// Rows that are looked at however long they are.
 const LEAST_ROWS: usize = 4;
 /// Multiply-adds of a pass over all samples, of which a parameter's gradient takes dozens, above which few causes are looked for.

@@ -12,9 +12,11 @@ const LEAST_COSINE: f64 = 0.7;
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (first, all) = (evidence.samples(true), evidence.samples(false));
     if first.len() < all.len() {
+        // Nearer than the loss as it is, of which the targets are a part as well.
+        let least = case.cosine().abs().max(LEAST_COSINE);
         let near = |model: &Model| {
             let g = evidence.predict(&evidence.layer, model);
-            case.against(g, case.allowed.clone()).cosine().abs() > LEAST_COSINE
+            case.against(g, case.allowed.clone()).cosine().abs() > least
         };
         let columns = Columns::of(evidence, &first);
         if !near(&columns.by_hand()) && !near(&columns.by_autograd()) {
