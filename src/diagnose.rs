@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod case;
+mod drift;
 mod errors;
 mod evidence;
 mod factor;

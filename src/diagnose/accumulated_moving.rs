@@ -1,8 +1,6 @@
 //! `accumulated`, with weights that moved between the passes: then the sum is not quite a multiple of the derivative.
 
-use super::{
-    accumulated::fix, case::Case, evidence::Evidence, hypothesis::Hypothesis, stale_weights::Drift,
-};
+use super::{accumulated::fix, case::Case, evidence::Evidence, hypothesis::Hypothesis};
 
 /// Above this, what remains after scaling is not the drift of slowly moving weights (measured up to 0.07).
 const LARGEST_REMAINDER: f64 = 0.08;
@@ -21,7 +19,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if !(scale > 1.5 && remainder <= LARGEST_REMAINDER) {
         return None;
     }
-    let descent = Drift::fitted(evidence, case).filter(|(_, fit)| {
+    let descent = evidence.drift_in(case).filter(|(_, fit)| {
         let passes = fit.alpha.round();
         passes >= 2.0
             && fit.share > LEAST_SHARE

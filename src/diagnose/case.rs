@@ -2,7 +2,7 @@
 
 use crate::{
     loss::compensated_sum,
-    report::{CheckReport, Given},
+    report::{Given, Tolerance},
     tensor::Dtype,
 };
 
@@ -49,17 +49,18 @@ impl Case {
         g: Vec<f64>,
         allowed: Vec<f64>,
         columns: usize,
-        check: &CheckReport,
+        dtype: Dtype,
+        tolerance: Tolerance,
     ) -> Self {
         Self {
             a,
             g,
             allowed,
             columns,
-            dtype: check.dtype,
+            dtype,
             storage: 0.0,
-            floor: check.tolerance.floor,
-            shared: check.tolerance.shared,
+            floor: tolerance.floor,
+            shared: tolerance.shared,
         }
     }
 
@@ -237,5 +238,52 @@ impl Case {
             count += usize::from(g.abs() > 3.0 * allowed);
         }
         count >= 3 && count * 100 >= entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three rows of two, a = factor·g but for `error` in the last entry; an error of 1e-3 is allowed.
+    fn case(factor: f64, error: f64) -> Case {
+        let g = vec![1.0, -2.0, 0.5, 4.0, -1.0, 3.0];
+        let mut a: Vec<f64> = g.iter().map(|g| factor * g).collect();
+        a[5] += error;
+        let tolerance = Tolerance {
+            factor: 0.0,
+            floor: 0.0,
+            drift: 0.0,
+            shared: 0.0,
+            given: None,
+        };
+        Case::new(a, g, vec![1e-3; 6], 2, Dtype::F64, tolerance)
+    }
+
+    #[test]
+    fn one_factor_is_told_from_an_error() {
+        assert!(case(1.0, 5e-4).is_explained() && !case(1.0, 5e-3).is_explained());
+        let scaled = case(-3.0, 0.0);
+        assert!(!scaled.is_explained() && scaled.is_scaled());
+        assert_eq!(scaled.scale(), -3.0);
+        assert!(scaled.divided(-3.0).is_explained());
+        assert!(!case(2.0, 1.0).is_scaled());
+    }
+
+    #[test]
+    fn entries_that_are_left_out_say_nothing() {
+        let wrong = case(1.0, 1.0);
+        assert_eq!((wrong.fit(1.0).wrong, wrong.fit(1.0).entries), (1, 6));
+        let rest = wrong.without(|entry| entry == 5);
+        assert!(rest.is_explained() && rest.fit(1.0).entries == 5);
+        // They stay out when the reference changes.
+        assert!(rest.against(rest.g.clone(), vec![1e-3; 6]).is_explained());
+    }
+
+    #[test]
+    fn what_is_allowed_bounds_what_can_be_said() {
+        let mut vague = case(1.0, 0.0);
+        vague.allowed.fill(10.0);
+        assert!(!vague.is_informative() && case(1.0, 0.0).is_informative());
     }
 }

@@ -8,7 +8,7 @@ use std::{ops::Range, sync::OnceLock};
 
 use rayon::prelude::*;
 
-use super::{case::Case, stale_weights::Drift};
+use super::case::Case;
 use crate::{
     cpu::{logits::logits, matmul::matmul, outer::outer},
     loss::{NO_LABEL, Reduction, Samples},
@@ -39,6 +39,15 @@ pub(super) struct Layer {
     pub(super) weight: Vec<f64>,
     /// `[k]`.
     pub(super) bias: Vec<f64>,
+}
+
+/// How the gradient moves as the weights move up the loss.
+#[derive(Clone)]
+pub(super) struct Drift {
+    /// dL/dW and dL/db.
+    pub(super) direction: Layer,
+    /// The derivative of the gradient along it.
+    pub(super) slope: Vec<f64>,
 }
 
 /// What a model of the loss sees of a sample.
@@ -88,7 +97,7 @@ pub(super) struct Evidence<'a> {
     /// Whether a model counts as an explanation too where it is one up to the order of rows or columns.
     pub(super) any_order: bool,
     /// [`Drift`], of a draw of the samples and of all.
-    drifts: [OnceLock<Option<Drift>>; 2],
+    pub(super) drifts: [OnceLock<Option<Drift>>; 2],
     /// What the operands of matrix products are rounded by.
     operands: Option<Rounding>,
 }
@@ -127,14 +136,6 @@ impl<'a> Evidence<'a> {
         weight.for_each(|w| *w = rounding(*w));
         rounded.operands = Some(rounding);
         rounded
-    }
-
-    /// How the gradient moves with the weights, as a draw of the samples has it or all of them; computed once.
-    pub(super) fn drift(&self, first_look: bool) -> Option<&Drift> {
-        let drift = || Drift::of(self, &self.samples(first_look));
-        self.drifts[usize::from(first_look)]
-            .get_or_init(drift)
-            .as_ref()
     }
 
     /// The same, with models that explain the gradient up to the order of its rows or columns.
@@ -183,7 +184,14 @@ impl<'a> Evidence<'a> {
         let given = self.given(&self.rows);
         let right = self.predict(&self.layer, &cross_entropy);
         let allowed = self.allowed(&self.layer, &cross_entropy, &right, self.check.dtype);
-        Case::new(given, right, allowed, self.columns(), self.check)
+        Case::new(
+            given,
+            right,
+            allowed,
+            self.columns(),
+            self.check.dtype,
+            self.check.tolerance,
+        )
     }
 
     /// Rows of the gradient under test.

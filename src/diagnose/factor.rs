@@ -75,3 +75,25 @@ pub(super) fn is_telling(factor: f64, uncertainty: f64) -> bool {
         || is_loss_scale
         || (factor + 1.0).abs() <= uncertainty
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_named_only_where_rounding_leaves_no_other() {
+        assert_eq!(integer(10.0 + 1e-9, 1e-8), Some(10.0));
+        assert_eq!(integer(10.4, 1e-8), None);
+        assert_eq!(integer(1.0, 1e-8), None);
+        // 3 % of 100 is three integers.
+        assert_eq!(integer(100.0, 0.03), None);
+    }
+
+    #[test]
+    fn factors_that_bugs_leave_are_told_from_others() {
+        let telling = [10.0, 0.25, 65536.0, -1.0];
+        assert!(telling.iter().all(|factor| is_telling(*factor, 1e-9)));
+        let others = [2.7, 0.37, 50.0, 1.0 / 17.0];
+        assert!(!others.iter().any(|factor| is_telling(*factor, 1e-9)));
+    }
+}

@@ -2,25 +2,21 @@
 
 use super::{
     case::Case,
+    drift::moved,
     evidence::{Evidence, Layer, cross_entropy},
     hypothesis::{Hypothesis, number},
-    model::{Regression, refine, regress},
+    model::refine,
 };
 
 /// Of what one factor leaves, the least share that a step of the weights must explain.
 const LEAST_SHARE: f64 = 0.5;
 /// The same where dL/dW is that of a draw, and nothing more is done.
 const LEAST_SHARE_OF_DRAW: f64 = 0.9;
-/// Where dL/dW of a draw explains less, that of all explains nothing either; where it explains more it is good enough.
-const LEAST_FIRST_SHARE: f64 = 0.2;
-const LARGEST_FIRST_SHARE: f64 = 0.98;
-/// How far the weights are moved, relative to them, to see where that leads.
-const PROBE: f64 = 1e-4;
 /// Iterations towards the weights before the step, which are known only by where the step led.
 const ITERATIONS: usize = 40;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (drift, fit) = Drift::fitted(evidence, case)?;
+    let (drift, fit) = evidence.drift_in(case)?;
     // Several passes would be a sum.
     if !(fit.share > LEAST_SHARE && (0.5..1.5).contains(&fit.alpha)) {
         return None;
@@ -93,53 +89,6 @@ fn hypothesis(evidence: &Evidence, after: Case, rate: f64) -> Hypothesis {
     .evidence("learning rate", rate)
 }
 
-/// How the gradient moves as the weights move up the loss.
-#[derive(Clone)]
-pub(super) struct Drift {
-    /// dL/dW and dL/db.
-    direction: Layer,
-    /// The derivative of the gradient along it.
-    pub(super) slope: Vec<f64>,
-}
-
-impl Drift {
-    /// The drift, and how a is made of g and it; over a draw of the samples where they are many.
-    pub(super) fn fitted<'a>(
-        evidence: &'a Evidence,
-        case: &Case,
-    ) -> Option<(&'a Self, Regression)> {
-        let drift = evidence.drift(true)?;
-        let fit = regress(case, &drift.slope)?;
-        if !(LEAST_FIRST_SHARE..LARGEST_FIRST_SHARE).contains(&fit.share)
-            || evidence.draws_are_all()
-        {
-            return Some((drift, fit));
-        }
-        // There is something: worth a pass over all.
-        let drift = evidence.drift(false)?;
-        Some((drift, regress(case, &drift.slope)?))
-    }
-
-    /// None where the loss is flat.
-    pub(super) fn of(evidence: &Evidence, samples: &[usize]) -> Option<Self> {
-        let direction = evidence.layer_gradient(&evidence.layer, samples);
-        let norm = |layer: &Layer| -> f64 {
-            let values = layer.weight.iter().chain(&layer.bias);
-            values.map(|v| v * v).sum::<f64>().sqrt()
-        };
-        let step = PROBE * norm(&evidence.layer) / norm(&direction);
-        if !step.is_finite() {
-            return None;
-        }
-        let at = |rate| evidence.predict(&moved(&evidence.layer, &direction, rate), &cross_entropy);
-        let ahead = at(step).into_iter().zip(at(-step));
-        let slope = ahead
-            .map(|(there, back)| (there - back) / (2.0 * step))
-            .collect();
-        Some(Self { direction, slope })
-    }
-}
-
 /// How far two layers are apart, against the largest weight.
 fn largest_step(a: &Layer, b: &Layer) -> f64 {
     let largest = a
@@ -152,13 +101,4 @@ fn largest_step(a: &Layer, b: &Layer) -> f64 {
         .zip(&b.weight)
         .chain(a.bias.iter().zip(&b.bias));
     weights.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / largest
-}
-
-fn moved(layer: &Layer, direction: &Layer, rate: f64) -> Layer {
-    let add =
-        |values: &[f64], by: &[f64]| values.iter().zip(by).map(|(v, d)| v + rate * d).collect();
-    Layer {
-        weight: add(&layer.weight, &direction.weight),
-        bias: add(&layer.bias, &direction.bias),
-    }
 }
