@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    diagnose::{Diagnosis, diagnose},
+    diagnose::{Diagnosis, diagnose, relate},
     engine::{Chunk, Device},
     error::{Error, Result},
     plan::{Evaluation, Law, Plan},
@@ -106,7 +106,8 @@ pub fn check(
     let checks = subjects
         .iter()
         .map(|subject| check_one(problem, subject, options, precision, device, listener));
-    let checks = checks.collect::<Result<_>>()?;
+    let mut checks: Vec<CheckReport> = checks.collect::<Result<_>>()?;
+    relate(&mut checks);
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
         command: None,

@@ -298,6 +298,26 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
     diagnosis
 }
 
+/// Where one gradient of a problem has a cause and another has none that is known, it may well be the same: says so.
+pub fn relate(checks: &mut [CheckReport]) {
+    let first = |check: &CheckReport| {
+        let finding = check.findings.first()?;
+        (finding.code != "unknown" && check.verdict() == Verdict::Fail)
+            .then(|| (check.wrt.grad_name(), finding.code))
+    };
+    let Some((name, code)) = checks.iter().find_map(first) else {
+        return;
+    };
+    for check in checks {
+        if let Some(unknown) = check.findings.iter_mut().find(|it| it.code == "unknown") {
+            unknown.fix = format!(
+                "first mend {name}, whose cause is {code}: it may well be the same one; if not, {}",
+                unknown.fix
+            );
+        }
+    }
+}
+
 fn is_part(code: &str) -> bool {
     let parts = STAGES.iter().filter(|stage| stage.kind == Kind::Part);
     parts

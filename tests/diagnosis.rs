@@ -246,6 +246,36 @@ fn every_bug_is_named() {
     assert_share("not confidently wrong", honest, 1.0);
 }
 
+/// A gradient whose own errors say nothing points to the one of the same file that was explained.
+#[test]
+fn the_cause_of_one_gradient_is_offered_for_the_others() {
+    let problem = problems::random(7, 40, 6, 4, 1.0, Reduction::Mean);
+    let mut subjects = vec![];
+    for wrt in [Wrt::Weight, Wrt::Input] {
+        let mut values = gradient(&problem, wrt, Dtype::F64);
+        match wrt {
+            Wrt::Input => values.iter_mut().for_each(|g| *g *= 3.0),
+            _ => values.iter_mut().for_each(|g| *g = g.abs()),
+        }
+        subjects.push(Subject {
+            wrt,
+            gradient: Some(tensor(Dtype::F64, &problem.gradient_shape(wrt), &values)),
+        });
+    }
+    let device = Device::Cpu { note: None };
+    let report = check::check(&problem, &subjects, &Options::default(), &device, &mut ()).unwrap();
+    let [weight, input] = report.checks.as_slice() else {
+        panic!("two gradients")
+    };
+    assert_eq!(input.findings[0].code, "accumulated");
+    assert_eq!(weight.findings[0].code, "unknown");
+    let fix = &weight.findings[0].fix;
+    assert!(
+        fix.starts_with("first mend grad, whose cause is accumulated"),
+        "{fix}"
+    );
+}
+
 /// Two or three numbers fit anything: then nothing is said with confidence that is not so.
 #[test]
 fn little_is_claimed_of_a_handful_of_numbers() {
