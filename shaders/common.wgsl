@@ -26,9 +26,20 @@ const GROUP = 64u;
 // In labels: no class stands out in the target.
 const NO_LABEL = 0xffffffffu;
 
-// The dispatch is two-dimensional, as a dimension holds 65,535 workgroups only.
-fn group_index(group: vec3<u32>, groups: vec3<u32>) -> u32 {
-    return group.y * groups.x + group.x;
+// An invocation's place in the dispatch, which is two-dimensional, as a dimension holds 65,535 workgroups only.
+struct Place {
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+}
+
+fn group_index(place: Place) -> u32 {
+    return place.group.y * place.groups.x + place.group.x;
+}
+
+// The entry that an invocation has to itself; there may be more invocations than entries.
+fn entry_index(place: Place) -> u32 {
+    return group_index(place) * GROUP + place.lane;
 }
 
 // v, but opaque to the compiler: (1 + x) - 1 stays what it is. A bitcast alone, an override or a constant do not hold.

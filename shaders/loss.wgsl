@@ -8,12 +8,9 @@
 @group(0) @binding(5) var<storage, read_write> losses: array<f32>;          // [samples, m]
 
 @compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group_index(group, groups) * (GROUP / threads_per_row) + lane / threads_per_row;
+fn main(place: Place) {
+    let lane = place.lane;
+    let row = group_index(place) * (GROUP / threads_per_row) + lane / threads_per_row;
     // A row past the end works on the last one and writes nothing: every thread must reach the barriers.
     let source = min(row, params.rows - 1u);
     let start = source * params.classes;

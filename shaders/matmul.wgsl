@@ -6,12 +6,8 @@
 @group(0) @binding(3) var<storage, read_write> product: array<f32>;         // [rows, m]
 
 @compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let entry = group_index(group, groups) * GROUP + lane;
+fn main(place: Place) {
+    let entry = entry_index(place);
     if (entry >= params.rows * params.columns) {
         return;
     }

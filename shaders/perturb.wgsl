@@ -5,12 +5,8 @@
 @group(0) @binding(2) var<storage, read_write> copies: array<f32>;          // [rows, m]
 
 @compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let element = group_index(group, groups) * GROUP + lane;
+fn main(place: Place) {
+    let element = entry_index(place);
     if (element >= params.rows * params.columns) {
         return;
     }

@@ -9,12 +9,8 @@ const SOURCE: &str = concat!(
 @group(0) @binding(2) var<storage, read_write> results: array<f32>;
 
 @compute @workgroup_size(GROUP)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group_index(group, groups) * GROUP + lane;
+fn main(place: Place) {
+    let i = entry_index(place);
     if (i >= params.rows) {
         return;
     }
