@@ -71,6 +71,7 @@ struct Scratch {
 }
 
 /// What the entries of a row are held against.
+#[derive(Clone, Copy)]
 struct Bounds {
     /// Times the conditioning, before anything else.
     per_normalizer: f64,
@@ -90,6 +91,46 @@ struct Bounds {
     noise_floor: f64,
     /// Times what is allowed: above it an entry may belong to the worst.
     threshold: f64,
+}
+
+/// An entry against its bounds.
+struct Held {
+    /// max(|analytic|, |numeric|).
+    largest: f64,
+    /// |analytic - numeric|.
+    error: f64,
+    tolerance: f64,
+    noise: f64,
+    /// Off by more than both.
+    is_wrong: bool,
+    /// Off by no more, the noise no larger than the tolerance.
+    is_right: bool,
+}
+
+impl Bounds {
+    /// Holds an entry against its bounds; `noise` is its column's.
+    #[inline(always)]
+    fn hold(&self, analytic: f64, numeric: f64, conditioning: f64, noise: f64) -> Held {
+        let (a_abs, g_abs) = (analytic.abs(), numeric.abs());
+        let largest = if a_abs > g_abs { a_abs } else { g_abs };
+        let error = (analytic - numeric).abs();
+        let c = conditioning * self.per_normalizer;
+        let rounding = self.rounding * c + self.drift * g_abs + self.floor;
+        let given = self.rtol * largest + self.atol;
+        let tolerance = if self.is_given { given } else { rounding };
+        let noise = c * (noise + self.noise_by_row) + self.noise_floor + self.noise_drift * g_abs;
+        // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
+        let certified = !self.is_given | (largest >= self.atol) | (error <= rounding + noise);
+        let is_wrong = error > tolerance + noise;
+        Held {
+            largest,
+            error,
+            tolerance,
+            noise,
+            is_wrong,
+            is_right: !is_wrong & (noise <= tolerance) & certified,
+        }
+    }
 }
 
 /// A few entries of a row, zeros where there are none.
@@ -132,24 +173,12 @@ impl Lanes {
         for lane in 0..LANES {
             let (a, g) = (entries.analytic[lane], entries.numeric[lane]);
             let next = entries.next[lane];
-            let (a_abs, g_abs) = (a.abs(), g.abs());
-            let largest = if a_abs > g_abs { a_abs } else { g_abs };
-            let error = (a - g).abs();
-            let c = entries.conditioning[lane] * bounds.per_normalizer;
-            let rounding = bounds.rounding * c + bounds.drift * g_abs + bounds.floor;
-            let given = bounds.rtol * largest + bounds.atol;
-            let tolerance = if bounds.is_given { given } else { rounding };
-            let noise = c * (entries.noise[lane] + bounds.noise_by_row)
-                + bounds.noise_floor
-                + bounds.noise_drift * g_abs;
-            let allowed = tolerance + noise;
+            let (conditioning, noise) = (entries.conditioning[lane], entries.noise[lane]);
+            let held = bounds.hold(a, g, conditioning, noise);
+            let (error, largest, g_abs) = (held.error, held.largest, g.abs());
+            let allowed = held.tolerance + held.noise;
             let rel_err = error / if largest > 0.0 { largest } else { 1.0 };
-            let wrong = error > allowed;
-            // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
-            let certified =
-                !bounds.is_given | (largest >= bounds.atol) | (error <= rounding + noise);
-            let right = (noise <= tolerance) & certified;
-            let (t, e) = (tolerance * g_abs, noise * g_abs);
+            let (t, e) = (held.tolerance * g_abs, held.noise * g_abs);
             compared.allowed[lane] = allowed;
             compared.rel_err[lane] = rel_err;
             let terms = [a * g, g * g, t * t, t, e, g_abs];
@@ -169,8 +198,8 @@ impl Lanes {
             self.of[lane] = if is_less { g_abs } else { of };
             // Corrupted copies of the gradient go through the same comparison.
             let counted = [
-                wrong,
-                !wrong & !right,
+                held.is_wrong,
+                !held.is_wrong & !held.is_right,
                 error > bounds.threshold * allowed,
                 g_abs > allowed,
                 (a + g).abs() > allowed,
@@ -366,16 +395,17 @@ impl Comparator<'_> {
             Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
             _ => -1.0,
         };
+        let bounds = self.bounds(row, threshold);
         let sums = if are_finite(analytic, numeric) {
             scratch.analytic[..columns].copy_from_slice(analytic);
             scratch.analytic[columns] = analytic[0];
             simd(
                 #[inline(always)]
-                || self.sum(scratch, row, conditioning, numeric, threshold),
+                || self.sum(scratch, &bounds, conditioning, numeric),
             )
         } else {
             tally.not_finite += analytic.iter().filter(|a| !a.is_finite()).count() as u64;
-            self.sum_not_finite(scratch, row, conditioning, analytic, numeric)
+            self.sum_not_finite(scratch, row.index, &bounds, conditioning, analytic, numeric)
         };
         scratch.rel_err[..columns]
             .iter()
@@ -410,8 +440,8 @@ impl Comparator<'_> {
             classes[label][1] += columns as u64;
         }
         let entry = |column: usize| {
-            let conditioning = conditioning[column] * (1.0 / self.problem.normalizer());
-            self.entry(row, column, analytic[column], numeric[column], conditioning)
+            let (a, g) = (analytic[column], numeric[column]);
+            self.entry(&bounds, (row.index, column), a, g, conditioning[column])
         };
         if sums.bad > 0 {
             for column in 0..columns {
@@ -429,33 +459,12 @@ impl Comparator<'_> {
     fn sum(
         &self,
         scratch: &mut Scratch,
-        row: Row,
+        bounds: &Bounds,
         conditioning: &[f64],
         numeric: &[f64],
-        threshold: f64,
     ) -> Sums {
-        let (by_column, by_row, noise_floor) = self.noise.of_row(row.magnitude, row.total);
-        let Tolerance {
-            factor,
-            floor,
-            drift,
-            given,
-            ..
-        } = self.tolerance;
-        let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
-        let bounds = Bounds {
-            per_normalizer: 1.0 / self.problem.normalizer(),
-            rounding: factor * row.spread,
-            drift,
-            floor,
-            is_given: given.is_some(),
-            rtol,
-            atol,
-            noise_by_row: by_row,
-            noise_drift: self.noise.drift,
-            noise_floor,
-            threshold,
-        };
+        // Copied, so that what is written to the scratch cannot be part of it.
+        let bounds = *bounds;
         let mut lanes = Lanes::default();
         let columns = numeric.len();
         for start in (0..columns).step_by(LANES) {
@@ -466,7 +475,7 @@ impl Comparator<'_> {
                 next: load(&scratch.analytic[start + 1..end + 1]),
                 numeric: load(&numeric[start..end]),
                 conditioning: load(&conditioning[start..end]),
-                noise: load(&by_column[start..end]),
+                noise: load(&self.noise.by_column[start..end]),
             };
             let compared = lanes.add(&bounds, &entries, width);
             let lanes = start..start + LANES;
@@ -485,7 +494,8 @@ impl Comparator<'_> {
     fn sum_not_finite(
         &self,
         scratch: &mut Scratch,
-        row: Row,
+        row: usize,
+        bounds: &Bounds,
         conditioning: &[f64],
         analytic: &[f64],
         numeric: &[f64],
@@ -496,8 +506,7 @@ impl Comparator<'_> {
             ..Sums::default()
         };
         for (column, (&a, &g)) in analytic.iter().zip(numeric).enumerate() {
-            let conditioning = conditioning[column] * (1.0 / self.problem.normalizer());
-            let entry = self.entry(row, column, a, g, conditioning);
+            let entry = self.entry(bounds, (row, column), a, g, conditioning[column]);
             let allowed = entry.tolerance + entry.noise;
             scratch.allowed[column] = allowed;
             scratch.rel_err[column] = entry.rel_err;
@@ -532,24 +541,9 @@ impl Comparator<'_> {
         sums
     }
 
-    /// Logits that are off by δ move the softmax by up to exp(2δ) - 1, which is exp(2δ) times less than twice δ. Near 1
-    /// this counts in half precision, where logits in the hundreds leave nothing of the softmax.
-    fn spread(&self, moved: f64) -> f64 {
-        (2.0 * self.unit_roundoff * moved).min(600.0).exp()
-    }
-
-    /// One entry against what it may be off by; `conditioning` is divided by the normaliser.
-    fn entry(
-        &self,
-        row: Row,
-        column: usize,
-        analytic: f64,
-        numeric: f64,
-        conditioning: f64,
-    ) -> Entry {
-        let largest = analytic.abs().max(numeric.abs());
-        let error = (analytic - numeric).abs();
-        let rel_err = rel_err(analytic, numeric);
+    /// What all entries of a row are held against, and above what share of it one may belong to the worst.
+    fn bounds(&self, row: Row, threshold: f64) -> Bounds {
+        let (noise_by_row, noise_floor) = self.noise.of_row(row.magnitude, row.total);
         let Tolerance {
             factor,
             floor,
@@ -557,35 +551,60 @@ impl Comparator<'_> {
             given,
             ..
         } = self.tolerance;
-        let rounding = factor * conditioning * row.spread + drift * numeric.abs() + floor;
-        let tolerance = given.map_or(rounding, |given| given.rtol * largest + given.atol);
+        let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
+        Bounds {
+            per_normalizer: 1.0 / self.problem.normalizer(),
+            rounding: factor * row.spread,
+            drift,
+            floor,
+            is_given: given.is_some(),
+            rtol,
+            atol,
+            noise_by_row,
+            noise_drift: self.noise.drift,
+            noise_floor,
+            threshold,
+        }
+    }
+
+    /// Logits that are off by δ move the softmax by up to exp(2δ) - 1, which is exp(2δ) times less than twice δ. Near 1
+    /// this counts in half precision, where logits in the hundreds leave nothing of the softmax.
+    fn spread(&self, moved: f64) -> f64 {
+        (2.0 * self.unit_roundoff * moved).min(600.0).exp()
+    }
+
+    /// One entry as the report keeps it.
+    fn entry(
+        &self,
+        bounds: &Bounds,
+        (row, column): (usize, usize),
+        analytic: f64,
+        numeric: f64,
+        conditioning: f64,
+    ) -> Entry {
+        let held = bounds.hold(
+            analytic,
+            numeric,
+            conditioning,
+            self.noise.by_column[column],
+        );
         // A difference that overflowed says nothing.
-        let noise = match numeric.is_finite() {
-            true => {
-                self.noise
-                    .bound(column, conditioning, row.magnitude, row.total)
-                    + self.noise.drift * numeric.abs()
-            }
-            false => f64::INFINITY,
-        };
-        // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
-        let certified =
-            given.is_none_or(|given| largest >= given.atol || error <= rounding + noise);
-        let decision = if !analytic.is_finite() || error > tolerance + noise {
+        let says = numeric.is_finite();
+        let decision = if !analytic.is_finite() || (says && held.is_wrong) {
             Decision::Wrong
-        } else if noise <= tolerance && certified {
+        } else if says && held.is_right {
             Decision::Right
         } else {
             Decision::Undecided
         };
         Entry {
-            row: row.index,
+            row,
             column,
             analytic,
             numeric,
-            rel_err,
-            noise,
-            tolerance,
+            rel_err: rel_err(analytic, numeric),
+            noise: if says { held.noise } else { f64::INFINITY },
+            tolerance: held.tolerance,
             decision,
         }
     }

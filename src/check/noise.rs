@@ -21,7 +21,7 @@ const LANES: usize = 16;
 /// The bound for every entry of one gradient.
 pub(crate) struct Noise {
     /// [m]: times c.
-    by_column: Vec<f64>,
+    pub(crate) by_column: Vec<f64>,
     /// Times c and the row's magnitude.
     by_both: f64,
     /// Times the row's magnitude and R.
@@ -78,11 +78,11 @@ impl Noise {
         }
     }
 
-    /// The bounds for all entries of a row, with its magnitude and R: what each column's conditioning is multiplied by, what all are
-    /// besides, and what is added.
-    pub(crate) fn of_row(&self, magnitude: f64, total: f64) -> (&[f64], f64, f64) {
+    /// Of all entries of a row, with its magnitude and R: what the conditioning is multiplied by besides its column's own, and what is
+    /// added.
+    pub(crate) fn of_row(&self, magnitude: f64, total: f64) -> (f64, f64) {
         let added = total * (magnitude * self.by_magnitude + self.by_total) + self.floor;
-        (&self.by_column, magnitude * self.by_both, added)
+        (magnitude * self.by_both, added)
     }
 
     /// The bound for an entry in `column`, with its conditioning (divided by Z), its row's magnitude and R.
@@ -93,9 +93,8 @@ impl Noise {
         magnitude: f64,
         total: f64,
     ) -> f64 {
-        conditioning * (self.by_column[column] + magnitude * self.by_both)
-            + total * (magnitude * self.by_magnitude + self.by_total)
-            + self.floor
+        let (by_row, added) = self.of_row(magnitude, total);
+        conditioning * (self.by_column[column] + by_row) + added
     }
 }
 
