@@ -1,7 +1,7 @@
 //! What is differentiated: a linear layer, cross-entropy and the tensors they meet, validated once.
 //! Every later stage takes it as it is.
 
-use std::ops::Range;
+use std::{ops::Range, sync::OnceLock};
 
 use serde::Serialize;
 
@@ -72,6 +72,8 @@ pub struct Problem {
     target: Target,
     loss: CrossEntropy,
     normalizer: f64,
+    /// Of the input's and of the weight's columns; found when they are first asked for, by a pass over all.
+    ranges: [OnceLock<(Vec<f64>, Vec<f64>)>; 2],
 }
 
 impl Problem {
@@ -132,6 +134,7 @@ impl Problem {
             target,
             loss,
             normalizer,
+            ranges: Default::default(),
         })
     }
 
@@ -287,20 +290,17 @@ impl Problem {
             Wrt::Logits => (1.0, vec![1.0; self.k()]),
             Wrt::Bias => (1.0, vec![1.0]),
             Wrt::Input => {
-                let (low, high) = column_range(&self.weight);
+                let (low, high) = self.ranges[1].get_or_init(|| column_range(&self.weight));
                 (
-                    largest(&low).max(largest(&high)),
-                    low.iter()
-                        .zip(&high)
-                        .map(|(low, high)| high - low)
-                        .collect(),
+                    largest(low).max(largest(high)),
+                    low.iter().zip(high).map(|(low, high)| high - low).collect(),
                 )
             }
             Wrt::Weight => {
-                let (low, high) = column_range(&self.input);
+                let (low, high) = self.ranges[0].get_or_init(|| column_range(&self.input));
                 let ranges: Vec<f64> = low
                     .iter()
-                    .zip(&high)
+                    .zip(high)
                     .map(|(low, high)| low.abs().max(high.abs()))
                     .collect();
                 (largest(&ranges), ranges)
