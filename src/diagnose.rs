@@ -58,6 +58,7 @@ mod softmax_twice;
 mod stale_weights;
 mod sum_instead_of_mean;
 mod temperature;
+mod tolerance_too_loose;
 mod tolerance_too_tight;
 mod transposed;
 mod unknown;
@@ -241,7 +242,9 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
     match check.verdict() {
         Verdict::Pass => return diagnosis,
         Verdict::Inconclusive => {
-            diagnosis.findings.extend(below_resolution::finding(check));
+            let too_loose = tolerance_too_loose::finding(check);
+            let finding = too_loose.or_else(|| below_resolution::finding(check));
+            diagnosis.findings.extend(finding);
             return diagnosis;
         }
         Verdict::Fail => {}

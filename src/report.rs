@@ -165,6 +165,25 @@ pub struct Finding {
     pub test: Option<String>,
 }
 
+impl Finding {
+    /// A cause that is certain, of the whole gradient, and the first: `message` is one sentence that stands alone, `fix` says what to do.
+    pub fn new(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            code,
+            step: 1,
+            factor: None,
+            confidence: 1.0,
+            message: message.into(),
+            fix: fix.into(),
+            evidence: Vec::new(),
+            places: Places::default(),
+            correction: String::new(),
+            proof: None,
+            test: None,
+        }
+    }
+}
+
 /// Where a cause was seen; an empty set where it has no part in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Places {
@@ -294,14 +313,18 @@ impl CheckReport {
         errors / numeric + self.tolerance.shared + given
     }
 
+    /// Rows and columns of the gradient; none where no entry is wrong.
+    pub fn shape(&self) -> Option<[usize; 2]> {
+        let columns = self.tally.places.columns.len();
+        (columns > 0).then(|| [(self.tally.entries / columns as u64) as usize, columns])
+    }
+
     /// Where the wrong entries are, in words: "only in rows with target 3", "only in rows 2 to 5, columns 1 and 3".
     pub fn whereabouts(&self) -> String {
         let places = &self.tally.places;
-        let columns = places.columns.len();
-        if columns == 0 {
+        let Some([rows, columns]) = self.shape() else {
             return "in no entry alone".to_owned();
-        }
-        let rows = (self.tally.entries / columns as u64) as usize;
+        };
         let classes = places.wrong_classes();
         let few_classes = 2 * classes.len() <= places.classes_met();
         let by_class = few_classes && !classes.is_empty() && places.rows.len() > classes.len();

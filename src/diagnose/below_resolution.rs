@@ -1,7 +1,7 @@
 //! `below-resolution`: it is the finite difference that knows too little.
 
 use crate::{
-    report::{CheckReport, Decision, Finding, Places},
+    report::{CheckReport, Finding},
     scheme::{Method, Precision},
 };
 
@@ -11,11 +11,6 @@ pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
     if tally.undecided <= tally.entries / 100 {
         return None;
     }
-    // It is not the difference where the difference is good enough.
-    let undecided = tally.other_samples.iter().chain(&tally.worst);
-    let mut undecided = undecided.filter(|entry| entry.decision == Decision::Undecided);
-    let by_atol = check.tolerance.given.is_some_and(|given| given.atol > 0.0)
-        && undecided.all(|entry| entry.noise <= entry.tolerance);
     let share = tally.undecided as f64 / tally.entries as f64;
     let fix = match (check.method, check.precision) {
         (Method::ForwardPass, Precision::F32) => {
@@ -31,39 +26,13 @@ pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
             "leave --eps out, or make it smaller; a tolerance below the rounding of f64 cannot be met"
         }
     };
-    if by_atol {
-        return Some(Finding {
-            code: "tolerance-too-loose",
-            step: 1,
-            factor: None,
-            confidence: 1.0,
-            message: format!(
-                "--atol is larger than {:.0} % of the entries: it would accept anything in their place",
-                (100.0 * share).max(1.0)
-            ),
-            fix: "leave --atol out, or make it smaller than the entries that matter".to_owned(),
-            evidence: vec![("undecided", share)],
-            places: Places::default(),
-            correction: String::new(),
-            proof: None,
-            test: None,
-        });
-    }
+    let message = format!(
+        "the finite difference is the limit, not {}: in {:.0} % of the entries its own error is larger than the tolerance",
+        check.wrt.grad_name(),
+        (100.0 * share).max(1.0)
+    );
     Some(Finding {
-        code: "below-resolution",
-        step: 1,
-        factor: None,
-        confidence: 1.0,
-        message: format!(
-            "the finite difference is the limit, not {}: in {:.0} % of the entries its own error is larger than the tolerance",
-            check.wrt.grad_name(),
-            (100.0 * share).max(1.0)
-        ),
-        fix: fix.to_owned(),
         evidence: vec![("undecided", share), ("eps", check.eps)],
-        places: Places::default(),
-        correction: String::new(),
-        proof: None,
-        test: None,
+        ..Finding::new("below-resolution", message, fix)
     })
 }

@@ -28,8 +28,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let without = Layer {
+        weight: evidence.layer.weight.clone(),
         bias: vec![0.0; bias.len()],
-        ..evidence.layer.clone()
     };
     let after = evidence.explains(case, &without, &cross_entropy)?;
     let name = evidence.name();
@@ -49,7 +49,7 @@ pub(super) fn another(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if k > MOST_CLASSES || entries < ENTRIES_A_CLASS * k || case.cosine() < 0.5 {
         return None;
     }
-    let mut layer = evidence.layer.clone();
+    let mut layer = Layer::clone(&evidence.layer);
     let mut left = f64::INFINITY;
     for step in 0..STEPS {
         let here = evidence.predict(&layer, &cross_entropy);

@@ -107,11 +107,16 @@ impl Case {
         case
     }
 
+    /// What underflow took from a gradient before it is divided by a factor, beyond what is allowed for as it is.
+    fn lost_before(&self, factor: f64) -> f64 {
+        self.floor * (1.0 / factor.abs() - 1.0).max(0.0)
+    }
+
     /// The gradient divided by a factor. What underflow took from a small gradient weighs more then.
     pub(super) fn divided(&self, factor: f64) -> Self {
         let mut case = self.clone();
         case.a.iter_mut().for_each(|a| *a /= factor);
-        let more = self.floor * (1.0 / factor.abs() - 1.0).max(0.0);
+        let more = self.lost_before(factor);
         case.allowed.iter_mut().for_each(|allowed| *allowed += more);
         case
     }
@@ -163,6 +168,25 @@ impl Case {
         ag / gg
     }
 
+    /// s of each of so many groups of entries; NaN of a group in which there is nothing to divide by.
+    pub(super) fn scales(&self, groups: usize, group: impl Fn(usize) -> Option<usize>) -> Vec<f64> {
+        let mut sums = vec![[0.0; 2]; groups];
+        for (entry, a, g, _) in self.live() {
+            if let Some(group) = group(entry) {
+                let [ag, gg] = &mut sums[group];
+                *ag += a * g;
+                *gg += g * g;
+            }
+        }
+        sums.into_iter().map(|[ag, gg]| ag / gg).collect()
+    }
+
+    /// Each entry divided by a factor of its own.
+    pub(super) fn divided_by(&self, factor: impl Fn(usize) -> f64) -> Self {
+        let entries = self.a.iter().enumerate();
+        self.with(entries.map(|(entry, a)| a / factor(entry)).collect())
+    }
+
     /// How far s may be off, relative to it, if a is s·g up to rounding: of independent errors a standard deviation or two, of
     /// errors that have a sign in common what they share.
     pub(super) fn scale_uncertainty(&self) -> f64 {
@@ -176,8 +200,14 @@ impl Case {
 
     /// cos of the angle between a and g.
     pub(super) fn cosine(&self) -> f64 {
+        self.cosine_with(&self.g)
+    }
+
+    /// cos of the angle between a and another gradient.
+    pub(super) fn cosine_with(&self, g: &[f64]) -> f64 {
         let (mut aa, mut ag, mut gg) = (0.0, 0.0, 0.0);
-        for (_, a, g, _) in self.live() {
+        for (entry, a, _, _) in self.live() {
+            let g = g[entry];
             aa += a * a;
             ag += a * g;
             gg += g * g;
@@ -194,7 +224,7 @@ impl Case {
 
     /// a / factor against g.
     pub(super) fn fit(&self, factor: f64) -> Fit {
-        let more = self.floor * (1.0 / factor.abs() - 1.0).max(0.0);
+        let more = self.lost_before(factor);
         let (mut wrong, mut entries, mut severities) = (0, 0, 0.0);
         let (mut errors, mut squares) = (0.0, 0.0);
         for (_, a, g, allowed) in self.live() {

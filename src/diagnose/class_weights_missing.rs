@@ -44,19 +44,14 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let k = evidence.problem.k();
-    let (mut ag, mut gg, mut rows) = (vec![0.0; k], vec![0.0; k], vec![0; k]);
+    let mut rows = vec![0; k];
     let label = |entry: usize| evidence.problem.label(evidence.rows[entry / case.columns]);
-    for (entry, a, g, _) in case.live() {
-        let Some(class) = label(entry) else { continue };
-        ag[class] += a * g;
-        gg[class] += g * g;
-    }
     for row in (0..case.rows()).filter(|&row| case.row(row).any(|e| case.is_live(e))) {
         if let Some(class) = label(row * case.columns) {
             rows[class] += 1;
         }
     }
-    let factors: Vec<f64> = ag.iter().zip(&gg).map(|(ag, gg)| ag / gg).collect();
+    let factors = case.scales(k, label);
     let known = || {
         factors
             .iter()
@@ -70,16 +65,10 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if classes < 2 || met < classes + 2 || known().any(|(factor, _)| !(*factor > 0.0)) {
         return None;
     }
-    let divided: Vec<f64> = case
-        .a
-        .iter()
-        .enumerate()
-        .map(|(entry, a)| {
-            let factor = label(entry).map_or(1.0, |class| factors[class]);
-            a / if factor.is_finite() { factor } else { 1.0 }
-        })
-        .collect();
-    let after = case.with(divided);
+    let after = case.divided_by(|entry| {
+        let factor = label(entry).map_or(1.0, |class| factors[class]);
+        if factor.is_finite() { factor } else { 1.0 }
+    });
     if !after.is_explained() {
         return None;
     }

@@ -3,8 +3,7 @@
 use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis};
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (valid, all) = evidence.valid_rows();
-    let after = factor::undone(case, valid / all).filter(|_| evidence.is_mean())?;
+    let (after, _) = factor::undone_of_problem(evidence, case, "divided-by-all-rows")?;
     Some(hypothesis(evidence, after))
 }
 

@@ -3,7 +3,7 @@
 use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis};
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let after = factor::undone(case, 1.0 / evidence.problem.k() as f64)?;
+    let (after, _) = factor::undone_of_problem(evidence, case, "divided-by-classes")?;
     Some(hypothesis(evidence, after))
 }
 

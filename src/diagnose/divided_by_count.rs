@@ -8,9 +8,7 @@ use super::{
 };
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let factor = evidence.problem.normalizer() / evidence.valid_rows().0;
-    let after =
-        factor::undone(case, factor).filter(|_| evidence.is_mean() && evidence.is_weighted())?;
+    let (after, _) = factor::undone_of_problem(evidence, case, "divided-by-count-not-weights")?;
     Some(hypothesis(evidence, after))
 }
 

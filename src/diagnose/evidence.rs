@@ -4,7 +4,10 @@
 //! The right gradient is the closed form in f64 on the host, which the difference has confirmed by then; how far from it a correct
 //! gradient of the type under test may be is what [`Law`] says.
 
-use std::{ops::Range, sync::OnceLock};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 use rayon::prelude::*;
 
@@ -92,7 +95,7 @@ pub(super) struct Evidence<'a> {
     /// The rows of the gradient that are looked at: all where they are few, else those that are wrong and a draw of the others.
     pub(super) rows: Vec<usize>,
     /// The layer as it is.
-    pub(super) layer: Layer,
+    pub(super) layer: Arc<Layer>,
     gradient: &'a Tensor,
     /// Whether a model counts as an explanation too where it is one up to the order of rows or columns.
     pub(super) any_order: bool,
@@ -108,10 +111,10 @@ pub(super) type Rounding = fn(f64) -> f64;
 impl<'a> Evidence<'a> {
     pub(super) fn new(problem: &'a Problem, gradient: &'a Tensor, check: &'a CheckReport) -> Self {
         let wrt = check.wrt;
-        let layer = Layer {
+        let layer = Arc::new(Layer {
             weight: problem.weight().values(),
             bias: problem.bias(),
-        };
+        });
         let rows = match wrt.is_parameter() {
             true => classes_looked_at(problem, wrt),
             false => looked_at(problem, check),
@@ -131,11 +134,14 @@ impl<'a> Evidence<'a> {
 
     /// The same on a machine that rounds the operands of matrix products.
     pub(super) fn with_operands(&self, rounding: Rounding) -> Self {
-        let mut rounded = self.clone();
-        let weight = rounded.layer.weight.iter_mut();
-        weight.for_each(|w| *w = rounding(*w));
-        rounded.operands = Some(rounding);
-        rounded
+        Self {
+            layer: Arc::new(Layer {
+                weight: self.layer.weight.iter().map(|w| rounding(*w)).collect(),
+                bias: self.layer.bias.clone(),
+            }),
+            operands: Some(rounding),
+            ..self.clone()
+        }
     }
 
     /// The same, with models that explain the gradient up to the order of its rows or columns.
@@ -208,23 +214,15 @@ impl<'a> Evidence<'a> {
     /// The same at other rows.
     pub(super) fn predict_rows(&self, rows: &[usize], layer: &Layer, model: &Model) -> Vec<f64> {
         let z = self.problem.normalizer();
-        let derivative = |block: &Block| -> Vec<f64> {
-            let entries = block.soft.iter().zip(&block.hard);
-            entries.map(|(soft, hard)| (soft - hard) / z).collect()
-        };
+        let derivative = |block: &Block| block.derivative(z);
         self.product(rows, layer, model, &layer.weight, &derivative, false)
     }
 
     /// The loss's derivative with respect to the logits of these samples, [samples, k].
     pub(super) fn derivatives(&self, samples: &[usize], layer: &Layer, model: &Model) -> Vec<f64> {
         let z = self.problem.normalizer();
-        let blocks = samples.par_chunks(BLOCK).map(|samples| {
-            let block = self.block(samples, layer, model);
-            let entries = block.soft.iter().zip(&block.hard);
-            entries
-                .map(|(soft, hard)| (soft - hard) / z)
-                .collect::<Vec<f64>>()
-        });
+        let blocks = samples.par_chunks(BLOCK);
+        let blocks = blocks.map(|samples| self.block(samples, layer, model).derivative(z));
         blocks.collect::<Vec<_>>().concat()
     }
 
@@ -364,8 +362,7 @@ impl<'a> Evidence<'a> {
         let z = z * samples.len() as f64 / n as f64;
         let mut weight = sum_over(samples, k * d + k, |samples| {
             let block = self.block(samples, layer, model);
-            let entries = block.soft.iter().zip(&block.hard);
-            let left: Vec<f64> = entries.map(|(soft, hard)| (soft - hard) / z).collect();
+            let left = block.derivative(z);
             let mut part = outer(&left, &block.input, k, d);
             part.extend(outer(&left, &vec![1.0; samples.len()], k, 1));
             part
@@ -460,6 +457,12 @@ struct Block {
 }
 
 impl Block {
+    /// (soft - hard) / z, [samples, k].
+    fn derivative(&self, z: f64) -> Vec<f64> {
+        let entries = self.soft.iter().zip(&self.hard);
+        entries.map(|(soft, hard)| (soft - hard) / z).collect()
+    }
+
     /// How far the logits of each row may have moved.
     fn moved(&self, law: Law) -> impl Iterator<Item = f64> + '_ {
         let rows = self

@@ -12,6 +12,18 @@ pub(super) fn undone(case: &Case, factor: f64) -> Option<Case> {
     after.is_explained().then_some(after)
 }
 
+/// The case divided by one of the problem's factors of that name, and the factor, if that leaves nothing.
+pub(super) fn undone_of_problem(
+    evidence: &Evidence,
+    case: &Case,
+    name: &str,
+) -> Option<(Case, f64)> {
+    of_problem(evidence)
+        .into_iter()
+        .filter(|(code, _)| *code == name)
+        .find_map(|(_, factor)| Some((undone(case, factor)?, factor)))
+}
+
 /// Whether the one factor that fits best is this one, as far as rounding lets it be known.
 pub(super) fn is_near(case: &Case, factor: f64) -> bool {
     factor != 1.0 && (case.scale() / factor - 1.0).abs() <= case.scale_uncertainty()

@@ -1,7 +1,7 @@
 //! What a rule says: a cause, and the gradient with that cause undone.
 
 use super::case::Case;
-use crate::report::{Finding, Places};
+use crate::report::Finding;
 
 /// A cause that would explain the errors, or some of them.
 pub(super) struct Hypothesis {
@@ -36,17 +36,9 @@ impl Hypothesis {
         fix: impl Into<String>,
     ) -> Self {
         let finding = Finding {
-            code,
-            step: 0,
-            factor: None,
             confidence: 0.95,
-            message: message.into(),
-            fix: fix.into(),
-            evidence: Vec::new(),
-            places: Places::default(),
             correction: correction.into(),
-            proof: None,
-            test: None,
+            ..Finding::new(code, message, fix)
         };
         Self {
             finding,

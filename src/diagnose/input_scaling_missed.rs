@@ -14,12 +14,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if !matches!(evidence.wrt, Wrt::Input | Wrt::Weight) || case.rows() < LEAST_ROWS {
         return None;
     }
-    let (mut ag, mut gg) = (vec![0.0; case.columns], vec![0.0; case.columns]);
-    for (entry, a, g, _) in case.live() {
-        ag[entry % case.columns] += a * g;
-        gg[entry % case.columns] += g * g;
-    }
-    let factors: Vec<f64> = ag.iter().zip(&gg).map(|(ag, gg)| ag / gg).collect();
+    let column = |entry: usize| entry % case.columns;
+    let factors = case.scales(case.columns, |entry| Some(column(entry)));
     if factors.iter().any(|factor| *factor <= 0.0) {
         return None;
     }
@@ -30,9 +26,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             1.0
         }
     };
-    let mut after = case.clone();
-    let a = after.a.iter_mut().enumerate();
-    a.for_each(|(entry, a)| *a /= factor(entry % case.columns));
+    let after = case.divided_by(|entry| factor(column(entry)));
     let uncertainty = case.scale_uncertainty() * (case.columns as f64).sqrt();
     let off = || (0..case.columns).filter(|&column| (factor(column) - 1.0).abs() > uncertainty);
     let (smallest, largest) = off()

@@ -39,7 +39,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .zip(&g)
         .map(|(one, zero)| one - zero)
         .collect();
-    let fit = regress(&case.against(g, case.allowed.clone()), &slope)?;
+    let fit = regress(case, &g, &slope)?;
     let share = fit.beta / fit.alpha;
     if !(-0.01..=1.01).contains(&share) {
         return None;

@@ -8,9 +8,8 @@ use super::{
 };
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let factors = factor::of_problem(evidence).into_iter();
-    let mut means = factors.filter(|(code, _)| *code == "mean-instead-of-sum");
-    means.find_map(|(_, by)| Some(hypothesis(evidence, factor::undone(case, by)?, by)))
+    let (after, factor) = factor::undone_of_problem(evidence, case, "mean-instead-of-sum")?;
+    Some(hypothesis(evidence, after, factor))
 }
 
 /// Of a gradient that is `factor` times what it should be.

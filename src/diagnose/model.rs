@@ -19,8 +19,7 @@ impl Evidence<'_> {
     /// The case against what `model` over `layer` gives, if that leaves nothing, or nothing but one factor.
     pub(super) fn explains(&self, case: &Case, layer: &Layer, model: &Model) -> Option<Case> {
         let g = self.predict(layer, model);
-        let near = case.against(g.clone(), case.allowed.clone());
-        if !self.any_order && !(near.cosine().abs() >= LEAST_COSINE) {
+        if !self.any_order && !(case.cosine_with(&g).abs() >= LEAST_COSINE) {
             return None;
         }
         let allowed = self.allowed(layer, model, &g, case.dtype);
@@ -40,7 +39,7 @@ impl Evidence<'_> {
     }
 }
 
-/// a = alpha·g + beta·h by least squares over the entries of a case that are live.
+/// a = alpha·g + beta·h by least squares over the entries of a case that are live, g the case's or another.
 pub(super) struct Regression {
     pub(super) alpha: f64,
     pub(super) beta: f64,
@@ -49,14 +48,17 @@ pub(super) struct Regression {
 }
 
 /// None where g and h point the same way, or entries are few.
-pub(super) fn regress(case: &Case, h: &[f64]) -> Option<Regression> {
+pub(super) fn regress(case: &Case, g: &[f64], h: &[f64]) -> Option<Regression> {
     // Two factors make two numbers, whatever they are.
     if case.live().count() < LEAST_ENTRIES {
         return None;
     }
     // Of a, g and h; in f64 an entry may show what plain sums lose.
     let sum = |product: fn(f64, f64, f64) -> f64| {
-        compensated_sum(case.live().map(|(entry, a, g, _)| product(a, g, h[entry])))
+        compensated_sum(
+            case.live()
+                .map(|(entry, a, ..)| product(a, g[entry], h[entry])),
+        )
     };
     let (gg, gh, hh) = (
         sum(|_, g, _| g * g),
@@ -73,9 +75,9 @@ pub(super) fn regress(case: &Case, h: &[f64]) -> Option<Regression> {
         (ah * gg - ag * gh) / determinant,
     );
     let (mut left, mut alone) = (0.0, 0.0);
-    for (entry, a, g, _) in case.live() {
-        left += (a - alpha * g - beta * h[entry]).powi(2);
-        alone += (a - ag / gg * g).powi(2);
+    for (entry, a, ..) in case.live() {
+        left += (a - alpha * g[entry] - beta * h[entry]).powi(2);
+        alone += (a - ag / gg * g[entry]).powi(2);
     }
     Some(Regression {
         alpha,
@@ -100,8 +102,7 @@ pub(super) fn refine(
             .zip(&here)
             .map(|(t, h)| (t - h) / step)
             .collect();
-        let Regression { alpha, beta, .. } =
-            regress(&case.against(here, case.allowed.clone()), &slope)?;
+        let Regression { alpha, beta, .. } = regress(case, &here, &slope)?;
         let move_by = beta / alpha;
         if !move_by.is_finite() {
             return None;

@@ -11,7 +11,7 @@ use crate::problem::Wrt;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let own = own_values(evidence);
-    let fit = regress(case, &own)?;
+    let fit = regress(case, &case.g, &own)?;
     if !(fit.share > 0.5) {
         return None;
     }

@@ -4,7 +4,7 @@ use super::{
     case::Case,
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
-    words::{counted, row},
+    words::{counted, plural, row},
 };
 use crate::report::Ranges;
 
@@ -16,11 +16,14 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if case.columns < LEAST_COLUMNS || evidence.problem.k() == 2 {
         return None;
     }
-    let factors: Vec<f64> = (0..case.rows()).map(|row| factor(case, row)).collect();
-    let mut after = case.clone();
-    for (row, factor) in factors.iter().enumerate() {
-        after.a[case.row(row)].iter_mut().for_each(|a| *a /= factor);
-    }
+    let row_of = |entry: usize| entry / case.columns;
+    let usable = |factor: f64| match factor.is_finite() && factor != 0.0 {
+        true => factor,
+        false => 1.0,
+    };
+    let factors = case.scales(case.rows(), |entry| Some(row_of(entry)));
+    let factors: Vec<f64> = factors.into_iter().map(usable).collect();
+    let after = case.divided_by(|entry| factors[row_of(entry)]);
     let uncertainty = case.scale_uncertainty() * (case.rows() as f64).sqrt();
     let off = || (0..case.rows()).filter(|&row| (factors[row] - 1.0).abs() > uncertainty);
     let rows: Ranges = off().map(|row| evidence.rows[row]).collect();
@@ -35,9 +38,10 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         (true, _) => format!("each {noun}"),
         (false, true) => counted(noun, &rows),
         (false, false) => format!(
-            "{} of the {} {noun}s that were looked at",
+            "{} of the {} {} that were looked at",
             rows.len(),
-            case.rows()
+            case.rows(),
+            plural(noun)
         ),
     };
     let (low, high) = range;
@@ -71,17 +75,4 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .evidence("largest factor", high)
         .rows(rows.iter()),
     )
-}
-
-/// <a,g>/<g,g> of a row; 1 where there is nothing to divide by.
-fn factor(case: &Case, row: usize) -> f64 {
-    let (mut ag, mut gg) = (0.0, 0.0);
-    for entry in case.row(row).filter(|&entry| case.is_live(entry)) {
-        ag += case.a[entry] * case.g[entry];
-        gg += case.g[entry] * case.g[entry];
-    }
-    match ag / gg {
-        factor if factor.is_finite() && factor != 0.0 => factor,
-        _ => 1.0,
-    }
 }

@@ -16,7 +16,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         let least = case.cosine().abs().max(LEAST_COSINE);
         let near = |model: &Model| {
             let g = evidence.predict(&evidence.layer, model);
-            case.against(g, case.allowed.clone()).cosine().abs() > least
+            case.cosine_with(&g).abs() > least
         };
         let columns = Columns::of(evidence, &first);
         if !near(&columns.by_hand()) && !near(&columns.by_autograd()) {

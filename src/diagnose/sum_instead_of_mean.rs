@@ -8,10 +8,8 @@ use super::{
 };
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let factors = factor::of_problem(evidence).into_iter();
-    let sums = factors.filter(|(code, _)| *code == "sum-instead-of-mean");
-    let undone = |(_, z)| Some(hypothesis(evidence, factor::undone(case, z)?, z));
-    sums.filter_map(undone).next()
+    let (after, factor) = factor::undone_of_problem(evidence, case, "sum-instead-of-mean")?;
+    Some(hypothesis(evidence, after, factor))
 }
 
 /// Of a gradient that is `z` times what it should be.

@@ -24,7 +24,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         }
     };
     let predict = |log: f64| evidence.predict(&evidence.layer, &at(log.exp2()));
-    let cosine = |log: f64| case.against(predict(log), case.allowed.clone()).cosine();
+    let cosine = |log: f64| case.cosine_with(&predict(log));
     let (start, best) = STARTS
         .into_iter()
         .map(|log| (log, cosine(log)))

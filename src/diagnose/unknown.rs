@@ -1,7 +1,7 @@
 //! `unknown`: wrong, and by no cause of the catalogue. What can be said of it is where, and what it is not.
 
 use super::{case::Case, evidence::Evidence};
-use crate::report::{CheckReport, Finding, Places, Scale};
+use crate::report::{CheckReport, Finding, Scale};
 
 pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding {
     let check = evidence.check;
@@ -41,22 +41,18 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         ),
     };
     let mut found = Finding {
-        code: "unknown",
         step,
-        factor: None,
         confidence: 0.0,
-        message,
-        fix: "make the problem small (a few rows, few classes) while it still fails, switch parts of the loss off one by one, and compare with torch.nn.functional.cross_entropy in float64 on the same arrays".to_owned(),
         evidence: vec![
             ("scale", scale),
             ("cosine", cosine),
             ("remainder", remainder),
         ],
-        // The report says where.
-        places: Places::default(),
-        correction: String::new(),
-        proof: None,
-        test: None,
+        ..Finding::new(
+            "unknown",
+            message,
+            "make the problem small (a few rows, few classes) while it still fails, switch parts of the loss off one by one, and compare with torch.nn.functional.cross_entropy in float64 on the same arrays",
+        )
     };
     let zeros = (0..case.rows()).filter(|&row| {
         case.row(row).all(|e| case.a[e] == 0.0)

@@ -23,10 +23,17 @@ pub(super) fn row(wrt: Wrt) -> &'static str {
 
 /// `row 3`, `rows 3 and 7`.
 pub(super) fn counted(noun: &str, set: &crate::report::Ranges) -> String {
-    match (set.len(), noun) {
-        (1, _) => format!("{noun} {set}"),
-        (_, "class") => format!("classes {set}"),
-        _ => format!("{noun}s {set}"),
+    match set.len() {
+        1 => format!("{noun} {set}"),
+        _ => format!("{} {set}", plural(noun)),
+    }
+}
+
+/// `rows`, `classes`.
+pub(super) fn plural(noun: &str) -> String {
+    match noun {
+        "class" => "classes".to_owned(),
+        noun => format!("{noun}s"),
     }
 }
 

@@ -106,11 +106,7 @@ impl WhereView {
     fn of(check: &CheckReport) -> Option<Self> {
         let tally = &check.tally;
         let places = &tally.places;
-        let columns = places.columns.len();
-        if tally.wrong == 0 || columns == 0 {
-            return None;
-        }
-        let rows = (tally.entries / columns as u64) as usize;
+        let [rows, columns] = check.shape()?;
         let view = |set: &Ranges, of| SetView {
             wrong: set.len(),
             of,
