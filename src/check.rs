@@ -1,6 +1,8 @@
 //! Problem, scheme and engine in; numeric gradient, errors and verdict out, chunk by chunk.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
+
+use rand::{SeedableRng, rngs::ChaCha8Rng};
 
 use crate::{
     diagnose::{Diagnosis, diagnose, relate},
@@ -9,7 +11,8 @@ use crate::{
     plan::{Evaluation, Law, Plan},
     problem::{Problem, Wrt},
     report::{
-        CheckReport, Decision, Given, ProblemInfo, Report, Seconds, Source, Tally, Tolerance,
+        CheckReport, Coverage, Decision, Draw, Given, ProblemInfo, Ranges, Report, Seconds, Source,
+        Tally, Tolerance,
     },
     scheme::{Method, Precision, Scheme},
     tensor::{Dtype, Tensor},
@@ -35,7 +38,7 @@ pub struct Subject {
 }
 
 /// How to check.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// How the losses are computed.
     pub method: Method,
@@ -49,12 +52,33 @@ pub struct Options {
     pub rtol: Option<f64>,
     /// Absolute tolerance, likewise.
     pub atol: Option<f64>,
+    /// The rows to check, of a gradient with a row a sample; none for all.
+    pub rows: Option<Range<usize>>,
+    /// A random draw of those.
+    pub sample: Option<Sample>,
+}
+
+/// So many rows, drawn at random; all, where there are no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// How many.
+    pub rows: usize,
+    /// What the random numbers begin with: the same seed draws the same rows.
+    pub seed: u64,
 }
 
 /// What is told while a check runs.
 pub trait Listener {
+    /// A gradient of so many entries is next, for which so many bytes of input and gradient are read.
+    fn begin(&mut self, _wrt: Wrt, _entries: u64, _bytes: u64) {}
+
     /// So many of all entries are done.
     fn progress(&mut self, _done: u64, _all: u64) {}
+
+    /// Whether to stop, with a report of what is done.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
 
     /// Whether the numeric gradient is to be kept and handed on.
     fn wants_numeric(&self) -> bool {
@@ -90,7 +114,7 @@ pub fn check(
     for subject in subjects {
         subject.validate(problem)?;
     }
-    options.validate()?;
+    options.validate(problem, subjects)?;
     let f64_subject = subjects
         .iter()
         .any(|s| s.gradient.as_ref().is_some_and(|g| g.dtype() == Dtype::F64));
@@ -103,10 +127,18 @@ pub fn check(
     let wrt: Vec<Wrt> = subjects.iter().map(|subject| subject.wrt).collect();
     let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
-    let checks = subjects
-        .iter()
-        .map(|subject| check_one(problem, subject, options, precision, device, listener));
-    let mut checks: Vec<CheckReport> = checks.collect::<Result<_>>()?;
+    let part = Part::new(problem, options)?;
+    let mut checks = Vec::new();
+    for subject in subjects {
+        checks.extend(check_one(
+            &part, subject, options, precision, device, listener,
+        )?);
+    }
+    // The diagnosis of the last one is never skipped once its rows are done.
+    let interrupted = checks.len() < subjects.len()
+        || checks
+            .iter()
+            .any(|check| check.coverage.rows.len() < part.rows(check.wrt));
     relate(&mut checks);
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
@@ -127,18 +159,113 @@ pub fn check(
             ignore_index: problem.loss().ignore_index,
             class_weight: problem.loss().class_weight.is_some(),
         },
+        interrupted,
         checks,
     })
 }
 
+/// The rows that are checked.
+struct Part<'a> {
+    /// The whole, or a range of it.
+    range: Cow<'a, Problem>,
+    first_row: usize,
+    /// The rows of the range that were drawn, and a problem of those alone.
+    drawn: Option<(Vec<usize>, Problem)>,
+    /// How many rows there are in all.
+    of: usize,
+}
+
+impl<'a> Part<'a> {
+    fn new(problem: &'a Problem, options: &Options) -> Result<Self> {
+        let range = match &options.rows {
+            Some(rows) => Cow::Owned(problem.slice(rows.clone())),
+            None => Cow::Borrowed(problem),
+        };
+        let n = range.n();
+        let drawn = options.sample.filter(|sample| sample.rows < n);
+        let draw = |sample: Sample| {
+            let mut random = ChaCha8Rng::seed_from_u64(sample.seed);
+            let mut rows = rand::seq::index::sample(&mut random, n, sample.rows).into_vec();
+            rows.sort_unstable();
+            // What was mapped and not yet read may hold anything.
+            rows.iter()
+                .try_for_each(|&row| range.require_finite(row..row + 1))?;
+            let problem = range.gather(&rows);
+            Ok((rows, problem))
+        };
+        let drawn = drawn.map(draw).transpose()?;
+        Ok(Self {
+            first_row: options.rows.as_ref().map_or(0, |rows| rows.start),
+            drawn,
+            of: problem.n(),
+            range,
+        })
+    }
+
+    /// Of those the problem that losses are computed of.
+    fn problem(&self) -> &Problem {
+        match &self.drawn {
+            Some((_, problem)) => problem,
+            None => &self.range,
+        }
+    }
+
+    /// How many rows of a gradient they are.
+    fn rows(&self, wrt: Wrt) -> usize {
+        self.problem().rows(wrt)
+    }
+
+    /// Their part of a gradient with respect to `wrt`.
+    fn gradient(&self, wrt: Wrt, gradient: &Tensor) -> Tensor {
+        let range = self.gradient_range(wrt, gradient);
+        match &self.drawn {
+            Some((rows, _)) => range.gather(rows),
+            None => range,
+        }
+    }
+
+    fn gradient_range(&self, wrt: Wrt, gradient: &Tensor) -> Tensor {
+        match wrt.is_parameter() {
+            true => gradient.clone(),
+            false => gradient.slice(self.first_row..self.first_row + self.range.n()),
+        }
+    }
+
+    /// What the first `done` rows of it are in the whole.
+    fn coverage(&self, wrt: Wrt, done: usize, seed: Option<u64>) -> Coverage {
+        if wrt.is_parameter() {
+            let rows = self.range.k();
+            return Coverage {
+                rows: Ranges::from(0..rows),
+                of: rows,
+                draw: None,
+            };
+        }
+        let first = self.first_row;
+        Coverage {
+            rows: match &self.drawn {
+                Some((rows, _)) => rows[..done].iter().map(|row| first + row).collect(),
+                None => Ranges::from(first..first + done),
+            },
+            of: self.of,
+            draw: self.drawn.as_ref().zip(seed).map(|(_, seed)| Draw {
+                seed,
+                from: first..first + self.range.n(),
+            }),
+        }
+    }
+}
+
+/// The report on one gradient, of the rows that could be compared before the listener interrupted; none of no rows.
 fn check_one(
-    problem: &Problem,
+    part: &Part<'_>,
     subject: &Subject,
     options: &Options,
     precision: Precision,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<CheckReport> {
+) -> Result<Option<CheckReport>> {
+    let (problem, wrt) = (part.problem(), subject.wrt);
     let dtype = subject
         .gradient
         .as_ref()
@@ -161,10 +288,18 @@ fn check_one(
         unit_roundoff,
         noise: Noise::new(problem, &plan),
     };
-    let tally = match subject.wrt.is_parameter() {
-        true => tally_parameter(&comparator, subject, device, listener)?,
-        false => tally_rows(&comparator, subject, device, listener)?,
+    let gradient = subject.gradient.as_ref();
+    let gradient = gradient.map(|gradient| part.gradient(wrt, gradient));
+    let bytes = gradient.as_ref().map_or(0, Tensor::bytes) + problem.input().bytes();
+    let entries = part.rows(wrt) * problem.columns(wrt);
+    listener.begin(wrt, entries as u64, bytes as u64);
+    let (mut tally, done) = match wrt.is_parameter() {
+        true => tally_parameter(&comparator, gradient.as_ref(), device, listener)?,
+        false => tally_rows(&comparator, gradient.as_ref(), device, listener)?,
     };
+    if done == 0 {
+        return Ok(None);
+    }
     let wrong = tally
         .worst
         .iter()
@@ -175,8 +310,11 @@ fn check_one(
         &device.info().name,
         wrong.chain(&tally.other_samples),
     )?;
+    if let Some((rows, _)) = &part.drawn {
+        tally.number_rows(|row| rows[row]);
+    }
     let mut report = CheckReport {
-        wrt: subject.wrt,
+        wrt,
         source: if subject.gradient.is_some() {
             Source::Given
         } else {
@@ -188,19 +326,24 @@ fn check_one(
         precision,
         eps: plan.eps,
         tolerance,
+        coverage: part.coverage(wrt, done, options.sample.map(|sample| sample.seed)),
         tally,
         findings: Vec::new(),
         ruled_out: Vec::new(),
     };
-    if let Some(gradient) = &subject.gradient {
+    // A random draw has lost its neighbours, and with them what exchanged them: the cause is looked for in all rows.
+    if let (Some(gradient), true) = (&subject.gradient, done == part.rows(wrt)) {
         let Diagnosis {
             findings,
             ruled_out,
-        } = diagnose(problem, gradient, &report);
+        } = diagnose(&part.range, &part.gradient_range(wrt, gradient), &report);
         report.findings = findings;
         report.ruled_out = ruled_out;
     }
-    Ok(report)
+    if !wrt.is_parameter() {
+        report.tally.number_rows(|row| part.first_row + row);
+    }
+    Ok(Some(report))
 }
 
 /// The gradient and its numeric counterpart in the first rows, of one plan.
@@ -255,22 +398,25 @@ pub(crate) fn numeric_rows(
 /// A gradient with a row for each sample: compared as the rows come.
 fn tally_rows(
     comparator: &Comparator<'_>,
-    subject: &Subject,
+    gradient: Option<&Tensor>,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<Tally> {
+) -> Result<(Tally, usize)> {
     let problem = comparator.problem;
     let mut engine = device.engine(problem, comparator.plan)?;
     let mut tally = Tally::default();
-    let m = problem.columns(subject.wrt);
+    let m = problem.columns(comparator.plan.wrt);
     let keep = listener.wants_numeric();
     for rows in chunks(problem.n(), engine.rows_per_call(), m) {
         let first = rows.start;
-        let backward = match &subject.gradient {
+        if listener.is_interrupted() {
+            return Ok((tally, first));
+        }
+        let backward = match gradient {
             Some(_) => Vec::new(),
             None => engine.backward(rows.clone())?,
         };
-        let analytic = |rows: Range<usize>| match &subject.gradient {
+        let analytic = |rows: Range<usize>| match gradient {
             Some(gradient) => gradient.rows(rows),
             None => backward[(rows.start - first) * m..(rows.end - first) * m].to_vec(),
         };
@@ -282,23 +428,27 @@ fn tally_rows(
         }
         listener.progress((rows.end * m) as u64, (problem.n() * m) as u64);
     }
-    Ok(tally)
+    Ok((tally, problem.n()))
 }
 
 /// A gradient to which every sample adds: compared when all have.
 fn tally_parameter(
     comparator: &Comparator<'_>,
-    subject: &Subject,
+    gradient: Option<&Tensor>,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<Tally> {
+) -> Result<(Tally, usize)> {
     let problem = comparator.problem;
     let mut engine = device.engine(problem, comparator.plan)?;
     let mut sums: Option<(Evaluation, Vec<f64>)> = None;
-    let entries = (problem.k() * problem.columns(subject.wrt)) as u64;
+    let m = problem.columns(comparator.plan.wrt);
+    let entries = (problem.k() * m) as u64;
     for rows in chunks(problem.n(), engine.rows_per_call(), 1) {
+        if listener.is_interrupted() {
+            return Ok((Tally::default(), 0));
+        }
         let part = engine.evaluate(rows.clone())?;
-        let backward = if subject.gradient.is_none() {
+        let backward = if gradient.is_none() {
             engine.backward(rows.clone())?
         } else {
             Vec::new()
@@ -318,8 +468,7 @@ fn tally_parameter(
         listener.progress((done * entries as f64) as u64, entries);
     }
     let (evaluation, backward) = sums.unwrap_or_default();
-    let analytic = subject.gradient.as_ref().map_or(backward, Tensor::values);
-    let m = problem.columns(subject.wrt);
+    let analytic = gradient.map_or(backward, Tensor::values);
     let rows = |rows: Range<usize>| analytic[rows.start * m..rows.end * m].to_vec();
     let keep = listener.wants_numeric();
     let (tally, numeric) =
@@ -327,7 +476,7 @@ fn tally_parameter(
     if keep {
         listener.numeric(&numeric)?;
     }
-    Ok(tally)
+    Ok((tally, problem.k()))
 }
 
 /// The rows, at most so many at a time; whole blocks of the comparison where that many fit.
@@ -363,8 +512,43 @@ impl Subject {
 
 impl Options {
     /// # Errors
-    /// [`Error::Setting`] if a number is out of its range.
-    fn validate(&self) -> Result<()> {
+    /// [`Error::Setting`] if a number is out of its range, or rows are chosen that are not there.
+    fn validate(&self, problem: &Problem, subjects: &[Subject]) -> Result<()> {
+        let parameter = subjects.iter().find(|subject| subject.wrt.is_parameter());
+        let some_rows = [
+            (self.rows.is_some(), "--rows"),
+            (self.sample.is_some(), "--sample"),
+        ];
+        for (_, name) in some_rows.into_iter().filter(|(given, _)| *given) {
+            if let Some(parameter) = parameter {
+                let (found, grad) = ("some of the samples".to_owned(), parameter.wrt.grad_name());
+                let expected = format!("{grad} is a sum over all of them");
+                return Err(Error::Setting {
+                    name,
+                    found,
+                    expected,
+                });
+            }
+        }
+        if let Some(rows) = &self.rows
+            && (rows.is_empty() || rows.end > problem.n())
+        {
+            let n = problem.n();
+            return Err(Error::Setting {
+                name: "--rows",
+                found: format!("{}..{}", rows.start, rows.end),
+                expected: format!(
+                    "input has {n} rows: A..B takes them from A to before B, and B is at most {n}"
+                ),
+            });
+        }
+        if self.sample.is_some_and(|sample| sample.rows == 0) {
+            return Err(Error::Setting {
+                name: "--sample",
+                found: "0".to_owned(),
+                expected: "a sample has a row at least".to_owned(),
+            });
+        }
         let not_negative = |name, value: Option<f64>| match value {
             Some(value) if !(value >= 0.0 && value.is_finite()) => {
                 let expected = "a tolerance is a number that is not negative".to_owned();

@@ -1,12 +1,13 @@
 //! Arguments in, report out, exit code back: 0 pass, 1 fail or inconclusive, 2 could not run. It computes
 //! nothing of its own.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Instant};
+use std::{io::Write, ops::Range, path::PathBuf, process::ExitCode, time::Instant};
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    check::{self, Options, Subject},
+    check::{self, Options, Sample, Subject},
     demo,
     engine::{self, Device},
     error::{Error, Result},
@@ -33,7 +34,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check the gradients in a file (exit code 0 pass, 1 fail or inconclusive, 2 could not run)
+    /// Check the gradients in a file (exit code 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted)
     Check(Box<CheckArguments>),
     /// Show the error at every step size from 1 down to 1e-8, by both methods
     Sweep(Box<SweepArguments>),
@@ -163,6 +164,19 @@ struct CheckArguments {
     #[arg(long)]
     allow_inconclusive: bool,
 
+    /// Check the rows from A to before B only
+    #[arg(long, value_name = "A..B", value_parser = rows)]
+    rows: Option<Range<usize>>,
+    /// Check so many rows only, drawn at random
+    #[arg(long, value_name = "N", conflicts_with = "numeric")]
+    sample: Option<usize>,
+    /// What the random numbers of --sample begin with
+    #[arg(long, default_value_t = 0, value_name = "S", requires = "sample")]
+    seed: u64,
+    /// Memory that the check may take beside the weights
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
+    memory: ByteSize,
+
     /// Write the report as JSON; - for stdout, in place of the text
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
@@ -218,6 +232,25 @@ fn eps(text: &str) -> std::result::Result<Eps, String> {
     }
 }
 
+fn rows(text: &str) -> std::result::Result<Range<usize>, String> {
+    let (first, end) = text.split_once("..").unwrap_or_default();
+    match (first.parse(), end.parse()) {
+        (Ok(first), Ok(end)) => Ok(first..end),
+        _ => Err("expected two numbers, such as 1000..2000".to_owned()),
+    }
+}
+
+/// Less holds no chunk of a problem of ordinary size.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
+
+fn memory(text: &str) -> std::result::Result<ByteSize, String> {
+    match text.parse() {
+        Ok(size) if size >= LEAST_MEMORY => Ok(size),
+        Ok(_) => Err(format!("at least {LEAST_MEMORY} are needed")),
+        Err(_) => Err("expected a size, such as 1GiB or 500MB".to_owned()),
+    }
+}
+
 fn scheme(text: &str) -> std::result::Result<Scheme, String> {
     let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == text);
     named.ok_or_else(|| "expected central, forward or five-point".to_owned())
@@ -252,8 +285,10 @@ pub fn run() -> Result<ExitCode> {
 }
 
 impl InputArguments {
-    fn request(&self) -> Request {
+    fn request(&self, memory: Option<ByteSize>) -> Request {
         Request {
+            memory: memory.map(|size| size.as_u64() as usize),
+            rows: None,
             wrt: self.wrt.clone(),
             reduction: self.reduction,
             ignore_index: self.ignore_index,
@@ -287,7 +322,7 @@ impl InputArguments {
 
 impl SweepArguments {
     fn run(self) -> Result<ExitCode> {
-        let case = io::load(&self.inputs.source(), &self.inputs.request())?;
+        let case = io::load(&self.inputs.source(), &self.inputs.request(None))?;
         let device = Device::select(&self.device)?;
         let device = device
             .fallback(self.precision, Method::Difference, &[])
@@ -322,18 +357,31 @@ impl CheckArguments {
             precision: self.precision.given(),
             rtol: self.rtol,
             atol: self.atol,
+            rows: self.rows.clone(),
+            sample: self.sample.map(|rows| Sample {
+                rows,
+                seed: self.seed,
+            }),
         };
         let source = self.inputs.source();
         self.require_distinct(&source)?;
-        let case = io::load(&source, &self.inputs.request())?;
+        let mut request = self.inputs.request(Some(self.memory));
+        request.rows = match self.sample {
+            Some(_) => Some(0..0),
+            None => self.rows.clone(),
+        };
+        let mut case = io::load(&source, &request)?;
+        self.leave_out_sums(&mut case)?;
         let load = started.elapsed().as_secs_f64();
-        let device = Device::select(&self.device)?;
+        let mut device = Device::select(&self.device)?;
+        device.limit_memory(self.memory.as_u64() / 2);
 
         let json_file = match &self.json {
             Some(path) if path.as_os_str() != "-" => Some(OutputFile::create(path)?),
             _ => None,
         };
         let mut watcher = Watcher::new(self.numeric_file(&case)?);
+        watcher.listen_for_interrupts();
         let mut report = check::check(
             &case.problem,
             &case.subjects,
@@ -344,7 +392,7 @@ impl CheckArguments {
         report.command = Some(command_line());
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
-        watcher.finish()?;
+        watcher.finish(report.interrupted)?;
 
         let to_stdout = self.json.is_some() && json_file.is_none();
         if let Some(mut file) = json_file {
@@ -356,11 +404,35 @@ impl CheckArguments {
         } else {
             text::render(&report)
         })?;
+        if report.interrupted {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
         Ok(match report.verdict() {
             Verdict::Pass => ExitCode::SUCCESS,
             Verdict::Inconclusive if self.allow_inconclusive => ExitCode::SUCCESS,
             Verdict::Inconclusive | Verdict::Fail => ExitCode::from(1),
         })
+    }
+
+    /// Gradients that sum over all samples cannot be checked on some of them: they are left out, unless they were asked for.
+    fn leave_out_sums(&self, case: &mut Case) -> Result<()> {
+        let flag = match (&self.rows, self.sample) {
+            (Some(_), _) => "--rows",
+            (None, Some(_)) => "--sample",
+            (None, None) => return Ok(()),
+        };
+        let is_sum = |subject: &Subject| subject.wrt.is_parameter();
+        if !self.inputs.wrt.is_empty() || case.subjects.iter().all(is_sum) {
+            return Ok(());
+        }
+        for sum in case.subjects.iter().filter(|subject| is_sum(subject)) {
+            let name = sum.wrt.grad_name();
+            note(&format!(
+                "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
+            ));
+        }
+        case.subjects.retain(|subject| !is_sum(subject));
+        Ok(())
     }
 
     /// # Errors
@@ -397,7 +469,11 @@ impl CheckArguments {
         };
         match case.subjects.as_slice() {
             [Subject { wrt, .. }] => {
-                NumericFile::create(path, &case.problem.gradient_shape(*wrt)).map(Some)
+                let mut shape = case.problem.gradient_shape(*wrt);
+                if let Some(rows) = &self.rows {
+                    shape[0] = rows.len();
+                }
+                NumericFile::create(path, &shape).map(Some)
             }
             subjects => Err(Error::Setting {
                 name: "--numeric",
@@ -451,6 +527,15 @@ fn devices() -> String {
         );
     }
     text
+}
+
+/// The exit code of a program that was interrupted: 128 and the number of the signal.
+const INTERRUPTED: u8 = 130;
+
+/// Says something on stderr that is no error.
+fn note(text: &str) {
+    // Who has closed stderr does not want to know.
+    let _ = writeln!(std::io::stderr(), "note: {text}");
 }
 
 /// Writes to stdout; a reader that has gone away is no error.

@@ -88,7 +88,8 @@ fn applies(code: &str, evidence: &Evidence) -> bool {
         "input-scaling-missed" => matches!(evidence.wrt, Wrt::Input | Wrt::Weight),
         "reduced-precision-matmul" => evidence.check.dtype == Dtype::F32,
         "ignored-rows-not-masked" | "divided-by-all-rows" => {
-            evidence.valid_rows().0 < problem.n() as f64
+            let (valid, all) = evidence.valid_rows();
+            valid < all
         }
         "divided-by-count-not-weights" => evidence.is_weighted(),
         _ => true,

@@ -153,6 +153,13 @@ impl Device {
         Ok(Self::Gpu(Box::new(adapter.open()?)))
     }
 
+    /// Sets what the arrays of an evaluation may take together, in bytes.
+    pub fn limit_memory(&mut self, bytes: u64) {
+        if let Self::Gpu(device) = self {
+            device.limit_memory(bytes);
+        }
+    }
+
     /// Name, type and driver.
     pub fn info(&self) -> DeviceInfo {
         match self {

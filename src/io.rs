@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,8 @@ mod output_file;
 mod safetensors;
 
 pub use output_file::{NumericFile, OutputFile};
+
+use bytes::Budget;
 
 /// A problem and the gradients to check, as they came from files.
 #[derive(Clone, Debug)]
@@ -50,7 +53,14 @@ pub struct Request {
     pub ignore_index: Option<i64>,
     /// The share of the target that is spread over all classes; none for the file's, or else 0.
     pub label_smoothing: Option<f64>,
+    /// What the arrays may take in memory beside the weights, in bytes; none for [`MEMORY`].
+    pub memory: Option<usize>,
+    /// The rows of the input to be read here, to see that they are finite; none for all. A random draw is read by the check.
+    pub rows: Option<Range<usize>>,
 }
+
+/// What a check takes in memory beside the weights unless it is told otherwise, in bytes: 1 GiB.
+pub const MEMORY: usize = 1 << 30;
 
 /// A file of named tensors.
 trait Archive {
@@ -66,10 +76,11 @@ trait Archive {
 /// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, [`Error::MissingTensor`], [`Error::Setting`] for a
 /// part of the loss that cannot be checked, and all of [`Problem::new`].
 pub fn load(source: &Source, request: &Request) -> Result<Case> {
+    let budget = Budget(request.memory.unwrap_or(MEMORY));
     let (mut archive, path) = match source {
-        Source::File(path) => (open(path)?, path.clone()),
+        Source::File(path) => (open(path, budget)?, path.clone()),
         Source::Separate(paths) => (
-            Box::new(Separate(paths)) as Box<dyn Archive>,
+            Box::new(Separate { paths, budget }) as Box<dyn Archive>,
             PathBuf::from("the command line"),
         ),
     };
@@ -83,9 +94,15 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
     };
     let (input, weight, target) = (required("input")?, required("weight")?, required("target")?);
     let loss = loss(archive.as_mut(), request)?;
-    let problem = Problem::new(input, weight, archive.tensor("bias")?, &target, loss)?;
+    let problem = Problem::unread(input, weight, archive.tensor("bias")?, &target, loss)?;
+    let rows = request.rows.clone().unwrap_or(0..problem.n());
+    problem.require_finite(rows.start.min(problem.n())..rows.end.min(problem.n()))?;
     if !problem.has_bias()
-        && (request.wrt.contains(&Wrt::Bias) || archive.tensor(Wrt::Bias.grad_name())?.is_some())
+        && (request.wrt.contains(&Wrt::Bias)
+            || archive
+                .names()
+                .iter()
+                .any(|name| name == Wrt::Bias.grad_name()))
     {
         // Taken as 0, a bias that was only forgotten would make every gradient wrong.
         return Err(Error::MissingTensor {
@@ -173,15 +190,15 @@ fn number<T: std::str::FromStr>(
     archive.setting(name).map(parse).transpose()
 }
 
-fn open(path: &Path) -> Result<Box<dyn Archive>> {
+fn open(path: &Path, budget: Budget) -> Result<Box<dyn Archive>> {
     let extension = path
         .extension()
         .and_then(|extension| extension.to_str())
         .unwrap_or_default()
         .to_lowercase();
     match extension.as_str() {
-        "safetensors" => Ok(Box::new(safetensors::Safetensors::open(path)?)),
-        "npz" => Ok(Box::new(npz::Npz::open(path)?)),
+        "safetensors" => Ok(Box::new(safetensors::Safetensors::open(path, budget)?)),
+        "npz" => Ok(Box::new(npz::Npz::open(path, budget)?)),
         "npy" => Err(Error::Setting {
             name: "FILE",
             found: path.display().to_string(),
@@ -198,15 +215,21 @@ fn open(path: &Path) -> Result<Box<dyn Archive>> {
 }
 
 /// Tensors in .npy files of their own.
-struct Separate<'a>(&'a BTreeMap<&'static str, PathBuf>);
+struct Separate<'a> {
+    paths: &'a BTreeMap<&'static str, PathBuf>,
+    budget: Budget,
+}
 
 impl Archive for Separate<'_> {
     fn names(&self) -> Vec<String> {
-        self.0.keys().map(|&name| name.to_owned()).collect()
+        self.paths.keys().map(|&name| name.to_owned()).collect()
     }
 
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
-        self.0.get(name).map(|path| npy::open(path)).transpose()
+        self.paths
+            .get(name)
+            .map(|path| npy::open(path, self.budget))
+            .transpose()
     }
 
     fn setting(&mut self, _name: &str) -> Option<String> {

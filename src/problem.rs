@@ -69,7 +69,12 @@ pub struct Problem {
     input: Tensor,
     weight: Tensor,
     bias: Option<Tensor>,
+    /// Of all samples.
     target: Target,
+    /// How many of them come before the first row of the input.
+    first_row: usize,
+    /// How many samples the loss is taken over: where rows were selected, more than the input has.
+    samples: usize,
     loss: CrossEntropy,
     normalizer: f64,
     /// Of the input's and of the weight's columns; found when they are first asked for, by a pass over all.
@@ -83,6 +88,19 @@ impl Problem {
     /// [`Error::Shape`], [`Error::Dtype`], [`Error::NotFinite`], [`Error::Target`] or [`Error::Setting`], for the
     /// first thing found wrong.
     pub fn new(
+        input: Tensor,
+        weight: Tensor,
+        bias: Option<Tensor>,
+        target: &Tensor,
+        loss: CrossEntropy,
+    ) -> Result<Self> {
+        let problem = Self::unread(input, weight, bias, target, loss)?;
+        problem.require_finite(0..problem.n())?;
+        Ok(problem)
+    }
+
+    /// The same, but the input, which may be large, is not read: [`Problem::require_finite`] remains to be asked.
+    pub(crate) fn unread(
         input: Tensor,
         weight: Tensor,
         bias: Option<Tensor>,
@@ -112,7 +130,6 @@ impl Problem {
         }
         loss.validate(k)?;
         let target = read_target(target, n, k, &loss)?;
-        input.require_finite("input")?;
         weight.require_finite("weight")?;
         if let Some(bias) = &bias {
             bias.require_finite("bias")?;
@@ -132,20 +149,82 @@ impl Problem {
             weight,
             bias,
             target,
+            first_row: 0,
+            samples: n,
             loss,
             normalizer,
             ranges: Default::default(),
         })
     }
 
+    /// # Errors
+    /// [`Error::NotFinite`] if the input is not finite in these rows.
+    pub(crate) fn require_finite(&self, rows: Range<usize>) -> Result<()> {
+        self.input
+            .require_finite_rows("input", rows, self.first_row)
+    }
+
     /// The same with another loss; none if that has nothing to average over.
     pub(crate) fn with_loss(&self, loss: CrossEntropy) -> Option<Self> {
-        let normalizer = loss.normalizer(&self.target, self.n());
+        let normalizer = loss.normalizer(&self.target, self.samples);
         (normalizer > 0.0).then(|| Self {
             loss,
             normalizer,
             ..self.clone()
         })
+    }
+
+    /// A range of its rows, of the same loss over all samples.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        Self {
+            input: self.input.slice(rows.clone()),
+            first_row: self.first_row + rows.start,
+            ranges: [OnceLock::new(), self.ranges[1].clone()],
+            ..self.clone()
+        }
+    }
+
+    /// A copy of some of its rows, of the same loss over all samples; what counts those ([`Problem::with_loss`],
+    /// [`Problem::valid_samples`]) must not be asked of it.
+    pub(crate) fn gather(&self, rows: &[usize]) -> Self {
+        let target = match &self.target {
+            Target::Classes(classes) => Target::Classes(
+                rows.iter()
+                    .map(|row| classes[self.first_row + row])
+                    .collect(),
+            ),
+            Target::Probabilities(probabilities) => {
+                let rows: Vec<usize> = rows.iter().map(|row| self.first_row + row).collect();
+                Target::Probabilities(probabilities.gather(&rows))
+            }
+        };
+        Self {
+            input: self.input.gather(rows),
+            target,
+            first_row: 0,
+            ranges: [OnceLock::new(), self.ranges[1].clone()],
+            ..self.clone()
+        }
+    }
+
+    /// The number, in the whole, of a row of the gradient with respect to `wrt`.
+    pub fn row_number(&self, wrt: Wrt, row: usize) -> usize {
+        match wrt.is_parameter() {
+            true => row,
+            false => self.first_row + row,
+        }
+    }
+
+    /// How many samples the loss is taken over, and how many of them are not ignored.
+    pub fn valid_samples(&self) -> (usize, usize) {
+        let ignored = match &self.target {
+            Target::Classes(classes) => classes
+                .iter()
+                .filter(|&&class| class == self.loss.ignore_index)
+                .count(),
+            Target::Probabilities(_) => 0,
+        };
+        (self.samples, self.samples - ignored)
     }
 
     /// Samples.
@@ -187,6 +266,7 @@ impl Problem {
 
     /// The targets of a range of samples, as the kernels take them.
     pub fn samples<T: Real>(&self, rows: Range<usize>) -> Samples<T> {
+        let rows = self.first_row + rows.start..self.first_row + rows.end;
         self.loss.samples(&self.target, rows, self.k())
     }
 
@@ -198,16 +278,17 @@ impl Problem {
     /// The class of a sample; none where it is ignored, or its target is probabilities.
     pub fn label(&self, row: usize) -> Option<usize> {
         match &self.target {
-            Target::Classes(classes) if classes[row] != self.loss.ignore_index => {
-                Some(classes[row] as usize)
+            Target::Classes(classes) => {
+                let class = classes[self.first_row + row];
+                (class != self.loss.ignore_index).then_some(class as usize)
             }
-            _ => None,
+            Target::Probabilities(_) => None,
         }
     }
 
     /// Whether a sample's target is [`CrossEntropy::ignore_index`].
     pub fn is_ignored(&self, row: usize) -> bool {
-        matches!(&self.target, Target::Classes(classes) if classes[row] == self.loss.ignore_index)
+        matches!(&self.target, Target::Classes(classes) if classes[self.first_row + row] == self.loss.ignore_index)
     }
 
     /// Whether each sample's target is a class alone: then [`Samples::linear`] is none.
@@ -222,13 +303,8 @@ impl Problem {
         match &self.target {
             Target::Classes(_) => weight,
             Target::Probabilities(tensor) => {
-                let sum = |row: &[f64]| row.iter().sum::<f64>();
-                weight
-                    * tensor
-                        .values::<f64>()
-                        .chunks_exact(self.k())
-                        .map(sum)
-                        .fold(1.0, f64::max)
+                let sum = |row| tensor.rows::<f64>(row..row + 1).iter().sum::<f64>();
+                weight * (0..tensor.shape()[0]).map(sum).fold(1.0, f64::max)
             }
         }
     }
@@ -355,11 +431,15 @@ fn read_target(target: &Tensor, n: usize, k: usize, loss: &CrossEntropy) -> Resu
                 expected,
             });
         }
-        let negative = target.values::<f64>().iter().position(|&p| p < 0.0);
-        return match negative {
+        let negative = |row| {
+            let probabilities = target.rows::<f64>(row..row + 1);
+            let column = probabilities.iter().position(|&p| p < 0.0)?;
+            Some((row, column))
+        };
+        return match (0..n).find_map(negative) {
             None => Ok(Target::Probabilities(target.clone())),
-            Some(entry) => {
-                let found = format!("negative at [{},{}]", entry / k, entry % k);
+            Some((row, column)) => {
+                let found = format!("negative at [{row},{column}]");
                 let expected = "class probabilities are not".to_owned();
                 Err(Error::Setting {
                     name: "target",

@@ -1,6 +1,8 @@
 //! What came out of a run, as data. Chunks, shards and machines add up: [`Report::merge`] is associative to the
 //! last bit, because sums are exact and everything else is counted or ordered.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use crate::{
@@ -209,6 +211,38 @@ pub struct Proof {
     pub error: [f64; 2],
 }
 
+/// Which rows of a gradient were compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coverage {
+    /// Their numbers.
+    pub rows: Ranges,
+    /// How many rows the gradient has.
+    pub of: usize,
+    /// Where they were drawn at random.
+    pub draw: Option<Draw>,
+}
+
+/// A random draw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draw {
+    /// What the random numbers began with.
+    pub seed: u64,
+    /// The rows that they were drawn from.
+    pub from: Range<usize>,
+}
+
+impl Coverage {
+    /// Whether every row was compared.
+    pub fn is_whole(&self) -> bool {
+        self.rows.len() == self.of
+    }
+
+    /// Of a random draw: the least share of wrong rows, of those drawn from, of which one is in it with a probability of 99 %.
+    pub fn seen_share(&self) -> f64 {
+        1.0 - 0.01f64.powf(1.0 / self.rows.len() as f64)
+    }
+}
+
 /// The check of one gradient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckReport {
@@ -228,6 +262,8 @@ pub struct CheckReport {
     pub eps: f64,
     /// How far the gradient may be off.
     pub tolerance: Tolerance,
+    /// Which rows were compared.
+    pub coverage: Coverage,
     /// What was counted.
     pub tally: Tally,
     /// What the errors point to; of the whole, so a merge drops them.
@@ -424,6 +460,8 @@ pub struct Report {
     pub device: DeviceInfo,
     /// The sizes and options.
     pub problem: ProblemInfo,
+    /// Whether it was stopped before all rows were compared.
+    pub interrupted: bool,
     /// One for each gradient.
     pub checks: Vec<CheckReport>,
 }
@@ -448,7 +486,9 @@ impl Report {
         if self.command != other.command {
             self.command = None;
         }
+        self.interrupted |= other.interrupted;
         for (check, other) in self.checks.iter_mut().zip(other.checks) {
+            check.coverage.rows.merge(other.coverage.rows);
             check.tally.merge(other.tally);
             check.findings.clear();
             check.ruled_out.clear();

@@ -142,8 +142,23 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// Bytes that somebody owns: a vector, or a file's mapping.
-pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// Where bytes are kept: a vector, or a file's mapping.
+pub trait Storage: Send + Sync {
+    /// All of them.
+    fn bytes(&self) -> &[u8];
+
+    /// Is told how many of them were just read: a mapping keeps only so many in memory.
+    fn was_read(&self, _bytes: usize) {}
+}
+
+impl Storage for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+/// Bytes that tensors share.
+pub type Bytes = Arc<dyn Storage>;
 
 /// A row-major tensor: `shape[0]` rows of `shape[1..]` elements each.
 #[derive(Clone)]
@@ -173,7 +188,7 @@ impl Tensor {
         let size = shape
             .iter()
             .try_fold(dtype.size(), |size, &extent| size.checked_mul(extent))?;
-        let fits = (*bytes).as_ref().get(place.clone())?.len() == size;
+        let fits = bytes.bytes().get(place.clone())?.len() == size;
         fits.then_some(Self {
             dtype,
             shape,
@@ -232,26 +247,23 @@ impl Tensor {
 
     /// The elements of a range of rows, converted to `T`; integers too.
     pub fn rows<T: Real>(&self, rows: Range<usize>) -> Vec<T> {
-        let width = self.columns() * self.dtype.size();
-        let bytes = &self.bytes()[rows.start * width..rows.end * width];
+        let bytes = self.bytes_of(&rows);
         macro_rules! convert {
             ($type:ty, $to:expr) => {
-                match bytemuck::try_cast_slice::<u8, $type>(bytes) {
-                    // As they lie there, several at a time.
-                    Ok(values) if cfg!(target_endian = "little") => pulp::Arch::new()
-                        .dispatch(|| values.iter().map(|&value| $to(value)).collect()),
-                    _ => bytes
+                // Several at a time.
+                pulp::Arch::new().dispatch(|| {
+                    bytes
                         .chunks_exact(size_of::<$type>())
                         .map(|b| {
                             $to(<$type>::from_le_bytes(
                                 b.try_into().expect("chunks of that size"),
                             ))
                         })
-                        .collect(),
-                }
+                        .collect()
+                })
             };
         }
-        match self.dtype {
+        let values = match self.dtype {
             Dtype::F16 => convert!(f16, |v: f16| T::of(v.to_f64())),
             Dtype::BF16 => convert!(bf16, |v: bf16| T::of(v.to_f64())),
             Dtype::F32 => convert!(f32, |v| T::of(f64::from(v))),
@@ -261,7 +273,9 @@ impl Tensor {
                 .into_iter()
                 .map(|v| T::of(v as f64))
                 .collect(),
-        }
+        };
+        self.bytes.was_read(bytes.len());
+        values
     }
 
     /// All elements, converted to `T`.
@@ -272,8 +286,7 @@ impl Tensor {
     /// The elements of a range of rows of an integer tensor; u64 values past i64 become negative, which
     /// no class index is. Empty for a floating-point tensor.
     pub fn integers(&self, rows: Range<usize>) -> Vec<i64> {
-        let width = self.columns() * self.dtype.size();
-        let bytes = &self.bytes()[rows.start * width..rows.end * width];
+        let bytes = self.bytes_of(&rows);
         macro_rules! convert {
             ($type:ty) => {
                 bytes
@@ -297,8 +310,45 @@ impl Tensor {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
-        &(*self.bytes).as_ref()[self.place.clone()]
+    /// How many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        self.place.len()
+    }
+
+    fn bytes_of(&self, rows: &Range<usize>) -> &[u8] {
+        &self.bytes.bytes()[self.rows_place(rows)]
+    }
+
+    /// Where in the storage a range of rows lies.
+    fn rows_place(&self, rows: &Range<usize>) -> Range<usize> {
+        let width = self.columns() * self.dtype.size();
+        self.place.start + rows.start * width..self.place.start + rows.end * width
+    }
+
+    /// A range of its rows, where they lie.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        let place = self.rows_place(&rows);
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        Self {
+            shape,
+            place,
+            ..self.clone()
+        }
+    }
+
+    /// A copy of some of its rows.
+    pub fn gather(&self, rows: &[usize]) -> Self {
+        let copied = rows
+            .iter()
+            .flat_map(|&row| self.bytes_of(&(row..row + 1)))
+            .copied()
+            .collect();
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        self.bytes
+            .was_read(rows.len() * self.columns() * self.dtype.size());
+        Self::from_le(self.dtype, &shape, copied)
     }
 
     /// # Errors
@@ -332,23 +382,32 @@ impl Tensor {
     /// # Errors
     /// [`Error::NotFinite`], naming the first entry that is NaN or infinite.
     pub fn require_finite(&self, name: &'static str) -> Result<()> {
-        let rows = self.shape.first().copied().unwrap_or(1);
+        self.require_finite_rows(name, 0..self.shape.first().copied().unwrap_or(1), 0)
+    }
+
+    /// The same of a range of rows, of which the tensor's first has the number `first`.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn require_finite_rows(
+        &self,
+        name: &'static str,
+        rows: Range<usize>,
+        first: usize,
+    ) -> Result<()> {
         let columns = self.columns();
-        let bad = (0..rows)
-            .into_par_iter()
-            .with_min_len(64)
-            .find_map_first(|row| {
-                let values = self.rows::<f64>(row..row + 1);
-                let column = values.iter().position(|v| !v.is_finite())?;
-                Some((row, column, values[column]))
-            });
+        let bad = rows.into_par_iter().with_min_len(64).find_map_first(|row| {
+            let values = self.rows::<f64>(row..row + 1);
+            let column = values.iter().position(|v| !v.is_finite())?;
+            Some((row, column, values[column]))
+        });
         match bad {
             None => Ok(()),
             Some((row, column, value)) => {
                 let index = if self.shape.len() > 1 {
-                    vec![row, column % columns]
+                    vec![first + row, column % columns]
                 } else {
-                    vec![row]
+                    vec![first + row]
                 };
                 Err(Error::NotFinite { name, index, value })
             }

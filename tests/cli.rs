@@ -150,3 +150,58 @@ fn the_cpu_engine_starts_no_driver() {
     assert!(!log("cpu"));
     assert!(log("software"), "the test sees what it looks for");
 }
+
+/// A check that would take a minute, so that it can be interrupted.
+#[cfg(unix)]
+fn long_problem(path: &Path) {
+    use safetensors::tensor::{Dtype, TensorView};
+    let (n, d, k) = (3000, 512, 64);
+    let values = |count: usize| -> Vec<u8> {
+        let value = |i: usize| (i as f32 * 0.7).sin();
+        (0..count).flat_map(|i| value(i).to_le_bytes()).collect()
+    };
+    let (input, weight) = (values(n * d), values(k * d));
+    let target: Vec<u8> = (0..n)
+        .flat_map(|i| ((i % k) as i64).to_le_bytes())
+        .collect();
+    let view = |dtype, shape: Vec<usize>, bytes| TensorView::new(dtype, shape, bytes).unwrap();
+    let tensors = [
+        ("input", view(Dtype::F32, vec![n, d], &input)),
+        ("weight", view(Dtype::F32, vec![k, d], &weight)),
+        ("target", view(Dtype::I64, vec![n], &target)),
+    ];
+    safetensors::serialize_to_file(tensors, None, path).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_check_reports_what_it_has_and_leaves_nothing_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("long.safetensors");
+    long_problem(&file);
+    let child = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+        .args(["check", "long.safetensors", "--method", "forward-pass"])
+        .args(["--device", "cpu", "--json", "r.json", "--numeric", "g.npy"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its files appear when it begins to compute.
+    while names(folder.path()).len() < 3 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let left = BTreeSet::from(["long.safetensors", "r.json"].map(str::to_owned));
+    assert_eq!(names(folder.path()), left);
+    let json: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("r.json")).unwrap()).unwrap();
+    assert_eq!(json["interrupted"], true);
+    let compared = json["checks"][0]["rows"]["compared"].as_u64().unwrap();
+    assert!((1..3000).contains(&compared), "{compared}");
+}

@@ -1,57 +1,101 @@
-//! What a user sees and keeps while a check runs: a bar on stderr, and the numeric gradient's file.
+//! What a user sees and keeps while a check runs: a forecast and a bar on stderr, and the numeric gradient's file; and how to stop it.
 
 use std::{
     io::IsTerminal,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use bytesize::ByteSize;
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
-use crate::{check::Listener, error::Result, io::NumericFile};
+use super::note;
+use crate::{check::Listener, error::Result, io::NumericFile, problem::Wrt};
 
-/// A check that is over sooner needs no bar.
+/// After it the speed is known: then a forecast is given, and on a terminal a bar is drawn.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// A check that takes no longer needs no forecast.
+const LONG: Duration = Duration::from_secs(10);
 
 pub(super) struct Watcher {
-    started: Instant,
+    /// What is being checked: since when, of what, how many entries, and how many bytes.
+    current: Option<(Instant, Wrt, u64, u64)>,
     bar: Option<ProgressBar>,
     numeric: Option<NumericFile>,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Watcher {
     pub(super) fn new(numeric: Option<NumericFile>) -> Self {
         Self {
-            started: Instant::now(),
+            current: None,
             bar: None,
             numeric,
+            interrupted: Arc::default(),
         }
     }
 
-    /// Takes the bar away and puts the file in its place.
-    pub(super) fn finish(self) -> Result<()> {
+    /// From here on Ctrl-C, and what else asks the program to end, asks the check to.
+    pub(super) fn listen_for_interrupts(&self) {
+        let interrupted = Arc::clone(&self.interrupted);
+        // Where it cannot be listened for, the program just ends.
+        let _ = ctrlc::set_handler(move || interrupted.store(true, Ordering::Relaxed));
+    }
+
+    /// Takes the bar away and puts the file in its place, unless it is not whole.
+    pub(super) fn finish(self, interrupted: bool) -> Result<()> {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
-        self.numeric.map_or(Ok(()), NumericFile::finish)
+        match self.numeric {
+            Some(file) if !interrupted => file.finish(),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Listener for Watcher {
+    fn begin(&mut self, wrt: Wrt, entries: u64, bytes: u64) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.current = Some((Instant::now(), wrt, entries, bytes));
+    }
+
     fn progress(&mut self, done: u64, all: u64) {
-        if self.bar.is_none()
-            && self.started.elapsed() > PATIENCE
-            && std::io::stderr().is_terminal()
+        if let Some((started, wrt, entries, bytes)) = self.current
+            && started.elapsed() > PATIENCE
         {
-            let style = ProgressStyle::with_template(
-                "{wide_bar} {human_pos} of {human_len} entries, {eta} left",
-            );
-            self.bar =
-                Some(ProgressBar::new(all).with_style(style.expect("the template is a constant")));
+            self.current = None;
+            let name = wrt.grad_name();
+            let whole = started.elapsed().mul_f64(all as f64 / done.max(1) as f64);
+            if whole > LONG {
+                note(&format!(
+                    "{name} has {} entries, with {} to read: about {}",
+                    HumanCount(entries),
+                    ByteSize::b(bytes),
+                    HumanDuration(whole)
+                ));
+            }
+            if std::io::stderr().is_terminal() {
+                let style = ProgressStyle::with_template(
+                    "{msg} {wide_bar} {human_pos} of {human_len} entries, {per_sec}, {eta} left",
+                );
+                let style = style.expect("the template is a constant");
+                let bar = ProgressBar::new(all).with_style(style).with_message(name);
+                self.bar = Some(bar.with_elapsed(started.elapsed()));
+            }
         }
         if let Some(bar) = &self.bar {
-            bar.set_length(all);
             bar.set_position(done);
         }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     fn wants_numeric(&self) -> bool {

@@ -17,7 +17,7 @@ use crate::{
     loss::{NO_LABEL, Reduction, Samples},
     plan::Law,
     problem::{Problem, Wrt},
-    report::CheckReport,
+    report::{CheckReport, Ranges},
     tensor::{Dtype, Tensor},
 };
 
@@ -178,11 +178,16 @@ impl<'a> Evidence<'a> {
         self.problem.loss().class_weight.is_some()
     }
 
+    /// The numbers, in the whole gradient, of some of its rows.
+    pub(super) fn numbers(&self, rows: &Ranges) -> Ranges {
+        let number = |row| self.problem.row_number(self.wrt, row);
+        rows.iter().map(number).collect()
+    }
+
     /// How many samples count, and how many there are.
     pub(super) fn valid_rows(&self) -> (f64, f64) {
-        let n = self.problem.n();
-        let ignored = (0..n).filter(|&row| self.problem.is_ignored(row)).count();
-        ((n - ignored) as f64, n as f64)
+        let (all, valid) = self.problem.valid_samples();
+        (valid as f64, all as f64)
     }
 
     /// The gradient under test against the right one.
@@ -356,10 +361,11 @@ impl<'a> Evidence<'a> {
 
     /// The derivative of the loss of these samples with respect to the layer; zeros for a bias that is not there.
     pub(super) fn layer_gradient(&self, layer: &Layer, samples: &[usize]) -> Layer {
-        let (n, d, k) = (self.problem.n(), self.problem.d(), self.problem.k());
+        let (d, k) = (self.problem.d(), self.problem.k());
         let (z, model) = (self.problem.normalizer(), &cross_entropy);
-        // A draw stands for all.
-        let z = z * samples.len() as f64 / n as f64;
+        // A draw, or the rows that were selected, stand for all.
+        let (all, _) = self.problem.valid_samples();
+        let z = z * samples.len() as f64 / all as f64;
         let mut weight = sum_over(samples, k * d + k, |samples| {
             let block = self.block(samples, layer, model);
             let left = block.derivative(z);

@@ -37,6 +37,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let places: Ranges = wrong
         .filter(|&row| evidence.problem.is_ignored(row))
         .collect();
+    let places = evidence.numbers(&places);
     // What divides by all rows here belongs to the same mistake.
     let (count, all) = evidence.valid_rows();
     let share = count / all;

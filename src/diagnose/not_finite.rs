@@ -13,7 +13,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .worst
         .iter()
         .find(|entry| !entry.analytic.is_finite())?;
-    let place = evidence.wrt.place(first.row, first.column);
+    let row = evidence.problem.row_number(evidence.wrt, first.row);
+    let place = evidence.wrt.place(row, first.column);
     let others = match count {
         1 => String::new(),
         2 => ", and 1 more entry is not finite".to_owned(),
@@ -35,5 +36,6 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         "look for log(0), an exp that overflows or 0·inf on the way back from that row: subtract the largest logit before exp, take log_softmax in place of log(softmax); torch.autograd.set_detect_anomaly(True) and jax.config.update('jax_debug_nans', True) name the operation",
     );
     let hypothesis = hypothesis.confidence(1.0).evidence("count", count as f64);
-    Some(hypothesis.rows(rows.map(|row| evidence.rows[row])))
+    let rows = evidence.numbers(&rows.map(|row| evidence.rows[row]).collect());
+    Some(hypothesis.rows(rows.iter()))
 }

@@ -6,7 +6,6 @@ use super::{
     hypothesis::{Hypothesis, number},
     words::{counted, plural, row},
 };
-use crate::report::Ranges;
 
 /// With fewer entries a factor a row explains anything.
 const LEAST_COLUMNS: usize = 3;
@@ -26,7 +25,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let after = case.divided_by(|entry| factors[row_of(entry)]);
     let uncertainty = case.scale_uncertainty() * (case.rows() as f64).sqrt();
     let off = || (0..case.rows()).filter(|&row| (factors[row] - 1.0).abs() > uncertainty);
-    let rows: Ranges = off().map(|row| evidence.rows[row]).collect();
+    let rows = evidence.numbers(&off().map(|row| evidence.rows[row]).collect());
     let range = off().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), row| {
         (factors[row].min(low), factors[row].max(high))
     });

@@ -28,7 +28,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .collect();
     let (all, noun) = (evidence.problem.rows(evidence.wrt), row(evidence.wrt));
     let last = rows.ranges().len() == 1 && rows.ranges()[0].end == all;
-    let places = counted(noun, &rows);
+    let numbers = evidence.numbers(&rows);
+    let places = counted(noun, &numbers);
     let name = evidence.name();
     let class = only_class(evidence, &rows);
     // A mean over the rows that are left belongs to the same story.
@@ -67,7 +68,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     );
     let hypothesis = hypothesis
         .evidence("rows", rows.len() as f64)
-        .rows(rows.iter());
+        .rows(numbers.iter());
     Some(match class {
         Some(class) => hypothesis
             .confidence(0.7)

@@ -34,7 +34,7 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         1 if tally.wrong == 0 => no_entry_alone(check),
         1 => format!(
             "{name} is wrong {}, by none of the causes that gradprobe knows{direction}{skipped}",
-            check.whereabouts()
+            numbered(evidence).whereabouts()
         ),
         _ => format!(
             "what is left of the errors of {name} has none of the causes that gradprobe knows"
@@ -64,6 +64,14 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         found.evidence.push(("share of rows that are zero", share));
     }
     found
+}
+
+/// The report with its rows by their numbers in the whole gradient.
+fn numbered(evidence: &Evidence) -> CheckReport {
+    let mut check = evidence.check.clone();
+    let number = |row| evidence.problem.row_number(evidence.wrt, row);
+    check.tally.number_rows(number);
+    check
 }
 
 /// Of a gradient that is off as a whole, or in whole columns, by less than an entry alone would show.

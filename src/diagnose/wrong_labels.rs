@@ -1,7 +1,7 @@
 //! `wrong-labels`: a few samples with another label.
 
 use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis, words::counted};
-use crate::{problem::Wrt, report::Ranges};
+use crate::problem::Wrt;
 
 pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if evidence.wrt.is_parameter() || !evidence.problem.is_one_hot() {
@@ -22,7 +22,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         let given = another_label(evidence, case, &mut after, row)?;
         labels.push((evidence.rows[row], given));
     }
-    let rows: Ranges = labels.iter().map(|(row, _)| *row).collect();
+    let rows = evidence.numbers(&labels.iter().map(|(row, _)| *row).collect());
     let shown: Vec<String> = labels
         .iter()
         .take(3)
@@ -31,7 +31,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
                 .problem
                 .label(row)
                 .map_or_else(String::new, |own| format!(", not {own}"));
-            format!("row {row} as class {given}{own}")
+            let number = evidence.problem.row_number(evidence.wrt, row);
+            format!("row {number} as class {given}{own}")
         })
         .collect();
     let more = if labels.len() > shown.len() {

@@ -2,9 +2,12 @@
 //! elements. The header of a plain array has three fixed keys, so it is read by looking for them: a parser of Python
 //! literals recurses on whatever a hostile file nests, and multiplies extents that overflow.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
-use super::{broken, bytes};
+use super::{
+    broken,
+    bytes::{self, Budget},
+};
 use crate::{
     error::{Error, Result},
     tensor::{Bytes, Dtype, Tensor},
@@ -17,13 +20,23 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 const ALIGNMENT: usize = 64;
 
 /// Opens a file.
-pub(super) fn open(path: &Path) -> Result<Tensor> {
-    parse(path, FORMAT, &path.display().to_string(), bytes::map(path)?)
+pub(super) fn open(path: &Path, budget: Budget) -> Result<Tensor> {
+    let bytes = bytes::map(path, budget)?;
+    let place = 0..bytes.bytes().len();
+    let name = path.display().to_string();
+    parse(path, FORMAT, &name, bytes, place, budget)
 }
 
-/// Reads the bytes of an array called `name`: a file, or a member of an archive at `path` whose format is `format`.
-pub(super) fn parse(path: &Path, format: &'static str, name: &str, bytes: Bytes) -> Result<Tensor> {
-    let whole = (*bytes).as_ref();
+/// Reads an array called `name` from `bytes[place]`: a file, or a member of an archive at `path` whose format is `format`.
+pub(super) fn parse(
+    path: &Path,
+    format: &'static str,
+    name: &str,
+    bytes: Bytes,
+    place: Range<usize>,
+    budget: Budget,
+) -> Result<Tensor> {
+    let whole = &bytes.bytes()[place.clone()];
     let failed = |reason: &str| broken(path, format, reason);
     let Header {
         descr,
@@ -42,9 +55,11 @@ pub(super) fn parse(path: &Path, format: &'static str, name: &str, bytes: Bytes)
         })?;
     let columns_first = columns_first && shape.len() > 1;
     if !big_endian && !columns_first {
-        let tensor = Tensor::over(dtype, shape, bytes, start..start + size);
+        let begin = place.start + start;
+        let tensor = Tensor::over(dtype, shape, bytes, begin..begin + size);
         return Ok(tensor.expect("the size was checked above"));
     }
+    budget.require_turned(name, size)?;
     let mut elements = whole[start..start + size].to_vec();
     if big_endian {
         elements
@@ -86,7 +101,8 @@ pub(super) fn scalar(bytes: Vec<u8>) -> Option<String> {
     } else if descr.starts_with("|S") {
         String::from_utf8(elements.to_vec()).ok()?
     } else {
-        let tensor = parse(Path::new(""), FORMAT, "", Arc::new(bytes)).ok()?;
+        let (place, budget) = (0..bytes.len(), Budget(bytes.len() * 2));
+        let tensor = parse(Path::new(""), FORMAT, "", Arc::new(bytes), place, budget).ok()?;
         let values = if tensor.shape().is_empty() {
             tensor.values::<f64>()
         } else {
@@ -247,12 +263,13 @@ mod tests {
     }
 
     fn read(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Result<Tensor> {
-        parse(
-            Path::new("a.npy"),
-            FORMAT,
-            "a.npy",
-            npy(descr, fortran, shape, data),
-        )
+        parse_whole(npy(descr, fortran, shape, data))
+    }
+
+    fn parse_whole(bytes: Bytes) -> Result<Tensor> {
+        let place = 0..bytes.bytes().len();
+        let path = Path::new("a.npy");
+        parse(path, FORMAT, "a.npy", bytes, place, Budget(100))
     }
 
     #[test]
@@ -281,11 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_turned_in_memory_is_refused() {
+        let error = read(">f8", "False", "(7,)", &[0; 56]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--memory is 100 B, but a.npy takes 56 B in Fortran order or big-endian, and twice that to be turned: \
+             save it with np.ascontiguousarray, or give more"
+        );
+        assert!(read("<f8", "False", "(7,)", &[0; 56]).is_ok());
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let mut bytes = f64_header(&[2, 1]);
         assert_eq!(bytes.len() % ALIGNMENT, 0);
         bytes.extend([1f64, 2.0].iter().flat_map(|v| v.to_le_bytes()));
-        let tensor = parse(Path::new("a.npy"), FORMAT, "a.npy", Arc::new(bytes)).unwrap();
+        let tensor = parse_whole(Arc::new(bytes)).unwrap();
         assert_eq!(
             (tensor.shape(), tensor.values::<f64>()),
             (&[2, 1][..], vec![1.0, 2.0])
@@ -308,11 +336,7 @@ mod tests {
         let deep = format!("{}1{}", "(".repeat(500), ")".repeat(500));
         assert!(message(&deep).contains("names no shape"));
         let [header, cut] = [f64_header(&[1]), f64_header(&[1])[..20].to_vec()];
-        let reason = |bytes| {
-            parse(Path::new("a.npy"), FORMAT, "a.npy", Arc::new(bytes))
-                .unwrap_err()
-                .to_string()
-        };
+        let reason = |bytes| parse_whole(Arc::new(bytes)).unwrap_err().to_string();
         assert!(reason(header).contains("announces f64[1], but 0 bytes follow"));
         assert!(reason(cut).contains("cut short"));
         assert!(

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use ::safetensors::{SafeTensorError, SafeTensors, tensor::Metadata};
 
-use super::{Archive, broken, bytes};
+use super::{
+    Archive, broken,
+    bytes::{self, Budget},
+};
 use crate::{
     error::{Error, Result},
     tensor::{Bytes, Dtype, Tensor},
@@ -21,9 +24,9 @@ pub(super) struct Safetensors {
 }
 
 impl Safetensors {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let bytes = bytes::map(path)?;
-        let (length, header) = SafeTensors::read_metadata((*bytes).as_ref())
+    pub(super) fn open(path: &Path, budget: Budget) -> Result<Self> {
+        let bytes = bytes::map(path, budget)?;
+        let (length, header) = SafeTensors::read_metadata(bytes.bytes())
             .map_err(|error| broken(path, FORMAT, reason(error)))?;
         Ok(Self {
             path: path.to_owned(),

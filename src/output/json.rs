@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::report::{CheckReport, Entry, Finding, Ranges, Report, Scale, Tolerance};
+use crate::report::{CheckReport, Coverage, Entry, Finding, Ranges, Report, Scale, Tolerance};
 
 /// The report, indented, with a line break at its end.
 pub fn render(report: &Report) -> String {
@@ -14,6 +14,7 @@ pub fn render(report: &Report) -> String {
         seconds: report.seconds,
         device: &report.device,
         problem: &report.problem,
+        interrupted: report.interrupted,
         checks: report.checks.iter().map(Check::of).collect(),
     };
     let json = serde_json::to_string_pretty(&document).expect("plain data has a JSON form");
@@ -30,6 +31,8 @@ struct Document<'a> {
     seconds: crate::report::Seconds,
     device: &'a crate::report::DeviceInfo,
     problem: &'a crate::report::ProblemInfo,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
     checks: Vec<Check<'a>>,
 }
 
@@ -43,6 +46,8 @@ struct Check<'a> {
     scheme: &'static str,
     precision: crate::scheme::Precision,
     eps: Number,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<RowsView>,
     entries: u64,
     wrong: u64,
     undecided: u64,
@@ -56,6 +61,40 @@ struct Check<'a> {
     places: Option<WhereView>,
     findings: Vec<FindingView<'a>>,
     ruled_out: &'a [&'static str],
+}
+
+/// Which rows were compared, if not all. Ranges are [first, last], both in them.
+#[derive(Serialize)]
+struct RowsView {
+    compared: usize,
+    of: usize,
+    ranges: Vec<[usize; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draw: Option<DrawView>,
+}
+
+/// Rows that were drawn at random: of wrong rows that are `seen_share` of all, one is among them with 99 % probability.
+#[derive(Serialize)]
+struct DrawView {
+    seed: u64,
+    from: [usize; 2],
+    seen_share: Number,
+}
+
+impl RowsView {
+    fn of(coverage: &Coverage) -> Self {
+        let Coverage { rows, of, draw } = coverage;
+        Self {
+            compared: rows.len(),
+            of: *of,
+            ranges: ranges(rows),
+            draw: draw.as_ref().map(|draw| DrawView {
+                seed: draw.seed,
+                from: [draw.from.start, draw.from.end - 1],
+                seen_share: Number(coverage.seen_share()),
+            }),
+        }
+    }
 }
 
 /// Where the wrong entries are. Ranges are [first, last], both in them.
@@ -278,6 +317,7 @@ impl<'a> Check<'a> {
             scheme: check.scheme,
             precision: check.precision,
             eps: Number(check.eps),
+            rows: (!check.coverage.is_whole()).then(|| RowsView::of(&check.coverage)),
             entries: tally.entries,
             wrong: tally.wrong,
             undecided: tally.undecided,

@@ -6,8 +6,8 @@ use crate::{
     loss::{IGNORE_INDEX, Reduction},
     problem::Wrt,
     report::{
-        CheckReport, DeviceInfo, Entry, Finding, ProblemInfo, Proof, Report, Source, Tolerance,
-        Verdict,
+        CheckReport, Coverage, DeviceInfo, Draw, Entry, Finding, ProblemInfo, Proof, Report,
+        Source, Tolerance, Verdict,
     },
     scheme::{Method, Precision},
 };
@@ -25,6 +25,12 @@ pub fn render(report: &Report) -> String {
 }
 
 fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
+    if report.interrupted {
+        writeln!(
+            text,
+            "INTERRUPTED: this is what was found before, and not diagnosed."
+        )?;
+    }
     for check in &report.checks {
         writeln!(text, "{}", sentence(check))?;
         write_diagnosis(text, check)?;
@@ -196,6 +202,9 @@ fn options(problem: &ProblemInfo) -> String {
 fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
     let tally = &check.tally;
     writeln!(text, "\n  gradient   {}", gradient(check))?;
+    if !check.coverage.is_whole() {
+        writeln!(text, "  rows       {}", coverage(&check.coverage))?;
+    }
     let method = match check.method {
         Method::Difference => "difference",
         Method::ForwardPass => "forward-pass",
@@ -263,8 +272,16 @@ pub fn sentence(check: &CheckReport) -> String {
                 count => format!(", {} undecided", group(count)),
             };
             let entries = group(tally.entries);
+            let (so_far, of) = match check.coverage.is_whole() {
+                true => ("", String::new()),
+                false => {
+                    let rows = group(check.coverage.rows.len() as u64);
+                    let of = group(check.coverage.of as u64);
+                    (" where it was checked", format!(" of {rows} of {of} rows"))
+                }
+            };
             format!(
-                "PASS: {name} is right: all {entries} entries agree with the finite difference{undecided}."
+                "PASS: {name} is right{so_far}: all {entries} entries{of} agree with the finite difference{undecided}."
             )
         }
         Verdict::Fail if !check.findings.is_empty() => caused(check),
@@ -377,6 +394,26 @@ fn gradient(check: &CheckReport) -> String {
             format!(
                 "with respect to {wrt}, {}, by the built-in backward pass (none was given)",
                 check.dtype
+            )
+        }
+    }
+}
+
+/// Which rows were compared; of a random draw what it can see.
+fn coverage(coverage: &Coverage) -> String {
+    let count = |rows: usize| group(rows as u64);
+    let Coverage { rows, of, draw } = coverage;
+    match draw {
+        None => format!("{rows} of {}", count(*of)),
+        Some(Draw { seed, from }) => {
+            let drawn_from = match from.len() == *of {
+                true => count(*of),
+                false => format!("rows {} to {}", from.start, from.end - 1),
+            };
+            format!(
+                "{} of {drawn_from}, drawn at random (seed {seed}); if {:.2} % of all were wrong, one of them would be here with 99 % probability",
+                count(rows.len()),
+                100.0 * coverage.seen_share()
             )
         }
     }

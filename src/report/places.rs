@@ -62,6 +62,14 @@ impl Ranges {
     }
 }
 
+impl From<Range<usize>> for Ranges {
+    fn from(range: Range<usize>) -> Self {
+        let mut set = Self::default();
+        set.add(range);
+        set
+    }
+}
+
 impl FromIterator<usize> for Ranges {
     fn from_iter<I: IntoIterator<Item = usize>>(indices: I) -> Self {
         let mut indices: Vec<usize> = indices.into_iter().collect();

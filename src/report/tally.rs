@@ -123,6 +123,21 @@ pub struct Tally {
     pub other_samples: Vec<Entry>,
 }
 
+impl Tally {
+    /// Gives every row that it names the number `number(row)`.
+    pub fn number_rows(&mut self, number: impl Fn(usize) -> usize) {
+        let named = [
+            &mut self.worst,
+            &mut self.wrong_samples,
+            &mut self.other_samples,
+        ];
+        for entry in named.into_iter().flatten() {
+            entry.row = number(entry.row);
+        }
+        self.places.rows = self.places.rows.iter().map(number).collect();
+    }
+}
+
 impl Default for Tally {
     fn default() -> Self {
         Self {
