@@ -17,6 +17,8 @@ struct Params {
     law_sums: f32,      // the weights of the conditioning
     law_accumulation: f32,
     magnitudes: u32,    // 1 where the right operand counts by its magnitude
+    class_begin: u32,   // the classes that the weight, or what is made of it, is bound for:
+    class_end: u32,     //   [class_begin, class_end)
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,9 +1,10 @@
-// One invocation computes one logit z[j,c] = sum_i x[j,i] W[c,i] + b[c], and beside it what rounding may have done to it: the
-// sum of magnitudes, or the drift of a sum in order, as in the twin. A dispatch adds the columns [tile_begin, tile_end),
-// so that no invocation loops too long.
+// One invocation computes four logits of a row, z[j,c] = sum_i x[j,i] W[c,i] + b[c], and beside each what rounding may have done to it:
+// the sum of magnitudes, or the drift of a sum in order, as in the twin. All of a workgroup take the same classes, of the window
+// [class_begin, class_end), so that what they read of the weight is uniform. A dispatch adds the columns [tile_begin, tile_end), of
+// which the first is a multiple of 4 and those past the last are 0, so that no invocation loops too long.
 
-@group(0) @binding(1) var<storage, read> input: array<f32>;                 // [rows, m]
-@group(0) @binding(2) var<storage, read> weight: array<f32>;                // [k, m]
+@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;           // [rows, m]
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;          // [class_end - class_begin, m]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;                  // [k]
 @group(0) @binding(4) var<storage, read_write> logits: array<f32>;          // [rows, k]
 @group(0) @binding(5) var<storage, read_write> magnitude: array<f32>;       // [rows, k]
@@ -11,67 +12,31 @@
 const DRIFT = 0.6;
 const CHAIN = 512u;
 
-fn products(i: u32, j: u32) -> vec4<f32> {
-    return vec4(input[i], input[i + 1u], input[i + 2u], input[i + 3u])
-        * vec4(weight[j], weight[j + 1u], weight[j + 2u], weight[j + 3u]);
+const TILE_CLASSES = 4u;
+
+// Vectors of columns whose products are added before they are added to the sum: a shorter chain of additions.
+const BLOCK = 16u;
+
+// Four sums side by side of each: products, magnitudes, squares.
+struct Sums {
+    products: vec4<f32>,
+    magnitudes: vec4<f32>,
+    squares: vec4<f32>,
 }
 
-@compute @workgroup_size(GROUP)
-fn main(place: Place) {
-    let entry = entry_index(place);
-    if (entry >= params.rows * params.classes) {
+fn total(v: vec4<f32>) -> f32 {
+    return (v.x + v.y) + (v.z + v.w);
+}
+
+fn finish(row: u32, c: u32, sums: Sums) {
+    if (row >= params.rows || c >= params.class_end) {
         return;
     }
-    let c = entry % params.classes;
-    let row_start = entry / params.classes * params.columns;
-    let class_start = c * params.columns;
-
-    // 16 sums side by side: a chain of additions 16 times shorter, and so its rounding error.
-    var sums0 = vec4(0.0);
-    var sums1 = vec4(0.0);
-    var sums2 = vec4(0.0);
-    var sums3 = vec4(0.0);
-    var abs0 = vec4(0.0);
-    var squares0 = vec4(0.0);
-    var abs1 = vec4(0.0);
-    var squares1 = vec4(0.0);
-    var abs2 = vec4(0.0);
-    var squares2 = vec4(0.0);
-    var abs3 = vec4(0.0);
-    var squares3 = vec4(0.0);
-    var i = params.tile_begin;
-    for (; i + 16u <= params.tile_end; i += 16u) {
-        let p0 = products(row_start + i, class_start + i);
-        let p1 = products(row_start + i + 4u, class_start + i + 4u);
-        let p2 = products(row_start + i + 8u, class_start + i + 8u);
-        let p3 = products(row_start + i + 12u, class_start + i + 12u);
-        sums0 += p0;
-        sums1 += p1;
-        sums2 += p2;
-        sums3 += p3;
-        abs0 += abs(p0);
-        squares0 += p0 * p0;
-        abs1 += abs(p1);
-        squares1 += p1 * p1;
-        abs2 += abs(p2);
-        squares2 += p2 * p2;
-        abs3 += abs(p3);
-        squares3 += p3 * p3;
-    }
-    for (; i < params.tile_end; i += 1u) {
-        let p = input[row_start + i] * weight[class_start + i];
-        sums0.x += p;
-        abs0.x += abs(p);
-        squares0.x += p * p;
-    }
-    let sums = (sums0 + sums1) + (sums2 + sums3);
-    let sums_abs = (abs0 + abs1) + (abs2 + abs3);
-    let squares = (squares0 + squares1) + (squares2 + squares3);
-    var sum = (sums.x + sums.y) + (sums.z + sums.w);
-    let sum_abs = (sums_abs.x + sums_abs.y) + (sums_abs.z + sums_abs.w);
-    let root = sqrt((squares.x + squares.y) + (squares.z + squares.w));
+    let entry = row * params.classes + c;
+    var sum = total(sums.products);
+    let root = sqrt(total(sums.squares));
     let length = min(params.tile_end - params.tile_begin, CHAIN);
-    var moved = max(sum_abs, DRIFT * sqrt(f32(length)) * max(abs(sum), root));
+    var moved = max(total(sums.magnitudes), DRIFT * sqrt(f32(length)) * max(abs(sum), root));
     if (params.tile_begin > 0u) {
         sum += logits[entry];
         moved += magnitude[entry];
@@ -81,4 +46,61 @@ fn main(place: Place) {
     }
     logits[entry] = sum;
     magnitude[entry] = moved;
+}
+
+@compute @workgroup_size(GROUP)
+fn main(place: Place) {
+    let tiles = (params.class_end - params.class_begin + TILE_CLASSES - 1u) / TILE_CLASSES;
+    let group = group_index(place);
+    let c = params.class_begin + group % tiles * TILE_CLASSES;
+    let row = group / tiles * GROUP + place.lane;
+    let width = params.columns / 4u;
+    // Past the end the last one is read again, and nothing is written.
+    let x = min(row, params.rows - 1u) * width;
+    let last = params.class_end - 1u - params.class_begin;
+    let w = c - params.class_begin;
+    let w0 = w * width;
+    let w1 = min(w + 1u, last) * width;
+    let w2 = min(w + 2u, last) * width;
+    let w3 = min(w + 3u, last) * width;
+
+    var s0 = Sums(vec4(0.0), vec4(0.0), vec4(0.0));
+    var s1 = s0;
+    var s2 = s0;
+    var s3 = s0;
+    let tile_end = (params.tile_end + 3u) / 4u;
+    for (var start = params.tile_begin / 4u; start < tile_end; start += BLOCK) {
+        var p0 = vec4(0.0);
+        var p1 = vec4(0.0);
+        var p2 = vec4(0.0);
+        var p3 = vec4(0.0);
+        let end = min(start + BLOCK, tile_end);
+        for (var i = start; i < end; i += 1u) {
+            let v = input[x + i];
+            let t0 = v * weight[w0 + i];
+            let t1 = v * weight[w1 + i];
+            let t2 = v * weight[w2 + i];
+            let t3 = v * weight[w3 + i];
+            p0 += t0;
+            p1 += t1;
+            p2 += t2;
+            p3 += t3;
+            s0.magnitudes += abs(t0);
+            s1.magnitudes += abs(t1);
+            s2.magnitudes += abs(t2);
+            s3.magnitudes += abs(t3);
+            s0.squares += t0 * t0;
+            s1.squares += t1 * t1;
+            s2.squares += t2 * t2;
+            s3.squares += t3 * t3;
+        }
+        s0.products += p0;
+        s1.products += p1;
+        s2.products += p2;
+        s3.products += p3;
+    }
+    finish(row, c, s0);
+    finish(row, c + 1u, s1);
+    finish(row, c + 2u, s2);
+    finish(row, c + 3u, s3);
 }

@@ -1,25 +1,38 @@
-// One invocation computes one entry of left · right / normalizer, [rows,k]·[k,m]: of p - y with W it is the backward pass, of
-// the conditioning's weights with |W| it is S + T. A dispatch adds the classes [tile_begin, tile_end).
+// One invocation computes 8 rows by 4 columns of left · right / normalizer, [rows,k]·[k,m]: of p - y with W it is the backward pass, of
+// the conditioning's weights with |W| (params.magnitudes) it is S + T. A dispatch adds the classes [tile_begin, tile_end).
 
 @group(0) @binding(1) var<storage, read> left: array<f32>;                  // [rows, k]
-@group(0) @binding(2) var<storage, read> right: array<f32>;                 // [k, m]
-@group(0) @binding(3) var<storage, read_write> product: array<f32>;         // [rows, m]
+@group(0) @binding(2) var<storage, read> right: array<vec4<f32>>;           // [class_end - class_begin, m]
+@group(0) @binding(3) var<storage, read_write> product: array<vec4<f32>>;   // [rows, m]
 
-@compute @workgroup_size(GROUP)
-fn main(place: Place) {
-    let entry = entry_index(place);
-    if (entry >= params.rows * params.columns) {
+fn finish(tile: Tile, row: u32, sum: vec4<f32>) {
+    if (tile.row + row >= params.rows) {
         return;
     }
-    let column = entry % params.columns;
-    let row_start = entry / params.columns * params.classes;
-
-    var sum = tile_sum(row_start, column);
+    let entry = (tile.row + row) * width() + tile.column;
+    var whole = sum;
     if (params.tile_begin > 0u) {
-        sum += product[entry];
+        whole += product[entry];
     }
     if (params.tile_end == params.classes) {
-        sum /= params.normalizer;
+        whole /= params.normalizer;
     }
-    product[entry] = sum;
+    product[entry] = whole;
+}
+
+@compute @workgroup_size(lanes)
+fn main(place: Place) {
+    let tile = tile_of(place);
+    if (tile.column >= width()) {
+        return;
+    }
+    let sums = tile_sums(tile);
+    finish(tile, 0u, sums[0]);
+    finish(tile, 1u, sums[1]);
+    finish(tile, 2u, sums[2]);
+    finish(tile, 3u, sums[3]);
+    finish(tile, 4u, sums[4]);
+    finish(tile, 5u, sums[5]);
+    finish(tile, 6u, sums[6]);
+    finish(tile, 7u, sums[7]);
 }

@@ -1,18 +1,88 @@
-// What the kernels share that multiply [rows,k]·[k,m]: a kernel declares the operands `left` and `right`.
+// What the kernels share that multiply [rows,k]·[k,m]: a kernel declares the operands `left` and `right`, the latter a window of the
+// classes, [class_begin, class_end).
+//
+// An invocation takes a tile of 8 rows by 4 columns. All of a workgroup take the same rows, so that what they read of `left` is
+// uniform, and columns beside each other. The tile is written out: drivers do not unroll what naga makes of a loop.
 
-// The terms [tile_begin, tile_end) of one entry of left · right, whose row of left begins at `row_start`.
-fn tile_sum(row_start: u32, column: u32) -> f32 {
-    // Four sums side by side: a shorter chain of additions.
-    var sums = vec4(0.0);
-    var c = params.tile_begin;
-    for (; c + 4u <= params.tile_end; c += 4u) {
-        let l = row_start + c;
-        let r = c * params.columns + column;
-        sums += vec4(left[l], left[l + 1u], left[l + 2u], left[l + 3u])
-            * vec4(right[r], right[r + params.columns], right[r + 2u * params.columns], right[r + 3u * params.columns]);
+// Invocations of a workgroup, as suits the number of columns.
+override lanes: u32 = 64u;
+
+const TILE_ROWS = 8u;
+
+// Classes whose terms are added before they are added to the sum: a shorter chain of additions.
+const BLOCK = 32u;
+
+struct Tile {
+    row: u32,       // the first of its rows
+    column: u32,    // in vectors of 4
+}
+
+// Columns in vectors of 4.
+fn width() -> u32 {
+    return params.columns / 4u;
+}
+
+fn tile_of(place: Place) -> Tile {
+    let groups = (width() + lanes - 1u) / lanes;
+    let group = group_index(place);
+    return Tile(group / groups * TILE_ROWS, group % groups * lanes + place.lane);
+}
+
+// Where a row of `left` begins; past the end the last one is read again, and nothing is written.
+fn left_row(row: u32) -> u32 {
+    return min(row, params.rows - 1u) * params.classes;
+}
+
+// The terms [tile_begin, tile_end) of a tile of left · right, or left · |right|.
+fn tile_sums(tile: Tile) -> array<vec4<f32>, 8> {
+    let l0 = left_row(tile.row);
+    let l1 = left_row(tile.row + 1u);
+    let l2 = left_row(tile.row + 2u);
+    let l3 = left_row(tile.row + 3u);
+    let l4 = left_row(tile.row + 4u);
+    let l5 = left_row(tile.row + 5u);
+    let l6 = left_row(tile.row + 6u);
+    let l7 = left_row(tile.row + 7u);
+    var s0 = vec4(0.0);
+    var s1 = vec4(0.0);
+    var s2 = vec4(0.0);
+    var s3 = vec4(0.0);
+    var s4 = vec4(0.0);
+    var s5 = vec4(0.0);
+    var s6 = vec4(0.0);
+    var s7 = vec4(0.0);
+    for (var start = params.tile_begin; start < params.tile_end; start += BLOCK) {
+        var p0 = vec4(0.0);
+        var p1 = vec4(0.0);
+        var p2 = vec4(0.0);
+        var p3 = vec4(0.0);
+        var p4 = vec4(0.0);
+        var p5 = vec4(0.0);
+        var p6 = vec4(0.0);
+        var p7 = vec4(0.0);
+        let end = min(start + BLOCK, params.tile_end);
+        for (var c = start; c < end; c += 1u) {
+            var r = right[(c - params.class_begin) * width() + tile.column];
+            if (params.magnitudes == 1u) {
+                r = abs(r);
+            }
+            p0 += left[l0 + c] * r;
+            p1 += left[l1 + c] * r;
+            p2 += left[l2 + c] * r;
+            p3 += left[l3 + c] * r;
+            p4 += left[l4 + c] * r;
+            p5 += left[l5 + c] * r;
+            p6 += left[l6 + c] * r;
+            p7 += left[l7 + c] * r;
+        }
+        s0 += p0;
+        s1 += p1;
+        s2 += p2;
+        s3 += p3;
+        s4 += p4;
+        s5 += p5;
+        s6 += p6;
+        s7 += p7;
     }
-    for (; c < params.tile_end; c += 1u) {
-        sums.x += left[row_start + c] * right[c * params.columns + column];
-    }
-    return (sums.x + sums.y) + (sums.z + sums.w);
+    return array(s0, s1, s2, s3, s4, s5, s6, s7);
 }

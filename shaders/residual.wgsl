@@ -1,5 +1,5 @@
-// One workgroup takes 64 / threads_per_row rows and writes p - onehot(label), the derivative R p - r, and the weights of the
-// conditioning. At the label p - 1 is minus the sum of the other p, so that a saturated row keeps its accuracy.
+// One workgroup takes 64 / threads_per_row rows and writes p - onehot(label), the derivative R p - r, the weights of the
+// conditioning, and how far the row's logits may have moved. At the label p - 1 is minus the sum of the other p, so that a saturated row keeps its accuracy.
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>;                // [rows, k]
 @group(0) @binding(2) var<storage, read> magnitude: array<f32>;             // [rows, k], A
@@ -9,6 +9,7 @@
 @group(0) @binding(6) var<storage, read_write> residual: array<f32>;        // [rows, k]
 @group(0) @binding(7) var<storage, read_write> gradient: array<f32>;        // [rows, k]
 @group(0) @binding(8) var<storage, read_write> conditioning: array<f32>;    // [rows, k]
+@group(0) @binding(9) var<storage, read_write> bounds: array<f32>;          // [rows, 2], the largest magnitude, and the largest of it that counts
 
 // How far a logit may have moved: all that was summed, or the result and a share of that.
 fn moved(entry: u32) -> f32 {
@@ -29,10 +30,16 @@ fn main(place: Place) {
     let total = totals[source];
 
     var largest = logits[start];
+    var largest_magnitude = 0.0;
+    var largest_moved = 0.0;
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         largest = max(largest, logits[start + c]);
+        largest_magnitude = max(largest_magnitude, magnitude[start + c]);
+        largest_moved = max(largest_moved, moved(start + c));
     }
     largest = row_max(lane, largest);
+    largest_magnitude = row_max(lane, largest_magnitude);
+    largest_moved = row_max(lane, largest_moved);
 
     var others = 0.0;
     var others_moved = 0.0;
@@ -55,6 +62,10 @@ fn main(place: Place) {
 
     if (row >= params.rows) {
         return;
+    }
+    if (lane % threads_per_row == 0u) {
+        bounds[2u * row] = largest_magnitude;
+        bounds[2u * row + 1u] = largest_moved;
     }
     let log_sum = log_accurate(sum);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {

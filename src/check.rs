@@ -395,6 +395,9 @@ pub(crate) fn numeric_rows(
     Ok(all)
 }
 
+/// Chunks that are begun before the one that is compared: a device computes the next while the host compares.
+const AHEAD: usize = 1;
+
 /// A gradient with a row for each sample: compared as the rows come.
 fn tally_rows(
     comparator: &Comparator<'_>,
@@ -407,7 +410,15 @@ fn tally_rows(
     let mut tally = Tally::default();
     let m = problem.columns(comparator.plan.wrt);
     let keep = listener.wants_numeric();
-    for rows in chunks(problem.n(), engine.rows_per_call(), m) {
+    let all: Vec<Range<usize>> = chunks(problem.n(), engine.rows_per_call(), m).collect();
+    // With a backward pass between them there is nothing to overlap.
+    let ahead = if gradient.is_some() { AHEAD } else { 0 };
+    let mut upcoming = all.iter();
+    upcoming
+        .by_ref()
+        .take(ahead)
+        .for_each(|rows| engine.submit(rows.clone()));
+    for rows in all.clone() {
         let first = rows.start;
         if listener.is_interrupted() {
             return Ok((tally, first));
@@ -420,7 +431,10 @@ fn tally_rows(
             Some(gradient) => gradient.rows(rows),
             None => backward[(rows.start - first) * m..(rows.end - first) * m].to_vec(),
         };
-        let chunk = engine.chunk(rows.clone())?;
+        if let Some(next) = upcoming.next() {
+            engine.submit(next.clone());
+        }
+        let chunk = engine.collect()?;
         let (part, numeric) = comparator.compare(rows.clone(), &chunk, &analytic, keep);
         tally.merge(part);
         if keep {
@@ -472,7 +486,7 @@ fn tally_parameter(
     let rows = |rows: Range<usize>| analytic[rows.start * m..rows.end * m].to_vec();
     let keep = listener.wants_numeric();
     let (tally, numeric) =
-        comparator.compare(0..problem.k(), &Chunk::Here(0, evaluation), &rows, keep);
+        comparator.compare(0..problem.k(), &Chunk::Here(evaluation), &rows, keep);
     if keep {
         listener.numeric(&numeric)?;
     }

@@ -168,7 +168,7 @@ impl<'a> Cpu<'a> {
         rows: Range<usize>,
         columns: Range<usize>,
     ) -> Evaluation {
-        let (d, k) = (self.problem.d(), self.problem.k());
+        let d = self.problem.d();
         let m = self.problem.columns(self.plan.wrt);
         let samples: Samples<T> = self.problem.samples(rows.clone());
         let input: Vec<T> = self.problem.input().rows(rows);
@@ -188,18 +188,13 @@ impl<'a> Cpu<'a> {
                 self.forward_passes(operands, perturbed, &samples, columns.clone())
             }
         };
-        let moved = |(z, a): (&T, &T)| self.plan.law.moved(z.f64(), a.f64());
-        let moved: Vec<f64> = forward
-            .logits
-            .iter()
-            .zip(&forward.magnitude)
-            .map(moved)
-            .collect();
         let base = match (self.plan.method, self.plan.wrt) {
             (Method::Difference, _) => Vec::new(),
             (Method::ForwardPass, Wrt::Input) => input,
             (Method::ForwardPass, _) => forward.logits,
         };
+        let bounds = T::widen(forward.bounds);
+        let (bounds, _) = bounds.as_chunks::<2>();
         let of_columns = |losses: Vec<T>| match self.plan.method {
             Method::Difference => select(losses, m, &columns),
             Method::ForwardPass => losses,
@@ -208,9 +203,9 @@ impl<'a> Cpu<'a> {
             losses: losses.into_iter().map(of_columns).map(T::widen).collect(),
             base: T::widen(select(base, m, &columns)),
             conditioning: T::widen(select(conditioning, m, &columns)),
-            magnitude: forward.magnitude.chunks_exact(k).map(largest).collect(),
+            magnitude: bounds.iter().map(|[magnitude, _]| *magnitude).collect(),
             totals: T::widen(samples.totals),
-            moved: moved.chunks_exact(k).map(largest).collect(),
+            moved: bounds.iter().map(|[_, moved]| *moved).collect(),
         }
     }
 
@@ -309,6 +304,7 @@ impl<'a> Cpu<'a> {
             residual,
             gradient,
             conditioning,
+            bounds,
         } = residual::residual(
             &logits,
             &magnitude,
@@ -318,21 +314,21 @@ impl<'a> Cpu<'a> {
         );
         Forward {
             logits,
-            magnitude,
             residual,
             gradient,
             conditioning,
+            bounds,
         }
     }
 }
 
-/// What the forward pass leaves for the rows of a block, each [rows, k].
+/// What the forward pass leaves for the rows of a block, each [rows, k] but for the last, [rows, 2].
 struct Forward<T> {
     logits: Vec<T>,
-    magnitude: Vec<T>,
     residual: Vec<T>,
     gradient: Vec<T>,
     conditioning: Vec<T>,
+    bounds: Vec<T>,
 }
 
 impl Evaluation {
@@ -360,10 +356,6 @@ fn select<T: Copy>(values: Vec<T>, m: usize, columns: &Range<usize>) -> Vec<T> {
         .flat_map(|row| &row[columns.clone()])
         .copied()
         .collect()
-}
-
-fn largest<T: Real>(values: &[T]) -> f64 {
-    values.iter().fold(0.0, |largest, v| v.f64().max(largest))
 }
 
 /// Runs a kernel's loops with the widest vectors that the processor has.

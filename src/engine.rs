@@ -23,11 +23,14 @@ pub trait Engine {
     /// [`Error::Gpu`] if the device's driver reports a fault.
     fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation>;
 
-    /// The same, to be had a few rows at a time by several threads; not for a parameter.
+    /// Begins the same, and returns at once; not for a parameter. A few may be begun before the first is collected.
+    fn submit(&mut self, rows: Range<usize>);
+
+    /// What was submitted first, to be had a few rows at a time by several threads.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device's driver reports a fault.
-    fn chunk(&mut self, rows: Range<usize>) -> Result<Chunk<'_>>;
+    fn collect(&mut self) -> Result<Chunk<'_>>;
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
     ///
@@ -40,16 +43,19 @@ pub trait Engine {
 pub enum Chunk<'a> {
     /// Not yet: rows are evaluated by who asks for them, so that they are still in the cache when they are used.
     ToCome(&'a Cpu<'a>),
-    /// Read back from a device: the first row, and all of them.
-    Here(usize, Evaluation),
+    /// On the way back from a device: likewise, widened where they are used.
+    Evaluated(Box<gpu::Evaluated>),
+    /// Here, all of them.
+    Here(Evaluation),
 }
 
 impl Chunk<'_> {
-    /// The evaluation of some of the rows.
-    pub fn rows(&self, rows: Range<usize>) -> Evaluation {
+    /// The evaluation of some of its rows; `first` is the first of them all.
+    pub fn rows(&self, rows: Range<usize>, first: usize) -> Evaluation {
         match self {
             Self::ToCome(cpu) => cpu.evaluate_rows(rows),
-            Self::Here(first, all) => all.rows(rows.start - first..rows.end - first),
+            Self::Evaluated(all) => all.rows(rows.start - first..rows.end - first),
+            Self::Here(all) => all.rows(rows.start - first..rows.end - first),
         }
     }
 }
@@ -72,7 +78,9 @@ impl Engine for CpuEngine<'_> {
         Ok(self.cpu.evaluate(rows))
     }
 
-    fn chunk(&mut self, _rows: Range<usize>) -> Result<Chunk<'_>> {
+    fn submit(&mut self, _rows: Range<usize>) {}
+
+    fn collect(&mut self) -> Result<Chunk<'_>> {
         Ok(Chunk::ToCome(&self.cpu))
     }
 
@@ -90,8 +98,12 @@ impl Engine for gpu::Gpu<'_> {
         self.evaluate(rows)
     }
 
-    fn chunk(&mut self, rows: Range<usize>) -> Result<Chunk<'_>> {
-        Ok(Chunk::Here(rows.start, self.evaluate(rows)?))
+    fn submit(&mut self, rows: Range<usize>) {
+        self.submit(rows);
+    }
+
+    fn collect(&mut self) -> Result<Chunk<'_>> {
+        Ok(Chunk::Evaluated(Box::new(self.collect()?)))
     }
 
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {

@@ -1,7 +1,7 @@
 //! The GPU engine, the only module that names wgpu: it uploads a range of rows, strings the kernels together and
 //! reads losses back. Shaders compute in f32; what is subtracted is subtracted on the host, in f64.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 use crate::{
     cpu::difference::growth,
@@ -16,39 +16,62 @@ mod adapter;
 mod batch;
 mod chunk;
 mod device;
+mod evaluated;
 mod kernel;
 mod probe;
+mod readback;
 #[cfg(test)]
 mod tests;
 
 pub use adapter::{Adapter, adapters};
-pub use batch::Batch;
-pub use device::{Buffer, Device};
-pub use kernel::{Binding, Kernel, Params};
+pub use batch::{Batch, Pending};
+pub use device::{Buffer, Device, Timing};
+pub use kernel::{Binding, Kernel, Params, TILE_COLUMNS};
+
+pub use evaluated::Evaluated;
+pub use readback::Readback;
 
 use chunk::Chunk;
+use evaluated::Base;
 
-/// Columns (of a dot product) or classes (of a product) that one dispatch adds up. Mesa 22.3's lavapipe ends an
-/// invocation's loops after 65,535 iterations without a word: with sums unrolled at least four times, this is an eighth.
-const TILE: usize = 32_768;
+/// Columns of a dot product that one dispatch adds up. Mesa 22.3's lavapipe ends an invocation's loops after 65,535
+/// iterations without a word: taken four at a time, this is an eighth.
+const COLUMNS_TILE: usize = 32_768;
 
-/// Samples that one dispatch adds up, of which none can be unrolled.
-const SAMPLES_TILE: usize = 8192;
+/// Classes or samples that one dispatch adds up, of which an iteration takes one: likewise.
+const TERMS_TILE: usize = 8192;
 
 /// The engine for one problem and one plan: operands that do not depend on the rows stay on the device.
 pub struct Gpu<'a> {
     device: &'a Device,
     problem: &'a Problem,
     plan: Plan,
-    weight: Buffer,
+    /// d, padded with features that are 0 to a multiple of [`TILE_COLUMNS`].
+    padded: usize,
+    windows: Vec<Window>,
     bias: Buffer,
-    /// |W|, [k, d].
-    weight_abs: Buffer,
-    /// expm1(step·W)/step, [k, d] a step: `difference` with respect to the input only.
-    growths: Vec<Buffer>,
     /// 1 for each row, with respect to the bias only.
     ones: Buffer,
     chunk: Chunk,
+    ahead: VecDeque<Ahead>,
+}
+
+/// As much of the weight as one binding holds.
+struct Window {
+    classes: Range<usize>,
+    /// [classes, d].
+    weight: Buffer,
+    /// expm1(step·W)/step, [classes, d] a step: `difference` with respect to the input only.
+    growths: Vec<Buffer>,
+}
+
+/// Rows whose evaluation was submitted.
+struct Ahead {
+    /// What is perturbed, where the host has it; `forward-pass` with respect to the input only.
+    base: Vec<f32>,
+    /// R.
+    totals: Vec<f32>,
+    results: Pending,
 }
 
 impl<'a> Gpu<'a> {
@@ -57,10 +80,15 @@ impl<'a> Gpu<'a> {
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
     pub fn new(device: &'a Device, problem: &'a Problem, plan: Plan) -> Result<Self> {
-        let (d, k, binding) = (problem.d(), problem.k(), device.most_elements());
+        let (k, binding) = (problem.k(), device.most_elements());
+        let padded = problem.d().next_multiple_of(TILE_COLUMNS);
+        let of_parameter = match plan.wrt {
+            Wrt::Weight => k * padded,
+            _ => 0,
+        };
         for (what, elements) in [
-            ("the weight", k * d),
-            ("a row of the input", d),
+            ("the weight's gradient", of_parameter),
+            ("a row of the input", padded),
             ("a row of the logits", k),
         ] {
             if elements > binding {
@@ -69,32 +97,32 @@ impl<'a> Gpu<'a> {
                 )));
             }
         }
-        let weight: Vec<f32> = problem.weight().values();
-        let weight_abs: Vec<f32> = weight.iter().map(|w| w.abs()).collect();
-        let growths = match (plan.method, plan.wrt) {
-            (Method::Difference, Wrt::Input) => {
-                let slopes: Vec<f64> = problem.weight().values();
-                plan.steps()
-                    .map(|step| device.upload("growth", &growth::<f32>(&slopes, step)))
-                    .collect()
-            }
-            _ => Vec::new(),
+        let columns = match plan.wrt {
+            Wrt::Input | Wrt::Weight => padded,
+            wrt => problem.columns(wrt),
         };
-        let chunk = Chunk::new(device, problem, &plan);
+        let classes = (0..k).step_by(binding / padded);
+        let windows: Vec<Window> = classes
+            .map(|begin| {
+                let classes = begin..k.min(begin + binding / padded);
+                Window::upload(device, problem, &plan, classes, padded)
+            })
+            .collect();
+        let chunk = Chunk::new(device, problem, &plan, (padded, columns), windows.len());
         device.check()?;
         Ok(Self {
             device,
             problem,
             plan,
-            weight: device.upload("weight", &weight),
+            padded,
+            windows,
             bias: device.upload("bias", &problem.bias::<f32>()),
-            weight_abs: device.upload("weight_abs", &weight_abs),
-            growths,
             ones: device.upload(
                 "ones",
                 &vec![1f32; if plan.wrt == Wrt::Bias { chunk.rows } else { 1 }],
             ),
             chunk,
+            ahead: VecDeque::new(),
         })
     }
 
@@ -108,6 +136,17 @@ impl<'a> Gpu<'a> {
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
     pub fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
+        let count = rows.len();
+        self.submit(rows);
+        let evaluated = self.collect()?;
+        Ok(match self.plan.wrt.is_parameter() {
+            true => evaluated.of_parameter(self.problem.k()),
+            false => evaluated.rows(0..count),
+        })
+    }
+
+    /// Begins to evaluate a range of rows, while the host does something else.
+    pub fn submit(&mut self, rows: Range<usize>) {
         let k = self.problem.k();
         let (count, entries) = (rows.len(), self.entries(rows.len()));
         let (input, totals) = self.upload(rows);
@@ -118,59 +157,65 @@ impl<'a> Gpu<'a> {
             Method::Difference => self.difference(&mut batch, count),
             Method::ForwardPass => self.forward_pass(&mut batch, count),
         }
+        let magnitudes = Params {
+            magnitudes: 1,
+            ..self.params(count)
+        };
         let conditioning = match self.plan.wrt {
             Wrt::Input => {
-                self.product(
-                    &mut batch,
-                    &chunk.weights,
-                    &self.weight_abs,
-                    &chunk.product,
-                    count,
-                    1.0,
-                );
+                self.product(&mut batch, &chunk.weights, &chunk.product, magnitudes);
                 &chunk.product
             }
             Wrt::Logits => &chunk.weights,
             Wrt::Weight | Wrt::Bias => {
-                let params = Params {
-                    magnitudes: 1,
-                    ..self.params(count)
-                };
-                self.outer(&mut batch, &chunk.weights, params);
+                self.outer(&mut batch, &chunk.weights, magnitudes);
                 &chunk.product
             }
         };
-        let mut wanted = vec![
-            (conditioning, entries),
-            (&chunk.magnitude, count * k),
-            (&chunk.logits, count * k),
-        ];
+        let mut wanted = vec![(conditioning, entries), (&chunk.bounds, 2 * count)];
         wanted.extend(chunk.losses.iter().map(|losses| (losses, entries)));
-        let mut results = batch.read(&wanted)?.into_iter();
-        let conditioning = widen(results.next().unwrap_or_default());
-        let magnitude = widen(results.next().unwrap_or_default());
-        let logits = widen(results.next().unwrap_or_default());
-        let moved = |(&z, &a): (&f64, &f64)| self.plan.law.moved(z, a);
-        let moved: Vec<f64> = logits.iter().zip(&magnitude).map(moved).collect();
-        let largest = |row: &[f64]| row.iter().copied().fold(0.0, f64::max);
-        let mut evaluation = Evaluation {
-            losses: results.map(widen).collect(),
-            base: match (self.plan.method, self.plan.wrt) {
-                (Method::Difference, _) => Vec::new(),
-                (Method::ForwardPass, Wrt::Input) => widen(input),
-                (Method::ForwardPass, _) => logits,
-            },
-            conditioning,
-            magnitude: magnitude.chunks_exact(k).map(largest).collect(),
-            totals: widen(totals),
-            moved: moved.chunks_exact(k).map(largest).collect(),
+        let base = match (self.plan.method, self.plan.wrt) {
+            (Method::ForwardPass, Wrt::Input) => input,
+            (Method::ForwardPass, _) => {
+                wanted.push((&chunk.logits, count * k));
+                Vec::new()
+            }
+            _ => Vec::new(),
         };
-        if self.plan.wrt.is_parameter() {
-            evaluation.magnitude = vec![largest(&evaluation.magnitude); k];
-            evaluation.moved = vec![largest(&evaluation.moved); k];
-            evaluation.totals = vec![evaluation.totals.iter().sum(); k];
-        }
-        Ok(evaluation)
+        let results = batch.submit(&wanted);
+        self.ahead.push_back(Ahead {
+            base,
+            totals,
+            results,
+        });
+    }
+
+    /// What was computed of the rows that were submitted first.
+    ///
+    /// # Errors
+    /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault, or nothing was submitted.
+    pub fn collect(&mut self) -> Result<Evaluated> {
+        let Some(ahead) = self.ahead.pop_front() else {
+            return Err(self.device.failed("nothing was submitted"));
+        };
+        let mut results = ahead.results.wait(self.device)?;
+        let base = match (self.plan.method, self.plan.wrt) {
+            (Method::ForwardPass, Wrt::Input) => Base::Input(ahead.base),
+            (Method::ForwardPass, _) => results.pop().map_or(Base::None, Base::Logits),
+            (Method::Difference, _) => Base::None,
+        };
+        let losses = results.split_off(2);
+        let (Some(bounds), Some(conditioning)) = (results.pop(), results.pop()) else {
+            return Err(self.device.failed("results are missing"));
+        };
+        Ok(Evaluated {
+            columns: [self.problem.columns(self.plan.wrt), self.columns()],
+            conditioning,
+            bounds,
+            losses,
+            base,
+            totals: ahead.totals,
+        })
     }
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
@@ -185,25 +230,13 @@ impl<'a> Gpu<'a> {
         let mut batch = self.device.batch();
         self.forward(&mut batch, count);
         let normalizer = self.problem.normalizer() as f32;
+        let params = Params {
+            normalizer,
+            ..self.params(count)
+        };
         match self.plan.wrt {
-            Wrt::Input => self.product(
-                &mut batch,
-                &chunk.gradient,
-                &self.weight,
-                &chunk.product,
-                count,
-                normalizer,
-            ),
-            Wrt::Weight | Wrt::Bias => {
-                self.outer(
-                    &mut batch,
-                    &chunk.gradient,
-                    Params {
-                        normalizer,
-                        ..self.params(count)
-                    },
-                );
-            }
+            Wrt::Input => self.product(&mut batch, &chunk.gradient, &chunk.product, params),
+            Wrt::Weight | Wrt::Bias => self.outer(&mut batch, &chunk.gradient, params),
             Wrt::Logits => {
                 let gradient = batch
                     .read(&[(&chunk.gradient, entries)])?
@@ -212,16 +245,14 @@ impl<'a> Gpu<'a> {
                 return Ok(gradient.map(|g| f64::from(g / normalizer)).collect());
             }
         }
-        Ok(batch
-            .read(&[(&chunk.product, entries)])?
-            .into_iter()
-            .flat_map(widen)
-            .collect())
+        let product = batch.read(&[(&chunk.product, entries)])?;
+        Ok(self.unpadded(product.into_iter().flatten().collect()))
     }
 
     /// Puts the rows' operands on the device; returns the input and the samples' R as they lie there.
     fn upload(&self, rows: Range<usize>) -> (Vec<f32>, Vec<f32>) {
-        let input: Vec<f32> = self.problem.input().rows(rows.clone());
+        let input = self.problem.input().rows(rows.clone());
+        let input = padded(input, self.problem.d(), self.padded);
         let samples: Samples<f32> = self.problem.samples(rows);
         self.device.write(&self.chunk.input, &input);
         self.device.write(&self.chunk.labels, &samples.labels);
@@ -232,15 +263,30 @@ impl<'a> Gpu<'a> {
         (input, samples.totals)
     }
 
-    /// Entries that a call for so many rows gives.
+    /// Columns of the gradient, padded.
+    fn columns(&self) -> usize {
+        match self.plan.wrt {
+            Wrt::Input | Wrt::Weight => self.padded,
+            wrt => self.problem.columns(wrt),
+        }
+    }
+
+    /// Entries that a call for so many rows gives, padding included.
     fn entries(&self, rows: usize) -> usize {
-        let wrt = self.plan.wrt;
-        self.problem.columns(wrt)
-            * if wrt.is_parameter() {
+        self.columns()
+            * if self.plan.wrt.is_parameter() {
                 self.problem.k()
             } else {
                 rows
             }
+    }
+
+    /// Entries [rows, m], widened, without their padding.
+    fn unpadded(&self, values: Vec<f32>) -> Vec<f64> {
+        let (columns, padded) = (self.problem.columns(self.plan.wrt), self.columns());
+        let rows = values.chunks_exact(padded);
+        rows.flat_map(|row| row[..columns].iter().copied().map(f64::from))
+            .collect()
     }
 
     /// What a step in a parameter is multiplied by on its way to a logit: the input, or 1.
@@ -254,7 +300,7 @@ impl<'a> Gpu<'a> {
 
     /// leftᵀ · multiplier, [k,rows]·[rows,m], into the chunk's product.
     fn outer(&self, batch: &mut Batch<'_>, left: &Buffer, params: Params) {
-        for params in tiles(params, params.rows as usize, SAMPLES_TILE) {
+        for params in tiles(params, 0..params.rows as usize, TERMS_TILE) {
             batch.run(
                 Kernel::Outer,
                 params,
@@ -266,7 +312,7 @@ impl<'a> Gpu<'a> {
     fn params(&self, rows: usize) -> Params {
         Params {
             rows: rows as u32,
-            columns: self.problem.columns(self.plan.wrt) as u32,
+            columns: self.columns() as u32,
             classes: self.problem.k() as u32,
             has_linear: u32::from(!self.problem.is_one_hot()),
             law_sums: self.plan.law.sums as f32,
@@ -287,11 +333,12 @@ impl<'a> Gpu<'a> {
             residual,
             gradient,
             weights,
+            bounds,
             ..
         } = &self.chunk;
         self.logits(batch, input, logits, magnitude, rows);
         let operands = [
-            logits, magnitude, labels, totals, linear, residual, gradient, weights,
+            logits, magnitude, labels, totals, linear, residual, gradient, weights, bounds,
         ];
         batch.run(Kernel::Residual, self.params(rows), &operands);
     }
@@ -304,38 +351,24 @@ impl<'a> Gpu<'a> {
         magnitude: &Buffer,
         rows: usize,
     ) {
-        let params = Params {
-            columns: self.problem.d() as u32,
-            ..self.params(rows)
-        };
-        for params in tiles(params, self.problem.d(), TILE) {
-            batch.run(
-                Kernel::Logits,
-                params,
-                &[input, &self.weight, &self.bias, logits, magnitude],
-            );
+        for window in &self.windows {
+            let params = Params {
+                columns: self.padded as u32,
+                ..window.params(self.params(rows))
+            };
+            for params in tiles(params, 0..self.problem.d(), COLUMNS_TILE) {
+                let operands = [input, &window.weight, &self.bias, logits, magnitude];
+                batch.run(Kernel::Logits, params, &operands);
+            }
         }
     }
 
-    /// left · right / normalizer, `[rows,k]·[k,m]`.
-    fn product(
-        &self,
-        batch: &mut Batch<'_>,
-        left: &Buffer,
-        right: &Buffer,
-        product: &Buffer,
-        rows: usize,
-        normalizer: f32,
-    ) {
-        for params in tiles(
-            Params {
-                normalizer,
-                ..self.params(rows)
-            },
-            self.problem.k(),
-            TILE,
-        ) {
-            batch.run(Kernel::Matmul, params, &[left, right, product]);
+    /// left · W, or left · |W|, over a normaliser, `[rows,k]·[k,m]`.
+    fn product(&self, batch: &mut Batch<'_>, left: &Buffer, product: &Buffer, params: Params) {
+        for window in &self.windows {
+            for params in window.tiles(params) {
+                batch.run(Kernel::Matmul, params, &[left, &window.weight, product]);
+            }
         }
     }
 
@@ -346,6 +379,7 @@ impl<'a> Gpu<'a> {
             totals,
             linear,
             linear_product,
+            at_label,
             losses,
             ..
         } = &self.chunk;
@@ -356,20 +390,29 @@ impl<'a> Gpu<'a> {
         match self.plan.wrt {
             Wrt::Input => {
                 if !self.problem.is_one_hot() {
-                    self.product(batch, linear, &self.weight, linear_product, rows, 1.0);
+                    self.product(batch, linear, linear_product, self.params(rows));
                 }
-                for ((growth, step), losses) in
-                    self.growths.iter().zip(self.plan.steps()).zip(losses)
-                {
-                    for params in tiles(params(step), self.problem.k(), TILE) {
-                        let operands = [residual, growth, labels, totals, linear_product, losses];
-                        batch.run(Kernel::Difference, params, &operands);
+                for (index, (step, losses)) in self.plan.steps().zip(losses).enumerate() {
+                    for window in &self.windows {
+                        let growth = &window.growths[index];
+                        let operands = [
+                            residual,
+                            growth,
+                            labels,
+                            totals,
+                            linear_product,
+                            at_label,
+                            losses,
+                        ];
+                        for params in window.tiles(params(step)) {
+                            batch.run(Kernel::Difference, params, &operands);
+                        }
                     }
                 }
             }
             Wrt::Weight | Wrt::Bias => {
                 for (step, losses) in self.plan.steps().zip(losses) {
-                    for params in tiles(params(step), rows, SAMPLES_TILE) {
+                    for params in tiles(params(step), 0..rows, TERMS_TILE) {
                         let operands =
                             [residual, self.multiplier(), labels, totals, linear, losses];
                         batch.run(Kernel::DifferenceWeight, params, &operands);
@@ -398,7 +441,7 @@ impl<'a> Gpu<'a> {
             copies_magnitude,
             ..
         } = &self.chunk;
-        let entries = rows * self.problem.columns(self.plan.wrt);
+        let entries = rows * self.columns();
         for (step, losses) in self.plan.steps().zip(&self.chunk.losses) {
             for first in (0..entries).step_by(self.chunk.copies_at_a_time) {
                 let count = self.chunk.copies_at_a_time.min(entries - first);
@@ -428,18 +471,66 @@ impl<'a> Gpu<'a> {
     }
 }
 
-/// The dispatches that together add up `length` terms.
-fn tiles(params: Params, length: usize, tile: usize) -> impl Iterator<Item = Params> {
-    (0..length).step_by(tile).map(move |begin| {
-        let end = length.min(begin + tile);
+impl Window {
+    fn upload(
+        device: &Device,
+        problem: &Problem,
+        plan: &Plan,
+        classes: Range<usize>,
+        width: usize,
+    ) -> Self {
+        let d = problem.d();
+        let growths = match (plan.method, plan.wrt) {
+            (Method::Difference, Wrt::Input) => {
+                let slopes: Vec<f64> = problem.weight().rows(classes.clone());
+                let table = |step| padded(growth::<f32>(&slopes, step), d, width);
+                plan.steps()
+                    .map(|step| device.upload("growth", &table(step)))
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        let weight = padded(problem.weight().rows(classes.clone()), d, width);
+        Self {
+            classes,
+            weight: device.upload("weight", &weight),
+            growths,
+        }
+    }
+
+    fn params(&self, params: Params) -> Params {
         Params {
-            tile_begin: begin as u32,
-            tile_end: end as u32,
+            class_begin: self.classes.start as u32,
+            class_end: self.classes.end as u32,
             ..params
         }
+    }
+
+    /// The dispatches that together add up its classes.
+    fn tiles(&self, params: Params) -> impl Iterator<Item = Params> {
+        tiles(self.params(params), self.classes.clone(), TERMS_TILE)
+    }
+}
+
+/// The dispatches that together add up the terms of a range.
+fn tiles(params: Params, terms: Range<usize>, tile: usize) -> impl Iterator<Item = Params> {
+    let end = terms.end;
+    terms.step_by(tile).map(move |begin| Params {
+        tile_begin: begin as u32,
+        tile_end: end.min(begin + tile) as u32,
+        ..params
     })
 }
 
-fn widen(values: Vec<f32>) -> Vec<f64> {
-    values.into_iter().map(f64::from).collect()
+/// Rows of `columns`, padded with zeros to `width`.
+fn padded(values: Vec<f32>, columns: usize, width: usize) -> Vec<f32> {
+    if columns == width {
+        return values;
+    }
+    let mut padded = vec![0.0; values.len() / columns * width];
+    let rows = padded.chunks_exact_mut(width);
+    for (padded, row) in rows.zip(values.chunks_exact(columns)) {
+        padded[..columns].copy_from_slice(row);
+    }
+    padded
 }

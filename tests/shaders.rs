@@ -69,6 +69,8 @@ fn params_lie_in_the_shader_as_on_the_host() {
         ("law_sums", offset_of!(Params, law_sums)),
         ("law_accumulation", offset_of!(Params, law_accumulation)),
         ("magnitudes", offset_of!(Params, magnitudes)),
+        ("class_begin", offset_of!(Params, class_begin)),
+        ("class_end", offset_of!(Params, class_end)),
     ];
     for kernel in Kernel::ALL {
         let module = parse(kernel);

@@ -9,12 +9,12 @@ mod problems;
 use devices::devices;
 use gradprobe::{
     cpu::{self, Cpu},
-    gpu::{Buffer, Device, Gpu, Kernel, Params},
-    loss::{NO_LABEL, Reduction, Samples},
+    gpu::{Buffer, Device, Gpu, Kernel, Params, TILE_COLUMNS},
+    loss::{CrossEntropy, NO_LABEL, Reduction, Samples},
     plan::{Law, Plan},
-    problem::Wrt,
+    problem::{Problem, Wrt},
     scheme::{CENTRAL, Method, Precision},
-    tensor::Dtype,
+    tensor::{Dtype, Tensor},
 };
 use problems::{normal, random};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
@@ -117,6 +117,7 @@ impl Twin<'_> {
             rows: self.n as u32,
             columns: columns as u32,
             classes: self.k as u32,
+            class_end: self.k as u32,
             tile_end: sum_length as u32,
             has_linear: 1,
             law_sums: LAW.sums as f32,
@@ -140,7 +141,14 @@ impl Twin<'_> {
 
     /// Compares one kernel with its twin. A kernel that the table gains does not compile without an arm here.
     fn kernel(&mut self, kernel: Kernel) {
-        let (n, d, k) = (self.n, self.d, self.k);
+        let (n, k) = (self.n, self.k);
+        // The tiles of products take columns four at a time.
+        let d = match kernel {
+            Kernel::Logits | Kernel::Matmul | Kernel::Difference => {
+                self.d.next_multiple_of(TILE_COLUMNS)
+            }
+            _ => self.d,
+        };
         match kernel {
             Kernel::Logits => {
                 let (x, w, b) = (self.normal(n * d), self.normal(k * d), self.normal(k));
@@ -162,7 +170,8 @@ impl Twin<'_> {
                     &totals,
                     &linear,
                 ];
-                let found = self.run(kernel, self.params(k, k), &inputs, &[n * k; 3]);
+                let lengths = [n * k, n * k, n * k, n * 2];
+                let found = self.run(kernel, self.params(k, k), &inputs, &lengths);
                 let expected = cpu::residual::residual(&z, &magnitude, &samples, LAW, k);
                 // The exponent z - max is rounded, to u times itself.
                 let bound = |i: usize| 40.0 * U * expected.residual[i].abs();
@@ -170,6 +179,8 @@ impl Twin<'_> {
                 let bound = |i: usize| 40.0 * U * expected.conditioning[i];
                 self.compare("gradient", &found[1], &expected.gradient, bound);
                 self.compare("conditioning", &found[2], &expected.conditioning, bound);
+                let bound = |i: usize| 2.0 * U * expected.bounds[i];
+                self.compare("bounds", &found[3], &expected.bounds, bound);
             }
             Kernel::Matmul => {
                 let (left, right) = (self.normal(n * k), self.normal(k * d));
@@ -190,6 +201,15 @@ impl Twin<'_> {
                 ));
                 self.compare("matmul", &found[0], &expected, |i| {
                     (k as f64 / 4.0 + 8.0) * U * magnitude[i]
+                });
+                let params = Params {
+                    magnitudes: 1,
+                    ..self.params(d, k)
+                };
+                let found = self.run(kernel, params, &inputs, &[n * d]);
+                let expected = cpu::matmul::matmul(&left, &magnitudes(&right), d);
+                self.compare("matmul of magnitudes", &found[0], &expected, |i| {
+                    (k as f64 / 4.0 + 8.0) * U * magnitude[i] * 3.0
                 });
             }
             Kernel::Difference => {
@@ -216,7 +236,7 @@ impl Twin<'_> {
                         step: step as f32,
                         ..self.params(d, k)
                     };
-                    let found = self.run(kernel, params, &inputs, &[n * d]);
+                    let found = self.run(kernel, params, &inputs, &[1, n * d]);
                     let expected = cpu::difference::difference(
                         &residual,
                         &growth,
@@ -231,7 +251,7 @@ impl Twin<'_> {
                     let bound = |i: usize| {
                         (k as f64 / 4.0 + 12.0) * 1.5 * U * (magnitude[i] + product[i].abs())
                     };
-                    self.compare("difference", &found[0], &expected, bound);
+                    self.compare("difference", &found[1], &expected, bound);
                 }
             }
             Kernel::DifferenceLogits => {
@@ -410,6 +430,83 @@ fn engines_agree_where_sums_are_long() {
             }
         }
     }
+}
+
+/// A weight that one binding does not hold is bound in windows of its classes, whatever the target.
+#[test]
+fn windows_of_classes_add_up() {
+    for mut device in devices() {
+        // 23 classes of 12 columns: windows of 7, 7, 7 and 2.
+        device.limit_binding(7 * 12 + 5);
+        let plain = random(5, 40, 11, 23, 1.0, Reduction::Mean);
+        let smoothed = with_smoothing(&plain);
+        for problem in [plain, smoothed] {
+            for method in [Method::Difference, Method::ForwardPass] {
+                let plan = Plan::new(
+                    &problem,
+                    Wrt::Input,
+                    method,
+                    CENTRAL,
+                    Some(2f64.powi(-8)),
+                    Precision::F32,
+                    Dtype::F32,
+                );
+                let precision = Precision::F64;
+                let host = Cpu::new(&problem, Plan { precision, ..plan });
+                let expected = host.evaluate(0..40);
+                let mut gpu = Gpu::new(&device, &problem, plan).unwrap();
+                let step = gpu.rows_per_call();
+                assert!(step < 5, "{step} rows of 23 logits are bound at once");
+                let mut losses = vec![Vec::new(); expected.losses.len()];
+                let (mut conditioning, mut gradient) = (Vec::new(), Vec::new());
+                for start in (0..40).step_by(step) {
+                    let rows = start..40.min(start + step);
+                    let chunk = gpu.evaluate(rows.clone()).unwrap();
+                    let parts = losses.iter_mut().zip(chunk.losses);
+                    parts.for_each(|(losses, part)| losses.extend(part));
+                    conditioning.extend(chunk.conditioning);
+                    gradient.extend(gpu.backward(rows).unwrap());
+                }
+                let size = |entry: usize| expected.conditioning[entry];
+                for (found, expected) in losses.iter().zip(&expected.losses) {
+                    let close = |(entry, (found, expected)): (usize, (&f64, &f64))| {
+                        // A loss is some units large, whatever the entry.
+                        let bound = match method {
+                            Method::Difference => size(entry),
+                            Method::ForwardPass => 40.0,
+                        };
+                        assert!((found - expected).abs() <= 16.0 * U * bound, "{entry}");
+                    };
+                    found.iter().zip(expected).enumerate().for_each(close);
+                }
+                let exact = host.backward(0..40);
+                for entry in 0..40 * 11 {
+                    let size = size(entry);
+                    assert!((conditioning[entry] - size).abs() <= 16.0 * U * size);
+                    let error = (gradient[entry] - exact[entry]).abs();
+                    assert!(error <= 16.0 * U * size / problem.normalizer());
+                }
+            }
+        }
+    }
+}
+
+/// The same problem with labels that are smoothed.
+fn with_smoothing(problem: &Problem) -> Problem {
+    let classes: Vec<i64> = (0..problem.n())
+        .map(|row| problem.label(row).unwrap() as i64)
+        .collect();
+    Problem::new(
+        problem.input().clone(),
+        problem.weight().clone(),
+        Some(Tensor::from_f64(&[problem.k()], &problem.bias::<f64>())),
+        &Tensor::from_classes(&classes),
+        CrossEntropy {
+            label_smoothing: 0.1,
+            ..problem.loss().clone()
+        },
+    )
+    .unwrap()
 }
 
 /// Rows are independent: however they are cut, every entry is the same to the last bit.

@@ -311,7 +311,9 @@ impl Comparator<'_> {
             || (Tally::default(), Vec::new()),
             |(mut tally, mut kept), block| {
                 let block = rows.start.max(block * size)..rows.end.min((block + 1) * size);
-                let numeric = self.compare_block(&mut tally, block.clone(), chunk, analytic, keep);
+                let evaluate = |part| chunk.rows(part, rows.start);
+                let numeric =
+                    self.compare_block(&mut tally, block.clone(), &evaluate, analytic, keep);
                 if keep {
                     kept.push((block.start, numeric));
                 }
@@ -335,7 +337,7 @@ impl Comparator<'_> {
         &self,
         tally: &mut Tally,
         rows: Range<usize>,
-        chunk: &Chunk<'_>,
+        evaluate: &dyn Fn(Range<usize>) -> Evaluation,
         analytic: &(dyn Fn(Range<usize>) -> Vec<f64> + Sync),
         keep: bool,
     ) -> Vec<f64> {
@@ -351,7 +353,7 @@ impl Comparator<'_> {
         let size = (PART_ENTRIES / columns).clamp(LEAST_ROWS, MOST_PART_ROWS);
         for start in rows.clone().step_by(size) {
             let part = start..rows.end.min(start + size);
-            let evaluation = chunk.rows(part.clone());
+            let evaluation = evaluate(part.clone());
             let given = analytic(part.clone());
             let numeric = numeric(self.problem, &self.plan, &evaluation);
             for (here, row) in part.enumerate() {

@@ -6,8 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    Cpu, Operands, difference_weight::difference_weight, largest, logits::logits, loss,
-    outer::outer,
+    Cpu, Operands, difference_weight::difference_weight, logits::logits, loss, outer::outer,
 };
 use crate::{
     loss::{Samples, compensated_sum},
@@ -114,13 +113,12 @@ impl Cpu<'_> {
         let samples: Samples<T> = self.problem.samples(rows.clone());
         let input: Vec<T> = self.problem.input().rows(rows.clone());
         let forward = self.forward(operands, &input, &samples);
-        let moved = |(z, a): (&T, &T)| self.plan.law.moved(z.f64(), a.f64());
-        let moved = forward
-            .logits
-            .iter()
-            .zip(&forward.magnitude)
-            .map(moved)
-            .fold(0.0, f64::max);
+        let (bounds, _) = forward.bounds.as_chunks::<2>();
+        let largest = |of: usize| {
+            bounds
+                .iter()
+                .fold(0.0, |largest, bounds| bounds[of].f64().max(largest))
+        };
         let (losses, base) = match self.plan.method {
             Method::Difference => (None, Vec::new()),
             Method::ForwardPass => {
@@ -162,9 +160,9 @@ impl Cpu<'_> {
             losses: losses.unwrap_or_else(|| self.plan.steps().map(difference).collect()),
             base,
             conditioning: conditioning[entries].to_vec(),
-            magnitude: vec![largest(&forward.magnitude); k],
+            magnitude: vec![largest(0); k],
             totals: vec![compensated_sum(samples.totals.iter().map(|total| total.f64())); k],
-            moved: vec![moved; k],
+            moved: vec![largest(1); k],
         }
     }
 

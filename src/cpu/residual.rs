@@ -17,6 +17,8 @@ pub struct Residual<T> {
     pub gradient: Vec<T>,
     /// What |dz/dx| is multiplied by in the conditioning: see [`Law`].
     pub conditioning: Vec<T>,
+    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest of what of it counts ([`Law::accumulation`]).
+    pub bounds: Vec<T>,
 }
 
 /// Takes `logits` and `magnitude` [rows, k].
@@ -29,6 +31,7 @@ pub fn residual<T: Real>(
 ) -> Residual<T> {
     let empty = || Vec::with_capacity(logits.len());
     let (mut residual, mut gradient, mut conditioning) = (empty(), empty(), empty());
+    let mut bounds = Vec::with_capacity(2 * samples.labels.len());
     let (sums, accumulation) = (T::of(law.sums), T::of(law.accumulation));
     for (row, (&label, &total)) in samples.labels.iter().zip(&samples.totals).enumerate() {
         let entries = row * k..(row + 1) * k;
@@ -44,6 +47,9 @@ pub fn residual<T: Real>(
             }
         };
 
+        let above = |largest: T, v: T| if v > largest { v } else { largest };
+        bounds.push(a.iter().copied().fold(T::zero(), above));
+        bounds.push((0..k).map(moved).fold(T::zero(), above));
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
@@ -84,6 +90,7 @@ pub fn residual<T: Real>(
         residual,
         gradient,
         conditioning,
+        bounds,
     }
 }
 

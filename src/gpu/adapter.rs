@@ -73,6 +73,8 @@ impl Adapter {
         let limits = self.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradprobe"),
+            // To time kernels, where it can.
+            required_features: self.adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             required_limits: limits.clone(),
             ..Default::default()
         };

@@ -1,42 +1,55 @@
 //! A sequence of dispatches, submitted at once, and the results read back.
 
+use std::time::Instant;
+
 use futures::{channel::oneshot, future::try_join_all};
 use wgpu::util::DeviceExt;
 
-use super::{Buffer, Device, Kernel, Params, device::ELEMENT};
+use super::{Buffer, Device, Kernel, Params, Readback, device::ELEMENT};
 use crate::error::Result;
 
 /// Workgroups a dimension, on every adapter.
 const MOST_WORKGROUPS: usize = 65_535;
 
-/// Dispatches on their way; nothing runs before [`Batch::read`].
+/// Dispatches on their way; nothing runs before [`Batch::submit`].
 pub struct Batch<'a> {
     device: &'a Device,
-    encoder: wgpu::CommandEncoder,
+    dispatches: Vec<Dispatch>,
 }
+
+struct Dispatch {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    workgroups: usize,
+}
+
+/// What was submitted and is not yet read back.
+pub struct Pending {
+    submission: wgpu::SubmissionIndex,
+    /// Buffers that the results are copied to, and how many elements each has.
+    staging: Vec<(wgpu::Buffer, usize)>,
+    arrivals: Vec<oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>>,
+    /// Whether the last of the buffers holds the time stamps of the beginning and the end.
+    has_stamps: bool,
+}
+
+/// Elements of two time stamps.
+const STAMPS: usize = 4;
 
 impl<'a> Batch<'a> {
     pub(super) fn new(device: &'a Device) -> Self {
-        let encoder = device
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor {
-                label: Some("batch"),
-            });
-        Self { device, encoder }
+        Self {
+            device,
+            dispatches: Vec::new(),
+        }
     }
 
     /// Appends a kernel over all entries that `params` describes; `operands` follow the params in its bindings.
     pub fn run(&mut self, kernel: Kernel, params: Params, operands: &[&Buffer]) {
-        let pipeline = self
-            .device
-            .pipeline(kernel, kernel.threads_per_row(params.classes));
-        self.run_pipeline(
-            &pipeline,
-            kernel.name(),
-            &params,
-            operands,
-            kernel.workgroups(&params),
-        );
+        let constant = kernel.constant(&params, self.device.least_lanes());
+        let pipeline = self.device.pipeline(kernel, constant);
+        let workgroups = kernel.workgroups(&params, constant);
+        self.run_pipeline(&pipeline, kernel.name(), &params, operands, workgroups);
     }
 
     pub(super) fn run_pipeline(
@@ -68,61 +81,121 @@ impl<'a> Batch<'a> {
             layout,
             entries: &entries,
         });
-        let descriptor = wgpu::ComputePassDescriptor {
-            label: Some(name),
-            timestamp_writes: None,
-        };
-        let mut pass = self.encoder.begin_compute_pass(&descriptor);
-        pass.set_pipeline(pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        let height = workgroups.div_ceil(MOST_WORKGROUPS).max(1);
-        pass.dispatch_workgroups(workgroups.div_ceil(height) as u32, height as u32, 1);
+        self.dispatches.push(Dispatch {
+            pipeline: pipeline.clone(),
+            group,
+            workgroups,
+        });
+    }
+
+    /// Submits everything, and the copies of the first elements of each buffer to the host.
+    pub fn submit(self, wanted: &[(&Buffer, usize)]) -> Pending {
+        let device = self.device;
+        let label = Some("batch");
+        let mut encoder = device
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
+        let stamps = device.has_timestamps().then(|| {
+            device.device.create_query_set(&wgpu::QuerySetDescriptor {
+                label,
+                ty: wgpu::QueryType::Timestamp,
+                count: 2,
+            })
+        });
+        let timestamp_writes = stamps
+            .as_ref()
+            .map(|query_set| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label,
+            timestamp_writes,
+        });
+        for dispatch in &self.dispatches {
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.group, &[]);
+            let height = dispatch.workgroups.div_ceil(MOST_WORKGROUPS).max(1);
+            pass.dispatch_workgroups(
+                dispatch.workgroups.div_ceil(height) as u32,
+                height as u32,
+                1,
+            );
+        }
+        drop(pass);
+        let mut sources: Vec<(wgpu::Buffer, usize)> = wanted
+            .iter()
+            .map(|(buffer, elements)| (buffer.inner.clone(), *elements))
+            .collect();
+        if let Some(stamps) = &stamps {
+            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+            let resolved = device.buffer("time stamps", STAMPS, usage);
+            encoder.resolve_query_set(stamps, 0..2, &resolved, 0);
+            sources.push((resolved, STAMPS));
+        }
+        let (mut staging, mut arrivals) = (Vec::new(), Vec::new());
+        for (source, elements) in sources {
+            let buffer = device.staging_buffer(elements);
+            encoder.copy_buffer_to_buffer(&source, 0, &buffer, 0, elements as u64 * ELEMENT);
+            let (done, arrival) = oneshot::channel();
+            encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
+                // A receiver that is gone has given up already.
+                let _ = done.send(result);
+            });
+            arrivals.push(arrival);
+            staging.push((buffer, elements));
+        }
+        Pending {
+            submission: device.queue.submit([encoder.finish()]),
+            staging,
+            arrivals,
+            has_stamps: stamps.is_some(),
+        }
     }
 
     /// Submits everything, waits, and reads the first elements of each buffer back.
     ///
     /// # Errors
     /// [`crate::error::Error::Gpu`] if the driver reports a fault.
-    pub fn read(mut self, wanted: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let mut mapped = Vec::new();
-        let mut arrivals = Vec::new();
-        for &(buffer, elements) in wanted {
-            let staging = self.device.buffer("staging", elements, usage);
-            self.encoder.copy_buffer_to_buffer(
-                &buffer.inner,
-                0,
-                &staging,
-                0,
-                elements as u64 * ELEMENT,
-            );
-            let (done, arrival) = oneshot::channel();
-            self.encoder
-                .map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |result| {
-                    // A receiver that is gone has given up already.
-                    let _ = done.send(result);
-                });
-            arrivals.push(arrival);
-            mapped.push((staging, elements));
-        }
-        self.device.queue.submit([self.encoder.finish()]);
-        let waited = self.device.device.poll(wgpu::PollType::wait_indefinitely());
-        self.device.check()?;
-        waited.map_err(|error| self.device.failed(error))?;
-        let arrived = pollster::block_on(try_join_all(arrivals))
-            .map_err(|error| self.device.failed(error))?;
+    pub fn read(self, wanted: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
+        let device = self.device;
+        let results = self.submit(wanted).wait(device)?;
+        Ok(results.iter().map(|it| it.values().to_vec()).collect())
+    }
+}
+
+impl Pending {
+    /// Waits until what was wanted can be read.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Gpu`] if the driver reports a fault.
+    pub fn wait(self, device: &Device) -> Result<Vec<Readback>> {
+        let started = Instant::now();
+        let waited = device.device.poll(wgpu::PollType::Wait {
+            submission_index: Some(self.submission),
+            timeout: None,
+        });
+        device.check()?;
+        waited.map_err(|error| device.failed(error))?;
+        let arrived = pollster::block_on(try_join_all(self.arrivals))
+            .map_err(|error| device.failed(error))?;
         arrived
             .into_iter()
             .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|error| self.device.failed(error))?;
-        let copy = |(staging, elements): &(wgpu::Buffer, usize)| {
-            let view = staging
-                .get_mapped_range(..)
-                .map_err(|error| self.device.failed(error))?;
-            Ok(bytemuck::pod_collect_to_vec::<u8, f32>(
-                &view[..elements * ELEMENT as usize],
-            ))
-        };
-        mapped.iter().map(copy).collect()
+            .map_err(|error| device.failed(error))?;
+        device.time(|timing| timing.wait += started.elapsed().as_secs_f64());
+        let buffers = self.staging.into_iter();
+        let mut results: Vec<Readback> = buffers
+            .map(|(buffer, elements)| Readback::new(device, buffer, elements))
+            .collect::<Result<_>>()?;
+        if self.has_stamps
+            && let Some(stamps) = results.pop()
+        {
+            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(stamps.values());
+            let seconds = device.seconds(ticks[1].saturating_sub(ticks[0]));
+            device.time(|timing| timing.kernels += seconds);
+        }
+        Ok(results)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     scheme::Method,
 };
 
-/// [rows, k] unless said; m is the number of columns of the gradient.
+/// [rows, k] unless said; m is the number of columns of the gradient, and d is padded.
 pub(super) struct Chunk {
     /// How many rows fit.
     pub(super) rows: usize,
@@ -27,10 +27,14 @@ pub(super) struct Chunk {
     pub(super) gradient: Buffer,
     /// What |dz/dx| is multiplied by in the conditioning.
     pub(super) weights: Buffer,
+    /// [rows, 2]: how far the logits of each row may have moved.
+    pub(super) bounds: Buffer,
     /// [rows, m] a step; [k, m] of a parameter.
     pub(super) losses: Vec<Buffer>,
     /// [rows, m]: `linear` times dz/dx.
     pub(super) linear_product: Buffer,
+    /// [rows, m]: the growth of each row's label, where the weight is bound in several windows.
+    pub(super) at_label: Buffer,
     /// [rows, m], or [k, m] of a parameter: the conditioning, or the backward pass.
     pub(super) product: Buffer,
     /// Perturbed copies of rows, [copies, m]; `forward-pass` only, as the next two.
@@ -45,12 +49,19 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// As many rows as the device's limits, its memory and the work at a time allow.
-    pub(super) fn new(device: &Device, problem: &Problem, plan: &Plan) -> Self {
-        let (d, k, m) = (problem.d(), problem.k(), problem.columns(plan.wrt));
+    pub(super) fn new(
+        device: &Device,
+        problem: &Problem,
+        plan: &Plan,
+        (d, m): (usize, usize),
+        windows: usize,
+    ) -> Self {
+        let k = problem.k();
         let (binding, memory) = (device.most_elements(), device.memory_elements());
         let steps = plan.steps().count();
         let rows = (binding / d.max(k))
-            .min(memory / 2 / (d + 6 * k + (steps + 2) * m))
+            .min(memory / 2 / (d + 6 * k + 2 * (steps + 2) * m))
+            .min(device.most_entries() / m)
             .clamp(1, plan.rows_at_a_time(problem));
         let copies = match plan.method {
             Method::Difference => 0,
@@ -65,10 +76,8 @@ impl Chunk {
             rows * m
         };
         let one_hot = problem.is_one_hot();
-        let linear_product = match (plan.method, plan.wrt) {
-            (Method::Difference, Wrt::Input) if !one_hot => rows * m,
-            _ => 0,
-        };
+        let is_product = (plan.method, plan.wrt) == (Method::Difference, Wrt::Input);
+        let products = |needed: bool| if is_product && needed { rows * m } else { 0 };
         let buffer = |label, elements| device.empty(label, elements);
         Self {
             rows,
@@ -81,8 +90,10 @@ impl Chunk {
             residual: buffer("residual", rows * k),
             gradient: buffer("gradient", rows * k),
             weights: buffer("weights", rows * k),
+            bounds: buffer("bounds", rows * 2),
             losses: (0..steps).map(|_| buffer("losses", results)).collect(),
-            linear_product: buffer("linear_product", linear_product),
+            linear_product: buffer("linear_product", products(!one_hot)),
+            at_label: buffer("at_label", products(windows > 1)),
             product: buffer("product", results),
             copies: buffer("copies", copies * m),
             copies_logits: buffer("copies_logits", copies * k),

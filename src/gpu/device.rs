@@ -5,14 +5,19 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use bytemuck::Pod;
 
-use super::{Batch, Binding, Kernel, kernel::Params};
+use super::{
+    Batch, Binding, Kernel,
+    kernel::{Constant, Params},
+    readback::Pool,
+};
 use crate::{
     error::{Error, Result},
-    report::DeviceInfo,
+    report::{DeviceInfo, DeviceKind},
 };
 
 /// What the buffers of one evaluation may take together. A software adapter's memory is the host's, and it never
@@ -21,6 +26,8 @@ const MEMORY: u64 = 512 << 20;
 
 /// Bytes an element: f32 and u32 alike.
 pub(super) const ELEMENT: u64 = 4;
+/// Bytes that a kernel may take at once, and that every buffer has at least.
+const VECTOR: u64 = 16;
 
 /// An adapter that was opened.
 #[derive(Debug)]
@@ -30,10 +37,25 @@ pub struct Device {
     info: DeviceInfo,
     most_elements: usize,
     memory: u64,
-    pipelines: RefCell<HashMap<(Kernel, usize), Rc<wgpu::ComputePipeline>>>,
+    pipelines: RefCell<Pipelines>,
+    timing: RefCell<Timing>,
+    staging: Pool,
     /// The first error that no call returned.
     fault: Arc<Mutex<Option<String>>>,
 }
+
+/// Where the time of a device went, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timing {
+    /// Handing operands to the driver.
+    pub upload: f64,
+    /// In the kernels, by the device's own clock; 0 where it has none.
+    pub kernels: f64,
+    /// Waiting for results, while kernels run and copies are made.
+    pub wait: f64,
+}
+
+type Pipelines = HashMap<(Kernel, Option<Constant>), Rc<wgpu::ComputePipeline>>;
 
 /// A storage buffer of 4-byte elements.
 #[derive(Debug)]
@@ -66,6 +88,8 @@ impl Device {
             most_elements: (binding / ELEMENT) as usize,
             memory: MEMORY,
             pipelines: RefCell::default(),
+            timing: RefCell::default(),
+            staging: Pool::default(),
             fault,
         }
     }
@@ -90,6 +114,54 @@ impl Device {
         self.memory = bytes;
     }
 
+    /// Buffers for results that wait for their next use.
+    pub(super) fn staging(&self) -> Pool {
+        Arc::clone(&self.staging)
+    }
+
+    /// Where its time went since it was opened.
+    pub fn timing(&self) -> Timing {
+        *self.timing.borrow()
+    }
+
+    pub(super) fn time(&self, add: impl FnOnce(&mut Timing)) {
+        add(&mut self.timing.borrow_mut());
+    }
+
+    /// Whether kernels can be timed.
+    pub fn has_timestamps(&self) -> bool {
+        self.device
+            .features()
+            .contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// Ticks of its clock in seconds.
+    pub(super) fn seconds(&self, ticks: u64) -> f64 {
+        ticks as f64 * f64::from(self.queue.get_timestamp_period()) * 1e-9
+    }
+
+    /// Fewer invocations side by side waste its vectors: a real GPU's are 32 wide, a software adapter's 8.
+    pub(super) fn least_lanes(&self) -> usize {
+        match self.info.kind {
+            DeviceKind::Software => 8,
+            _ => 32,
+        }
+    }
+
+    /// Entries of a gradient that are computed at a time, if nothing else sets a limit: a software adapter's share a cache with the
+    /// host, a real GPU's must outweigh a submission.
+    pub(super) fn most_entries(&self) -> usize {
+        match self.info.kind {
+            DeviceKind::Software => 1 << 20,
+            _ => 1 << 24,
+        }
+    }
+
+    /// Sets what one binding can hold, in elements.
+    pub fn limit_binding(&mut self, elements: usize) {
+        self.most_elements = elements;
+    }
+
     /// Begins a sequence of dispatches.
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(self)
@@ -102,7 +174,7 @@ impl Device {
         buffer
     }
 
-    /// A buffer of zeros; one element where there would be none, as an empty buffer cannot be bound.
+    /// A buffer of zeros; a few where there would be none, as an empty buffer cannot be bound.
     pub fn empty(&self, label: &str, elements: usize) -> Buffer {
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_DST
@@ -114,8 +186,10 @@ impl Device {
 
     /// Overwrites the beginning of a buffer.
     pub fn write<T: Pod>(&self, buffer: &Buffer, values: &[T]) {
+        let started = Instant::now();
         self.queue
             .write_buffer(&buffer.inner, 0, bytemuck::cast_slice(values));
+        self.time(|timing| timing.upload += started.elapsed().as_secs_f64());
     }
 
     pub(super) fn buffer(
@@ -124,7 +198,7 @@ impl Device {
         elements: usize,
         usage: wgpu::BufferUsages,
     ) -> wgpu::Buffer {
-        let size = elements.max(1) as u64 * ELEMENT;
+        let size = (elements as u64 * ELEMENT).max(VECTOR);
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size,
@@ -151,28 +225,19 @@ impl Device {
     pub(super) fn pipeline(
         &self,
         kernel: Kernel,
-        threads_per_row: usize,
+        constant: Option<Constant>,
     ) -> Rc<wgpu::ComputePipeline> {
         let make = || {
-            let constants = [("threads_per_row", threads_per_row as f64)];
-            let constants = if kernel.reduces_rows() {
-                constants.as_slice()
-            } else {
-                &[]
-            };
+            let constants = constant.map(|Constant(name, value)| (name, value as f64));
             Rc::new(self.make_pipeline(
                 kernel.name(),
                 kernel.source(),
                 kernel.bindings(),
-                constants,
+                constants.as_slice(),
             ))
         };
         let mut pipelines = self.pipelines.borrow_mut();
-        Rc::clone(
-            pipelines
-                .entry((kernel, threads_per_row))
-                .or_insert_with(make),
-        )
+        Rc::clone(pipelines.entry((kernel, constant)).or_insert_with(make))
     }
 
     pub(super) fn make_pipeline(
@@ -223,13 +288,10 @@ impl Device {
 fn layout_entry(index: usize, binding: Binding) -> wgpu::BindGroupLayoutEntry {
     let (ty, size) = match binding {
         Binding::Params => (wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
-        Binding::Read => (
-            wgpu::BufferBindingType::Storage { read_only: true },
-            ELEMENT,
-        ),
+        Binding::Read => (wgpu::BufferBindingType::Storage { read_only: true }, VECTOR),
         Binding::Write => (
             wgpu::BufferBindingType::Storage { read_only: false },
-            ELEMENT,
+            VECTOR,
         ),
     };
     wgpu::BindGroupLayoutEntry {

@@ -32,6 +32,10 @@ pub struct Params {
     pub law_accumulation: f32,
     /// 1 where the right operand counts by its magnitude.
     pub magnitudes: u32,
+    /// The classes that the weight, or what is made of it, is bound for begin here,
+    pub class_begin: u32,
+    /// and end before this.
+    pub class_end: u32,
 }
 
 impl Default for Params {
@@ -71,6 +75,13 @@ pub enum Kernel {
 
 /// Threads a workgroup, as in shaders/common.wgsl.
 pub(super) const GROUP: usize = 64;
+
+/// Columns that the kernels take at a time: those of a matrix with d columns are padded to a multiple.
+pub const TILE_COLUMNS: usize = 4;
+/// Rows of a tile, as in shaders/product.wgsl.
+const TILE_ROWS: usize = 8;
+/// Classes of a tile, as in shaders/logits.wgsl.
+const TILE_CLASSES: usize = 4;
 
 macro_rules! source {
     ($($file:literal),*) => {
@@ -127,9 +138,11 @@ impl Kernel {
         use Binding::{Params, Read, Write};
         match self {
             Self::Logits => &[Params, Read, Read, Read, Write, Write],
-            Self::Residual => &[Params, Read, Read, Read, Read, Read, Write, Write, Write],
+            Self::Residual => &[
+                Params, Read, Read, Read, Read, Read, Write, Write, Write, Write,
+            ],
             Self::Matmul => &[Params, Read, Read, Write],
-            Self::Difference => &[Params, Read, Read, Read, Read, Read, Write],
+            Self::Difference => &[Params, Read, Read, Read, Read, Read, Write, Write],
             Self::DifferenceLogits => &[Params, Read, Read, Read, Read, Write],
             Self::DifferenceWeight => &[Params, Read, Read, Read, Read, Read, Write],
             Self::Outer => &[Params, Read, Read, Write],
@@ -138,34 +151,60 @@ impl Kernel {
         }
     }
 
-    /// Whether its threads share rows: then its pipeline is made for a number of threads a row.
-    pub(super) fn reduces_rows(self) -> bool {
-        matches!(self, Self::Residual | Self::Loss)
-    }
-
-    /// Threads that take one row of `classes`: one where that is as quick, else a whole workgroup, whose pairwise
-    /// sums are also more accurate.
-    pub(super) fn threads_per_row(self, classes: u32) -> usize {
-        if self.reduces_rows() && classes > GROUP as u32 {
-            GROUP
-        } else {
-            1
+    /// The constant that its pipeline is made for, if any: how many threads take a row of classes, or how many invocations
+    /// of a workgroup, at least `least_lanes`, lie beside each other in a row of tiles.
+    pub(super) fn constant(self, params: &Params, least_lanes: usize) -> Option<Constant> {
+        match self {
+            // One where that is as quick, else a whole workgroup, whose pairwise sums are also more accurate.
+            Self::Residual | Self::Loss => Some(match params.classes > GROUP as u32 {
+                true => Constant("threads_per_row", GROUP),
+                false => Constant("threads_per_row", 1),
+            }),
+            Self::Matmul | Self::Difference => {
+                let width = params.columns as usize / TILE_COLUMNS;
+                Some(Constant("lanes", lanes(width, least_lanes)))
+            }
+            _ => None,
         }
     }
 
-    /// Workgroups for `params`.
-    pub(super) fn workgroups(self, params: &Params) -> usize {
+    /// Workgroups for `params`, with a pipeline made for `constant`.
+    pub(super) fn workgroups(self, params: &Params, constant: Option<Constant>) -> usize {
         let (rows, columns, classes) = (
             params.rows as usize,
             params.columns as usize,
             params.classes as usize,
         );
-        let threads = match self {
-            Self::Logits | Self::DifferenceLogits => rows * classes,
-            Self::Matmul | Self::Difference | Self::Perturb => rows * columns,
-            Self::DifferenceWeight | Self::Outer => classes * columns,
-            Self::Residual | Self::Loss => rows * self.threads_per_row(params.classes),
-        };
-        threads.div_ceil(GROUP)
+        let constant = constant.map_or(1, |Constant(_, value)| value);
+        match self {
+            Self::Logits => {
+                let bound = (params.class_end - params.class_begin) as usize;
+                rows.div_ceil(GROUP) * bound.div_ceil(TILE_CLASSES)
+            }
+            Self::Matmul | Self::Difference => {
+                rows.div_ceil(TILE_ROWS) * (columns / TILE_COLUMNS).div_ceil(constant)
+            }
+            Self::DifferenceLogits => (rows * classes).div_ceil(GROUP),
+            Self::Perturb => (rows * columns).div_ceil(GROUP),
+            Self::DifferenceWeight | Self::Outer => (classes * columns).div_ceil(GROUP),
+            Self::Residual | Self::Loss => (rows * constant).div_ceil(GROUP),
+        }
     }
+}
+
+/// A constant of a pipeline, by its name in the shader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Constant(pub(super) &'static str, pub(super) usize);
+
+/// The share of invocations that may have no columns.
+const MOST_IDLE: f64 = 0.1;
+
+/// How many invocations beside each other suit so many tiles in a row: many, unless too many of them had nothing to do.
+fn lanes(width: usize, least: usize) -> usize {
+    let idle = |lanes: &usize| (width.next_multiple_of(*lanes) - width) as f64 / width as f64;
+    let choices = || [64, 32, 16, 8].into_iter().filter(|lanes| *lanes >= least);
+    choices()
+        .find(|lanes| idle(lanes) <= MOST_IDLE)
+        .or_else(|| choices().min_by(|a, b| idle(a).total_cmp(&idle(b))))
+        .unwrap_or(GROUP)
 }

@@ -1,0 +1,83 @@
+//! An evaluation as a device left it: f32, with padding; rows of it are widened where they are used.
+
+use std::ops::Range;
+
+use super::Readback;
+use crate::plan::Evaluation;
+
+/// What a device computed for a range of rows.
+pub struct Evaluated {
+    /// Columns of the gradient, and the same with their padding.
+    pub(super) columns: [usize; 2],
+    pub(super) conditioning: Readback,
+    /// [rows, 2]: the largest magnitude behind a logit, and the largest of what of it counts.
+    pub(super) bounds: Readback,
+    pub(super) losses: Vec<Readback>,
+    /// Padded as the rest.
+    pub(super) base: Base,
+    /// R.
+    pub(super) totals: Vec<f32>,
+}
+
+/// What was perturbed; `forward-pass` only.
+pub(super) enum Base {
+    None,
+    /// The input, which the host has.
+    Input(Vec<f32>),
+    Logits(Readback),
+}
+
+impl Evaluated {
+    /// Of some of its rows.
+    pub fn rows(&self, rows: Range<usize>) -> Evaluation {
+        let [columns, padded] = self.columns;
+        let of_entries = |values: &[f32]| -> Vec<f64> {
+            let values = &values[rows.start * padded..rows.end * padded];
+            match columns == padded {
+                true => widen(values),
+                false => values
+                    .chunks_exact(padded)
+                    .flat_map(|row| row[..columns].iter().copied().map(f64::from))
+                    .collect(),
+            }
+        };
+        let (bounds, _) = self.bounds.values().as_chunks::<2>();
+        let bounds = bounds.get(rows.clone()).unwrap_or_default();
+        Evaluation {
+            losses: self
+                .losses
+                .iter()
+                .map(|losses| of_entries(losses.values()))
+                .collect(),
+            base: match &self.base {
+                Base::None => Vec::new(),
+                Base::Input(input) => of_entries(input),
+                Base::Logits(logits) => of_entries(logits.values()),
+            },
+            conditioning: of_entries(self.conditioning.values()),
+            magnitude: bounds.iter().map(|[all, _]| f64::from(*all)).collect(),
+            totals: widen(self.totals.get(rows).unwrap_or_default()),
+            moved: bounds.iter().map(|[_, moved]| f64::from(*moved)).collect(),
+        }
+    }
+
+    /// With respect to a parameter of so many classes: their sums over all samples, and the largest bounds.
+    pub(super) fn of_parameter(&self, classes: usize) -> Evaluation {
+        let (bounds, _) = self.bounds.values().as_chunks::<2>();
+        let largest = |of: usize| {
+            let values = bounds.iter().map(|bounds| f64::from(bounds[of]));
+            vec![values.fold(0.0, f64::max); classes]
+        };
+        let total = self.totals.iter().copied().map(f64::from).sum();
+        Evaluation {
+            magnitude: largest(0),
+            moved: largest(1),
+            totals: vec![total; classes],
+            ..self.rows(0..classes)
+        }
+    }
+}
+
+pub(super) fn widen(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
