@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use difference::{Growth, growth};
+
 use crate::{
     loss::Samples,
     plan::{Evaluation, Plan},
@@ -35,8 +37,8 @@ const LANES: usize = 16;
 struct Operands<T> {
     weight: Vec<T>,
     bias: Vec<T>,
-    /// Of `difference` with respect to the input: expm1(step·W)/step, [k, d] a step.
-    growths: Vec<Vec<T>>,
+    /// Of `difference` with respect to the input, one a step.
+    growths: Vec<Growth<T>>,
     /// |W|, [k, d].
     weight_abs: Vec<T>,
 }
@@ -48,7 +50,7 @@ impl<T: Real> Operands<T> {
             (Method::Difference, Wrt::Input) => {
                 let slopes: Vec<f64> = problem.weight().values();
                 plan.steps()
-                    .map(|step| difference::growth(&slopes, step))
+                    .map(|step| Growth::new(growth(&slopes, step), T::of(step)))
                     .collect()
             }
             _ => Vec::new(),
@@ -223,22 +225,10 @@ impl<'a> Cpu<'a> {
                     .linear
                     .as_ref()
                     .map(|linear| matmul::matmul(linear, &operands.weight, d));
-                let difference = |(growth, step): (&Vec<T>, f64)| {
-                    difference::difference(
-                        residual,
-                        growth,
-                        T::of(step),
-                        samples,
-                        linear.as_deref(),
-                        d,
-                    )
+                let difference = |growth| {
+                    difference::difference(residual, growth, samples, linear.as_deref(), d)
                 };
-                operands
-                    .growths
-                    .iter()
-                    .zip(self.plan.steps())
-                    .map(difference)
-                    .collect()
+                operands.growths.iter().map(difference).collect()
             }
             _ => {
                 let difference = |step: f64| {

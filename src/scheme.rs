@@ -149,13 +149,35 @@ impl Scheme {
         if run == 0.0 { 0.0 } else { rise / run }
     }
 
-    /// The derivatives from the difference quotients (L(x + step) - L(x)) / step, step = offset·eps, a vector a step; added to zeros.
+    /// The derivatives from the difference quotients (L(x + step) - L(x)) / step, step = offset·eps, a vector a step, over a normaliser.
     #[inline(always)]
-    pub fn combine(&self, quotients: &[Vec<f64>], derivatives: &mut [f64]) {
-        for ((offset, c), quotients) in self.terms(Method::Difference).zip(quotients) {
-            for (derivative, quotient) in derivatives.iter_mut().zip(quotients) {
-                *derivative += c * offset * quotient;
+    pub fn combine(&self, quotients: &[Vec<f64>], normalizer: f64, derivatives: &mut [f64]) {
+        match quotients {
+            [one] => self.combine_terms([one], normalizer, derivatives),
+            [one, two] => self.combine_terms([one, two], normalizer, derivatives),
+            [one, two, three, four] => {
+                self.combine_terms([one, two, three, four], normalizer, derivatives);
             }
+            quotients => unreachable!("no scheme has {} terms", quotients.len()),
+        }
+    }
+
+    /// All terms of an entry at once.
+    #[inline(always)]
+    fn combine_terms<const N: usize>(
+        &self,
+        quotients: [&Vec<f64>; N],
+        normalizer: f64,
+        derivatives: &mut [f64],
+    ) {
+        let mut weights = [0.0; N];
+        let terms = self.terms(Method::Difference);
+        for (weight, (offset, c)) in weights.iter_mut().zip(terms) {
+            *weight = c * offset / normalizer;
+        }
+        let quotients = quotients.map(|quotients| &quotients[..derivatives.len()]);
+        for (entry, derivative) in derivatives.iter_mut().enumerate() {
+            *derivative = (0..N).map(|term| weights[term] * quotients[term][entry]).sum();
         }
     }
 
@@ -216,7 +238,7 @@ mod tests {
                     vec![((x + step).powi(power) - x.powi(power)) / step]
                 });
                 let mut found = [0.0];
-                scheme.combine(&quotients.collect::<Vec<_>>(), &mut found);
+                scheme.combine(&quotients.collect::<Vec<_>>(), 1.0, &mut found);
                 assert!(
                     (found[0] - exact).abs() < 1e-12,
                     "{} x^{power}",

@@ -250,17 +250,20 @@ impl Tensor {
         let bytes = self.bytes_of(&rows);
         macro_rules! convert {
             ($type:ty, $to:expr) => {
-                // Several at a time.
-                pulp::Arch::new().dispatch(|| {
-                    bytes
-                        .chunks_exact(size_of::<$type>())
-                        .map(|b| {
-                            $to(<$type>::from_le_bytes(
-                                b.try_into().expect("chunks of that size"),
-                            ))
-                        })
-                        .collect()
-                })
+                {
+                    let (chunks, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
+                    let mut values = vec![T::zero(); chunks.len()];
+                    // Several at a time.
+                    pulp::Arch::new().dispatch(
+                        #[inline(always)]
+                        || {
+                            for (value, bytes) in values.iter_mut().zip(chunks) {
+                                *value = $to(<$type>::from_le_bytes(*bytes));
+                            }
+                        },
+                    );
+                    values
+                }
             };
         }
         let values = match self.dtype {

@@ -8,7 +8,7 @@ mod problems;
 
 use devices::devices;
 use gradprobe::{
-    cpu::{self, Cpu},
+    cpu::{self, Cpu, difference::Growth},
     gpu::{Buffer, Device, Gpu, Kernel, Params, TILE_COLUMNS},
     loss::{CrossEntropy, NO_LABEL, Reduction, Samples},
     plan::{Law, Plan},
@@ -239,8 +239,7 @@ impl Twin<'_> {
                     let found = self.run(kernel, params, &inputs, &[1, n * d]);
                     let expected = cpu::difference::difference(
                         &residual,
-                        &growth,
-                        step,
+                        &Growth::new(growth.clone(), step),
                         &samples,
                         Some(&product),
                         d,

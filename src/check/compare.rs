@@ -621,8 +621,8 @@ pub(crate) fn numeric(problem: &Problem, plan: &Plan, evaluation: &Evaluation) -
             simd(
                 #[inline(always)]
                 || {
-                    plan.scheme.combine(&evaluation.losses, &mut slopes);
-                    slopes.iter_mut().for_each(|slope| *slope /= normalizer);
+                    plan.scheme
+                        .combine(&evaluation.losses, normalizer, &mut slopes);
                 },
             );
             slopes

@@ -12,7 +12,10 @@
 //! that neither the terms nor the result shrink with the step, and none of them underflows before the gradient itself does.
 
 use crate::{
-    cpu::{matmul::multiply, simd},
+    cpu::{
+        matmul::{multiply, tile},
+        simd,
+    },
     loss::{NO_LABEL, Samples},
     tensor::Real,
 };
@@ -26,34 +29,72 @@ pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
         .collect()
 }
 
-/// Differences with respect to the input: takes `residual` (p - onehot(label)) [rows, k], `growth` [k, d] and, where
+/// The [`growth`] of every logit for one step.
+pub struct Growth<T> {
+    step: T,
+    /// [k, d].
+    table: Vec<T>,
+    /// Whether it is so small everywhere that what it is multiplied by is small, whatever the sample.
+    is_small: bool,
+}
+
+impl<T: Real> Growth<T> {
+    /// Of a table [k, d].
+    pub fn new(table: Vec<T>, step: T) -> Self {
+        // |p - onehot| sums to at most 2, and is then divided by 1 + step·growth.
+        let is_small = |v: &T| (step * *v).abs() < T::of(SMALL / 4.0);
+        Self {
+            step,
+            is_small: table.iter().all(is_small),
+            table,
+        }
+    }
+}
+
+/// Differences with respect to the input: takes `residual` (p - onehot(label)) [rows, k] and, where
 /// the samples have a linear part, its product with dz/dx [rows, d]; returns [rows, d].
 pub fn difference<T: Real>(
     residual: &[T],
-    growth: &[T],
-    step: T,
+    growth: &Growth<T>,
     samples: &Samples<T>,
     linear: Option<&[T]>,
     d: usize,
 ) -> Vec<T> {
     let mut differences = vec![T::zero(); samples.labels.len() * d];
+    let Growth {
+        step,
+        ref table,
+        is_small,
+    } = *growth;
     simd(
         #[inline(always)]
         || {
-            multiply(&mut differences, residual, growth, d);
-            for (row, sums) in differences.chunks_exact_mut(d).enumerate() {
-                let label = samples.labels[row];
-                if label != NO_LABEL {
-                    let at_label = &growth[label as usize * d..][..d];
-                    divide_by_growth(sums, at_label, step);
-                }
-                log1p_per_step(sums, step);
-                complete(
-                    sums,
-                    samples.totals[row],
-                    linear.map(|linear| &linear[row * d..]),
-                );
-            }
+            multiply(
+                &mut differences,
+                residual,
+                table,
+                d,
+                #[inline(always)]
+                |row, column, sums| {
+                    let (label, total) = (samples.labels[row], samples.totals[row]);
+                    let mut differences = match label {
+                        NO_LABEL => sums,
+                        label => {
+                            let growth = &table[label as usize * d..][..d];
+                            divided_by_growth(sums, tile(growth, column), step, is_small)
+                        }
+                    };
+                    differences = log1p_per_step(differences, step, is_small);
+                    differences.iter_mut().for_each(|v| *v = *v * total);
+                    if let Some(linear) = linear {
+                        let linear = tile(&linear[row * d..][..d], column);
+                        for (difference, linear) in differences.iter_mut().zip(linear) {
+                            *difference += linear;
+                        }
+                    }
+                    differences
+                },
+            );
         },
     );
     differences
@@ -70,35 +111,18 @@ pub fn difference_logits<T: Real>(
 ) -> Vec<T> {
     let mut differences = residual.to_vec();
     for (row, sums) in differences.chunks_exact_mut(k).enumerate() {
+        let (label, total) = (samples.labels[row] as usize, samples.totals[row]);
+        let linear = samples.linear.as_ref().map(|linear| &linear[row * k..]);
         for (c, sum) in sums.iter_mut().enumerate() {
-            let at_label = if c == samples.labels[row] as usize {
-                T::one() + step * growth
-            } else {
-                T::one()
+            let at_label = match c == label {
+                true => T::one() + step * growth,
+                false => T::one(),
             };
-            *sum = *sum * growth / at_label;
+            let [logarithm] = log1p_per_step([*sum * growth / at_label], step, false);
+            *sum = logarithm * total + linear.map_or(T::zero(), |linear| linear[c]);
         }
-        log1p_per_step(sums, step);
-        complete(
-            sums,
-            samples.totals[row],
-            samples.linear.as_ref().map(|linear| &linear[row * k..]),
-        );
     }
     differences
-}
-
-/// R times the logarithm, and the part that is linear in the step.
-#[inline(always)]
-fn complete<T: Real>(sums: &mut [T], total: T, linear: Option<&[T]>) {
-    for sum in sums.iter_mut() {
-        *sum = *sum * total;
-    }
-    if let Some(linear) = linear {
-        for (sum, &linear) in sums.iter_mut().zip(linear) {
-            *sum += linear;
-        }
-    }
 }
 
 /// Below it four terms of the series of 1/(1 + x) and log1p are exact to f64, as the fifth is at most 2^-56 of the first; and they
@@ -107,40 +131,56 @@ const SMALL: f64 = 1.0 / 16384.0;
 
 /// Whether step·v is small for every value v: a count runs in vectors, a search that ends early does not.
 #[inline(always)]
-fn are_small<T: Real>(values: &[T], step: T) -> bool {
+fn are_small<T: Real, const N: usize>(values: &[T; N], step: T) -> bool {
     let is_large = |v: &T| u32::from(!((step * *v).abs() < T::of(SMALL)));
     values.iter().map(is_large).sum::<u32>() == 0
 }
 
-/// Divides by 1 + step·growth.
+/// Values over 1 + step·growth; `is_small` where that is known to be small for all.
 #[inline(always)]
-fn divide_by_growth<T: Real>(sums: &mut [T], growth: &[T], step: T) {
-    if are_small(growth, step) {
-        for (sum, &growth) in sums.iter_mut().zip(growth) {
+fn divided_by_growth<T: Real, const N: usize>(
+    mut values: [T; N],
+    growth: [T; N],
+    step: T,
+    is_small: bool,
+) -> [T; N] {
+    if is_small || are_small(&growth, step) {
+        for (v, growth) in values.iter_mut().zip(growth) {
             let x = step * growth;
-            *sum = *sum - *sum * (x * (T::one() - x * (T::one() - x)));
+            *v = *v - *v * (x * (T::one() - x * (T::one() - x)));
         }
     } else {
-        for (sum, &growth) in sums.iter_mut().zip(growth) {
-            *sum = *sum / (T::one() + step * growth);
+        for (v, growth) in values.iter_mut().zip(growth) {
+            *v = *v / (T::one() + step * growth);
         }
     }
+    values
 }
 
-/// log1p(step·v) / step of every value v.
+/// log1p(step·v) / step of every value v; `is_small` where step·v is known to be small for all.
 #[inline(always)]
-pub(crate) fn log1p_per_step<T: Real>(values: &mut [T], step: T) {
-    if are_small(values, step) {
-        let (half, third, quarter) = (T::of(0.5), T::of(1.0 / 3.0), T::of(0.25));
-        for v in values {
-            let x = step * *v;
-            *v = *v - *v * x * (half - x * (third - x * quarter));
-        }
-    } else {
-        for v in values {
-            *v = (step * *v).ln_1p() / step;
-        }
+pub(crate) fn log1p_per_step<T: Real, const N: usize>(
+    mut values: [T; N],
+    step: T,
+    is_small: bool,
+) -> [T; N] {
+    if !(is_small || are_small(&values, step)) {
+        return logarithms(values, step);
     }
+    let (half, third, quarter) = (T::of(0.5), T::of(1.0 / 3.0), T::of(0.25));
+    // A loop: what the library has for arrays is not inlined into vector code.
+    for v in &mut values {
+        let x = step * *v;
+        *v = *v - *v * x * (half - x * (third - x * quarter));
+    }
+    values
+}
+
+/// The same by the library's function, whose calls must not keep the series' values from the registers.
+#[cold]
+#[inline(never)]
+fn logarithms<T: Real, const N: usize>(values: [T; N], step: T) -> [T; N] {
+    values.map(|v| (step * v).ln_1p() / step)
 }
 
 #[cfg(test)]
@@ -176,8 +216,8 @@ mod tests {
         let sum: f64 = Z.iter().map(|z| z.exp()).sum();
         let residual: Vec<f64> = (0..3).map(|c| Z[c].exp() / sum - at(c)).collect();
         for step in [0.5f64, -0.01] {
-            let table: Vec<f64> = growth(&WEIGHT, step);
-            let differences = difference(&residual, &table, step, &samples, Some(&by_input), 2);
+            let growth = Growth::new(growth(&WEIGHT, step), step);
+            let differences = difference(&residual, &growth, &samples, Some(&by_input), 2);
             for i in 0..2 {
                 let moved: Vec<f64> = (0..3).map(|c| Z[c] + step * WEIGHT[c * 2 + i]).collect();
                 let expected = loss(&moved, &r) - loss(&Z, &r);
@@ -210,9 +250,8 @@ mod tests {
     #[test]
     fn the_series_equals_log1p() {
         let arguments: Vec<f64> = (-1000..=1000).map(|i| f64::from(i) * 6.1e-8).collect();
-        let mut values = arguments.clone();
-        log1p_per_step(&mut values, 0.25);
-        for (v, x) in values.iter().zip(arguments) {
+        for x in arguments {
+            let [v] = log1p_per_step([x], 0.25, false);
             assert!(
                 (0.25 * v - (0.25 * x).ln_1p()).abs() <= 2.0 * f64::EPSILON * x.abs(),
                 "{x}"

@@ -5,6 +5,7 @@
 use crate::{
     cpu::{
         difference::{growth, log1p_per_step},
+        matmul::{TILE, tile},
         simd,
     },
     loss::Samples,
@@ -21,7 +22,6 @@ pub fn difference_weight<T: Real>(
     m: usize,
 ) -> Vec<T> {
     let mut sums = vec![T::zero(); k * m];
-    let mut terms = vec![T::zero(); m];
     for (row, (residual, input)) in residual
         .chunks_exact(k)
         .zip(input.chunks_exact(m))
@@ -40,16 +40,20 @@ pub fn difference_weight<T: Real>(
                     } else {
                         T::zero()
                     };
-                    for (term, &growth) in terms.iter_mut().zip(&growth) {
-                        *term = residual[c] * growth / (T::one() + label * step * growth);
-                    }
-                    log1p_per_step(&mut terms, step);
                     let linear = samples
                         .linear
                         .as_ref()
                         .map_or(T::zero(), |linear| linear[row * k + c]);
-                    for ((sum, &term), &x) in sums.iter_mut().zip(&terms).zip(input) {
-                        *sum += total * term + linear * x;
+                    for (start, sums) in (0..m).step_by(TILE).zip(sums.chunks_mut(TILE)) {
+                        let mut terms = tile(&growth, start);
+                        for term in &mut terms {
+                            *term = residual[c] * *term / (T::one() + label * step * *term);
+                        }
+                        let logarithms = log1p_per_step(terms, step, false);
+                        let x = tile(input, start);
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            *sum += total * logarithms[i] + linear * x[i];
+                        }
                     }
                 }
             },

@@ -1,7 +1,7 @@
 //! z = x·Wᵀ + b, and beside each logit a measure of what rounding may have done to it.
 
 use crate::{
-    cpu::{LANES, pairwise, simd},
+    cpu::{LANES, matmul::tile, pairwise, simd},
     tensor::Real,
 };
 
@@ -24,18 +24,23 @@ pub struct Logits<T> {
 
 /// Takes `input` [rows, d], `weight` [k, d] and `bias` `[k]`.
 pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logits<T> {
-    let entries = input.len() / d * bias.len();
-    let (mut logits, mut magnitude) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
+    let (rows, k) = (input.len() / d, bias.len());
+    let (mut logits, mut magnitude) = (vec![T::zero(); rows * k], vec![T::zero(); rows * k]);
     let drift = T::of(DRIFT * (d.min(CHAIN) as f64).sqrt());
     simd(
         #[inline(always)]
         || {
-            for row in input.chunks_exact(d) {
-                for (class, &bias) in weight.chunks_exact(d).zip(bias) {
-                    let (sum, sum_abs, sum_squares) = dot(row, class);
-                    let partial = sum.abs().max(sum_squares.sqrt());
-                    logits.push(sum + bias);
-                    magnitude.push(sum_abs.max(drift * partial) + bias.abs());
+            for first in (0..rows).step_by(2) {
+                // What is read of the weight serves two rows; an odd one is taken twice.
+                let second = (first + 1).min(rows - 1);
+                let (x, y) = (&input[first * d..][..d], &input[second * d..][..d]);
+                for (c, (class, &bias)) in weight.chunks_exact(d).zip(bias).enumerate() {
+                    let (dot_x, dot_y) = dots(x, y, class);
+                    for (row, (sum, sum_abs, squares)) in [(first, dot_x), (second, dot_y)] {
+                        let partial = larger(sum.abs(), squares.sqrt());
+                        logits[row * k + c] = sum + bias;
+                        magnitude[row * k + c] = larger(sum_abs, drift * partial) + bias.abs();
+                    }
                 }
             }
         },
@@ -43,28 +48,67 @@ pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logit
     Logits { logits, magnitude }
 }
 
-/// sum x·w, sum |x·w| and sum (x·w)².
 #[inline(always)]
-fn dot<T: Real>(x: &[T], w: &[T]) -> (T, T, T) {
-    let (mut sums, mut sums_abs, mut squares) =
-        ([T::zero(); LANES], [T::zero(); LANES], [T::zero(); LANES]);
-    let (x_chunks, w_chunks) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
-    let rest = x_chunks.remainder().iter().zip(w_chunks.remainder());
-    for (x, w) in x_chunks.zip(w_chunks) {
-        for lane in 0..LANES {
-            let product = x[lane] * w[lane];
-            sums[lane] += product;
-            sums_abs[lane] += product.abs();
-            squares[lane] += product * product;
+fn larger<T: Real>(a: T, b: T) -> T {
+    if a > b { a } else { b }
+}
+
+/// Sums in lanes: of x·w, |x·w| and (x·w)².
+#[derive(Clone, Copy)]
+struct Sums<T> {
+    products: [T; LANES],
+    magnitudes: [T; LANES],
+    squares: [T; LANES],
+}
+
+impl<T: Real> Sums<T> {
+    #[inline(always)]
+    fn new() -> Self {
+        let zeros = [T::zero(); LANES];
+        Self {
+            products: zeros,
+            magnitudes: zeros,
+            squares: zeros,
         }
     }
-    for (lane, (&x, &w)) in rest.enumerate() {
-        let product = x * w;
-        sums[lane] += product;
-        sums_abs[lane] += product.abs();
-        squares[lane] += product * product;
+
+    #[inline(always)]
+    fn add(&mut self, x: &[T; LANES], w: &[T; LANES]) {
+        for lane in 0..LANES {
+            let product = x[lane] * w[lane];
+            self.products[lane] += product;
+            self.magnitudes[lane] += product.abs();
+            self.squares[lane] = product.mul_add(product, self.squares[lane]);
+        }
     }
-    (pairwise(sums), pairwise(sums_abs), pairwise(squares))
+
+    #[inline(always)]
+    fn total(&self) -> (T, T, T) {
+        (
+            pairwise(self.products),
+            pairwise(self.magnitudes),
+            pairwise(self.squares),
+        )
+    }
+}
+
+/// The sums of x·w, |x·w| and (x·w)², and those of y.
+#[inline(always)]
+fn dots<T: Real>(x: &[T], y: &[T], w: &[T]) -> ((T, T, T), (T, T, T)) {
+    let (mut of_x, mut of_y) = (Sums::new(), Sums::new());
+    let (xs, x) = x.as_chunks::<LANES>();
+    let (ys, y) = y.as_chunks::<LANES>();
+    let (ws, w) = w.as_chunks::<LANES>();
+    for ((x, y), w) in xs.iter().zip(ys).zip(ws) {
+        of_x.add(x, w);
+        of_y.add(y, w);
+    }
+    if !w.is_empty() {
+        let w = tile(w, 0);
+        of_x.add(&tile(x, 0), &w);
+        of_y.add(&tile(y, 0), &w);
+    }
+    (of_x.total(), of_y.total())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use crate::{cpu::simd, tensor::Real};
 
 /// Columns of a tile: two vectors of AVX-512 in f64.
-const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 /// Rows of a tile: their sums, and what is added to them, fit the vector registers.
 const ROWS: usize = 4;
 
@@ -14,23 +14,41 @@ pub fn matmul<T: Real>(left: &[T], right: &[T], d: usize) -> Vec<T> {
     let mut product = vec![T::zero(); left.len() / k * d];
     simd(
         #[inline(always)]
-        || multiply(&mut product, left, right, d),
+        || {
+            multiply(
+                &mut product,
+                left,
+                right,
+                d,
+                #[inline(always)]
+                |_, _, sums| sums,
+            );
+        },
     );
     product
 }
 
 /// The same into `product` [rows, d], which is overwritten; for use inside of [`simd`]. Every entry is summed over the classes in order,
-/// whatever the tile that it falls into.
+/// whatever the tile that it falls into. What is written is what `finish(row, column, sums)` makes of the entries of a row
+/// from a column on; past the last column there may be zeros.
 #[inline(always)]
-pub(crate) fn multiply<T: Real>(product: &mut [T], left: &[T], right: &[T], d: usize) {
+pub(crate) fn multiply<T: Real>(
+    product: &mut [T],
+    left: &[T],
+    right: &[T],
+    d: usize,
+    finish: impl Fn(usize, usize, [T; TILE]) -> [T; TILE] + Copy,
+) {
     let k = right.len() / d;
-    for (product, left) in product.chunks_mut(ROWS * d).zip(left.chunks(ROWS * k)) {
+    let groups = product.chunks_mut(ROWS * d).zip(left.chunks(ROWS * k));
+    for (group, (product, left)) in groups.enumerate() {
+        let first = group * ROWS;
         match left.len() / k {
-            ROWS => multiply_rows::<T, ROWS>(product, left, right, d),
+            ROWS => multiply_rows::<T, ROWS>(product, left, right, d, first, finish),
             rows => {
                 for row in 0..rows {
                     let (product, left) = (&mut product[row * d..][..d], &left[row * k..][..k]);
-                    multiply_rows::<T, 1>(product, left, right, d);
+                    multiply_rows::<T, 1>(product, left, right, d, first + row, finish);
                 }
             }
         }
@@ -38,7 +56,14 @@ pub(crate) fn multiply<T: Real>(product: &mut [T], left: &[T], right: &[T], d: u
 }
 
 #[inline(always)]
-fn multiply_rows<T: Real, const R: usize>(product: &mut [T], left: &[T], right: &[T], d: usize) {
+fn multiply_rows<T: Real, const R: usize>(
+    product: &mut [T],
+    left: &[T],
+    right: &[T],
+    d: usize,
+    first: usize,
+    finish: impl Fn(usize, usize, [T; TILE]) -> [T; TILE] + Copy,
+) {
     let k = right.len() / d;
     let whole = d / TILE * TILE;
     for column in (0..whole).step_by(TILE) {
@@ -52,17 +77,37 @@ fn multiply_rows<T: Real, const R: usize>(product: &mut [T], left: &[T], right: 
                 }
             }
         }
-        for (row, sums) in sums.iter().enumerate() {
-            product[row * d + column..][..TILE].copy_from_slice(sums);
+        for (row, sums) in sums.into_iter().enumerate() {
+            let sums = finish(first + row, column, sums);
+            product[row * d + column..][..TILE].copy_from_slice(&sums);
         }
     }
-    for column in whole..d {
-        for row in 0..R {
+    if whole == d {
+        return;
+    }
+    for row in 0..R {
+        let mut sums = [T::zero(); TILE];
+        for (sum, column) in sums.iter_mut().zip(whole..d) {
             let terms = left[row * k..][..k]
                 .iter()
                 .zip(right[column..].iter().step_by(d));
-            product[row * d + column] =
-                terms.fold(T::zero(), |sum, (left, right)| left.mul_add(*right, sum));
+            *sum = terms.fold(T::zero(), |sum, (left, right)| left.mul_add(*right, sum));
+        }
+        let sums = finish(first + row, whole, sums);
+        product[row * d + whole..][..d - whole].copy_from_slice(&sums[..d - whole]);
+    }
+}
+
+/// Up to [`TILE`] values from a column on, and zeros.
+#[inline(always)]
+pub(crate) fn tile<T: Real>(row: &[T], column: usize) -> [T; TILE] {
+    let values = &row[column..];
+    match values.first_chunk() {
+        Some(tile) => *tile,
+        None => {
+            let mut tile = [T::zero(); TILE];
+            tile[..values.len()].copy_from_slice(values);
+            tile
         }
     }
 }
