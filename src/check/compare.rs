@@ -14,7 +14,7 @@ use crate::{
     engine::Chunk,
     plan::{Evaluation, Plan},
     problem::Problem,
-    report::{COLUMN_SUMS, Caught, Decision, Entry, Tally, Tolerance},
+    report::{COLUMN_SUMS, Caught, Decision, Entry, Histogram, Tally, Tolerance},
     scheme::Method,
 };
 
@@ -44,31 +44,35 @@ pub(crate) struct Comparator<'a> {
     pub(crate) noise: Noise,
 }
 
-/// What all entries of a row share.
-#[derive(Clone, Copy)]
-struct Row {
-    index: usize,
-    /// The sample's class, where rows are samples and have one.
-    label: Option<usize>,
-    /// The largest magnitude behind a logit.
-    magnitude: f64,
-    /// R.
-    total: f64,
-    /// What first-order bounds on the softmax are to be multiplied by.
-    spread: f64,
+/// What a thread needs for a block and its parts.
+struct Scratch {
+    /// Down the rows of the block, [m] each and room for whole groups.
+    columns: [Vec<f64>; COLUMN_SUMS],
+    /// Of the part at hand, [rows·m]: where in the histogram each error belongs.
+    bins: Vec<u32>,
+    /// Of the part at hand.
+    rows: Vec<Row>,
+    /// Of its rows.
+    totals: Vec<RowTotals>,
 }
 
-/// What a thread needs for a block, [m] each and room for whole lanes.
-struct Scratch {
-    /// Down the rows of the block.
-    columns: [Vec<f64>; COLUMN_SUMS],
-    /// Of the row at hand: how far an entry may be off in all.
-    allowed: Vec<f64>,
-    /// Of the row at hand.
-    rel_err: Vec<f64>,
-    /// Of the row at hand: its entries, and the first once more.
-    analytic: Vec<f64>,
+/// A row of the part at hand.
+#[derive(Clone, Copy)]
+struct Row {
+    /// In the part.
+    here: usize,
+    bounds: Bounds,
 }
+
+/// What is told of each row, in lanes.
+#[derive(Clone, Copy, Default)]
+struct RowTotals {
+    tolerance_numeric: [f64; LANES],
+    /// Wrong entries; and those that may belong to the worst, times [`BAD`].
+    counts: [u64; LANES],
+}
+
+const BAD: u64 = 1 << 32;
 
 /// What the entries of a row are held against.
 #[derive(Clone, Copy)]
@@ -140,55 +144,61 @@ struct Entries {
     next: [f64; LANES],
     numeric: [f64; LANES],
     conditioning: [f64; LANES],
-    /// Of the column: times the conditioning.
-    noise: [f64; LANES],
 }
 
-/// What comes of them.
-struct Compared {
-    allowed: [f64; LANES],
+/// What is summed and counted over all entries, in lanes.
+#[derive(Clone, Copy, Default)]
+struct Totals {
     rel_err: [f64; LANES],
-    columns: [[f64; LANES]; COLUMN_SUMS],
-}
-
-/// The sums and counts of a row, in lanes; the order is that of [`Sums`].
-#[derive(Default)]
-struct Lanes {
-    sums: [[f64; LANES]; 8],
+    analytic_analytic: [f64; LANES],
+    error_error: [f64; LANES],
     max_rel_err: [f64; LANES],
     /// The least allowed/|numeric| as a fraction, and its denominator: to compare costs less than to divide.
     least: [f64; LANES],
     of: [f64; LANES],
-    counts: [[u64; LANES]; 8],
+    undecided: [u64; LANES],
+    zeroed: [u64; LANES],
+    flipped: [u64; LANES],
+    scaled: [u64; LANES],
+    shuffled: [u64; LANES],
+    unshuffled: [u64; LANES],
 }
 
-impl Lanes {
+/// Sums down a few columns, in the order of [`Columns::add`](crate::report::Columns::add).
+type Sums = [[f64; LANES]; COLUMN_SUMS];
+
+impl Totals {
+    /// Adds a few entries of a row, of which only the first `width` are there; returns where in the histogram their errors belong.
     #[inline(always)]
-    fn add(&mut self, bounds: &Bounds, entries: &Entries, width: usize) -> Compared {
-        let mut compared = Compared {
-            allowed: [0.0; LANES],
-            rel_err: [0.0; LANES],
-            columns: [[0.0; LANES]; COLUMN_SUMS],
-        };
+    fn add(
+        &mut self,
+        columns: &mut Sums,
+        row: &mut RowTotals,
+        bounds: &Bounds,
+        noise: &[f64; LANES],
+        entries: &Entries,
+        width: usize,
+    ) -> [u32; LANES] {
+        let mut bins = [0; LANES];
         for lane in 0..LANES {
             let (a, g) = (entries.analytic[lane], entries.numeric[lane]);
             let next = entries.next[lane];
-            let (conditioning, noise) = (entries.conditioning[lane], entries.noise[lane]);
-            let held = bounds.hold(a, g, conditioning, noise);
+            let held = bounds.hold(a, g, entries.conditioning[lane], noise[lane]);
             let (error, largest, g_abs) = (held.error, held.largest, g.abs());
             let allowed = held.tolerance + held.noise;
             let rel_err = error / if largest > 0.0 { largest } else { 1.0 };
+            bins[lane] = Histogram::bin(rel_err);
             let (t, e) = (held.tolerance * g_abs, held.noise * g_abs);
-            compared.allowed[lane] = allowed;
-            compared.rel_err[lane] = rel_err;
-            let terms = [a * g, g * g, t * t, t, e, g_abs];
-            for (column, term) in compared.columns.iter_mut().zip(terms) {
-                column[lane] = term;
-            }
-            let terms = [rel_err, a * a, a * g, g * g, g_abs, error * error, t, e];
-            for (sum, term) in self.sums.iter_mut().zip(terms) {
-                sum[lane] += term;
-            }
+            columns[0][lane] += a * g;
+            columns[1][lane] += g * g;
+            columns[2][lane] += t * t;
+            columns[3][lane] += t;
+            columns[4][lane] += e;
+            columns[5][lane] += g_abs;
+            row.tolerance_numeric[lane] += t;
+            self.rel_err[lane] += rel_err;
+            self.analytic_analytic[lane] += a * a;
+            self.error_error[lane] += error * error;
             let most = self.max_rel_err[lane];
             self.max_rel_err[lane] = if rel_err > most { rel_err } else { most };
             // 0/0 where nothing was met yet, which everything is less than.
@@ -197,51 +207,42 @@ impl Lanes {
             self.least[lane] = if is_less { allowed } else { least };
             self.of[lane] = if is_less { g_abs } else { of };
             // Corrupted copies of the gradient go through the same comparison.
-            let counted = [
-                held.is_wrong,
-                !held.is_wrong & !held.is_right,
-                error > bounds.threshold * allowed,
-                g_abs > allowed,
-                (a + g).abs() > allowed,
-                (1.5 * a - g).abs() > allowed,
-                (next - g).abs() > allowed,
-                next == a,
-            ];
-            for (count, is_counted) in self.counts.iter_mut().zip(counted) {
-                count[lane] += u64::from(is_counted & (lane < width));
-            }
+            let is_there = lane < width;
+            let count = |is_counted: bool| u64::from(is_counted & is_there);
+            let bad = if error > bounds.threshold * allowed { BAD } else { 0 };
+            row.counts[lane] += count(held.is_wrong) + if is_there { bad } else { 0 };
+            self.undecided[lane] += count(!held.is_wrong & !held.is_right);
+            self.zeroed[lane] += count(g_abs > allowed);
+            self.flipped[lane] += count((a + g).abs() > allowed);
+            self.scaled[lane] += count((1.5 * a - g).abs() > allowed);
+            self.shuffled[lane] += count((next - g).abs() > allowed);
+            self.unshuffled[lane] += count(next == a);
         }
-        compared
+        bins
     }
 
-    #[inline(always)]
-    fn sums(&self) -> Sums {
-        let sum = |index: usize| self.sums[index].iter().sum::<f64>();
-        let count = |index: usize| self.counts[index].iter().sum::<u64>();
+    fn add_to(&self, tally: &mut Tally) {
+        let sum = |values: &[f64; LANES]| values.iter().sum::<f64>();
+        let count = |counts: &[u64; LANES]| counts.iter().sum::<u64>();
+        tally.sum_rel_err.add(sum(&self.rel_err));
+        tally.analytic_analytic.add(sum(&self.analytic_analytic));
+        tally.error_error.add(sum(&self.error_error));
+        tally.max_rel_err = self
+            .max_rel_err
+            .iter()
+            .copied()
+            .fold(tally.max_rel_err, f64::max);
         let known = self.least.iter().zip(&self.of).filter(|(_, of)| **of > 0.0);
         let ratios = known.map(|(least, of)| least / of);
-        Sums {
-            rel_err: sum(0),
-            analytic_analytic: sum(1),
-            analytic_numeric: sum(2),
-            numeric_numeric: sum(3),
-            numeric_abs: sum(4),
-            error_error: sum(5),
-            tolerance_numeric: sum(6),
-            noise_numeric: sum(7),
-            max_rel_err: self.max_rel_err.iter().copied().fold(0.0, f64::max),
-            least_detectable: ratios.fold(f64::INFINITY, f64::min),
-            wrong: count(0),
-            undecided: count(1),
-            bad: count(2),
-            caught: Caught {
-                zeroed: count(3),
-                flipped: count(4),
-                scaled: count(5),
-                shuffled: count(6),
-                unshuffled: count(7),
-            },
-        }
+        tally.least_detectable = ratios.fold(tally.least_detectable, f64::min);
+        tally.undecided += count(&self.undecided);
+        tally.caught.merge(Caught {
+            zeroed: count(&self.zeroed),
+            flipped: count(&self.flipped),
+            scaled: count(&self.scaled),
+            shuffled: count(&self.shuffled),
+            unshuffled: count(&self.unshuffled),
+        });
     }
 }
 
@@ -259,6 +260,41 @@ fn are_finite(a: &[f64], b: &[f64]) -> bool {
     )
 }
 
+/// A few rows, from the losses to the tally.
+struct Part {
+    rows: Range<usize>,
+    evaluation: Evaluation,
+    /// [rows·m], as the next.
+    analytic: Vec<f64>,
+    numeric: Vec<f64>,
+}
+
+impl Part {
+    /// The gradient, its numeric counterpart and the conditioning in one of its rows.
+    #[inline(always)]
+    fn row(&self, here: usize, columns: usize) -> (&[f64], &[f64], &[f64]) {
+        let entries = here * columns..(here + 1) * columns;
+        (
+            &self.analytic[entries.clone()],
+            &self.numeric[entries.clone()],
+            &self.evaluation.conditioning[entries],
+        )
+    }
+}
+
+/// The entries of a row one column on from `start`; after the last comes the first.
+#[inline(always)]
+fn next(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
+    match row.get(start + 1..start + 1 + width) {
+        Some(next) => load(next),
+        None => {
+            let mut next = load(&row[start + 1..]);
+            next[width - 1] = row[0];
+            next
+        }
+    }
+}
+
 /// Up to [`LANES`] values, and zeros.
 #[inline(always)]
 fn load(values: &[f64]) -> [f64; LANES] {
@@ -270,26 +306,6 @@ fn load(values: &[f64]) -> [f64; LANES] {
             lanes
         }
     }
-}
-
-/// What is summed and counted over the entries of a row.
-#[derive(Default)]
-struct Sums {
-    rel_err: f64,
-    analytic_analytic: f64,
-    analytic_numeric: f64,
-    numeric_numeric: f64,
-    numeric_abs: f64,
-    error_error: f64,
-    tolerance_numeric: f64,
-    noise_numeric: f64,
-    max_rel_err: f64,
-    least_detectable: f64,
-    wrong: u64,
-    undecided: u64,
-    caught: Caught,
-    /// Entries that may belong to the worst.
-    bad: u64,
 }
 
 impl Comparator<'_> {
@@ -345,207 +361,229 @@ impl Comparator<'_> {
         let room = columns.next_multiple_of(LANES);
         let mut scratch = Scratch {
             columns: [(); COLUMN_SUMS].map(|()| vec![0.0; room]),
-            allowed: vec![0.0; room],
-            rel_err: vec![0.0; room],
-            analytic: vec![0.0; columns + 1],
+            bins: Vec::new(),
+            rows: Vec::new(),
+            totals: Vec::new(),
         };
+        let mut totals = Totals::default();
         let mut kept = Vec::new();
         let size = (PART_ENTRIES / columns).clamp(LEAST_ROWS, MOST_PART_ROWS);
         for start in rows.clone().step_by(size) {
             let part = start..rows.end.min(start + size);
             let evaluation = evaluate(part.clone());
-            let given = analytic(part.clone());
             let numeric = numeric(self.problem, &self.plan, &evaluation);
-            for (here, row) in part.enumerate() {
-                let entries = here * columns..(here + 1) * columns;
-                let shared = Row {
-                    index: row,
-                    label: match self.plan.wrt.is_parameter() {
-                        true => None,
-                        false => self.problem.label(row),
-                    },
-                    magnitude: evaluation.magnitude[here],
-                    total: evaluation.totals[here],
-                    spread: self.spread(evaluation.moved[here]),
-                };
-                let conditioning = &evaluation.conditioning[entries.clone()];
-                let (given, numeric) = (&given[entries.clone()], &numeric[entries]);
-                self.compare_row(tally, &mut scratch, shared, conditioning, given, numeric);
-            }
+            let part = Part {
+                rows: part.clone(),
+                analytic: analytic(part),
+                evaluation,
+                numeric,
+            };
+            self.compare_part(tally, &mut scratch, &mut totals, &part);
             if keep {
-                kept.extend(numeric);
+                kept.extend(part.numeric);
             }
         }
+        totals.add_to(tally);
+        let sum = |index: usize| scratch.columns[index][..columns].iter().sum::<f64>();
+        tally.analytic_numeric.add(sum(0));
+        tally.numeric_numeric.add(sum(1));
+        tally.noise_numeric.add(sum(4));
+        tally.numeric_abs.add(sum(5));
         tally.columns.add(&scratch.columns, columns);
         kept
     }
 
-    /// A row's sums are taken in lanes and added to the tally's exact sums as one term: the row is the unit that no
-    /// cut into chunks divides.
-    fn compare_row(
+    fn compare_part(
         &self,
         tally: &mut Tally,
         scratch: &mut Scratch,
-        row: Row,
-        conditioning: &[f64],
-        analytic: &[f64],
-        numeric: &[f64],
+        totals: &mut Totals,
+        part: &Part,
     ) {
-        let columns = analytic.len();
+        let columns = self.problem.columns(self.plan.wrt);
         // Above it an entry belongs to the worst; of equals the first was met first.
         let threshold = match tally.worst.len() {
             Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
             _ => -1.0,
         };
-        let bounds = self.bounds(row, threshold);
-        let sums = if are_finite(analytic, numeric) {
-            scratch.analytic[..columns].copy_from_slice(analytic);
-            scratch.analytic[columns] = analytic[0];
-            simd(
-                #[inline(always)]
-                || self.sum(scratch, &bounds, conditioning, numeric),
-            )
-        } else {
-            tally.not_finite += analytic.iter().filter(|a| !a.is_finite()).count() as u64;
-            self.sum_not_finite(scratch, row.index, &bounds, conditioning, analytic, numeric)
-        };
-        scratch.rel_err[..columns]
-            .iter()
-            .for_each(|&error| tally.rel_err.add(error));
-        tally.entries += columns as u64;
-        tally.wrong += sums.wrong;
-        tally.undecided += sums.undecided;
-        tally.caught.merge(sums.caught);
-        tally.max_rel_err = tally.max_rel_err.max(sums.max_rel_err);
-        tally.least_detectable = tally.least_detectable.min(sums.least_detectable);
-        tally.sum_rel_err.add(sums.rel_err);
-        tally.analytic_analytic.add(sums.analytic_analytic);
-        tally.analytic_numeric.add(sums.analytic_numeric);
-        tally.numeric_numeric.add(sums.numeric_numeric);
-        tally.numeric_abs.add(sums.numeric_abs);
-        tally.error_error.add(sums.error_error);
-        let tolerance = sums.tolerance_numeric;
-        tally.tolerance_tolerance.add(tolerance * tolerance);
-        tally.noise_numeric.add(sums.noise_numeric);
-        if sums.wrong > 0 {
-            tally.places.rows.add(row.index..row.index + 1);
-            tally.places.columns.resize(columns, 0);
-            let entries = analytic.iter().zip(numeric).zip(&scratch.allowed);
-            for (wrong, ((a, g), allowed)) in tally.places.columns.iter_mut().zip(entries) {
-                *wrong += u64::from(!((a - g).abs() <= *allowed));
+        scratch.rows.clear();
+        for here in 0..part.rows.len() {
+            let (analytic, numeric, _) = part.row(here, columns);
+            let bounds = self.bounds(&part.evaluation, here, threshold);
+            if are_finite(analytic, numeric) {
+                scratch.rows.push(Row { here, bounds });
+            } else {
+                self.compare_not_finite(tally, scratch, part, here, &bounds);
             }
         }
-        if let Some(label) = row.label {
-            let classes = &mut tally.places.classes;
-            classes.resize(self.problem.k(), [0; 2]);
-            classes[label][0] += sums.wrong;
-            classes[label][1] += columns as u64;
-        }
-        let entry = |column: usize| {
-            let (a, g) = (analytic[column], numeric[column]);
-            self.entry(&bounds, (row.index, column), a, g, conditioning[column])
-        };
-        if sums.bad > 0 {
-            for column in 0..columns {
-                let error = (analytic[column] - numeric[column]).abs();
-                if !(error <= threshold * scratch.allowed[column]) {
-                    tally.note(entry(column));
+        scratch.totals.clear();
+        scratch
+            .totals
+            .resize(scratch.rows.len(), RowTotals::default());
+        scratch.bins.resize(part.numeric.len(), 0);
+        simd(
+            #[inline(always)]
+            || {
+                let whole = columns / LANES * LANES;
+                for start in (0..whole).step_by(LANES) {
+                    self.compare_columns(scratch, totals, part, start, LANES);
                 }
-            }
+                if whole < columns {
+                    self.compare_columns(scratch, totals, part, whole, columns - whole);
+                }
+            },
+        );
+        for index in 0..scratch.rows.len() {
+            let Row { here, bounds } = scratch.rows[index];
+            let row = here * columns..(here + 1) * columns;
+            tally.rel_err.add_bins(&scratch.bins[row]);
+            let RowTotals {
+                tolerance_numeric,
+                counts,
+            } = &scratch.totals[index];
+            let tolerance: f64 = tolerance_numeric.iter().sum();
+            tally.tolerance_tolerance.add(tolerance * tolerance);
+            let wrong = counts.iter().map(|count| count % BAD).sum();
+            let is_bad = counts.iter().any(|count| *count >= BAD);
+            self.note_row(tally, part, here, &bounds, wrong, is_bad);
         }
-        tally.sample(entry(Tally::sampled_column(row.index, columns)));
     }
 
-    /// The sums over a row whose entries are all finite, in lanes.
+    /// A few columns of all rows of a part.
     #[inline(always)]
-    fn sum(
+    fn compare_columns(
         &self,
         scratch: &mut Scratch,
-        bounds: &Bounds,
-        conditioning: &[f64],
-        numeric: &[f64],
-    ) -> Sums {
-        // Copied, so that what is written to the scratch cannot be part of it.
-        let bounds = *bounds;
-        let mut lanes = Lanes::default();
-        let columns = numeric.len();
-        for start in (0..columns).step_by(LANES) {
-            let end = columns.min(start + LANES);
-            let width = end - start;
+        totals: &mut Totals,
+        part: &Part,
+        start: usize,
+        width: usize,
+    ) {
+        let columns = self.problem.columns(self.plan.wrt);
+        let end = start + width;
+        let noise = load(&self.noise.by_column[start..end]);
+        // Copies, so that what is written to the scratch cannot be part of them.
+        let (mut sums, mut all) = ([[0.0; LANES]; COLUMN_SUMS], *totals);
+        for (row, of_row) in scratch.rows.iter().zip(&mut scratch.totals) {
+            let (analytic, numeric, conditioning) = part.row(row.here, columns);
             let entries = Entries {
-                analytic: load(&scratch.analytic[start..end]),
-                next: load(&scratch.analytic[start + 1..end + 1]),
+                analytic: load(&analytic[start..end]),
+                next: next(analytic, start, width),
                 numeric: load(&numeric[start..end]),
                 conditioning: load(&conditioning[start..end]),
-                noise: load(&self.noise.by_column[start..end]),
             };
-            let compared = lanes.add(&bounds, &entries, width);
-            let lanes = start..start + LANES;
-            scratch.allowed[lanes.clone()].copy_from_slice(&compared.allowed);
-            scratch.rel_err[lanes.clone()].copy_from_slice(&compared.rel_err);
-            for (sums, terms) in scratch.columns.iter_mut().zip(&compared.columns) {
-                for (sum, term) in sums[lanes.clone()].iter_mut().zip(terms) {
-                    *sum += term;
+            let bounds = row.bounds;
+            let bins = all.add(&mut sums, of_row, &bounds, &noise, &entries, width);
+            let place = row.here * columns + start;
+            scratch.bins[place..place + width].copy_from_slice(&bins[..width]);
+        }
+        *totals = all;
+        for (column, sums) in scratch.columns.iter_mut().zip(&sums) {
+            for (column, sum) in column[start..start + LANES].iter_mut().zip(sums) {
+                *column += sum;
+            }
+        }
+    }
+
+    /// What is known of a row alone.
+    fn note_row(
+        &self,
+        tally: &mut Tally,
+        part: &Part,
+        here: usize,
+        bounds: &Bounds,
+        wrong: u64,
+        is_bad: bool,
+    ) {
+        let columns = self.problem.columns(self.plan.wrt);
+        let row = part.rows.start + here;
+        let (analytic, numeric, conditioning) = part.row(here, columns);
+        let entry = |column: usize| {
+            let (a, g) = (analytic[column], numeric[column]);
+            self.entry(bounds, (row, column), a, g, conditioning[column])
+        };
+        tally.entries += columns as u64;
+        tally.wrong += wrong;
+        if wrong > 0 {
+            tally.places.rows.add(row..row + 1);
+            tally.places.columns.resize(columns, 0);
+            let noise = &self.noise.by_column;
+            for (column, wrong) in tally.places.columns.iter_mut().enumerate() {
+                let (a, g) = (analytic[column], numeric[column]);
+                let held = bounds.hold(a, g, conditioning[column], noise[column]);
+                *wrong += u64::from(!a.is_finite() | (g.is_finite() & held.is_wrong));
+            }
+        }
+        let label = match self.plan.wrt.is_parameter() {
+            true => None,
+            false => self.problem.label(row),
+        };
+        if let Some(label) = label {
+            let classes = &mut tally.places.classes;
+            classes.resize(self.problem.k(), [0; 2]);
+            classes[label][0] += wrong;
+            classes[label][1] += columns as u64;
+        }
+        if is_bad {
+            for entry in (0..columns).map(entry) {
+                if !(entry.severity() <= bounds.threshold) {
+                    tally.note(entry);
                 }
             }
         }
-        lanes.sums()
+        tally.sample(entry(Tally::sampled_column(row, columns)));
     }
 
-    /// The sums over a row some of whose entries are not finite: they are wrong or undecided, and in no sum but that of the errors.
-    fn sum_not_finite(
+    /// A row some of whose entries are not finite: they are wrong or undecided, and in no sum but that of the errors.
+    fn compare_not_finite(
         &self,
+        tally: &mut Tally,
         scratch: &mut Scratch,
-        row: usize,
+        part: &Part,
+        here: usize,
         bounds: &Bounds,
-        conditioning: &[f64],
-        analytic: &[f64],
-        numeric: &[f64],
-    ) -> Sums {
-        let mut sums = Sums {
-            least_detectable: f64::INFINITY,
-            bad: 1,
-            ..Sums::default()
-        };
+    ) {
+        let columns = self.problem.columns(self.plan.wrt);
+        let (analytic, numeric, conditioning) = part.row(here, columns);
+        let (mut wrong, mut tolerance) = (0, 0.0);
         for (column, (&a, &g)) in analytic.iter().zip(numeric).enumerate() {
-            let entry = self.entry(bounds, (row, column), a, g, conditioning[column]);
+            let place = (part.rows.start + here, column);
+            let entry = self.entry(bounds, place, a, g, conditioning[column]);
             let allowed = entry.tolerance + entry.noise;
-            scratch.allowed[column] = allowed;
-            scratch.rel_err[column] = entry.rel_err;
-            sums.wrong += u64::from(entry.decision == Decision::Wrong);
-            sums.undecided += u64::from(entry.decision == Decision::Undecided);
-            sums.max_rel_err = sums.max_rel_err.max(entry.rel_err);
-            sums.rel_err += entry.rel_err;
+            wrong += u64::from(entry.decision == Decision::Wrong);
+            tally.undecided += u64::from(entry.decision == Decision::Undecided);
+            tally.not_finite += u64::from(!a.is_finite());
+            tally.max_rel_err = tally.max_rel_err.max(entry.rel_err);
+            tally.sum_rel_err.add(entry.rel_err);
+            tally.rel_err.add_bins(&[Histogram::bin(entry.rel_err)]);
             if !a.is_finite() || !g.is_finite() {
-                sums.error_error = f64::INFINITY;
+                tally.error_error.add(f64::INFINITY);
                 continue;
             }
             let next = analytic[(column + 1) % analytic.len()];
             let (t, e) = (entry.tolerance * g.abs(), entry.noise * g.abs());
-            sums.analytic_analytic += a * a;
-            sums.analytic_numeric += a * g;
-            sums.numeric_numeric += g * g;
-            sums.numeric_abs += g.abs();
-            sums.error_error += (a - g) * (a - g);
-            sums.tolerance_numeric += t;
-            sums.noise_numeric += e;
+            tally.analytic_analytic.add(a * a);
+            tally.error_error.add((a - g) * (a - g));
+            tolerance += t;
             let terms = [a * g, g * g, t * t, t, e, g.abs()];
             for (sums, term) in scratch.columns.iter_mut().zip(terms) {
                 sums[column] += term;
             }
-            sums.least_detectable = sums.least_detectable.min(allowed / g.abs());
-            sums.caught.zeroed += u64::from(g.abs() > allowed);
-            sums.caught.flipped += u64::from((a + g).abs() > allowed);
-            sums.caught.scaled += u64::from((1.5 * a - g).abs() > allowed);
-            sums.caught.shuffled += u64::from((next - g).abs() > allowed);
-            sums.caught.unshuffled += u64::from(next == a);
+            tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
+            tally.caught.zeroed += u64::from(g.abs() > allowed);
+            tally.caught.flipped += u64::from((a + g).abs() > allowed);
+            tally.caught.scaled += u64::from((1.5 * a - g).abs() > allowed);
+            tally.caught.shuffled += u64::from((next - g).abs() > allowed);
+            tally.caught.unshuffled += u64::from(next == a);
         }
-        sums
+        tally.tolerance_tolerance.add(tolerance * tolerance);
+        self.note_row(tally, part, here, bounds, wrong, true);
     }
 
-    /// What all entries of a row are held against, and above what share of it one may belong to the worst.
-    fn bounds(&self, row: Row, threshold: f64) -> Bounds {
-        let (noise_by_row, noise_floor) = self.noise.of_row(row.magnitude, row.total);
+    /// What all entries of a row of a part are held against, and above what share of it one may belong to the worst.
+    fn bounds(&self, evaluation: &Evaluation, here: usize, threshold: f64) -> Bounds {
+        let (magnitude, total) = (evaluation.magnitude[here], evaluation.totals[here]);
+        let (noise_by_row, noise_floor) = self.noise.of_row(magnitude, total);
         let Tolerance {
             factor,
             floor,
@@ -556,7 +594,7 @@ impl Comparator<'_> {
         let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
         Bounds {
             per_normalizer: 1.0 / self.problem.normalizer(),
-            rounding: factor * row.spread,
+            rounding: factor * self.spread(evaluation.moved[here]),
             drift,
             floor,
             is_given: given.is_some(),
