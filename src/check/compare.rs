@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Entries of a block, whose columns are summed as one: enough to make the exact sums cheap, few enough for several threads.
-const BLOCK_ENTRIES: usize = 1 << 17;
-const MOST_BLOCK_ROWS: usize = 256;
+const BLOCK_ENTRIES: usize = 1 << 18;
+const MOST_BLOCK_ROWS: usize = 512;
 /// Entries that are evaluated and compared at a time: each of their half a dozen vectors is 64 KiB.
 const PART_ENTRIES: usize = 1 << 13;
 const MOST_PART_ROWS: usize = 64;
@@ -221,6 +221,28 @@ impl Totals {
         bins
     }
 
+    #[inline(always)]
+    fn merge(&mut self, other: &Self) {
+        for lane in 0..LANES {
+            self.rel_err[lane] += other.rel_err[lane];
+            self.analytic_analytic[lane] += other.analytic_analytic[lane];
+            self.error_error[lane] += other.error_error[lane];
+            let (most, others) = (self.max_rel_err[lane], other.max_rel_err[lane]);
+            self.max_rel_err[lane] = if others > most { others } else { most };
+            let (least, of) = (other.least[lane], other.of[lane]);
+            let is_less = least * self.of[lane] < self.least[lane] * of;
+            if is_less | (self.of[lane] == 0.0) {
+                (self.least[lane], self.of[lane]) = (least, of);
+            }
+            self.undecided[lane] += other.undecided[lane];
+            self.zeroed[lane] += other.zeroed[lane];
+            self.flipped[lane] += other.flipped[lane];
+            self.scaled[lane] += other.scaled[lane];
+            self.shuffled[lane] += other.shuffled[lane];
+            self.unshuffled[lane] += other.unshuffled[lane];
+        }
+    }
+
     fn add_to(&self, tally: &mut Tally) {
         let sum = |values: &[f64; LANES]| values.iter().sum::<f64>();
         let count = |counts: &[u64; LANES]| counts.iter().sum::<u64>();
@@ -258,6 +280,14 @@ fn are_finite(a: &[f64], b: &[f64]) -> bool {
             others.sum::<u64>() == 0
         },
     )
+}
+
+/// The severity above which an entry belongs to the worst; of equals the first was met first.
+fn threshold(tally: &Tally) -> f64 {
+    match tally.worst.len() {
+        Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
+        _ => -1.0,
+    }
 }
 
 /// A few rows, from the losses to the tally.
@@ -401,11 +431,7 @@ impl Comparator<'_> {
         part: &Part,
     ) {
         let columns = self.problem.columns(self.plan.wrt);
-        // Above it an entry belongs to the worst; of equals the first was met first.
-        let threshold = match tally.worst.len() {
-            Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
-            _ => -1.0,
-        };
+        let threshold = threshold(tally);
         scratch.rows.clear();
         for here in 0..part.rows.len() {
             let (analytic, numeric, _) = part.row(here, columns);
@@ -462,8 +488,8 @@ impl Comparator<'_> {
         let columns = self.problem.columns(self.plan.wrt);
         let end = start + width;
         let noise = load(&self.noise.by_column[start..end]);
-        // Copies, so that what is written to the scratch cannot be part of them.
-        let (mut sums, mut all) = ([[0.0; LANES]; COLUMN_SUMS], *totals);
+        // Of their own, so that what is written to the scratch cannot be part of them.
+        let (mut sums, mut all) = ([[0.0; LANES]; COLUMN_SUMS], Totals::default());
         for (row, of_row) in scratch.rows.iter().zip(&mut scratch.totals) {
             let (analytic, numeric, conditioning) = part.row(row.here, columns);
             let entries = Entries {
@@ -477,7 +503,7 @@ impl Comparator<'_> {
             let place = row.here * columns + start;
             scratch.bins[place..place + width].copy_from_slice(&bins[..width]);
         }
-        *totals = all;
+        totals.merge(&all);
         for (column, sums) in scratch.columns.iter_mut().zip(&sums) {
             for (column, sum) in column[start..start + LANES].iter_mut().zip(sums) {
                 *column += sum;
@@ -525,9 +551,13 @@ impl Comparator<'_> {
             classes[label][1] += columns as u64;
         }
         if is_bad {
-            for entry in (0..columns).map(entry) {
-                if !(entry.severity() <= bounds.threshold) {
-                    tally.note(entry);
+            let noise = &self.noise.by_column;
+            for column in 0..columns {
+                let (a, g) = (analytic[column], numeric[column]);
+                let held = bounds.hold(a, g, conditioning[column], noise[column]);
+                // The threshold has risen with the rows before.
+                if !(held.error <= threshold(tally) * (held.tolerance + held.noise)) {
+                    tally.note(entry(column));
                 }
             }
         }
