@@ -63,6 +63,10 @@ impl Chunk<'_> {
 /// Entries of a parameter, or of rows that are kept, that the CPU engine is asked for at most at a time: three f64 vectors
 /// of it are 24 MiB.
 const CPU_ENTRIES: usize = 1 << 20;
+/// But no fewer rows than make a pass over a large weight worth while, on several threads.
+const LEAST_ROWS: usize = 256;
+/// About a second's work for the CPU engine on two cores, as measured in 2026.
+const MOST_MULTIPLY_ADDS: usize = 1 << 33;
 
 struct CpuEngine<'a> {
     cpu: Cpu<'a>,
@@ -216,7 +220,8 @@ impl Device {
         Ok(match self {
             Self::Cpu { .. } => {
                 let rows = (CPU_ENTRIES / problem.columns(plan.wrt))
-                    .clamp(1, plan.rows_at_a_time(problem));
+                    .max(LEAST_ROWS)
+                    .clamp(1, plan.rows_at_a_time(problem, MOST_MULTIPLY_ADDS));
                 Box::new(CpuEngine {
                     cpu: Cpu::new(problem, plan),
                     rows,

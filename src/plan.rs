@@ -8,9 +8,6 @@ use crate::{
     tensor::Dtype,
 };
 
-/// About a second's work for two cores of a software adapter, measured at 5e8 multiply-adds a second in 2026.
-const MOST_MULTIPLY_ADDS: usize = 1 << 28;
-
 /// How rounding adds up in a gradient, whoever computes it: the weights of the magnitudes that an entry is made of.
 ///
 /// A correct gradient misses the exact one by at most about `LOGITS`·u·(sums·S + T), u the unit roundoff of its type, where
@@ -101,9 +98,9 @@ impl Plan {
         }
     }
 
-    /// How many rows an engine should evaluate at a time, as far as time goes: a tenth of a second to a second on a
-    /// processor or a software adapter, so that a progress bar moves and no submission runs into a driver's time limit.
-    pub fn rows_at_a_time(&self, problem: &Problem) -> usize {
+    /// How many rows an engine should evaluate at a time that does so many multiply-adds in the time that it should take, so that
+    /// a progress bar moves and no submission runs into a driver's time limit.
+    pub fn rows_at_a_time(&self, problem: &Problem, most_multiply_adds: usize) -> usize {
         let (d, k, m) = (problem.d(), problem.k(), problem.columns(self.wrt));
         let steps = self.steps().count();
         let multiply_adds = match (self.method, self.wrt) {
@@ -116,7 +113,7 @@ impl Plan {
             (Method::Difference, Wrt::Weight | Wrt::Bias) => 10 * steps * k,
             (Method::ForwardPass, Wrt::Weight | Wrt::Bias) => steps * k * (d + 10 * k),
         };
-        (MOST_MULTIPLY_ADDS / multiply_adds / m).clamp(1, problem.n())
+        (most_multiply_adds / multiply_adds / m).clamp(1, problem.n())
     }
 
     /// The steps at which losses are taken: offset·eps, in the order of the scheme's terms.

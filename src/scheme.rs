@@ -177,7 +177,9 @@ impl Scheme {
         }
         let quotients = quotients.map(|quotients| &quotients[..derivatives.len()]);
         for (entry, derivative) in derivatives.iter_mut().enumerate() {
-            *derivative = (0..N).map(|term| weights[term] * quotients[term][entry]).sum();
+            *derivative = (0..N)
+                .map(|term| weights[term] * quotients[term][entry])
+                .sum();
         }
     }
 

@@ -249,22 +249,20 @@ impl Tensor {
     pub fn rows<T: Real>(&self, rows: Range<usize>) -> Vec<T> {
         let bytes = self.bytes_of(&rows);
         macro_rules! convert {
-            ($type:ty, $to:expr) => {
-                {
-                    let (chunks, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
-                    let mut values = vec![T::zero(); chunks.len()];
-                    // Several at a time.
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || {
-                            for (value, bytes) in values.iter_mut().zip(chunks) {
-                                *value = $to(<$type>::from_le_bytes(*bytes));
-                            }
-                        },
-                    );
-                    values
-                }
-            };
+            ($type:ty, $to:expr) => {{
+                let (chunks, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
+                let mut values = vec![T::zero(); chunks.len()];
+                // Several at a time.
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        for (value, bytes) in values.iter_mut().zip(chunks) {
+                            *value = $to(<$type>::from_le_bytes(*bytes));
+                        }
+                    },
+                );
+                values
+            }};
         }
         let values = match self.dtype {
             Dtype::F16 => convert!(f16, |v: f16| T::of(v.to_f64())),

@@ -24,6 +24,10 @@ const MOST_BLOCK_ROWS: usize = 512;
 /// Entries that are evaluated and compared at a time: each of their half a dozen vectors is 64 KiB.
 const PART_ENTRIES: usize = 1 << 13;
 const MOST_PART_ROWS: usize = 64;
+/// Elements of a weight that stays in a second-level cache with its tables.
+const CACHED_WEIGHT: usize = 1 << 15;
+/// Logits, or entries, of the rows of a part where it does not: each of their half a dozen vectors is 8 MiB.
+const MOST_PART_LOGITS: usize = 1 << 20;
 /// Fewer rows than that leave the tiles of the matrix products unused.
 const LEAST_ROWS: usize = 4;
 /// Entries that are compared side by side: a vector of AVX-512.
@@ -209,7 +213,11 @@ impl Totals {
             // Corrupted copies of the gradient go through the same comparison.
             let is_there = lane < width;
             let count = |is_counted: bool| u64::from(is_counted & is_there);
-            let bad = if error > bounds.threshold * allowed { BAD } else { 0 };
+            let bad = if error > bounds.threshold * allowed {
+                BAD
+            } else {
+                0
+            };
             row.counts[lane] += count(held.is_wrong) + if is_there { bad } else { 0 };
             self.undecided[lane] += count(!held.is_wrong & !held.is_right);
             self.zeroed[lane] += count(g_abs > allowed);
@@ -397,7 +405,7 @@ impl Comparator<'_> {
         };
         let mut totals = Totals::default();
         let mut kept = Vec::new();
-        let size = (PART_ENTRIES / columns).clamp(LEAST_ROWS, MOST_PART_ROWS);
+        let size = self.part_rows();
         for start in rows.clone().step_by(size) {
             let part = start..rows.end.min(start + size);
             let evaluation = evaluate(part.clone());
@@ -421,6 +429,17 @@ impl Comparator<'_> {
         tally.numeric_abs.add(sum(5));
         tally.columns.add(&scratch.columns, columns);
         kept
+    }
+
+    /// Rows that are evaluated and compared at a time: few, so that they stay in the cache; but where the weight does not, enough to be
+    /// worth a pass over it.
+    fn part_rows(&self) -> usize {
+        let (k, d) = (self.problem.k(), self.problem.d());
+        let rows = match k * d > CACHED_WEIGHT {
+            true => MOST_PART_LOGITS / k.max(d),
+            false => PART_ENTRIES / self.problem.columns(self.plan.wrt),
+        };
+        rows.clamp(LEAST_ROWS, MOST_PART_ROWS)
     }
 
     fn compare_part(

@@ -11,6 +11,8 @@
 //! class stands out in the target, y is no class, and its terms are 0. The growth expm1(δ)/step stands in for expm1(δ), so
 //! that neither the terms nor the result shrink with the step, and none of them underflows before the gradient itself does.
 
+use rayon::prelude::*;
+
 use crate::{
     cpu::{
         matmul::{multiply, tile},
@@ -20,11 +22,15 @@ use crate::{
     tensor::Real,
 };
 
+/// Entries of a table that are worth a thread.
+const ENTRIES: usize = 1 << 14;
+
 /// expm1(step·slope) / step, [k, d]: how much the exponential of a logit grows for a step in x, where
 /// `slopes` are dz/dx. Computed in f64: every engine starts from a correctly rounded table.
 pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
     slopes
-        .iter()
+        .par_iter()
+        .with_min_len(ENTRIES)
         .map(|slope| T::of((step * slope).exp_m1() / step))
         .collect()
 }

@@ -1,6 +1,6 @@
 //! The buffers of one range of rows, made once and used for every range.
 
-use super::{Buffer, Device};
+use super::{Buffer, Device, kernel::TILE_ROWS};
 use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
@@ -59,10 +59,16 @@ impl Chunk {
         let k = problem.k();
         let (binding, memory) = (device.most_elements(), device.memory_elements());
         let steps = plan.steps().count();
+        let work = plan.rows_at_a_time(problem, device.most_multiply_adds());
+        // Fewer rows leave tiles of the products empty.
+        let least = match plan.method {
+            Method::Difference => TILE_ROWS,
+            Method::ForwardPass => 1,
+        };
         let rows = (binding / d.max(k))
             .min(memory / 2 / (d + 6 * k + 2 * (steps + 2) * m))
-            .min(device.most_entries() / m)
-            .clamp(1, plan.rows_at_a_time(problem));
+            .min((device.most_entries() / m).max(least))
+            .clamp(1, work.max(least).min(problem.n()));
         let copies = match plan.method {
             Method::Difference => 0,
             Method::ForwardPass => (binding / m.max(k))

@@ -79,7 +79,7 @@ pub(super) const GROUP: usize = 64;
 /// Columns that the kernels take at a time: those of a matrix with d columns are padded to a multiple.
 pub const TILE_COLUMNS: usize = 4;
 /// Rows of a tile, as in shaders/product.wgsl.
-const TILE_ROWS: usize = 8;
+pub(super) const TILE_ROWS: usize = 8;
 /// Classes of a tile, as in shaders/logits.wgsl.
 const TILE_CLASSES: usize = 4;
 
