@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    bench,
     check::{self, Options, Sample, Subject},
     demo,
     engine::{self, Device},
@@ -42,6 +43,8 @@ enum Command {
     Demo,
     /// List the devices that can do the arithmetic, and probe each
     Devices,
+    /// Time the same check on every device, and hold the results against each other
+    Bench(BenchArguments),
 }
 
 /// What is checked: shared by the commands that read a problem.
@@ -204,6 +207,35 @@ struct SweepArguments {
     device: String,
 }
 
+#[derive(Args)]
+struct BenchArguments {
+    /// Samples
+    #[arg(short, default_value_t = 16_384, value_parser = size)]
+    n: usize,
+    /// Features
+    #[arg(short, default_value_t = 784, value_parser = size)]
+    d: usize,
+    /// Classes
+    #[arg(short, default_value_t = 10, value_parser = size)]
+    k: usize,
+    /// How often each check is timed; the best counts
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = size)]
+    repeat: usize,
+    /// One device only, as for check
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
+    /// Write the timings as JSON; - for stdout, in place of the table
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+}
+
+fn size(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(size) if size > 0 => Ok(size),
+        _ => Err("expected a number of at least 1".to_owned()),
+    }
+}
+
 /// A value, or the program's own choice.
 #[derive(Clone, Copy)]
 enum Auto<T> {
@@ -281,6 +313,7 @@ pub fn run() -> Result<ExitCode> {
             print(&devices())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench(arguments) => arguments.run(),
     }
 }
 
@@ -344,6 +377,43 @@ impl SweepArguments {
             )?))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl BenchArguments {
+    fn run(self) -> Result<ExitCode> {
+        let devices = match &self.device {
+            Some(device) => vec![Device::select(device)?],
+            None => Self::every_device(),
+        };
+        let json_file = match &self.json {
+            Some(path) if path.as_os_str() != "-" => Some(OutputFile::create(path)?),
+            _ => None,
+        };
+        let (n, d, k) = (self.n, self.d, self.k);
+        let bench = bench::bench(bench::Sizes { n, d, k }, self.repeat, &devices)?;
+        let to_stdout = self.json.is_some() && json_file.is_none();
+        if let Some(mut file) = json_file {
+            file.write(output::bench::json(&bench).as_bytes())?;
+            file.finish()?;
+        }
+        print(&match to_stdout {
+            true => output::bench::json(&bench),
+            false => output::bench::render(&bench),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The CPU engine, and every adapter that can be used.
+    fn every_device() -> Vec<Device> {
+        let mut devices = vec![Device::Cpu { note: None }];
+        for adapter in crate::gpu::adapters() {
+            match adapter.open() {
+                Ok(device) => devices.push(Device::Gpu(Box::new(device))),
+                Err(error) => note(&format!("{} is left out: {error}", adapter.info().name)),
+            }
+        }
+        devices
     }
 }
 

@@ -10,6 +10,7 @@
     deny(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
 )]
 
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod cpu;

@@ -1,5 +1,6 @@
 //! Reports as people and programs read them: one file a format, report in, string out.
 
+pub mod bench;
 pub mod json;
 pub mod sweep;
 pub mod text;

@@ -55,6 +55,17 @@ pub struct Timing {
     pub wait: f64,
 }
 
+impl Timing {
+    /// What was spent since.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            upload: self.upload - before.upload,
+            kernels: self.kernels - before.kernels,
+            wait: self.wait - before.wait,
+        }
+    }
+}
+
 type Pipelines = HashMap<(Kernel, Option<Constant>), Rc<wgpu::ComputePipeline>>;
 
 /// A storage buffer of 4-byte elements.

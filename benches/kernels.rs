@@ -1,0 +1,130 @@
+//! The kernels one by one, on the host and on every adapter, and what it costs to move their operands. Throughput is in entries of
+//! the input's gradient.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gradprobe::{
+    cpu::{
+        difference::{Growth, difference, growth},
+        logits::logits,
+        matmul::matmul,
+    },
+    gpu::{self, Buffer, Kernel, Params},
+    loss::Samples,
+};
+
+/// n, d and k: a memory-bound size, and one with many classes.
+const SIZES: [(usize, usize, usize); 2] = [(4096, 256, 10), (256, 256, 1000)];
+/// As small as it is chosen for f64.
+const STEP: f64 = 1.0 / 16_777_216.0;
+
+fn wave(count: usize) -> Vec<f64> {
+    (0..count).map(|i| (i as f64 * 0.7).sin()).collect()
+}
+
+fn host(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("host, one thread");
+    for (n, d, k) in SIZES {
+        let (input, weight, bias) = (wave(n * d), wave(k * d), wave(k));
+        let left = wave(n * k);
+        let growth = Growth::new(growth(&weight, STEP), STEP);
+        let samples = Samples {
+            labels: vec![0; n],
+            totals: vec![1.0; n],
+            linear: None,
+        };
+        let name = |kernel| BenchmarkId::new(kernel, format!("{n}x{d}x{k}"));
+        group.throughput(Throughput::Elements((n * d) as u64));
+        group.bench_function(name("logits"), |bencher| {
+            bencher.iter(|| logits(&input, &weight, &bias, d));
+        });
+        group.bench_function(name("matmul"), |bencher| {
+            bencher.iter(|| matmul(&left, &weight, d));
+        });
+        group.bench_function(name("difference"), |bencher| {
+            bencher.iter(|| difference(&left, &growth, &samples, None, d));
+        });
+    }
+    group.finish();
+}
+
+fn adapters(criterion: &mut Criterion) {
+    for adapter in gpu::adapters() {
+        let device = adapter.open().expect("the adapter passes its self-probe");
+        let mut group = criterion.benchmark_group(&device.info().name);
+        group.sample_size(10);
+        for (n, d, k) in SIZES {
+            let values = |count: usize| wave(count).iter().map(|&v| v as f32).collect::<Vec<_>>();
+            let operand = |count: usize| device.upload("operand", &values(count));
+            let (input, weight, bias, totals) =
+                (operand(n * d), operand(k * d), operand(k), operand(n));
+            let labels = device.upload("labels", &vec![0u32; n]);
+            let of_logits: Vec<Buffer> = (0..6).map(|_| operand(n * k)).collect();
+            let (bounds, result, nothing) =
+                (operand(2 * n), operand(n * d), [operand(4), operand(4)]);
+            let [z, magnitude, residual, gradient, weights, _] = of_logits.as_slice() else {
+                unreachable!("six were made")
+            };
+            let params = Params {
+                rows: n as u32,
+                columns: d as u32,
+                classes: k as u32,
+                class_end: k as u32,
+                tile_end: k as u32,
+                step: STEP as f32,
+                law_sums: 1.0,
+                law_accumulation: 1.0,
+                ..Params::default()
+            };
+            let by_columns = Params {
+                tile_end: d as u32,
+                ..params
+            };
+            let [linear, at_label] = &nothing;
+            let kernels: [(Kernel, Params, Vec<&Buffer>); 4] = [
+                (
+                    Kernel::Logits,
+                    by_columns,
+                    vec![&input, &weight, &bias, z, magnitude],
+                ),
+                (
+                    Kernel::Residual,
+                    params,
+                    vec![
+                        z, magnitude, &labels, &totals, linear, residual, gradient, weights,
+                        &bounds,
+                    ],
+                ),
+                (Kernel::Matmul, params, vec![residual, &weight, &result]),
+                (
+                    Kernel::Difference,
+                    params,
+                    vec![
+                        residual, &weight, &labels, &totals, linear, at_label, &result,
+                    ],
+                ),
+            ];
+            group.throughput(Throughput::Elements((n * d) as u64));
+            let size = format!("{n}x{d}x{k}");
+            for (kernel, params, operands) in &kernels {
+                group.bench_function(BenchmarkId::new(kernel.name(), &size), |bencher| {
+                    bencher.iter(|| {
+                        let mut batch = device.batch();
+                        batch.run(*kernel, *params, operands);
+                        batch.read(&[(operands[operands.len() - 1], 1)])
+                    });
+                });
+            }
+            let rows = values(n * d);
+            group.bench_function(BenchmarkId::new("there and back", &size), |bencher| {
+                bencher.iter(|| {
+                    device.write(&input, &rows);
+                    device.batch().read(&[(&input, n * d)])
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, host, adapters);
+criterion_main!(benches);

@@ -1,0 +1,239 @@
+//! The same check on every device, timed: what each does in a second, where its time goes, and whether it computes what the
+//! CPU engine does.
+
+use std::time::Instant;
+
+use rand::{Rng, RngExt, SeedableRng, rngs::ChaCha8Rng};
+use rand_distr::StandardNormal;
+use rayon::prelude::*;
+
+use crate::{
+    check::{self, Listener, Options, Subject},
+    cpu::Cpu,
+    engine::Device,
+    error::Result,
+    gpu::Timing,
+    loss::CrossEntropy,
+    plan::Plan,
+    problem::{Problem, Wrt},
+    report::{DeviceInfo, Verdict},
+    scheme::{CENTRAL, Method, Precision},
+    tensor::{Dtype, Tensor},
+};
+
+/// The sizes of the problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Samples.
+    pub n: usize,
+    /// Features.
+    pub d: usize,
+    /// Classes.
+    pub k: usize,
+}
+
+impl Sizes {
+    /// Entries of the gradient.
+    pub fn entries(&self) -> usize {
+        self.n * self.d
+    }
+
+    /// Bytes of the input and of the gradient, in f32: what must be read once.
+    pub fn bytes(&self) -> usize {
+        8 * self.entries()
+    }
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bench {
+    /// Of what.
+    pub sizes: Sizes,
+    /// Bytes a second that the host reads from memory, on all threads.
+    pub bandwidth: f64,
+    /// One for each device.
+    pub runs: Vec<Run>,
+}
+
+/// The best of several checks on one device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Who did it.
+    pub device: DeviceInfo,
+    /// From tensors in memory to the finished report, in seconds.
+    pub seconds: f64,
+    /// Of that: in kernels, by the device's clock; none where it has none, and for the CPU engine.
+    pub kernels: Option<f64>,
+    /// Handing operands over, and waiting for results while no kernel runs; none for the CPU engine.
+    pub transfer: Option<f64>,
+    /// All else, the comparison above all.
+    pub host: f64,
+    /// |numeric - exact|/|exact| over the first rows, the exact gradient by the chain rule on the CPU in f64.
+    pub error: f64,
+    /// What the check said of a right gradient.
+    pub verdict: Verdict,
+}
+
+/// Entries that are compared with the exact ones.
+const MOST_COMPARED: usize = 1 << 20;
+
+/// Elements that are read to find the memory's bandwidth: 256 MiB, more than caches hold.
+const READ: usize = 1 << 25;
+
+/// Times `repeat` checks on each device, after one that is not timed.
+///
+/// # Errors
+/// Those of [`check::check`].
+pub fn bench(sizes: Sizes, repeat: usize, devices: &[Device]) -> Result<Bench> {
+    let problem = problem(sizes)?;
+    let exact = exact(&problem);
+    let gradient: Vec<f32> = exact.iter().map(|&g| g as f32).collect();
+    let subject = Subject {
+        wrt: Wrt::Input,
+        gradient: Some(Tensor::from_f32(&[sizes.n, sizes.d], &gradient)),
+    };
+    let run = |device| run(&problem, &subject, &exact, repeat, device);
+    Ok(Bench {
+        sizes,
+        bandwidth: bandwidth(),
+        runs: devices.iter().map(run).collect::<Result<_>>()?,
+    })
+}
+
+fn run(
+    problem: &Problem,
+    subject: &Subject,
+    exact: &[f64],
+    repeat: usize,
+    device: &Device,
+) -> Result<Run> {
+    let subjects = std::slice::from_ref(subject);
+    let rows = (MOST_COMPARED / problem.d()).clamp(1, problem.n());
+    let options = Options {
+        rows: Some(0..rows),
+        ..Options::default()
+    };
+    let mut numeric = Numeric::default();
+    check::check(problem, subjects, &options, device, &mut numeric)?;
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let pairs = numeric.0.iter().zip(exact);
+    let error = square(&mut pairs.map(|(n, e)| n - e));
+    let error = (error / square(&mut exact[..numeric.0.len()].iter().copied())).sqrt();
+
+    let mut best: Option<Run> = None;
+    for repetition in 0..=repeat {
+        let (started, before) = (Instant::now(), timing(device));
+        let report = check::check(problem, subjects, &Options::default(), device, &mut ())?;
+        let seconds = started.elapsed().as_secs_f64();
+        let spent = timing(device)
+            .zip(before)
+            .map(|(after, before)| after.since(before));
+        // The first one makes pipelines, and fills caches.
+        if repetition > 0 && best.as_ref().is_none_or(|best| seconds < best.seconds) {
+            let kernels = spent
+                .map(|spent| spent.kernels)
+                .filter(|kernels| *kernels > 0.0);
+            let blocked = spent.map_or(0.0, |spent| spent.upload + spent.wait);
+            let idle = |spent: Timing| (spent.wait - spent.kernels).max(0.0) + spent.upload;
+            best = Some(Run {
+                device: report.device.clone(),
+                seconds,
+                kernels,
+                transfer: spent.map(idle),
+                host: seconds - blocked,
+                error,
+                verdict: report.verdict(),
+            });
+        }
+    }
+    Ok(best.expect("at least one check is timed"))
+}
+
+fn timing(device: &Device) -> Option<Timing> {
+    match device {
+        Device::Cpu { .. } => None,
+        Device::Gpu(device) => Some(device.timing()),
+    }
+}
+
+/// Keeps the numeric gradient.
+#[derive(Default)]
+struct Numeric(Vec<f64>);
+
+impl Listener for Numeric {
+    fn wants_numeric(&self) -> bool {
+        true
+    }
+
+    fn numeric(&mut self, rows: &[f64]) -> Result<()> {
+        self.0.extend(rows);
+        Ok(())
+    }
+}
+
+/// Normal input and weight, logits of size 1, in f32.
+fn problem(Sizes { n, d, k }: Sizes) -> Result<Problem> {
+    let mut random = ChaCha8Rng::seed_from_u64(0);
+    let input = normal(&mut random, n * d, 1.0);
+    let weight = normal(&mut random, k * d, 1.0 / (d as f64).sqrt());
+    let bias = normal(&mut random, k, 1.0);
+    let target: Vec<i64> = (0..n).map(|_| random.random_range(0..k as i64)).collect();
+    Problem::new(
+        Tensor::from_f32(&[n, d], &input),
+        Tensor::from_f32(&[k, d], &weight),
+        Some(Tensor::from_f32(&[k], &bias)),
+        &Tensor::from_classes(&target),
+        CrossEntropy::default(),
+    )
+}
+
+fn normal(random: &mut impl Rng, count: usize, scale: f64) -> Vec<f32> {
+    let value = |_| (random.sample::<f64, _>(StandardNormal) * scale) as f32;
+    (0..count).map(value).collect()
+}
+
+/// The gradient by the chain rule, in f64.
+fn exact(problem: &Problem) -> Vec<f64> {
+    let plan = Plan::new(
+        problem,
+        Wrt::Input,
+        Method::Difference,
+        CENTRAL,
+        None,
+        Precision::F64,
+        Dtype::F64,
+    );
+    Cpu::new(problem, plan).backward(0..problem.n())
+}
+
+/// Bytes that all threads together read in a second, at best.
+fn bandwidth() -> f64 {
+    let values = vec![1u64; READ];
+    let read = || {
+        let started = Instant::now();
+        let parts = values.par_chunks(1 << 16);
+        let sum: u64 = parts.map(|part| part.iter().sum::<u64>()).sum();
+        std::hint::black_box(sum);
+        started.elapsed().as_secs_f64()
+    };
+    let best = (0..5).map(|_| read()).fold(f64::INFINITY, f64::min);
+    (READ * size_of::<u64>()) as f64 / best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_gradient_passes_and_the_parts_are_within_the_whole() {
+        let sizes = Sizes { n: 40, d: 7, k: 5 };
+        let bench = bench(sizes, 2, &[Device::Cpu { note: None }]).unwrap();
+        let [run] = bench.runs.as_slice() else {
+            panic!("one device")
+        };
+        assert_eq!(run.verdict, Verdict::Pass);
+        assert!(run.error < 1e-15, "{:e}", run.error);
+        assert!(run.seconds > 0.0 && run.host <= run.seconds);
+        assert!(run.kernels.is_none() && bench.bandwidth > 1e8);
+    }
+}
