@@ -520,7 +520,11 @@ impl Comparator<'_> {
             let bounds = row.bounds;
             let bins = all.add(&mut sums, of_row, &bounds, &noise, &entries, width);
             let place = row.here * columns + start;
-            scratch.bins[place..place + width].copy_from_slice(&bins[..width]);
+            let place = &mut scratch.bins[place..place + width];
+            match <&mut [u32; LANES]>::try_from(&mut *place) {
+                Ok(place) => *place = bins,
+                Err(_) => place.copy_from_slice(&bins[..width]),
+            }
         }
         totals.merge(&all);
         for (column, sums) in scratch.columns.iter_mut().zip(&sums) {

@@ -67,16 +67,28 @@ pub fn difference<T: Real>(
     d: usize,
 ) -> Vec<T> {
     let mut differences = vec![T::zero(); samples.labels.len() * d];
-    let Growth {
-        step,
-        ref table,
-        is_small,
-    } = *growth;
+    // Two loops: what the rare one calls must not keep the values of the other from the registers.
+    match growth.is_small {
+        true => differences_in::<T, true>(&mut differences, residual, growth, samples, linear, d),
+        false => differences_in::<T, false>(&mut differences, residual, growth, samples, linear, d),
+    }
+    differences
+}
+
+fn differences_in<T: Real, const IS_SMALL: bool>(
+    differences: &mut [T],
+    residual: &[T],
+    growth: &Growth<T>,
+    samples: &Samples<T>,
+    linear: Option<&[T]>,
+    d: usize,
+) {
+    let (step, table) = (growth.step, &growth.table);
     simd(
         #[inline(always)]
         || {
             multiply(
-                &mut differences,
+                differences,
                 residual,
                 table,
                 d,
@@ -87,10 +99,10 @@ pub fn difference<T: Real>(
                         NO_LABEL => sums,
                         label => {
                             let growth = &table[label as usize * d..][..d];
-                            divided_by_growth(sums, tile(growth, column), step, is_small)
+                            divided_by_growth(sums, tile(growth, column), step, IS_SMALL)
                         }
                     };
-                    differences = log1p_per_step(differences, step, is_small);
+                    differences = log1p_per_step(differences, step, IS_SMALL);
                     differences.iter_mut().for_each(|v| *v = *v * total);
                     if let Some(linear) = linear {
                         let linear = tile(&linear[row * d..][..d], column);
@@ -103,7 +115,6 @@ pub fn difference<T: Real>(
             );
         },
     );
-    differences
 }
 
 /// Differences with respect to the logits, of which a step moves only one: takes `residual` [rows, k] and the
