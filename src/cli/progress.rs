@@ -1,6 +1,7 @@
 //! What a user sees and keeps while a check runs: a forecast and a bar on stderr, and the numeric gradient's file; and how to stop it.
 
 use std::{
+    fmt::Write,
     io::IsTerminal,
     sync::{
         Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use super::note;
 use crate::{check::Listener, error::Result, io::NumericFile, problem::Wrt};
@@ -38,7 +39,7 @@ impl Watcher {
         }
     }
 
-    /// From here on Ctrl-C, and what else asks the program to end, asks the check to.
+    /// From here on Ctrl-C asks the check to end.
     pub(super) fn listen_for_interrupts(&self) {
         let interrupted = Arc::clone(&self.interrupted);
         // Where it cannot be listened for, the program just ends.
@@ -82,9 +83,15 @@ impl Listener for Watcher {
             }
             if std::io::stderr().is_terminal() {
                 let style = ProgressStyle::with_template(
-                    "{msg} {wide_bar} {human_pos} of {human_len} entries, {per_sec}, {eta} left",
+                    "{msg} {wide_bar} {human_pos} of {human_len} entries, {rate} a second, {eta} left",
                 );
-                let style = style.expect("the template is a constant");
+                let style = style.expect("the template is a constant").with_key(
+                    "rate",
+                    |state: &ProgressState, out: &mut dyn Write| {
+                        // A string takes everything.
+                        let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
+                    },
+                );
                 let bar = ProgressBar::new(all).with_style(style).with_message(name);
                 self.bar = Some(bar.with_elapsed(started.elapsed()));
             }
