@@ -1,20 +1,12 @@
 //! A whole check in-process: tensors in memory to finished report, comparison included. Throughput is in entries.
 
-#[path = "../tests/common/problems.rs"]
-mod problems;
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gradprobe::{
-    check::{self, Options, Subject},
-    cpu::Cpu,
+    bench::{self, Sizes},
+    check::{self, Options},
     engine::Device,
     gpu,
-    loss::Reduction,
-    plan::Plan,
-    problem::{Problem, Wrt},
     report::Verdict,
-    scheme::{CENTRAL, Method, Precision},
-    tensor::{Dtype, Tensor},
 };
 
 /// As in the program: much of what is allocated is as large as a cache, and is wanted again at once.
@@ -22,29 +14,6 @@ use gradprobe::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIZES: [(usize, usize, usize); 3] = [(4096, 256, 10), (16_384, 784, 10), (1024, 256, 1000)];
-
-/// A right gradient in f32.
-fn subject(problem: &Problem) -> Subject {
-    let plan = Plan::new(
-        problem,
-        Wrt::Input,
-        Method::Difference,
-        CENTRAL,
-        None,
-        Precision::F64,
-        Dtype::F64,
-    );
-    let gradient: Vec<f32> = Cpu::new(problem, plan)
-        .backward(0..problem.n())
-        .iter()
-        .map(|&v| v as f32)
-        .collect();
-    let gradient = Tensor::from_f32(&[problem.n(), problem.d()], &gradient);
-    Subject {
-        wrt: Wrt::Input,
-        gradient: Some(gradient),
-    }
-}
 
 fn checks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("check");
@@ -55,8 +24,8 @@ fn checks(criterion: &mut Criterion) {
         devices.push(("gpu", Device::Gpu(Box::new(device))));
     }
     for (n, d, k) in SIZES {
-        let problem = problems::random(1, n, d, k, 1.0, Reduction::Mean);
-        let subjects = [subject(&problem)];
+        let (problem, subject) = bench::case(Sizes { n, d, k }).expect("sizes that are not 0");
+        let subjects = [subject];
         group.throughput(Throughput::Elements((n * d) as u64));
         for (kind, device) in &devices {
             let name = BenchmarkId::new(*kind, format!("{n}x{d}x{k} {}", device.info().name));

@@ -19,20 +19,3 @@ fn finish(tile: Tile, row: u32, sum: vec4<f32>) {
     }
     product[entry] = whole;
 }
-
-@compute @workgroup_size(lanes)
-fn main(place: Place) {
-    let tile = tile_of(place);
-    if (tile.column >= width()) {
-        return;
-    }
-    let sums = tile_sums(tile);
-    finish(tile, 0u, sums[0]);
-    finish(tile, 1u, sums[1]);
-    finish(tile, 2u, sums[2]);
-    finish(tile, 3u, sums[3]);
-    finish(tile, 4u, sums[4]);
-    finish(tile, 5u, sums[5]);
-    finish(tile, 6u, sums[6]);
-    finish(tile, 7u, sums[7]);
-}

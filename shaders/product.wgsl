@@ -1,5 +1,5 @@
-// What the kernels share that multiply [rows,k]·[k,m]: a kernel declares the operands `left` and `right`, the latter a window of the
-// classes, [class_begin, class_end).
+// What the kernels share that multiply [rows,k]·[k,m], their entry point too: a kernel declares the operands `left` and `right`, the latter
+// a window of the classes, [class_begin, class_end), and what becomes of a row of a tile, `finish(tile, row, sum)`.
 //
 // An invocation takes a tile of 8 rows by 4 columns. All of a workgroup take the same rows, so that what they read of `left` is
 // uniform, and columns beside each other. The tile is written out: drivers do not unroll what naga makes of a loop.
@@ -85,4 +85,21 @@ fn tile_sums(tile: Tile) -> array<vec4<f32>, 8> {
         s7 += p7;
     }
     return array(s0, s1, s2, s3, s4, s5, s6, s7);
+}
+
+@compute @workgroup_size(lanes)
+fn main(place: Place) {
+    let tile = tile_of(place);
+    if (tile.column >= width()) {
+        return;
+    }
+    let sums = tile_sums(tile);
+    finish(tile, 0u, sums[0]);
+    finish(tile, 1u, sums[1]);
+    finish(tile, 2u, sums[2]);
+    finish(tile, 3u, sums[3]);
+    finish(tile, 4u, sums[4]);
+    finish(tile, 5u, sums[5]);
+    finish(tile, 6u, sums[6]);
+    finish(tile, 7u, sums[7]);
 }

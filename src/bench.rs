@@ -8,7 +8,7 @@ use rand_distr::StandardNormal;
 use rayon::prelude::*;
 
 use crate::{
-    check::{self, Listener, Options, Subject},
+    check::{self, Options, Subject},
     cpu::Cpu,
     engine::Device,
     error::Result,
@@ -87,17 +87,31 @@ const READ: usize = 1 << 25;
 pub fn bench(sizes: Sizes, repeat: usize, devices: &[Device]) -> Result<Bench> {
     let problem = problem(sizes)?;
     let exact = exact(&problem);
-    let gradient: Vec<f32> = exact.iter().map(|&g| g as f32).collect();
-    let subject = Subject {
-        wrt: Wrt::Input,
-        gradient: Some(Tensor::from_f32(&[sizes.n, sizes.d], &gradient)),
-    };
+    let subject = subject(sizes, &exact);
     let run = |device| run(&problem, &subject, &exact, repeat, device);
     Ok(Bench {
         sizes,
         bandwidth: bandwidth(),
         runs: devices.iter().map(run).collect::<Result<_>>()?,
     })
+}
+
+/// A problem of those sizes, and its gradient in f32, which is right.
+///
+/// # Errors
+/// Those of [`Problem::new`].
+pub fn case(sizes: Sizes) -> Result<(Problem, Subject)> {
+    let problem = problem(sizes)?;
+    let subject = subject(sizes, &exact(&problem));
+    Ok((problem, subject))
+}
+
+fn subject(Sizes { n, d, .. }: Sizes, exact: &[f64]) -> Subject {
+    let gradient: Vec<f32> = exact.iter().map(|&g| g as f32).collect();
+    Subject {
+        wrt: Wrt::Input,
+        gradient: Some(Tensor::from_f32(&[n, d], &gradient)),
+    }
 }
 
 fn run(
@@ -113,12 +127,12 @@ fn run(
         rows: Some(0..rows),
         ..Options::default()
     };
-    let mut numeric = Numeric::default();
+    let mut numeric = Vec::new();
     check::check(problem, subjects, &options, device, &mut numeric)?;
     let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
-    let pairs = numeric.0.iter().zip(exact);
+    let pairs = numeric.iter().zip(exact);
     let error = square(&mut pairs.map(|(n, e)| n - e));
-    let error = (error / square(&mut exact[..numeric.0.len()].iter().copied())).sqrt();
+    let error = (error / square(&mut exact[..numeric.len()].iter().copied())).sqrt();
 
     let mut best: Option<Run> = None;
     for repetition in 0..=repeat {
@@ -153,21 +167,6 @@ fn timing(device: &Device) -> Option<Timing> {
     match device {
         Device::Cpu { .. } => None,
         Device::Gpu(device) => Some(device.timing()),
-    }
-}
-
-/// Keeps the numeric gradient.
-#[derive(Default)]
-struct Numeric(Vec<f64>);
-
-impl Listener for Numeric {
-    fn wants_numeric(&self) -> bool {
-        true
-    }
-
-    fn numeric(&mut self, rows: &[f64]) -> Result<()> {
-        self.0.extend(rows);
-        Ok(())
     }
 }
 

@@ -97,6 +97,18 @@ pub trait Listener {
 /// Nobody.
 impl Listener for () {}
 
+/// Keeps the numeric gradient.
+impl Listener for Vec<f64> {
+    fn wants_numeric(&self) -> bool {
+        true
+    }
+
+    fn numeric(&mut self, rows: &[f64]) -> Result<()> {
+        self.extend(rows);
+        Ok(())
+    }
+}
+
 /// Checks every subject on one device.
 ///
 /// # Errors
@@ -168,11 +180,17 @@ pub fn check(
 struct Part<'a> {
     /// The whole, or a range of it.
     range: Cow<'a, Problem>,
-    first_row: usize,
-    /// The rows of the range that were drawn, and a problem of those alone.
-    drawn: Option<(Vec<usize>, Problem)>,
+    drawn: Option<Drawn>,
     /// How many rows there are in all.
     of: usize,
+}
+
+/// Rows of the range that were drawn.
+struct Drawn {
+    rows: Vec<usize>,
+    seed: u64,
+    /// Of those alone.
+    problem: Problem,
 }
 
 impl<'a> Part<'a> {
@@ -191,11 +209,14 @@ impl<'a> Part<'a> {
             rows.iter()
                 .try_for_each(|&row| range.require_finite(row..row + 1))?;
             let problem = range.gather(&rows);
-            Ok((rows, problem))
+            Ok(Drawn {
+                rows,
+                seed: sample.seed,
+                problem,
+            })
         };
         let drawn = drawn.map(draw).transpose()?;
         Ok(Self {
-            first_row: options.rows.as_ref().map_or(0, |rows| rows.start),
             drawn,
             of: problem.n(),
             range,
@@ -205,7 +226,7 @@ impl<'a> Part<'a> {
     /// Of those the problem that losses are computed of.
     fn problem(&self) -> &Problem {
         match &self.drawn {
-            Some((_, problem)) => problem,
+            Some(drawn) => &drawn.problem,
             None => &self.range,
         }
     }
@@ -219,20 +240,26 @@ impl<'a> Part<'a> {
     fn gradient(&self, wrt: Wrt, gradient: &Tensor) -> Tensor {
         let range = self.gradient_range(wrt, gradient);
         match &self.drawn {
-            Some((rows, _)) => range.gather(rows),
+            Some(drawn) => range.gather(&drawn.rows),
             None => range,
         }
+    }
+
+    /// The numbers, in the whole, of the rows of the range.
+    fn numbers(&self) -> Range<usize> {
+        let first = self.range.row_number(Wrt::Input, 0);
+        first..first + self.range.n()
     }
 
     fn gradient_range(&self, wrt: Wrt, gradient: &Tensor) -> Tensor {
         match wrt.is_parameter() {
             true => gradient.clone(),
-            false => gradient.slice(self.first_row..self.first_row + self.range.n()),
+            false => gradient.slice(self.numbers()),
         }
     }
 
     /// What the first `done` rows of it are in the whole.
-    fn coverage(&self, wrt: Wrt, done: usize, seed: Option<u64>) -> Coverage {
+    fn coverage(&self, wrt: Wrt, done: usize) -> Coverage {
         if wrt.is_parameter() {
             let rows = self.range.k();
             return Coverage {
@@ -241,16 +268,17 @@ impl<'a> Part<'a> {
                 draw: None,
             };
         }
-        let first = self.first_row;
+        let from = self.numbers();
+        let first = from.start;
         Coverage {
             rows: match &self.drawn {
-                Some((rows, _)) => rows[..done].iter().map(|row| first + row).collect(),
+                Some(drawn) => drawn.rows[..done].iter().map(|row| first + row).collect(),
                 None => Ranges::from(first..first + done),
             },
             of: self.of,
-            draw: self.drawn.as_ref().zip(seed).map(|(_, seed)| Draw {
-                seed,
-                from: first..first + self.range.n(),
+            draw: self.drawn.as_ref().map(|drawn| Draw {
+                seed: drawn.seed,
+                from,
             }),
         }
     }
@@ -310,8 +338,8 @@ fn check_one(
         &device.info().name,
         wrong.chain(&tally.other_samples),
     )?;
-    if let Some((rows, _)) = &part.drawn {
-        tally.number_rows(|row| rows[row]);
+    if let Some(drawn) = &part.drawn {
+        tally.number_rows(|row| drawn.rows[row]);
     }
     let mut report = CheckReport {
         wrt,
@@ -326,7 +354,7 @@ fn check_one(
         precision,
         eps: plan.eps,
         tolerance,
-        coverage: part.coverage(wrt, done, options.sample.map(|sample| sample.seed)),
+        coverage: part.coverage(wrt, done),
         tally,
         findings: Vec::new(),
         ruled_out: Vec::new(),
@@ -340,8 +368,9 @@ fn check_one(
         report.findings = findings;
         report.ruled_out = ruled_out;
     }
-    if !wrt.is_parameter() {
-        report.tally.number_rows(|row| part.first_row + row);
+    if options.rows.is_some() {
+        let number = |row| part.range.row_number(wrt, row);
+        report.tally.number_rows(number);
     }
     Ok(Some(report))
 }
@@ -418,7 +447,7 @@ fn tally_rows(
         .by_ref()
         .take(ahead)
         .for_each(|rows| engine.submit(rows.clone()));
-    for rows in all.clone() {
+    for rows in &all {
         let first = rows.start;
         if listener.is_interrupted() {
             return Ok((tally, first));

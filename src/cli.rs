@@ -1,7 +1,13 @@
 //! Arguments in, report out, exit code back: 0 pass, 1 fail or inconclusive, 2 could not run. It computes
 //! nothing of its own.
 
-use std::{io::Write, ops::Range, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    io::Write,
+    ops::Range,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
@@ -380,27 +386,49 @@ impl SweepArguments {
     }
 }
 
+/// Where `--json` goes.
+enum JsonOutput {
+    None,
+    /// In place of the text.
+    Stdout,
+    File(OutputFile),
+}
+
+impl JsonOutput {
+    /// Makes sure that it can be written, before there is anything to write.
+    fn open(path: Option<&Path>) -> Result<Self> {
+        Ok(match path {
+            None => Self::None,
+            Some(path) if path.as_os_str() == "-" => Self::Stdout,
+            Some(path) => Self::File(OutputFile::create(path)?),
+        })
+    }
+
+    /// Writes what was asked for.
+    fn deliver(self, json: impl FnOnce() -> String, text: impl FnOnce() -> String) -> Result<()> {
+        match self {
+            Self::Stdout => return print(&json()),
+            Self::None => {}
+            Self::File(mut file) => {
+                file.write(json().as_bytes())?;
+                file.finish()?;
+            }
+        }
+        print(&text())
+    }
+}
+
 impl BenchArguments {
     fn run(self) -> Result<ExitCode> {
         let devices = match &self.device {
             Some(device) => vec![Device::select(device)?],
             None => Self::every_device(),
         };
-        let json_file = match &self.json {
-            Some(path) if path.as_os_str() != "-" => Some(OutputFile::create(path)?),
-            _ => None,
-        };
+        let json_output = JsonOutput::open(self.json.as_deref())?;
         let (n, d, k) = (self.n, self.d, self.k);
         let bench = bench::bench(bench::Sizes { n, d, k }, self.repeat, &devices)?;
-        let to_stdout = self.json.is_some() && json_file.is_none();
-        if let Some(mut file) = json_file {
-            file.write(output::bench::json(&bench).as_bytes())?;
-            file.finish()?;
-        }
-        print(&match to_stdout {
-            true => output::bench::json(&bench),
-            false => output::bench::render(&bench),
-        })?;
+        let text = || output::bench::render(&bench);
+        json_output.deliver(|| output::bench::json(&bench), text)?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -446,10 +474,7 @@ impl CheckArguments {
         let mut device = Device::select(&self.device)?;
         device.limit_memory(self.memory.as_u64() / 2);
 
-        let json_file = match &self.json {
-            Some(path) if path.as_os_str() != "-" => Some(OutputFile::create(path)?),
-            _ => None,
-        };
+        let json_output = JsonOutput::open(self.json.as_deref())?;
         let mut watcher = Watcher::new(self.numeric_file(&case)?);
         watcher.listen_for_interrupts();
         let mut report = check::check(
@@ -464,16 +489,7 @@ impl CheckArguments {
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
 
-        let to_stdout = self.json.is_some() && json_file.is_none();
-        if let Some(mut file) = json_file {
-            file.write(json::render(&report).as_bytes())?;
-            file.finish()?;
-        }
-        print(&if to_stdout {
-            json::render(&report)
-        } else {
-            text::render(&report)
-        })?;
+        json_output.deliver(|| json::render(&report), || text::render(&report))?;
         if report.interrupted {
             return Ok(ExitCode::from(INTERRUPTED));
         }

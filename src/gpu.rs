@@ -32,7 +32,7 @@ pub use evaluated::Evaluated;
 pub use readback::Readback;
 
 use chunk::Chunk;
-use evaluated::Base;
+use evaluated::{Base, unpadded};
 
 /// Columns of a dot product that one dispatch adds up. Mesa 22.3's lavapipe ends an invocation's loops after 65,535
 /// iterations without a word: taken four at a time, this is an eighth.
@@ -48,6 +48,8 @@ pub struct Gpu<'a> {
     plan: Plan,
     /// d, padded with features that are 0 to a multiple of [`TILE_COLUMNS`].
     padded: usize,
+    /// Columns of the gradient, and the same with their padding.
+    columns: [usize; 2],
     windows: Vec<Window>,
     bias: Buffer,
     /// 1 for each row, with respect to the bias only.
@@ -97,9 +99,10 @@ impl<'a> Gpu<'a> {
                 )));
             }
         }
+        let columns = problem.columns(plan.wrt);
         let columns = match plan.wrt {
-            Wrt::Input | Wrt::Weight => padded,
-            wrt => problem.columns(wrt),
+            Wrt::Input | Wrt::Weight => [columns, padded],
+            Wrt::Logits | Wrt::Bias => [columns, columns],
         };
         let classes = (0..k).step_by(binding / padded);
         let windows: Vec<Window> = classes
@@ -108,13 +111,14 @@ impl<'a> Gpu<'a> {
                 Window::upload(device, problem, &plan, classes, padded)
             })
             .collect();
-        let chunk = Chunk::new(device, problem, &plan, (padded, columns), windows.len());
+        let chunk = Chunk::new(device, problem, &plan, (padded, columns[1]), windows.len());
         device.check()?;
         Ok(Self {
             device,
             problem,
             plan,
             padded,
+            columns,
             windows,
             bias: device.upload("bias", &problem.bias::<f32>()),
             ones: device.upload(
@@ -209,7 +213,7 @@ impl<'a> Gpu<'a> {
             return Err(self.device.failed("results are missing"));
         };
         Ok(Evaluated {
-            columns: [self.problem.columns(self.plan.wrt), self.columns()],
+            columns: self.columns,
             conditioning,
             bounds,
             losses,
@@ -246,7 +250,10 @@ impl<'a> Gpu<'a> {
             }
         }
         let product = batch.read(&[(&chunk.product, entries)])?;
-        Ok(self.unpadded(product.into_iter().flatten().collect()))
+        Ok(product
+            .iter()
+            .flat_map(|product| unpadded(product, self.columns))
+            .collect())
     }
 
     /// Puts the rows' operands on the device; returns the input and the samples' R as they lie there.
@@ -263,30 +270,14 @@ impl<'a> Gpu<'a> {
         (input, samples.totals)
     }
 
-    /// Columns of the gradient, padded.
-    fn columns(&self) -> usize {
-        match self.plan.wrt {
-            Wrt::Input | Wrt::Weight => self.padded,
-            wrt => self.problem.columns(wrt),
-        }
-    }
-
     /// Entries that a call for so many rows gives, padding included.
     fn entries(&self, rows: usize) -> usize {
-        self.columns()
+        self.columns[1]
             * if self.plan.wrt.is_parameter() {
                 self.problem.k()
             } else {
                 rows
             }
-    }
-
-    /// Entries [rows, m], widened, without their padding.
-    fn unpadded(&self, values: Vec<f32>) -> Vec<f64> {
-        let (columns, padded) = (self.problem.columns(self.plan.wrt), self.columns());
-        let rows = values.chunks_exact(padded);
-        rows.flat_map(|row| row[..columns].iter().copied().map(f64::from))
-            .collect()
     }
 
     /// What a step in a parameter is multiplied by on its way to a logit: the input, or 1.
@@ -312,7 +303,7 @@ impl<'a> Gpu<'a> {
     fn params(&self, rows: usize) -> Params {
         Params {
             rows: rows as u32,
-            columns: self.columns() as u32,
+            columns: self.columns[1] as u32,
             classes: self.problem.k() as u32,
             has_linear: u32::from(!self.problem.is_one_hot()),
             law_sums: self.plan.law.sums as f32,
@@ -441,7 +432,7 @@ impl<'a> Gpu<'a> {
             copies_magnitude,
             ..
         } = &self.chunk;
-        let entries = rows * self.columns();
+        let entries = rows * self.columns[1];
         for (step, losses) in self.plan.steps().zip(&self.chunk.losses) {
             for first in (0..entries).step_by(self.chunk.copies_at_a_time) {
                 let count = self.chunk.copies_at_a_time.min(entries - first);

@@ -175,7 +175,7 @@ impl Problem {
     }
 
     /// A range of its rows, of the same loss over all samples.
-    pub fn slice(&self, rows: Range<usize>) -> Self {
+    pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
         Self {
             input: self.input.slice(rows.clone()),
             first_row: self.first_row + rows.start,

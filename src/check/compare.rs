@@ -608,7 +608,7 @@ impl Comparator<'_> {
             tally.not_finite += u64::from(!a.is_finite());
             tally.max_rel_err = tally.max_rel_err.max(entry.rel_err);
             tally.sum_rel_err.add(entry.rel_err);
-            tally.rel_err.add_bins(&[Histogram::bin(entry.rel_err)]);
+            tally.rel_err.add(entry.rel_err);
             if !a.is_finite() || !g.is_finite() {
                 tally.error_error.add(f64::INFINITY);
                 continue;

@@ -34,7 +34,7 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         1 if tally.wrong == 0 => no_entry_alone(check),
         1 => format!(
             "{name} is wrong {}, by none of the causes that gradprobe knows{direction}{skipped}",
-            numbered(evidence).whereabouts()
+            whereabouts(evidence)
         ),
         _ => format!(
             "what is left of the errors of {name} has none of the causes that gradprobe knows"
@@ -66,12 +66,15 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
     found
 }
 
-/// The report with its rows by their numbers in the whole gradient.
-fn numbered(evidence: &Evidence) -> CheckReport {
-    let mut check = evidence.check.clone();
+/// Where the wrong entries are, with rows by their numbers in the whole gradient.
+fn whereabouts(evidence: &Evidence) -> String {
     let number = |row| evidence.problem.row_number(evidence.wrt, row);
+    if number(0) == 0 {
+        return evidence.check.whereabouts();
+    }
+    let mut check = evidence.check.clone();
     check.tally.number_rows(number);
-    check
+    check.whereabouts()
 }
 
 /// Of a gradient that is off as a whole, or in whole columns, by less than an entry alone would show.

@@ -30,16 +30,12 @@ pub(super) enum Base {
 impl Evaluated {
     /// Of some of its rows.
     pub fn rows(&self, rows: Range<usize>) -> Evaluation {
-        let [columns, padded] = self.columns;
-        let of_entries = |values: &[f32]| -> Vec<f64> {
-            let values = &values[rows.start * padded..rows.end * padded];
-            match columns == padded {
-                true => widen(values),
-                false => values
-                    .chunks_exact(padded)
-                    .flat_map(|row| row[..columns].iter().copied().map(f64::from))
-                    .collect(),
-            }
+        let [_, padded] = self.columns;
+        let of_entries = |values: &[f32]| {
+            unpadded(
+                &values[rows.start * padded..rows.end * padded],
+                self.columns,
+            )
         };
         let (bounds, _) = self.bounds.values().as_chunks::<2>();
         let bounds = bounds.get(rows.clone()).unwrap_or_default();
@@ -78,6 +74,17 @@ impl Evaluated {
     }
 }
 
-pub(super) fn widen(values: &[f32]) -> Vec<f64> {
+/// Rows of `padded` values, widened, the first `columns` of each.
+pub(super) fn unpadded(values: &[f32], [columns, padded]: [usize; 2]) -> Vec<f64> {
+    if columns == padded {
+        return widen(values);
+    }
+    values
+        .chunks_exact(padded)
+        .flat_map(|row| row[..columns].iter().copied().map(f64::from))
+        .collect()
+}
+
+fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().copied().map(f64::from).collect()
 }

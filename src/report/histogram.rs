@@ -37,6 +37,11 @@ impl Histogram {
         bin.min(BINS as u32 - 1)
     }
 
+    /// Counts an error.
+    pub fn add(&mut self, error: f64) {
+        self.add_bins(&[Self::bin(error)]);
+    }
+
     /// Counts errors by where they belong.
     pub fn add_bins(&mut self, bins: &[u32]) {
         for &bin in bins {
@@ -76,7 +81,7 @@ mod tests {
     #[test]
     fn quantiles_are_right_to_a_bin() {
         let mut histogram = Histogram::default();
-        (1..=1000).for_each(|i| histogram.add_bins(&[Histogram::bin(f64::from(i) * 1e-6)]));
+        (1..=1000).for_each(|i| histogram.add(f64::from(i) * 1e-6));
         for (q, expected) in [(0.5, 5e-4), (0.99, 9.9e-4), (0.001, 1e-6)] {
             assert!(
                 (histogram.quantile(q) / expected - 1.0).abs() < 0.008,
@@ -91,7 +96,7 @@ mod tests {
         assert_eq!(histogram.quantile(0.5), 0.0);
         [0.0, 0.0, 1e-300, f64::NAN]
             .into_iter()
-            .for_each(|error| histogram.add_bins(&[Histogram::bin(error)]));
+            .for_each(|error| histogram.add(error));
         assert_eq!(histogram.quantile(0.5), 0.0);
         assert!(histogram.quantile(0.75) < 1e-23);
         assert!(histogram.quantile(1.0) > 3.9);
