@@ -4,7 +4,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gradprobe::{
     cpu::{
-        difference::{Growth, difference, growth},
+        difference::{Growths, difference},
         logits::logits,
         matmul::matmul,
     },
@@ -26,7 +26,8 @@ fn host(criterion: &mut Criterion) {
     for (n, d, k) in SIZES {
         let (input, weight, bias) = (wave(n * d), wave(k * d), wave(k));
         let left = wave(n * k);
-        let growth = Growth::new(growth(&weight, STEP), STEP);
+        let growths = Growths::new(&weight, d, &[(STEP, 0.5), (-STEP, 0.5)]);
+        let mut derivative = Vec::new();
         let samples = Samples {
             labels: vec![0; n],
             totals: vec![1.0; n],
@@ -41,7 +42,7 @@ fn host(criterion: &mut Criterion) {
             bencher.iter(|| matmul(&left, &weight, d));
         });
         group.bench_function(name("difference"), |bencher| {
-            bencher.iter(|| difference(&left, &growth, &samples, None, d));
+            bencher.iter(|| difference(&mut derivative, &left, &growths, &samples, None));
         });
     }
     group.finish();

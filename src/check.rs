@@ -414,18 +414,21 @@ pub(crate) fn numeric_rows(
             Some(gradient) => gradient.rows(rows.clone()),
             None => engine.backward(rows)?,
         });
-        all.numeric.extend(numeric(problem, &plan, &evaluation));
         all.losses.resize(evaluation.losses.len(), Vec::new());
         all.losses
             .iter_mut()
-            .zip(evaluation.losses)
+            .zip(&evaluation.losses)
             .for_each(|(all, losses)| all.extend(losses));
+        all.numeric.extend(numeric(problem, &plan, evaluation));
     }
     Ok(all)
 }
 
 /// Chunks that are begun before the one that is compared: a device computes the next while the host compares.
 const AHEAD: usize = 1;
+
+/// Entries of the numeric gradient that are kept at a time, where a listener wants it: 8 MiB, and about twice that on the way.
+const KEPT_ENTRIES: usize = 1 << 20;
 
 /// A gradient with a row for each sample: compared as the rows come.
 fn tally_rows(
@@ -439,7 +442,11 @@ fn tally_rows(
     let mut tally = Tally::default();
     let m = problem.columns(comparator.plan.wrt);
     let keep = listener.wants_numeric();
-    let all: Vec<Range<usize>> = chunks(problem.n(), engine.rows_per_call(), m).collect();
+    let rows_per_call = match keep {
+        true => engine.rows_per_call().min((KEPT_ENTRIES / m).max(1)),
+        false => engine.rows_per_call(),
+    };
+    let all: Vec<Range<usize>> = chunks(problem.n(), rows_per_call, m).collect();
     // With a backward pass between them there is nothing to overlap.
     let ahead = if gradient.is_some() { AHEAD } else { 0 };
     let mut upcoming = all.iter();
@@ -456,16 +463,15 @@ fn tally_rows(
             Some(_) => Vec::new(),
             None => engine.backward(rows.clone())?,
         };
-        let analytic = |rows: Range<usize>| match gradient {
-            Some(gradient) => gradient.rows(rows),
-            None => backward[(rows.start - first) * m..(rows.end - first) * m].to_vec(),
+        let analytic = |rows: Range<usize>, values: &mut Vec<f64>| match gradient {
+            Some(gradient) => gradient.read(rows, values),
+            None => *values = backward[(rows.start - first) * m..(rows.end - first) * m].to_vec(),
         };
         if let Some(next) = upcoming.next() {
             engine.submit(next.clone());
         }
         let chunk = engine.collect()?;
-        let (part, numeric) = comparator.compare(rows.clone(), &chunk, &analytic, keep);
-        tally.merge(part);
+        let numeric = comparator.compare(&mut tally, rows.clone(), &chunk, &analytic, keep);
         if keep {
             listener.numeric(&numeric)?;
         }
@@ -512,10 +518,12 @@ fn tally_parameter(
     }
     let (evaluation, backward) = sums.unwrap_or_default();
     let analytic = gradient.map_or(backward, Tensor::values);
-    let rows = |rows: Range<usize>| analytic[rows.start * m..rows.end * m].to_vec();
+    let rows = |rows: Range<usize>, values: &mut Vec<f64>| {
+        *values = analytic[rows.start * m..rows.end * m].to_vec();
+    };
     let keep = listener.wants_numeric();
-    let (tally, numeric) =
-        comparator.compare(0..problem.k(), &Chunk::Here(evaluation), &rows, keep);
+    let (mut tally, here) = (Tally::default(), Chunk::Here(evaluation));
+    let numeric = comparator.compare(&mut tally, 0..problem.k(), &here, &rows, keep);
     if keep {
         listener.numeric(&numeric)?;
     }

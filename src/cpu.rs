@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use difference::{Growth, growth};
+use difference::Growths;
+use matmul::Packed;
 
 use crate::{
     loss::Samples,
@@ -37,10 +38,10 @@ const LANES: usize = 16;
 struct Operands<T> {
     weight: Vec<T>,
     bias: Vec<T>,
-    /// Of `difference` with respect to the input, one a step.
-    growths: Vec<Growth<T>>,
-    /// |W|, [k, d].
-    weight_abs: Vec<T>,
+    /// Of `difference` with respect to the input.
+    growths: Option<Growths<T>>,
+    /// The weight again, as the matrix products read it.
+    packed: Packed<T, 1>,
 }
 
 impl<T: Real> Operands<T> {
@@ -49,17 +50,15 @@ impl<T: Real> Operands<T> {
         let growths = match (plan.method, plan.wrt) {
             (Method::Difference, Wrt::Input) => {
                 let slopes: Vec<f64> = problem.weight().values();
-                plan.steps()
-                    .map(|step| Growth::new(growth(&slopes, step), T::of(step)))
-                    .collect()
+                let steps: Vec<(f64, f64)> = plan.quotients().collect();
+                Some(Growths::new(&slopes, problem.d(), &steps))
             }
-            _ => Vec::new(),
+            _ => None,
         };
-        let weight_abs = weight.iter().map(|w| w.abs()).collect();
         Self {
             bias: problem.bias(),
             growths,
-            weight_abs,
+            packed: Packed::new([&weight], problem.d()),
             weight,
         }
     }
@@ -101,18 +100,23 @@ impl<'a> Cpu<'a> {
                 Arithmetic::F64(operands) => self.evaluate_parameters(operands, rows),
             };
         }
-        self.blocks(rows, |rows| self.evaluate_rows(rows))
+        let of_block = |rows| {
+            let mut evaluation = Evaluation::default();
+            self.evaluate_rows(rows, &mut evaluation);
+            evaluation
+        };
+        self.blocks(rows, of_block)
             .into_iter()
             .reduce(Evaluation::append)
             .unwrap_or_default()
     }
 
-    /// The same of a few rows, on this thread; not for a parameter.
-    pub fn evaluate_rows(&self, rows: Range<usize>) -> Evaluation {
+    /// The same of a few rows, on this thread, into `evaluation`, whatever that held; not for a parameter.
+    pub fn evaluate_rows(&self, rows: Range<usize>, evaluation: &mut Evaluation) {
         let columns = 0..self.problem.columns(self.plan.wrt);
         match &self.arithmetic {
-            Arithmetic::F32(operands) => self.evaluate_block(operands, rows, columns),
-            Arithmetic::F64(operands) => self.evaluate_block(operands, rows, columns),
+            Arithmetic::F32(operands) => self.evaluate_block(operands, rows, columns, evaluation),
+            Arithmetic::F64(operands) => self.evaluate_block(operands, rows, columns, evaluation),
         }
     }
 
@@ -126,10 +130,12 @@ impl<'a> Cpu<'a> {
             };
         }
         let (rows, columns) = (row..row + 1, column..column + 1);
+        let mut all = Evaluation::default();
         match &self.arithmetic {
-            Arithmetic::F32(operands) => self.evaluate_block(operands, rows, columns),
-            Arithmetic::F64(operands) => self.evaluate_block(operands, rows, columns),
+            Arithmetic::F32(operands) => self.evaluate_block(operands, rows, columns, &mut all),
+            Arithmetic::F64(operands) => self.evaluate_block(operands, rows, columns, &mut all),
         }
+        all
     }
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
@@ -169,75 +175,59 @@ impl<'a> Cpu<'a> {
         operands: &Operands<T>,
         rows: Range<usize>,
         columns: Range<usize>,
-    ) -> Evaluation {
-        let d = self.problem.d();
-        let m = self.problem.columns(self.plan.wrt);
+        evaluation: &mut Evaluation,
+    ) {
+        let (k, m) = (self.problem.k(), self.problem.columns(self.plan.wrt));
         let samples: Samples<T> = self.problem.samples(rows.clone());
-        let input: Vec<T> = self.problem.input().rows(rows);
+        let mut input = T::reuse(&mut evaluation.base);
+        self.problem.input().read(rows, &mut input);
         let forward = self.forward(operands, &input, &samples);
-        let conditioning = match self.plan.wrt {
-            Wrt::Input => matmul::matmul(&forward.conditioning, &operands.weight_abs, d),
-            _ => forward.conditioning,
-        };
-        let losses = match self.plan.method {
-            Method::Difference => self.differences(operands, &forward.residual, &samples),
-            Method::ForwardPass => {
-                let perturbed = if self.plan.wrt == Wrt::Input {
-                    &input
-                } else {
-                    &forward.logits
-                };
-                self.forward_passes(operands, perturbed, &samples, columns.clone())
+        let of_columns = |values| T::widen(select(values, m, &columns));
+
+        let mut derivative = T::reuse(&mut evaluation.derivative);
+        match (self.plan.method, &operands.growths) {
+            (Method::Difference, Some(growths)) => {
+                let linear = samples.linear.as_ref();
+                let linear = linear.map(|linear| {
+                    let mut product = Vec::new();
+                    matmul::matmul_into(&mut product, linear, &operands.packed);
+                    product
+                });
+                let (residual, linear) = (&forward.residual, linear.as_deref());
+                difference::difference(&mut derivative, residual, growths, &samples, linear);
             }
-        };
-        let base = match (self.plan.method, self.plan.wrt) {
-            (Method::Difference, _) => Vec::new(),
-            (Method::ForwardPass, Wrt::Input) => input,
-            (Method::ForwardPass, _) => forward.logits,
-        };
+            (Method::Difference, None) => {
+                let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
+                derivative = difference::difference_logits(&forward.residual, &steps, &samples, k);
+            }
+            (Method::ForwardPass, _) => {
+                let perturbed = match self.plan.wrt {
+                    Wrt::Input => &input,
+                    _ => &forward.logits,
+                };
+                let losses = self.forward_passes(operands, perturbed, &samples, columns.clone());
+                evaluation.losses = losses.into_iter().map(T::widen).collect();
+            }
+        }
+        evaluation.derivative = of_columns(derivative);
+        evaluation.conditioning = of_columns(match self.plan.wrt {
+            Wrt::Input => {
+                let mut product = T::reuse(&mut evaluation.conditioning);
+                let weights = &forward.conditioning;
+                matmul::matmul_magnitudes(&mut product, weights, &operands.packed);
+                product
+            }
+            _ => forward.conditioning,
+        });
+        evaluation.base = of_columns(match self.plan.wrt {
+            Wrt::Input => input,
+            _ => forward.logits,
+        });
         let bounds = T::widen(forward.bounds);
         let (bounds, _) = bounds.as_chunks::<2>();
-        let of_columns = |losses: Vec<T>| match self.plan.method {
-            Method::Difference => select(losses, m, &columns),
-            Method::ForwardPass => losses,
-        };
-        Evaluation {
-            losses: losses.into_iter().map(of_columns).map(T::widen).collect(),
-            base: T::widen(select(base, m, &columns)),
-            conditioning: T::widen(select(conditioning, m, &columns)),
-            magnitude: bounds.iter().map(|[magnitude, _]| *magnitude).collect(),
-            totals: T::widen(samples.totals),
-            moved: bounds.iter().map(|[_, moved]| *moved).collect(),
-        }
-    }
-
-    /// A vector [rows·m] a step.
-    fn differences<T: Real>(
-        &self,
-        operands: &Operands<T>,
-        residual: &[T],
-        samples: &Samples<T>,
-    ) -> Vec<Vec<T>> {
-        let (d, k) = (self.problem.d(), self.problem.k());
-        match self.plan.wrt {
-            Wrt::Input => {
-                let linear = samples
-                    .linear
-                    .as_ref()
-                    .map(|linear| matmul::matmul(linear, &operands.weight, d));
-                let difference = |growth| {
-                    difference::difference(residual, growth, samples, linear.as_deref(), d)
-                };
-                operands.growths.iter().map(difference).collect()
-            }
-            _ => {
-                let difference = |step: f64| {
-                    let growth = T::of(step.exp_m1() / step);
-                    difference::difference_logits(residual, growth, T::of(step), samples, k)
-                };
-                self.plan.steps().map(difference).collect()
-            }
-        }
+        evaluation.magnitude = bounds.iter().map(|[magnitude, _]| *magnitude).collect();
+        evaluation.moved = bounds.iter().map(|[_, moved]| *moved).collect();
+        evaluation.totals = T::widen(samples.totals);
     }
 
     /// A vector [rows·columns] a step: the loss of each row with one of its columns moved.
@@ -277,7 +267,11 @@ impl<'a> Cpu<'a> {
         let gradient = self.forward(operands, &input, &samples).gradient;
         let gradient: Vec<T> = gradient.into_iter().map(|g| g / normalizer).collect();
         T::widen(match self.plan.wrt {
-            Wrt::Input => matmul::matmul(&gradient, &operands.weight, self.problem.d()),
+            Wrt::Input => {
+                let mut product = Vec::new();
+                matmul::matmul_into(&mut product, &gradient, &operands.packed);
+                product
+            }
             _ => gradient,
         })
     }
@@ -327,6 +321,7 @@ impl Evaluation {
         for (losses, next) in self.losses.iter_mut().zip(next.losses) {
             losses.extend(next);
         }
+        self.derivative.extend(next.derivative);
         self.base.extend(next.base);
         self.conditioning.extend(next.conditioning);
         self.magnitude.extend(next.magnitude);
@@ -338,7 +333,7 @@ impl Evaluation {
 
 /// The given columns of `values` [rows, m].
 fn select<T: Copy>(values: Vec<T>, m: usize, columns: &Range<usize>) -> Vec<T> {
-    if columns.len() == m {
+    if columns.len() == m || values.is_empty() {
         return values;
     }
     values

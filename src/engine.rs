@@ -51,18 +51,20 @@ pub enum Chunk<'a> {
 
 impl Chunk<'_> {
     /// The evaluation of some of its rows; `first` is the first of them all.
-    pub fn rows(&self, rows: Range<usize>, first: usize) -> Evaluation {
+    pub fn rows(&self, rows: Range<usize>, first: usize, evaluation: &mut Evaluation) {
+        let here = rows.start - first..rows.end - first;
         match self {
-            Self::ToCome(cpu) => cpu.evaluate_rows(rows),
-            Self::Evaluated(all) => all.rows(rows.start - first..rows.end - first),
-            Self::Here(all) => all.rows(rows.start - first..rows.end - first),
+            Self::ToCome(cpu) => cpu.evaluate_rows(rows, evaluation),
+            Self::Evaluated(all) => *evaluation = all.rows(here),
+            Self::Here(all) => *evaluation = all.rows(here),
         }
     }
 }
 
-/// Entries of a parameter, or of rows that are kept, that the CPU engine is asked for at most at a time: three f64 vectors
-/// of it are 24 MiB.
-const CPU_ENTRIES: usize = 1 << 20;
+/// Entries that the CPU engine is asked for at most at a time, of which it keeps nothing: a twentieth of a second's work, on many threads.
+const CPU_ENTRIES: usize = 1 << 24;
+/// The same of the input, with respect to a parameter: three f64 vectors of it are 24 MiB.
+const CPU_INPUTS: usize = 1 << 20;
 /// But no fewer rows than make a pass over a large weight worth while, on several threads.
 const LEAST_ROWS: usize = 256;
 /// About a second's work for the CPU engine on two cores, as measured in 2026.
@@ -219,7 +221,11 @@ impl Device {
     pub fn engine<'a>(&'a self, problem: &'a Problem, plan: Plan) -> Result<Box<dyn Engine + 'a>> {
         Ok(match self {
             Self::Cpu { .. } => {
-                let rows = (CPU_ENTRIES / problem.columns(plan.wrt))
+                let entries = match plan.wrt.is_parameter() {
+                    true => CPU_INPUTS,
+                    false => CPU_ENTRIES,
+                };
+                let rows = (entries / problem.columns(plan.wrt))
                     .max(LEAST_ROWS)
                     .clamp(1, plan.rows_at_a_time(problem, MOST_MULTIPLY_ADDS));
                 Box::new(CpuEngine {

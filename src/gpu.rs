@@ -217,6 +217,7 @@ impl<'a> Gpu<'a> {
             conditioning,
             bounds,
             losses,
+            weights: self.plan.quotients().map(|(_, weight)| weight).collect(),
             base,
             totals: ahead.totals,
         })

@@ -118,10 +118,14 @@ impl Plan {
 
     /// The steps at which losses are taken: offset·eps, in the order of the scheme's terms.
     pub fn steps(&self) -> impl Iterator<Item = f64> + use<> {
+        self.quotients().map(|(step, _)| step)
+    }
+
+    /// The same, each with what the quotient (L(x + step) - L(x)) / step counts in the derivative.
+    pub fn quotients(&self) -> impl Iterator<Item = (f64, f64)> + use<> {
         let eps = self.eps;
-        self.scheme
-            .terms(self.method)
-            .map(move |(offset, _)| offset * eps)
+        let terms = self.scheme.terms(self.method);
+        terms.map(move |(offset, coefficient)| (offset * eps, offset * coefficient))
     }
 }
 
@@ -129,10 +133,12 @@ impl Plan {
 /// rows are classes, and what is computed is what the samples add to them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// A vector [rows·m] a step of the plan. `difference`: (l(x + step) - l(x)) / step. `forward-pass`: l(x + step).
-    /// In both, l is the sample's own loss, not divided by the normaliser.
+    /// [rows·m], `difference` only: the derivative of the sample's own loss, not divided by the normaliser.
+    pub derivative: Vec<f64>,
+    /// `forward-pass` only, a vector [rows·m] a step of the plan: the sample's own loss with that step taken, not divided by
+    /// the normaliser; [`differentiate`](Self::differentiate) makes a derivative of them.
     pub losses: Vec<Vec<f64>>,
-    /// [rows·m], `forward-pass` only: the values that were perturbed, as the engine held them.
+    /// [rows·m]: the values that were perturbed, as the engine held them; may be missing for `difference`.
     pub base: Vec<f64>,
     /// [rows·m]: [`Law::sums`]·S + T, the magnitudes that an entry is made of, not divided by the normaliser.
     pub conditioning: Vec<f64>,
@@ -145,6 +151,22 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Sees to it that `derivative` is there, by the scheme from the losses where the engine left it at those.
+    pub fn differentiate(&mut self, plan: &Plan) {
+        if plan.method == Method::ForwardPass {
+            let derivative = |entry: usize| {
+                let losses = self.losses.iter().map(|losses| losses[entry]);
+                let points = plan.steps().map(|step| {
+                    // The sum as the engine rounded it.
+                    let step = plan.precision.round(step);
+                    plan.precision.round(self.base[entry] + step)
+                });
+                plan.scheme.derivative(losses, points)
+            };
+            self.derivative = (0..self.conditioning.len()).map(derivative).collect();
+        }
+    }
+
     /// Of some of its rows.
     pub fn rows(&self, rows: Range<usize>) -> Self {
         let columns = self.conditioning.len() / self.totals.len();
@@ -154,6 +176,7 @@ impl Evaluation {
             false => values[entries.clone()].to_vec(),
         };
         Self {
+            derivative: of_entries(&self.derivative),
             losses: self.losses.iter().map(of_entries).collect(),
             base: of_entries(&self.base),
             conditioning: of_entries(&self.conditioning),

@@ -149,40 +149,6 @@ impl Scheme {
         if run == 0.0 { 0.0 } else { rise / run }
     }
 
-    /// The derivatives from the difference quotients (L(x + step) - L(x)) / step, step = offset·eps, a vector a step, over a normaliser.
-    #[inline(always)]
-    pub fn combine(&self, quotients: &[Vec<f64>], normalizer: f64, derivatives: &mut [f64]) {
-        match quotients {
-            [one] => self.combine_terms([one], normalizer, derivatives),
-            [one, two] => self.combine_terms([one, two], normalizer, derivatives),
-            [one, two, three, four] => {
-                self.combine_terms([one, two, three, four], normalizer, derivatives);
-            }
-            quotients => unreachable!("no scheme has {} terms", quotients.len()),
-        }
-    }
-
-    /// All terms of an entry at once.
-    #[inline(always)]
-    fn combine_terms<const N: usize>(
-        &self,
-        quotients: [&Vec<f64>; N],
-        normalizer: f64,
-        derivatives: &mut [f64],
-    ) {
-        let mut weights = [0.0; N];
-        let terms = self.terms(Method::Difference);
-        for (weight, (offset, c)) in weights.iter_mut().zip(terms) {
-            *weight = c * offset / normalizer;
-        }
-        let quotients = quotients.map(|quotients| &quotients[..derivatives.len()]);
-        for (entry, derivative) in derivatives.iter_mut().enumerate() {
-            *derivative = (0..N)
-                .map(|term| weights[term] * quotients[term][entry])
-                .sum();
-        }
-    }
-
     /// sum_o `coefficients[o]`·`values[o]`.
     fn weigh(&self, values: impl Iterator<Item = f64>) -> f64 {
         self.coefficients
@@ -235,17 +201,15 @@ mod tests {
                     "{} x^{power}: {found} {exact}",
                     scheme.name
                 );
-                let quotients = scheme.terms(Method::Difference).map(|(offset, _)| {
-                    let step = offset * eps;
-                    vec![((x + step).powi(power) - x.powi(power)) / step]
-                });
-                let mut found = [0.0];
-                scheme.combine(&quotients.collect::<Vec<_>>(), 1.0, &mut found);
-                assert!(
-                    (found[0] - exact).abs() < 1e-12,
-                    "{} x^{power}",
-                    scheme.name
-                );
+                let terms = scheme
+                    .terms(Method::Difference)
+                    .map(|(offset, coefficient)| {
+                        let step = offset * eps;
+                        let quotient = ((x + step).powi(power) - x.powi(power)) / step;
+                        offset * coefficient * quotient
+                    });
+                let found: f64 = terms.sum();
+                assert!((found - exact).abs() < 1e-12, "{} x^{power}", scheme.name);
             }
         }
     }

@@ -19,6 +19,8 @@ pub trait Real:
     fn f64(self) -> f64;
     /// Widens a vector.
     fn widen(values: Vec<Self>) -> Vec<f64>;
+    /// A vector to be overwritten, in the memory of one that was widened, if that can be.
+    fn reuse(widened: &mut Vec<f64>) -> Vec<Self>;
 }
 
 impl Real for f32 {
@@ -31,6 +33,9 @@ impl Real for f32 {
     fn widen(values: Vec<Self>) -> Vec<f64> {
         values.into_iter().map(f64::from).collect()
     }
+    fn reuse(_widened: &mut Vec<f64>) -> Vec<Self> {
+        Vec::new()
+    }
 }
 
 impl Real for f64 {
@@ -42,6 +47,9 @@ impl Real for f64 {
     }
     fn widen(values: Vec<Self>) -> Vec<f64> {
         values
+    }
+    fn reuse(widened: &mut Vec<f64>) -> Vec<Self> {
+        std::mem::take(widened)
     }
 }
 
@@ -247,11 +255,18 @@ impl Tensor {
 
     /// The elements of a range of rows, converted to `T`; integers too.
     pub fn rows<T: Real>(&self, rows: Range<usize>) -> Vec<T> {
+        let mut values = Vec::new();
+        self.read(rows, &mut values);
+        values
+    }
+
+    /// The same into `values`, whatever that held.
+    pub fn read<T: Real>(&self, rows: Range<usize>, values: &mut Vec<T>) {
         let bytes = self.bytes_of(&rows);
         macro_rules! convert {
             ($type:ty, $to:expr) => {{
                 let (chunks, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
-                let mut values = vec![T::zero(); chunks.len()];
+                values.resize(chunks.len(), T::zero());
                 // Several at a time.
                 pulp::Arch::new().dispatch(
                     #[inline(always)]
@@ -261,22 +276,19 @@ impl Tensor {
                         }
                     },
                 );
-                values
             }};
         }
-        let values = match self.dtype {
+        match self.dtype {
             Dtype::F16 => convert!(f16, |v: f16| T::of(v.to_f64())),
             Dtype::BF16 => convert!(bf16, |v: bf16| T::of(v.to_f64())),
             Dtype::F32 => convert!(f32, |v| T::of(f64::from(v))),
             Dtype::F64 => convert!(f64, T::of),
-            _ => self
-                .integers(rows)
-                .into_iter()
-                .map(|v| T::of(v as f64))
-                .collect(),
-        };
+            _ => {
+                let integers = self.integers(rows).into_iter();
+                *values = integers.map(|v| T::of(v as f64)).collect();
+            }
+        }
         self.bytes.was_read(bytes.len());
-        values
     }
 
     /// All elements, converted to `T`.

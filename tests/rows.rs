@@ -155,6 +155,11 @@ struct Impatient {
 }
 
 impl Listener for Impatient {
+    /// What is kept comes in small pieces.
+    fn wants_numeric(&self) -> bool {
+        true
+    }
+
     fn progress(&mut self, done: u64, _all: u64) {
         self.patience -= 1;
         self.done = done;

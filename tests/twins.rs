@@ -8,10 +8,10 @@ mod problems;
 
 use devices::devices;
 use gradprobe::{
-    cpu::{self, Cpu, difference::Growth},
+    cpu::{self, Cpu, difference::Growths},
     gpu::{Buffer, Device, Gpu, Kernel, Params, TILE_COLUMNS},
     loss::{CrossEntropy, NO_LABEL, Reduction, Samples},
-    plan::{Law, Plan},
+    plan::{Evaluation, Law, Plan},
     problem::{Problem, Wrt},
     scheme::{CENTRAL, Method, Precision},
     tensor::{Dtype, Tensor},
@@ -237,12 +237,13 @@ impl Twin<'_> {
                         ..self.params(d, k)
                     };
                     let found = self.run(kernel, params, &inputs, &[1, n * d]);
-                    let expected = cpu::difference::difference(
+                    let mut expected = Vec::new();
+                    cpu::difference::difference(
+                        &mut expected,
                         &residual,
-                        &Growth::new(growth.clone(), step),
+                        &Growths::of_tables(std::slice::from_ref(&growth), d, &[(step, 1.0)]),
                         &samples,
                         Some(&product),
-                        d,
                     );
                     let magnitude =
                         cpu::matmul::matmul(&magnitudes(&residual), &magnitudes(&growth), d);
@@ -257,7 +258,6 @@ impl Twin<'_> {
                 let residual: Vec<f64> = self.normal(n * k).iter().map(|r| r / 4.0).collect();
                 let (samples, [labels, totals, linear]) = self.samples();
                 for step in [-2f64.powi(-13), 0.125] {
-                    let growth = step.exp_m1() / step;
                     let params = Params {
                         step: step as f32,
                         ..self.params(k, k)
@@ -265,7 +265,7 @@ impl Twin<'_> {
                     let inputs = [&self.upload(&residual), &labels, &totals, &linear];
                     let found = self.run(kernel, params, &inputs, &[n * k]);
                     let expected =
-                        cpu::difference::difference_logits(&residual, growth, step, &samples, k);
+                        cpu::difference::difference_logits(&residual, &[(step, 1.0)], &samples, k);
                     self.compare("difference_logits", &found[0], &expected, |i| {
                         16.0 * U * (residual[i].abs() + 1.0 / k as f64)
                     });
@@ -292,7 +292,12 @@ impl Twin<'_> {
                     ];
                     let found = self.run(kernel, params, &inputs, &[k * d]);
                     let expected = cpu::difference_weight::difference_weight(
-                        &residual, &input, step, &samples, k, d,
+                        &residual,
+                        &input,
+                        &[(step, 1.0)],
+                        &samples,
+                        k,
+                        d,
                     );
                     let magnitude = cpu::outer::outer(&weights, &magnitudes(&input), k, d);
                     self.compare("difference_weight", &found[0], &expected, |i| {
@@ -417,15 +422,14 @@ fn engines_agree_where_sums_are_long() {
                 },
             )
             .evaluate(0..n);
-            for (found, expected) in found.losses.iter().zip(&host.losses) {
-                for (entry, (found, expected)) in found.iter().zip(expected).enumerate() {
-                    let bound = 32.0 * U * host.conditioning[entry];
-                    let error = (found - expected).abs();
-                    assert!(
-                        error <= bound,
-                        "{n}x{d}x{k}, entry {entry}: {error:e} > {bound:e}"
-                    );
-                }
+            let pairs = found.derivative.iter().zip(&host.derivative);
+            for (entry, (found, expected)) in pairs.enumerate() {
+                let bound = 32.0 * U * host.conditioning[entry];
+                let error = (found - expected).abs();
+                assert!(
+                    error <= bound,
+                    "{n}x{d}x{k}, entry {entry}: {error:e} > {bound:e}"
+                );
             }
         }
     }
@@ -456,18 +460,23 @@ fn windows_of_classes_add_up() {
                 let mut gpu = Gpu::new(&device, &problem, plan).unwrap();
                 let step = gpu.rows_per_call();
                 assert!(step < 5, "{step} rows of 23 logits are bound at once");
-                let mut losses = vec![Vec::new(); expected.losses.len()];
+                // The derivative, or the losses a step.
+                let of = |evaluation: &Evaluation| match method {
+                    Method::Difference => vec![evaluation.derivative.clone()],
+                    Method::ForwardPass => evaluation.losses.clone(),
+                };
+                let mut losses = vec![Vec::new(); of(&expected).len()];
                 let (mut conditioning, mut gradient) = (Vec::new(), Vec::new());
                 for start in (0..40).step_by(step) {
                     let rows = start..40.min(start + step);
                     let chunk = gpu.evaluate(rows.clone()).unwrap();
-                    let parts = losses.iter_mut().zip(chunk.losses);
+                    let parts = losses.iter_mut().zip(of(&chunk));
                     parts.for_each(|(losses, part)| losses.extend(part));
                     conditioning.extend(chunk.conditioning);
                     gradient.extend(gpu.backward(rows).unwrap());
                 }
                 let size = |entry: usize| expected.conditioning[entry];
-                for (found, expected) in losses.iter().zip(&expected.losses) {
+                for (found, expected) in losses.iter().zip(&of(&expected)) {
                     let close = |(entry, (found, expected)): (usize, (&f64, &f64))| {
                         // A loss is some units large, whatever the entry.
                         let bound = match method {
@@ -533,16 +542,17 @@ fn chunks_do_not_change_a_bit() {
                 let mut gpu = Gpu::new(&device, &problem, plan).unwrap();
                 let step = gpu.rows_per_call();
                 assert!(step < 20, "4 KiB hold {step} rows");
+                let of = |evaluation: &Evaluation| match method {
+                    Method::Difference => evaluation.derivative.clone(),
+                    Method::ForwardPass => evaluation.losses[1].clone(),
+                };
                 let (mut losses, mut conditioning) = (Vec::new(), Vec::new());
                 for start in (0..50).step_by(step) {
                     let chunk = gpu.evaluate(start..50.min(start + step)).unwrap();
-                    losses.extend(chunk.losses[1].clone());
+                    losses.extend(of(&chunk));
                     conditioning.extend(chunk.conditioning);
                 }
-                assert_eq!(
-                    (losses, conditioning),
-                    (whole.losses[1].clone(), whole.conditioning)
-                );
+                assert_eq!((losses, conditioning), (of(&whole), whole.conditioning));
             }
         }
     }

@@ -10,12 +10,11 @@ use rayon::prelude::*;
 
 use super::noise::Noise;
 use crate::{
-    cpu::simd,
+    cpu::{matmul::padded, simd},
     engine::Chunk,
     plan::{Evaluation, Plan},
     problem::Problem,
     report::{COLUMN_SUMS, Caught, Decision, Entry, Histogram, Tally, Tolerance},
-    scheme::Method,
 };
 
 /// Entries of a block, whose columns are summed as one: enough to make the exact sums cheap, few enough for several threads.
@@ -49,7 +48,9 @@ pub(crate) struct Comparator<'a> {
 }
 
 /// What a thread needs for a block and its parts.
+#[derive(Default)]
 struct Scratch {
+    part: Part,
     /// Down the rows of the block, [m] each and room for whole groups.
     columns: [Vec<f64>; COLUMN_SUMS],
     /// Of the part at hand, [rows·m]: where in the histogram each error belongs.
@@ -81,8 +82,6 @@ const BAD: u64 = 1 << 32;
 /// What the entries of a row are held against.
 #[derive(Clone, Copy)]
 struct Bounds {
-    /// Times the conditioning, before anything else.
-    per_normalizer: f64,
     /// Times the conditioning.
     rounding: f64,
     /// Times |numeric|.
@@ -122,11 +121,12 @@ impl Bounds {
         let (a_abs, g_abs) = (analytic.abs(), numeric.abs());
         let largest = if a_abs > g_abs { a_abs } else { g_abs };
         let error = (analytic - numeric).abs();
-        let c = conditioning * self.per_normalizer;
-        let rounding = self.rounding * c + self.drift * g_abs + self.floor;
+        let rounding = self.rounding * conditioning + self.drift * g_abs + self.floor;
         let given = self.rtol * largest + self.atol;
         let tolerance = if self.is_given { given } else { rounding };
-        let noise = c * (noise + self.noise_by_row) + self.noise_floor + self.noise_drift * g_abs;
+        let noise = conditioning * (noise + self.noise_by_row)
+            + self.noise_floor
+            + self.noise_drift * g_abs;
         // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
         let certified = !self.is_given | (largest >= self.atol) | (error <= rounding + noise);
         let is_wrong = error > tolerance + noise;
@@ -146,8 +146,10 @@ struct Entries {
     analytic: [f64; LANES],
     /// The same moved by one column.
     next: [f64; LANES],
-    numeric: [f64; LANES],
+    /// Not divided by the normaliser yet, as the next.
+    derivative: [f64; LANES],
     conditioning: [f64; LANES],
+    per_normalizer: f64,
 }
 
 /// What is summed and counted over all entries, in lanes.
@@ -185,9 +187,10 @@ impl Totals {
     ) -> [u32; LANES] {
         let mut bins = [0; LANES];
         for lane in 0..LANES {
-            let (a, g) = (entries.analytic[lane], entries.numeric[lane]);
-            let next = entries.next[lane];
-            let held = bounds.hold(a, g, entries.conditioning[lane], noise[lane]);
+            let (a, next) = (entries.analytic[lane], entries.next[lane]);
+            let g = entries.derivative[lane] * entries.per_normalizer;
+            let c = entries.conditioning[lane] * entries.per_normalizer;
+            let held = bounds.hold(a, g, c, noise[lane]);
             let (error, largest, g_abs) = (held.error, held.largest, g.abs());
             let allowed = held.tolerance + held.noise;
             let rel_err = error / if largest > 0.0 { largest } else { 1.0 };
@@ -299,24 +302,59 @@ fn threshold(tally: &Tally) -> f64 {
 }
 
 /// A few rows, from the losses to the tally.
+#[derive(Default)]
 struct Part {
     rows: Range<usize>,
-    evaluation: Evaluation,
-    /// [rows·m], as the next.
+    /// [rows·m].
     analytic: Vec<f64>,
-    numeric: Vec<f64>,
+    /// Not divided by the normaliser yet.
+    evaluation: Evaluation,
+    per_normalizer: f64,
+}
+
+/// A row of a part, [m] each.
+struct RowEntries<'a> {
+    analytic: &'a [f64],
+    /// Not divided by the normaliser yet, as the next.
+    derivative: &'a [f64],
+    conditioning: &'a [f64],
+    per_normalizer: f64,
 }
 
 impl Part {
-    /// The gradient, its numeric counterpart and the conditioning in one of its rows.
     #[inline(always)]
-    fn row(&self, here: usize, columns: usize) -> (&[f64], &[f64], &[f64]) {
+    fn row(&self, here: usize, columns: usize) -> RowEntries<'_> {
         let entries = here * columns..(here + 1) * columns;
+        RowEntries {
+            analytic: &self.analytic[entries.clone()],
+            derivative: &self.evaluation.derivative[entries.clone()],
+            conditioning: &self.evaluation.conditioning[entries],
+            per_normalizer: self.per_normalizer,
+        }
+    }
+}
+
+impl RowEntries<'_> {
+    /// The gradient, its numeric counterpart and the conditioning.
+    fn at(&self, column: usize) -> (f64, f64, f64) {
         (
-            &self.analytic[entries.clone()],
-            &self.numeric[entries.clone()],
-            &self.evaluation.conditioning[entries],
+            self.analytic[column],
+            self.derivative[column] * self.per_normalizer,
+            self.conditioning[column] * self.per_normalizer,
         )
+    }
+
+    /// A few of them at once.
+    #[inline(always)]
+    fn lanes(&self, start: usize, width: usize) -> Entries {
+        let end = start + width;
+        Entries {
+            analytic: load(&self.analytic[start..end]),
+            next: next(self.analytic, start, width),
+            derivative: load(&self.derivative[start..end]),
+            conditioning: load(&self.conditioning[start..end]),
+            per_normalizer: self.per_normalizer,
+        }
     }
 }
 
@@ -325,12 +363,17 @@ impl Part {
 fn next(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
     match row.get(start + 1..start + 1 + width) {
         Some(next) => load(next),
-        None => {
-            let mut next = load(&row[start + 1..]);
-            next[width - 1] = row[0];
-            next
-        }
+        None => next_of_last(row, start, width),
     }
+}
+
+/// Not inlined, as [`padded`].
+#[cold]
+#[inline(never)]
+fn next_of_last(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
+    let mut next: [f64; LANES] = padded(&row[start + 1..]);
+    next[width - 1] = row[0];
+    next
 }
 
 /// Up to [`LANES`] values, and zeros.
@@ -338,97 +381,103 @@ fn next(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
 fn load(values: &[f64]) -> [f64; LANES] {
     match values.try_into() {
         Ok(lanes) => lanes,
-        Err(_) => {
-            let mut lanes = [0.0; LANES];
-            lanes[..values.len()].copy_from_slice(values);
-            lanes
-        }
+        Err(_) => padded(values),
     }
 }
 
+/// As many as there is room for; not inlined, as [`padded`].
+#[cold]
+#[inline(never)]
+fn store_some(place: &mut [u32], bins: [u32; LANES]) {
+    place.copy_from_slice(&bins[..place.len()]);
+}
+
 impl Comparator<'_> {
-    /// Compares a range of rows with what `analytic` gives for any of them, [rows·m]; returns the numeric gradient too, if it
-    /// is to be kept.
+    /// Compares a range of rows with what `analytic` gives for any of them, [rows·m], and adds them to the tally; returns the
+    /// numeric gradient, if it is to be kept.
     pub(crate) fn compare(
         &self,
+        tally: &mut Tally,
         rows: Range<usize>,
         chunk: &Chunk<'_>,
-        analytic: &(dyn Fn(Range<usize>) -> Vec<f64> + Sync),
+        analytic: &(dyn Fn(Range<usize>, &mut Vec<f64>) + Sync),
         keep: bool,
-    ) -> (Tally, Vec<f64>) {
+    ) -> Vec<f64> {
         let columns = self.problem.columns(self.plan.wrt);
         let size = block_rows(columns);
         // A chunk may begin or end inside of a block.
         let blocks = rows.start / size..rows.end.div_ceil(size);
         let at_once = (blocks.len() / (2 * rayon::current_num_threads())).max(1);
         let compared = blocks.into_par_iter().with_min_len(at_once).fold(
-            || (Tally::default(), Vec::new()),
-            |(mut tally, mut kept), block| {
+            || (Tally::default(), Vec::new(), Scratch::default()),
+            |(mut tally, mut compared, mut scratch), block| {
                 let block = rows.start.max(block * size)..rows.end.min((block + 1) * size);
-                let evaluate = |part| chunk.rows(part, rows.start);
-                let numeric =
-                    self.compare_block(&mut tally, block.clone(), &evaluate, analytic, keep);
-                if keep {
-                    kept.push((block.start, numeric));
-                }
-                (tally, kept)
+                let fill = |part: &mut Part| {
+                    analytic(part.rows.clone(), &mut part.analytic);
+                    chunk.rows(part.rows.clone(), rows.start, &mut part.evaluation);
+                };
+                let start = block.start;
+                let (sums, numeric) =
+                    self.compare_block(&mut tally, &mut scratch, block, &fill, keep);
+                compared.push((start, sums, numeric));
+                (tally, compared, scratch)
             },
         );
-        let (tally, mut kept) = compared.reduce(
-            || (Tally::default(), Vec::new()),
-            |(mut tally, mut kept), (other, more)| {
-                tally.merge(other);
-                kept.extend(more);
-                (tally, kept)
-            },
-        );
-        kept.sort_by_key(|(start, _)| *start);
-        let numeric = kept.into_iter().flat_map(|(_, numeric)| numeric).collect();
-        (tally, numeric)
+        let (part, mut blocks) = compared
+            .map(|(tally, compared, _)| (tally, compared))
+            .reduce(
+                || (Tally::default(), Vec::new()),
+                |(mut tally, mut compared), (other, more)| {
+                    tally.merge(other);
+                    compared.extend(more);
+                    (tally, compared)
+                },
+            );
+        tally.merge(part);
+        blocks.sort_by_key(|(start, ..)| *start);
+        let (sums, numeric): (Vec<_>, Vec<_>) = blocks
+            .into_iter()
+            .map(|(_, sums, numeric)| (sums, numeric))
+            .unzip();
+        tally.columns.add(&sums, columns);
+        numeric.concat()
     }
 
+    /// Adds a block to the tally, all but the sums down its columns, which it returns; and its numeric gradient, if it is to be kept.
     fn compare_block(
         &self,
         tally: &mut Tally,
+        scratch: &mut Scratch,
         rows: Range<usize>,
-        evaluate: &dyn Fn(Range<usize>) -> Evaluation,
-        analytic: &(dyn Fn(Range<usize>) -> Vec<f64> + Sync),
+        fill: &dyn Fn(&mut Part),
         keep: bool,
-    ) -> Vec<f64> {
+    ) -> ([Vec<f64>; COLUMN_SUMS], Vec<f64>) {
         let columns = self.problem.columns(self.plan.wrt);
         let room = columns.next_multiple_of(LANES);
-        let mut scratch = Scratch {
-            columns: [(); COLUMN_SUMS].map(|()| vec![0.0; room]),
-            bins: Vec::new(),
-            rows: Vec::new(),
-            totals: Vec::new(),
-        };
+        scratch.columns = [(); COLUMN_SUMS].map(|()| vec![0.0; room]);
         let mut totals = Totals::default();
         let mut kept = Vec::new();
         let size = self.part_rows();
+        let mut part = std::mem::take(&mut scratch.part);
+        part.per_normalizer = 1.0 / self.problem.normalizer();
         for start in rows.clone().step_by(size) {
-            let part = start..rows.end.min(start + size);
-            let evaluation = evaluate(part.clone());
-            let numeric = numeric(self.problem, &self.plan, &evaluation);
-            let part = Part {
-                rows: part.clone(),
-                analytic: analytic(part),
-                evaluation,
-                numeric,
-            };
-            self.compare_part(tally, &mut scratch, &mut totals, &part);
+            part.rows = start..rows.end.min(start + size);
+            fill(&mut part);
+            part.evaluation.differentiate(&self.plan);
+            self.compare_part(tally, scratch, &mut totals, &part);
             if keep {
-                kept.extend(part.numeric);
+                let derivative = part.evaluation.derivative.iter();
+                kept.extend(derivative.map(|v| v * part.per_normalizer));
             }
         }
+        scratch.part = part;
         totals.add_to(tally);
         let sum = |index: usize| scratch.columns[index][..columns].iter().sum::<f64>();
         tally.analytic_numeric.add(sum(0));
         tally.numeric_numeric.add(sum(1));
         tally.noise_numeric.add(sum(4));
         tally.numeric_abs.add(sum(5));
-        tally.columns.add(&scratch.columns, columns);
-        kept
+        (std::mem::take(&mut scratch.columns), kept)
     }
 
     /// Rows that are evaluated and compared at a time: few, so that they stay in the cache; but where the weight does not, enough to be
@@ -453,9 +502,9 @@ impl Comparator<'_> {
         let threshold = threshold(tally);
         scratch.rows.clear();
         for here in 0..part.rows.len() {
-            let (analytic, numeric, _) = part.row(here, columns);
+            let row = part.row(here, columns);
             let bounds = self.bounds(&part.evaluation, here, threshold);
-            if are_finite(analytic, numeric) {
+            if are_finite(row.analytic, row.derivative) {
                 scratch.rows.push(Row { here, bounds });
             } else {
                 self.compare_not_finite(tally, scratch, part, here, &bounds);
@@ -465,7 +514,7 @@ impl Comparator<'_> {
         scratch
             .totals
             .resize(scratch.rows.len(), RowTotals::default());
-        scratch.bins.resize(part.numeric.len(), 0);
+        scratch.bins.resize(part.analytic.len(), 0);
         simd(
             #[inline(always)]
             || {
@@ -505,25 +554,18 @@ impl Comparator<'_> {
         width: usize,
     ) {
         let columns = self.problem.columns(self.plan.wrt);
-        let end = start + width;
-        let noise = load(&self.noise.by_column[start..end]);
+        let noise = load(&self.noise.by_column[start..start + width]);
         // Of their own, so that what is written to the scratch cannot be part of them.
         let (mut sums, mut all) = ([[0.0; LANES]; COLUMN_SUMS], Totals::default());
         for (row, of_row) in scratch.rows.iter().zip(&mut scratch.totals) {
-            let (analytic, numeric, conditioning) = part.row(row.here, columns);
-            let entries = Entries {
-                analytic: load(&analytic[start..end]),
-                next: next(analytic, start, width),
-                numeric: load(&numeric[start..end]),
-                conditioning: load(&conditioning[start..end]),
-            };
+            let entries = part.row(row.here, columns).lanes(start, width);
             let bounds = row.bounds;
             let bins = all.add(&mut sums, of_row, &bounds, &noise, &entries, width);
             let place = row.here * columns + start;
             let place = &mut scratch.bins[place..place + width];
             match <&mut [u32; LANES]>::try_from(&mut *place) {
                 Ok(place) => *place = bins,
-                Err(_) => place.copy_from_slice(&bins[..width]),
+                Err(_) => store_some(place, bins),
             }
         }
         totals.merge(&all);
@@ -546,11 +588,8 @@ impl Comparator<'_> {
     ) {
         let columns = self.problem.columns(self.plan.wrt);
         let row = part.rows.start + here;
-        let (analytic, numeric, conditioning) = part.row(here, columns);
-        let entry = |column: usize| {
-            let (a, g) = (analytic[column], numeric[column]);
-            self.entry(bounds, (row, column), a, g, conditioning[column])
-        };
+        let entries = part.row(here, columns);
+        let entry = |column| self.entry(bounds, (row, column), entries.at(column));
         tally.entries += columns as u64;
         tally.wrong += wrong;
         if wrong > 0 {
@@ -558,8 +597,8 @@ impl Comparator<'_> {
             tally.places.columns.resize(columns, 0);
             let noise = &self.noise.by_column;
             for (column, wrong) in tally.places.columns.iter_mut().enumerate() {
-                let (a, g) = (analytic[column], numeric[column]);
-                let held = bounds.hold(a, g, conditioning[column], noise[column]);
+                let (a, g, c) = entries.at(column);
+                let held = bounds.hold(a, g, c, noise[column]);
                 *wrong += u64::from(!a.is_finite() | (g.is_finite() & held.is_wrong));
             }
         }
@@ -574,10 +613,9 @@ impl Comparator<'_> {
             classes[label][1] += columns as u64;
         }
         if is_bad {
-            let noise = &self.noise.by_column;
-            for column in 0..columns {
-                let (a, g) = (analytic[column], numeric[column]);
-                let held = bounds.hold(a, g, conditioning[column], noise[column]);
+            for (column, &noise) in self.noise.by_column.iter().enumerate() {
+                let (a, g, c) = entries.at(column);
+                let held = bounds.hold(a, g, c, noise);
                 // The threshold has risen with the rows before.
                 if !(held.error <= threshold(tally) * (held.tolerance + held.noise)) {
                     tally.note(entry(column));
@@ -597,11 +635,12 @@ impl Comparator<'_> {
         bounds: &Bounds,
     ) {
         let columns = self.problem.columns(self.plan.wrt);
-        let (analytic, numeric, conditioning) = part.row(here, columns);
+        let entries = part.row(here, columns);
         let (mut wrong, mut tolerance) = (0, 0.0);
-        for (column, (&a, &g)) in analytic.iter().zip(numeric).enumerate() {
+        for column in 0..columns {
+            let (a, g, _) = entries.at(column);
             let place = (part.rows.start + here, column);
-            let entry = self.entry(bounds, place, a, g, conditioning[column]);
+            let entry = self.entry(bounds, place, entries.at(column));
             let allowed = entry.tolerance + entry.noise;
             wrong += u64::from(entry.decision == Decision::Wrong);
             tally.undecided += u64::from(entry.decision == Decision::Undecided);
@@ -613,7 +652,7 @@ impl Comparator<'_> {
                 tally.error_error.add(f64::INFINITY);
                 continue;
             }
-            let next = analytic[(column + 1) % analytic.len()];
+            let next = entries.analytic[(column + 1) % columns];
             let (t, e) = (entry.tolerance * g.abs(), entry.noise * g.abs());
             tally.analytic_analytic.add(a * a);
             tally.error_error.add((a - g) * (a - g));
@@ -646,7 +685,6 @@ impl Comparator<'_> {
         } = self.tolerance;
         let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
         Bounds {
-            per_normalizer: 1.0 / self.problem.normalizer(),
             rounding: factor * self.spread(evaluation.moved[here]),
             drift,
             floor,
@@ -671,9 +709,7 @@ impl Comparator<'_> {
         &self,
         bounds: &Bounds,
         (row, column): (usize, usize),
-        analytic: f64,
-        numeric: f64,
-        conditioning: f64,
+        (analytic, numeric, conditioning): (f64, f64, f64),
     ) -> Entry {
         let held = bounds.hold(
             analytic,
@@ -704,33 +740,14 @@ impl Comparator<'_> {
 }
 
 /// The numeric gradient of a range of rows, [rows·m].
-pub(crate) fn numeric(problem: &Problem, plan: &Plan, evaluation: &Evaluation) -> Vec<f64> {
+pub(crate) fn numeric(problem: &Problem, plan: &Plan, mut evaluation: Evaluation) -> Vec<f64> {
+    evaluation.differentiate(plan);
     let normalizer = problem.normalizer();
-    match plan.method {
-        Method::Difference => {
-            let mut slopes = vec![0.0; evaluation.conditioning.len()];
-            simd(
-                #[inline(always)]
-                || {
-                    plan.scheme
-                        .combine(&evaluation.losses, normalizer, &mut slopes);
-                },
-            );
-            slopes
-        }
-        Method::ForwardPass => {
-            let derivative = |entry: usize| {
-                let losses = evaluation.losses.iter().map(|losses| losses[entry]);
-                let points = plan.steps().map(|step| {
-                    // The sum as the engine rounded it.
-                    let step = plan.precision.round(step);
-                    plan.precision.round(evaluation.base[entry] + step)
-                });
-                plan.scheme.derivative(losses, points) / normalizer
-            };
-            (0..evaluation.conditioning.len()).map(derivative).collect()
-        }
-    }
+    evaluation
+        .derivative
+        .iter_mut()
+        .for_each(|v| *v /= normalizer);
+    evaluation.derivative
 }
 
 /// |analytic - numeric| / max(|analytic|, |numeric|), as cs231n has it; 0 where both are 0, infinite where either is not

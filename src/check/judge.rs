@@ -38,7 +38,6 @@ pub(crate) fn confirm<'a>(
     let host = Cpu::new(problem, plan);
     for entry in entries.filter(|entry| entry.noise.is_finite()) {
         let evaluation = host.evaluate_entry(entry.row, entry.column);
-        let derivative = numeric(problem, &plan, &evaluation)[0];
         let conditioning = evaluation.conditioning[0] / problem.normalizer();
         let bound = entry.noise
             + noise.bound(
@@ -47,6 +46,7 @@ pub(crate) fn confirm<'a>(
                 evaluation.magnitude[0],
                 evaluation.totals[0],
             );
+        let derivative = numeric(problem, &plan, evaluation)[0];
         // Written so that a derivative that is NaN disagrees.
         if !((entry.numeric - derivative).abs() <= bound) {
             return Err(Error::OraclesDisagree {

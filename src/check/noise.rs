@@ -207,7 +207,7 @@ mod tests {
         // The reference is rounded too: where the bound is as fine as that, its own law is added.
         let u = Dtype::F64.unit_roundoff();
         let (mut bounds, mut squares) = (Vec::new(), 0.0);
-        for (entry, (numeric, exact)) in numeric(problem, &plan, &evaluation)
+        for (entry, (numeric, exact)) in numeric(problem, &plan, evaluation.clone())
             .iter()
             .zip(&exact)
             .enumerate()

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::{
     cpu::{
-        matmul::{multiply, tile},
+        matmul::{Packed, TILE, tile},
         simd,
     },
     loss::{NO_LABEL, Samples},
@@ -35,160 +35,252 @@ pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
         .collect()
 }
 
-/// The [`growth`] of every logit for one step.
-pub struct Growth<T> {
-    step: T,
-    /// [k, d].
-    table: Vec<T>,
-    /// Whether it is so small everywhere that what it is multiplied by is small, whatever the sample.
-    is_small: bool,
+/// The steps of a scheme, with the [`growth`] of every logit for each.
+pub struct Growths<T> {
+    steps: Vec<Step<T>>,
+    tables: Tables<T>,
+    /// Terms of the series that are enough for every sample: see [`log1p_per_step`].
+    terms: usize,
 }
 
-impl<T: Real> Growth<T> {
-    /// Of a table [k, d].
-    pub fn new(table: Vec<T>, step: T) -> Self {
+#[derive(Clone, Copy)]
+struct Step<T> {
+    size: T,
+    /// What the difference quotient counts in the derivative.
+    weight: T,
+}
+
+enum Tables<T> {
+    One(Packed<T, 1>),
+    Two(Packed<T, 2>),
+    Four(Packed<T, 4>),
+}
+
+impl<T: Real> Growths<T> {
+    /// Of slopes dz/dx [k, d] and the steps of a scheme, each with what its quotient counts in the derivative.
+    pub fn new(slopes: &[f64], d: usize, steps: &[(f64, f64)]) -> Self {
+        let tables = steps.iter().map(|&(step, _)| growth(slopes, step));
+        Self::of_tables(&tables.collect::<Vec<_>>(), d, steps)
+    }
+
+    /// Of a table [k, d] a step.
+    pub fn of_tables(tables: &[Vec<T>], d: usize, steps: &[(f64, f64)]) -> Self {
+        let steps = steps.iter().map(|&(step, weight)| Step {
+            size: T::of(step),
+            weight: T::of(weight),
+        });
+        let steps: Vec<Step<T>> = steps.collect();
+        let larger = |a: T, b: T| if b > a { b } else { a };
+        let largest = tables.iter().zip(&steps).map(|(table, step)| {
+            let moves = table.iter().map(|growth| (step.size * *growth).abs());
+            moves.fold(T::zero(), larger)
+        });
         // |p - onehot| sums to at most 2, and is then divided by 1 + step·growth.
-        let is_small = |v: &T| (step * *v).abs() < T::of(SMALL / 4.0);
+        let terms = match T::of(2.001) * largest.fold(T::zero(), larger) {
+            x if x <= T::of(1.001) * two_terms() => 2,
+            x if x <= four_terms() => 4,
+            _ => ANY,
+        };
+        let tables = match tables {
+            [one] => Tables::One(Packed::new([one], d)),
+            [one, two] => Tables::Two(Packed::new([one, two], d)),
+            [one, two, three, four] => Tables::Four(Packed::new([one, two, three, four], d)),
+            tables => unreachable!("no scheme has {} steps", tables.len()),
+        };
         Self {
-            step,
-            is_small: table.iter().all(is_small),
-            table,
+            steps,
+            tables,
+            terms,
         }
     }
 }
 
-/// Differences with respect to the input: takes `residual` (p - onehot(label)) [rows, k] and, where
-/// the samples have a linear part, its product with dz/dx [rows, d]; returns [rows, d].
+/// The derivative with respect to the input, the scheme's steps together: takes `residual` (p - onehot(label)) [rows, k]
+/// and, where the samples have a linear part, its product with dz/dx [rows, d]; overwrites `derivative` [rows, d].
 pub fn difference<T: Real>(
+    derivative: &mut Vec<T>,
     residual: &[T],
-    growth: &Growth<T>,
+    growths: &Growths<T>,
     samples: &Samples<T>,
     linear: Option<&[T]>,
-    d: usize,
-) -> Vec<T> {
-    let mut differences = vec![T::zero(); samples.labels.len() * d];
-    // Two loops: what the rare one calls must not keep the values of the other from the registers.
-    match growth.is_small {
-        true => differences_in::<T, true>(&mut differences, residual, growth, samples, linear, d),
-        false => differences_in::<T, false>(&mut differences, residual, growth, samples, linear, d),
+) {
+    let operands = Operands {
+        residual,
+        steps: &growths.steps,
+        samples,
+        linear,
+    };
+    // Loops of their own: what the rare ones call must not keep the values of the others from the registers.
+    match (&growths.tables, growths.terms) {
+        (Tables::One(table), 2) => quotients::<T, 4, 1, 2>(derivative, table, operands),
+        (Tables::One(table), 4) => quotients::<T, 4, 1, 4>(derivative, table, operands),
+        (Tables::One(table), _) => quotients::<T, 4, 1, ANY>(derivative, table, operands),
+        (Tables::Two(tables), 2) => quotients::<T, 4, 2, 2>(derivative, tables, operands),
+        (Tables::Two(tables), 4) => quotients::<T, 4, 2, 4>(derivative, tables, operands),
+        (Tables::Two(tables), _) => quotients::<T, 4, 2, ANY>(derivative, tables, operands),
+        (Tables::Four(tables), _) => quotients::<T, 2, 4, ANY>(derivative, tables, operands),
     }
-    differences
 }
 
-fn differences_in<T: Real, const IS_SMALL: bool>(
-    differences: &mut [T],
-    residual: &[T],
-    growth: &Growth<T>,
-    samples: &Samples<T>,
-    linear: Option<&[T]>,
-    d: usize,
+/// What the tables are multiplied and finished with.
+#[derive(Clone, Copy)]
+struct Operands<'a, T> {
+    residual: &'a [T],
+    steps: &'a [Step<T>],
+    samples: &'a Samples<T>,
+    linear: Option<&'a [T]>,
+}
+
+/// In tiles of R rows, of S steps, by a series of so many terms.
+fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
+    derivative: &mut Vec<T>,
+    tables: &Packed<T, S>,
+    operands: Operands<'_, T>,
 ) {
-    let (step, table) = (growth.step, &growth.table);
+    let Operands {
+        residual,
+        steps,
+        samples,
+        linear,
+    } = operands;
+    let rows = samples.labels.len();
     simd(
         #[inline(always)]
         || {
-            multiply(
-                differences,
+            tables.multiply::<R, false>(
+                derivative,
                 residual,
-                table,
-                d,
                 #[inline(always)]
-                |row, column, sums| {
+                |row, column, sums, growths| {
                     let (label, total) = (samples.labels[row], samples.totals[row]);
-                    let mut differences = match label {
-                        NO_LABEL => sums,
-                        label => {
-                            let growth = &table[label as usize * d..][..d];
-                            divided_by_growth(sums, tile(growth, column), step, IS_SMALL)
+                    let mut derivative = [T::zero(); TILE];
+                    for (s, step) in (0..S).zip(steps) {
+                        let mut quotients = sums[s];
+                        if label != NO_LABEL {
+                            let growth = growths[label as usize][s];
+                            quotients =
+                                divided_by_growth::<T, TERMS, TILE>(quotients, growth, step.size);
                         }
-                    };
-                    differences = log1p_per_step(differences, step, IS_SMALL);
-                    differences.iter_mut().for_each(|v| *v = *v * total);
-                    if let Some(linear) = linear {
-                        let linear = tile(&linear[row * d..][..d], column);
-                        for (difference, linear) in differences.iter_mut().zip(linear) {
-                            *difference += linear;
+                        let logarithms = log1p_per_step::<T, TERMS, TILE>(quotients, step.size);
+                        for lane in 0..TILE {
+                            derivative[lane] =
+                                step.weight.mul_add(logarithms[lane], derivative[lane]);
                         }
                     }
-                    differences
+                    derivative.iter_mut().for_each(|v| *v = *v * total);
+                    // A scheme is exact for a line, whatever the step.
+                    if let Some(linear) = linear {
+                        let linear = tile(&linear[row * (linear.len() / rows)..], column);
+                        for (derivative, linear) in derivative.iter_mut().zip(linear) {
+                            *derivative += linear;
+                        }
+                    }
+                    derivative
                 },
             );
         },
     );
 }
 
-/// Differences with respect to the logits, of which a step moves only one: takes `residual` [rows, k] and the
-/// logits' own `growth`; returns [rows, k].
+/// The derivative with respect to the logits, of which a step moves only one: takes `residual` [rows, k] and the steps of a scheme,
+/// each with what its quotient counts in the derivative; returns [rows, k].
 pub fn difference_logits<T: Real>(
     residual: &[T],
-    growth: T,
-    step: T,
+    steps: &[(f64, f64)],
     samples: &Samples<T>,
     k: usize,
 ) -> Vec<T> {
-    let mut differences = residual.to_vec();
-    for (row, sums) in differences.chunks_exact_mut(k).enumerate() {
+    let steps = steps.iter().map(|&(step, weight)| {
+        let growth = step.exp_m1() / step;
+        (T::of(step), T::of(weight), T::of(growth))
+    });
+    let steps: Vec<(T, T, T)> = steps.collect();
+    let mut derivative = residual.to_vec();
+    for (row, values) in derivative.chunks_exact_mut(k).enumerate() {
         let (label, total) = (samples.labels[row] as usize, samples.totals[row]);
         let linear = samples.linear.as_ref().map(|linear| &linear[row * k..]);
-        for (c, sum) in sums.iter_mut().enumerate() {
-            let at_label = match c == label {
-                true => T::one() + step * growth,
-                false => T::one(),
-            };
-            let [logarithm] = log1p_per_step([*sum * growth / at_label], step, false);
-            *sum = logarithm * total + linear.map_or(T::zero(), |linear| linear[c]);
+        for (c, value) in values.iter_mut().enumerate() {
+            let mut sum = T::zero();
+            for &(step, weight, growth) in &steps {
+                let at_label = match c == label {
+                    true => T::one() + step * growth,
+                    false => T::one(),
+                };
+                let quotient = [*value * growth / at_label];
+                let [logarithm] = log1p_per_step::<T, ANY, 1>(quotient, step);
+                sum += weight * logarithm;
+            }
+            *value = sum * total + linear.map_or(T::zero(), |linear| linear[c]);
         }
     }
-    differences
+    derivative
 }
 
-/// Below it four terms of the series of 1/(1 + x) and log1p are exact to f64, as the fifth is at most 2^-56 of the first; and they
-/// run in vectors, without a division.
-const SMALL: f64 = 1.0 / 16384.0;
+/// The largest step·v of which two terms of the series of 1/(1 + x) and log1p are exact: the third is at most a third of an epsilon.
+fn two_terms<T: Real>() -> T {
+    T::epsilon().sqrt()
+}
 
-/// Whether step·v is small for every value v: a count runs in vectors, a search that ends early does not.
+/// The same of four terms, as the fifth is at most a sixteenth of an epsilon; and they run in vectors, without a division.
+#[inline(always)]
+fn four_terms<T: Real>() -> T {
+    T::epsilon().sqrt().sqrt() * T::of(0.5)
+}
+
+/// As many terms as it takes, the library's functions where those are more than four.
+pub(crate) const ANY: usize = 0;
+
+/// Whether step·v is small enough for four terms, for every value v: a count runs in vectors, a search that ends early does not.
 #[inline(always)]
 fn are_small<T: Real, const N: usize>(values: &[T; N], step: T) -> bool {
-    let is_large = |v: &T| u32::from(!((step * *v).abs() < T::of(SMALL)));
+    let is_large = |v: &T| u32::from(!((step * *v).abs() <= four_terms()));
     values.iter().map(is_large).sum::<u32>() == 0
 }
 
-/// Values over 1 + step·growth; `is_small` where that is known to be small for all.
+/// Values over 1 + step·growth, by TERMS terms of the series.
 #[inline(always)]
-fn divided_by_growth<T: Real, const N: usize>(
+fn divided_by_growth<T: Real, const TERMS: usize, const N: usize>(
     mut values: [T; N],
     growth: [T; N],
     step: T,
-    is_small: bool,
 ) -> [T; N] {
-    if is_small || are_small(&growth, step) {
+    let one = T::one();
+    if TERMS == 2 {
+        for (v, growth) in values.iter_mut().zip(growth) {
+            *v = *v - *v * (step * growth);
+        }
+    } else if TERMS == 4 || are_small(&growth, step) {
         for (v, growth) in values.iter_mut().zip(growth) {
             let x = step * growth;
-            *v = *v - *v * (x * (T::one() - x * (T::one() - x)));
+            *v = *v - *v * (x * (one - x * (one - x)));
         }
     } else {
         for (v, growth) in values.iter_mut().zip(growth) {
-            *v = *v / (T::one() + step * growth);
+            *v = *v / (one + step * growth);
         }
     }
     values
 }
 
-/// log1p(step·v) / step of every value v; `is_small` where step·v is known to be small for all.
+/// log1p(step·v) / step of every value v, by TERMS terms of the series.
 #[inline(always)]
-pub(crate) fn log1p_per_step<T: Real, const N: usize>(
+pub(crate) fn log1p_per_step<T: Real, const TERMS: usize, const N: usize>(
     mut values: [T; N],
     step: T,
-    is_small: bool,
 ) -> [T; N] {
-    if !(is_small || are_small(&values, step)) {
-        return logarithms(values, step);
-    }
     let (half, third, quarter) = (T::of(0.5), T::of(1.0 / 3.0), T::of(0.25));
-    // A loop: what the library has for arrays is not inlined into vector code.
-    for v in &mut values {
-        let x = step * *v;
-        *v = *v - *v * x * (half - x * (third - x * quarter));
+    // Loops: what the library has for arrays is not inlined into vector code.
+    if TERMS == 2 {
+        for v in &mut values {
+            *v = *v - *v * (half * step * *v);
+        }
+    } else if TERMS == 4 || are_small(&values, step) {
+        for v in &mut values {
+            let x = step * *v;
+            *v = *v - *v * x * (half - x * (third - x * quarter));
+        }
+    } else {
+        return logarithms(values, step);
     }
     values
 }
@@ -233,8 +325,15 @@ mod tests {
         let sum: f64 = Z.iter().map(|z| z.exp()).sum();
         let residual: Vec<f64> = (0..3).map(|c| Z[c].exp() / sum - at(c)).collect();
         for step in [0.5f64, -0.01] {
-            let growth = Growth::new(growth(&WEIGHT, step), step);
-            let differences = difference(&residual, &growth, &samples, Some(&by_input), 2);
+            let growths = Growths::new(&WEIGHT, 2, &[(step, 1.0)]);
+            let mut differences = Vec::new();
+            difference(
+                &mut differences,
+                &residual,
+                &growths,
+                &samples,
+                Some(&by_input),
+            );
             for i in 0..2 {
                 let moved: Vec<f64> = (0..3).map(|c| Z[c] + step * WEIGHT[c * 2 + i]).collect();
                 let expected = loss(&moved, &r) - loss(&Z, &r);
@@ -243,7 +342,7 @@ mod tests {
                     "{r:?} {step} {i}"
                 );
             }
-            let differences = difference_logits(&residual, step.exp_m1() / step, step, &samples, 3);
+            let differences = difference_logits(&residual, &[(step, 1.0)], &samples, 3);
             for c in 0..3 {
                 let mut moved = Z;
                 moved[c] += step;
@@ -266,13 +365,16 @@ mod tests {
 
     #[test]
     fn the_series_equals_log1p() {
-        let arguments: Vec<f64> = (-1000..=1000).map(|i| f64::from(i) * 6.1e-8).collect();
-        for x in arguments {
-            let [v] = log1p_per_step([x], 0.25, false);
-            assert!(
-                (0.25 * v - (0.25 * x).ln_1p()).abs() <= 2.0 * f64::EPSILON * x.abs(),
-                "{x}"
-            );
+        for i in -1000..=1000 {
+            let check = |[v]: [f64; 1], x: f64| {
+                let error = 0.25 * v - (0.25 * x).ln_1p();
+                assert!(error.abs() <= f64::EPSILON * x.abs(), "{x} {error:e}");
+            };
+            let x = 4.0 * two_terms::<f64>() * f64::from(i) / 1000.0;
+            check(log1p_per_step::<f64, 2, 1>([x], 0.25), x);
+            let x = 4.0 * four_terms::<f64>() * f64::from(i) / 1000.0;
+            check(log1p_per_step::<f64, 4, 1>([x], 0.25), x);
+            check(log1p_per_step::<f64, ANY, 1>([x], 0.25), x);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     cpu::{
-        difference::{growth, log1p_per_step},
+        difference::{ANY, growth, log1p_per_step},
         matmul::{TILE, tile},
         simd,
     },
@@ -12,11 +12,12 @@ use crate::{
     tensor::Real,
 };
 
-/// Takes `residual` (p - onehot(label)) [rows, k] and `input` [rows, m]; returns the sums over the rows, [k, m].
+/// Takes `residual` (p - onehot(label)) [rows, k], `input` [rows, m] and the steps of a scheme, each with what its quotient counts in
+/// the derivative; returns the sums of that over the rows, [k, m].
 pub fn difference_weight<T: Real>(
     residual: &[T],
     input: &[T],
-    step: f64,
+    steps: &[(f64, f64)],
     samples: &Samples<T>,
     k: usize,
     m: usize,
@@ -28,36 +29,38 @@ pub fn difference_weight<T: Real>(
         .enumerate()
     {
         let slopes: Vec<f64> = input.iter().map(|x| x.f64()).collect();
-        let growth: Vec<T> = growth(&slopes, step);
-        let total = samples.totals[row];
-        let step = T::of(step);
-        simd(
-            #[inline(always)]
-            || {
-                for (c, sums) in sums.chunks_exact_mut(m).enumerate() {
-                    let label = if samples.labels[row] == c as u32 {
-                        T::one()
-                    } else {
-                        T::zero()
-                    };
-                    let linear = samples
-                        .linear
-                        .as_ref()
-                        .map_or(T::zero(), |linear| linear[row * k + c]);
-                    for (start, sums) in (0..m).step_by(TILE).zip(sums.chunks_mut(TILE)) {
-                        let mut terms = tile(&growth, start);
-                        for term in &mut terms {
-                            *term = residual[c] * *term / (T::one() + label * step * *term);
-                        }
-                        let logarithms = log1p_per_step(terms, step, false);
-                        let x = tile(input, start);
-                        for (i, sum) in sums.iter_mut().enumerate() {
-                            *sum += total * logarithms[i] + linear * x[i];
+        for &(step, weight) in steps {
+            let growth: Vec<T> = growth(&slopes, step);
+            let (step, weight) = (T::of(step), T::of(weight));
+            let total = weight * samples.totals[row];
+            simd(
+                #[inline(always)]
+                || {
+                    for (c, sums) in sums.chunks_exact_mut(m).enumerate() {
+                        let label = if samples.labels[row] == c as u32 {
+                            T::one()
+                        } else {
+                            T::zero()
+                        };
+                        let linear = samples
+                            .linear
+                            .as_ref()
+                            .map_or(T::zero(), |linear| weight * linear[row * k + c]);
+                        for (start, sums) in (0..m).step_by(TILE).zip(sums.chunks_mut(TILE)) {
+                            let mut terms = tile(&growth, start);
+                            for term in &mut terms {
+                                *term = residual[c] * *term / (T::one() + label * step * *term);
+                            }
+                            let logarithms = log1p_per_step::<T, ANY, TILE>(terms, step);
+                            let x = tile(input, start);
+                            for (i, sum) in sums.iter_mut().enumerate() {
+                                *sum += total * logarithms[i] + linear * x[i];
+                            }
                         }
                     }
-                }
-            },
-        );
+                },
+            );
+        }
     }
     sums
 }
@@ -84,7 +87,8 @@ mod tests {
         let p = |j: usize, c: usize| z[j][c].exp() / (z[j][0].exp() + z[j][1].exp());
         let residual = [p(0, 0) - 1.0, p(0, 1), p(1, 0), p(1, 1)];
         for step in [0.25, -0.01] {
-            let found = difference_weight(&residual, x.as_flattened(), step, &samples, 2, 2);
+            let found =
+                difference_weight(&residual, x.as_flattened(), &[(step, 1.0)], &samples, 2, 2);
             for c in 0..2 {
                 for i in 0..2 {
                     let difference = |j: usize| {

@@ -1,8 +1,6 @@
 //! A product [rows, k] · [k, d]: of the residual with W it is the backward pass, of the conditioning's weights with
 //! |W| it is S + T.
 
-use std::ops::Range;
-
 use crate::{cpu::simd, tensor::Real};
 
 /// Columns of a tile: two vectors of AVX-512 in f64.
@@ -12,95 +10,137 @@ const ROWS: usize = 4;
 /// Classes whose part of a tile's columns stays in the cache for all rows.
 const CLASSES: usize = 512;
 
-/// Takes `left` [rows, k] and `right` [k, d].
-pub fn matmul<T: Real>(left: &[T], right: &[T], d: usize) -> Vec<T> {
-    let k = right.len() / d;
-    let mut product = vec![T::zero(); left.len() / k * d];
+/// The right sides [k, d] of S products with one left side, in panels of [`TILE`] columns, so that what a tile reads lies one after
+/// the other; the last panel is padded with zeros.
+pub struct Packed<T, const S: usize> {
+    /// [panels, k].
+    tiles: Vec<[[T; TILE]; S]>,
+    k: usize,
+    d: usize,
+}
+
+impl<T: Real, const S: usize> Packed<T, S> {
+    /// Of values [k, d].
+    pub fn new(values: [&[T]; S], d: usize) -> Self {
+        let k = values[0].len() / d;
+        let mut tiles = Vec::with_capacity(d.div_ceil(TILE) * k);
+        for column in (0..d).step_by(TILE) {
+            let of_class = |c| values.map(|values| tile(&values[c * d..][..d], column));
+            tiles.extend((0..k).map(of_class));
+        }
+        Self { tiles, k, d }
+    }
+
+    /// Takes `left` [rows, k] in tiles of R rows, for use inside of [`simd`]: `product` [rows, d] is overwritten by what
+    /// `finish(row, column, sums, right)` makes of the entries of a row from a column on, those of each product, `right` being
+    /// the panel. Every entry is summed over the classes in order, whatever the tile that it falls into.
+    #[inline(always)]
+    pub(crate) fn multiply<const R: usize, const MAGNITUDES: bool>(
+        &self,
+        product: &mut Vec<T>,
+        left: &[T],
+        finish: impl Fn(usize, usize, &[[T; TILE]; S], &[[[T; TILE]; S]]) -> [T; TILE] + Copy,
+    ) {
+        let Self { k, d, .. } = *self;
+        let rows = left.len() / k;
+        product.resize(rows * d, T::zero());
+        let lefts = in_tiles::<T, R>(left, k);
+        // The sums of the classes so far, where those of a panel do not fit the cache together.
+        let mut partial = vec![[[[T::zero(); TILE]; S]; R]; rows.div_ceil(R)];
+        for (panel, column) in self.tiles.chunks_exact(k).zip((0..d).step_by(TILE)) {
+            // What is read of the right serves all rows before the next is.
+            for begin in (0..k).step_by(CLASSES) {
+                let classes = begin..k.min(begin + CLASSES);
+                for (tile, (left, partial)) in lefts.chunks_exact(k).zip(&mut partial).enumerate() {
+                    let mut sums = [[[T::zero(); TILE]; S]; R];
+                    if begin > 0 {
+                        sums = *partial;
+                    }
+                    add_products::<T, R, S, MAGNITUDES>(
+                        &mut sums,
+                        &left[classes.clone()],
+                        &panel[classes.clone()],
+                    );
+                    if classes.end < k {
+                        *partial = sums;
+                        continue;
+                    }
+                    for (row, sums) in (tile * R..rows).zip(&sums) {
+                        let entries = finish(row, column, sums, panel);
+                        store(&mut product[row * d..][..d], column, entries);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The values [rows, k] of R rows at a time beside each other, [rows / R, k]; zeros where there are no more rows.
+fn in_tiles<T: Real, const R: usize>(left: &[T], k: usize) -> Vec<[T; R]> {
+    let mut tiles = Vec::with_capacity(left.len().div_ceil(R * k) * k);
+    for rows in left.chunks(R * k) {
+        let of_class = |c| std::array::from_fn(|row| rows.get(row * k + c).copied());
+        let of_class = |c| of_class(c).map(|v: Option<T>| v.unwrap_or_default());
+        tiles.extend((0..k).map(of_class));
+    }
+    tiles
+}
+
+/// Adds the products of some classes. No calls, and no indices that may be out of bounds: the sums stay in registers.
+#[inline(always)]
+fn add_products<T: Real, const R: usize, const S: usize, const MAGNITUDES: bool>(
+    sums: &mut [[[T; TILE]; S]; R],
+    left: &[[T; R]],
+    right: &[[[T; TILE]; S]],
+) {
+    for (left, right) in left.iter().zip(right) {
+        for row in 0..R {
+            for s in 0..S {
+                for lane in 0..TILE {
+                    let right = match MAGNITUDES {
+                        true => right[s][lane].abs(),
+                        false => right[s][lane],
+                    };
+                    sums[row][s][lane] = left[row].mul_add(right, sums[row][s][lane]);
+                }
+            }
+        }
+    }
+}
+
+/// Takes `left` [rows, k] and `right`, overwrites `product` [rows, d].
+pub(crate) fn matmul_into<T: Real>(product: &mut Vec<T>, left: &[T], right: &Packed<T, 1>) {
+    matmul_by::<T, false>(product, left, right);
+}
+
+/// The same with the magnitudes of the right side.
+pub(crate) fn matmul_magnitudes<T: Real>(product: &mut Vec<T>, left: &[T], right: &Packed<T, 1>) {
+    matmul_by::<T, true>(product, left, right);
+}
+
+fn matmul_by<T: Real, const MAGNITUDES: bool>(
+    product: &mut Vec<T>,
+    left: &[T],
+    right: &Packed<T, 1>,
+) {
     simd(
         #[inline(always)]
         || {
-            multiply(
-                &mut product,
+            right.multiply::<ROWS, MAGNITUDES>(
+                product,
                 left,
-                right,
-                d,
                 #[inline(always)]
-                |_, _, sums| sums,
+                |_, _, [sums], _| *sums,
             );
         },
     );
+}
+
+/// Takes `left` [rows, k] and `right` [k, d]; returns [rows, d].
+pub fn matmul<T: Real>(left: &[T], right: &[T], d: usize) -> Vec<T> {
+    let mut product = Vec::new();
+    matmul_into(&mut product, left, &Packed::new([right], d));
     product
-}
-
-/// The same into `product` [rows, d], which is overwritten; for use inside of [`simd`]. Every entry is summed over the classes in order,
-/// whatever the tile that it falls into. What is written is what `finish(row, column, sums)` makes of the entries of a row
-/// from a column on; past the last column there may be zeros.
-#[inline(always)]
-pub(crate) fn multiply<T: Real>(
-    product: &mut [T],
-    left: &[T],
-    right: &[T],
-    d: usize,
-    finish: impl Fn(usize, usize, [T; TILE]) -> [T; TILE] + Copy,
-) {
-    let k = right.len() / d;
-    let rows = left.len() / k;
-    // What is read of the right serves all rows before the next is.
-    for begin in (0..k).step_by(CLASSES) {
-        let classes = begin..k.min(begin + CLASSES);
-        for column in (0..d).step_by(TILE) {
-            let mut row = 0;
-            while row + ROWS <= rows {
-                let place = (row, column, classes.clone());
-                multiply_tile::<T, ROWS>(product, left, right, d, place, finish);
-                row += ROWS;
-            }
-            for row in row..rows {
-                let place = (row, column, classes.clone());
-                multiply_tile::<T, 1>(product, left, right, d, place, finish);
-            }
-        }
-    }
-}
-
-/// Adds the terms of a range of classes to the entries from a row and a column on.
-#[inline(always)]
-fn multiply_tile<T: Real, const R: usize>(
-    product: &mut [T],
-    left: &[T],
-    right: &[T],
-    d: usize,
-    (first, column, classes): (usize, usize, Range<usize>),
-    finish: impl Fn(usize, usize, [T; TILE]) -> [T; TILE] + Copy,
-) {
-    let k = right.len() / d;
-    let width = TILE.min(d - column);
-    let mut sums = [[T::zero(); TILE]; R];
-    if classes.start > 0 {
-        for (row, sums) in sums.iter_mut().enumerate() {
-            *sums = tile(&product[(first + row) * d..][..d], column);
-        }
-    }
-    for c in classes.clone() {
-        let right = tile(&right[c * d..][..d], column);
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let left = left[(first + row) * k + c];
-            for (sum, right) in sums.iter_mut().zip(right) {
-                *sum = left.mul_add(right, *sum);
-            }
-        }
-    }
-    for (row, sums) in sums.into_iter().enumerate() {
-        let sums = match classes.end == k {
-            true => finish(first + row, column, sums),
-            false => sums,
-        };
-        let product = &mut product[(first + row) * d + column..][..width];
-        match <&mut [T; TILE]>::try_from(&mut *product) {
-            Ok(tile) => *tile = sums,
-            Err(_) => product.copy_from_slice(&sums[..width]),
-        }
-    }
 }
 
 /// Up to [`TILE`] values from a column on, and zeros.
@@ -109,12 +149,34 @@ pub(crate) fn tile<T: Real>(row: &[T], column: usize) -> [T; TILE] {
     let values = &row[column..];
     match values.first_chunk() {
         Some(tile) => *tile,
-        None => {
-            let mut tile = [T::zero(); TILE];
-            tile[..values.len()].copy_from_slice(values);
-            tile
-        }
+        None => padded(values),
     }
+}
+
+/// Fewer values than a vector has, and zeros. Not inlined: a vector that a copy of unknown length may fill is in memory, always.
+#[cold]
+#[inline(never)]
+pub(crate) fn padded<T: Real, const N: usize>(values: &[T]) -> [T; N] {
+    let mut vector = [T::zero(); N];
+    vector[..values.len()].copy_from_slice(values);
+    vector
+}
+
+/// Stores as much of a tile as the row has from that column on.
+#[inline(always)]
+fn store<T: Real>(row: &mut [T], column: usize, tile: [T; TILE]) {
+    let place = &mut row[column..];
+    match place.first_chunk_mut() {
+        Some(place) => *place = tile,
+        None => store_some(place, tile),
+    }
+}
+
+/// The same where it has fewer; not inlined, as [`padded`].
+#[cold]
+#[inline(never)]
+fn store_some<T: Real>(place: &mut [T], tile: [T; TILE]) {
+    place.copy_from_slice(&tile[..place.len()]);
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Cpu<'_> {
                 .fold(0.0, |largest, bounds| bounds[of].f64().max(largest))
         };
         let (losses, base) = match self.plan.method {
-            Method::Difference => (None, Vec::new()),
+            Method::Difference => (Vec::new(), Vec::new()),
             Method::ForwardPass => {
                 let at = |step| {
                     self.parameter_losses(
@@ -138,26 +138,35 @@ impl Cpu<'_> {
                     &operands.weight
                 };
                 (
-                    Some(self.plan.steps().map(at).collect()),
+                    self.plan.steps().map(at).collect(),
                     T::widen(base[entries.clone()].to_vec()),
                 )
             }
         };
         let multiplier = self.multiplier(input, rows.len());
         let magnitudes: Vec<T> = multiplier.iter().map(|x| x.abs()).collect();
-        let difference = |step| {
-            T::widen(difference_weight(
-                &forward.residual,
-                &multiplier,
-                step,
-                &samples,
-                k,
-                m,
-            ))
+        let derivative = match self.plan.method {
+            Method::Difference => {
+                let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
+                let residual = &forward.residual;
+                T::widen(difference_weight(
+                    residual,
+                    &multiplier,
+                    &steps,
+                    &samples,
+                    k,
+                    m,
+                ))
+            }
+            Method::ForwardPass => Vec::new(),
         };
         let conditioning = T::widen(outer(&forward.conditioning, &magnitudes, k, m));
         Evaluation {
-            losses: losses.unwrap_or_else(|| self.plan.steps().map(difference).collect()),
+            derivative: match derivative.is_empty() {
+                true => derivative,
+                false => derivative[entries.clone()].to_vec(),
+            },
+            losses,
             base,
             conditioning: conditioning[entries].to_vec(),
             magnitude: vec![largest(0); k],
@@ -213,6 +222,7 @@ impl Evaluation {
         let add = |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         let raise =
             |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(b));
+        add(&mut self.derivative, other.derivative);
         for (losses, other) in self.losses.iter_mut().zip(other.losses) {
             add(losses, other);
         }

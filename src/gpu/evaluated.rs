@@ -13,6 +13,8 @@ pub struct Evaluated {
     /// [rows, 2]: the largest magnitude behind a logit, and the largest of what of it counts.
     pub(super) bounds: Readback,
     pub(super) losses: Vec<Readback>,
+    /// What the quotient of each step counts; of `difference`.
+    pub(super) weights: Vec<f64>,
     /// Padded as the rest.
     pub(super) base: Base,
     /// R.
@@ -39,12 +41,15 @@ impl Evaluated {
         };
         let (bounds, _) = self.bounds.values().as_chunks::<2>();
         let bounds = bounds.get(rows.clone()).unwrap_or_default();
+        let losses = self.losses.iter();
+        let mut losses: Vec<Vec<f64>> = losses.map(|v| of_entries(v.values())).collect();
+        let derivative = match self.base {
+            Base::None => weigh(std::mem::take(&mut losses), &self.weights),
+            _ => Vec::new(),
+        };
         Evaluation {
-            losses: self
-                .losses
-                .iter()
-                .map(|losses| of_entries(losses.values()))
-                .collect(),
+            derivative,
+            losses,
             base: match &self.base {
                 Base::None => Vec::new(),
                 Base::Input(input) => of_entries(input),
@@ -72,6 +77,19 @@ impl Evaluated {
             ..self.rows(0..classes)
         }
     }
+}
+
+/// The sum of the quotients, each with its weight.
+fn weigh(mut quotients: Vec<Vec<f64>>, weights: &[f64]) -> Vec<f64> {
+    let mut derivative = quotients.pop().unwrap_or_default();
+    let last = weights.last().copied().unwrap_or_default();
+    derivative.iter_mut().for_each(|v| *v *= last);
+    for (quotients, weight) in quotients.iter().zip(weights) {
+        for (v, quotient) in derivative.iter_mut().zip(quotients) {
+            *v += weight * quotient;
+        }
+    }
+    derivative
 }
 
 /// Rows of `padded` values, widened, the first `columns` of each.

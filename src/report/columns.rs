@@ -1,9 +1,13 @@
 //! Sums down the columns of a gradient: one column that is off by a factor shows in them long before it shows in an entry.
 
+use rayon::prelude::*;
+
 use super::ExactSum;
 
 /// Above so many columns their sums would take more memory than the gradient's rows.
 const MOST_COLUMNS: usize = 4096;
+/// Columns that are worth a thread.
+const COLUMNS: usize = 64;
 
 /// How many sums a column has.
 pub const COLUMN_SUMS: usize = 6;
@@ -41,20 +45,23 @@ impl ColumnSums {
 pub struct Columns(pub Vec<ColumnSums>);
 
 impl Columns {
-    /// Adds a block of rows, summed in order: a vector over the columns, and perhaps some room, for each of the sums.
-    pub fn add(&mut self, block: &[Vec<f64>; COLUMN_SUMS], columns: usize) {
+    /// Adds blocks of rows, each summed in order: a vector over the columns, and perhaps some room, for each of the sums.
+    pub fn add(&mut self, blocks: &[[Vec<f64>; COLUMN_SUMS]], columns: usize) {
         if columns > MOST_COLUMNS {
             return;
         }
         self.0.resize(columns, ColumnSums::default());
-        for (column, sums) in self.0.iter_mut().enumerate() {
-            sums.analytic_numeric.add(block[0][column]);
-            sums.numeric_numeric.add(block[1][column]);
-            sums.tolerance_tolerance.add(block[2][column]);
-            sums.tolerance_numeric.add(block[3][column]);
-            sums.noise_numeric.add(block[4][column]);
-            sums.numeric_abs.add(block[5][column]);
-        }
+        let sums = self.0.par_iter_mut().with_min_len(COLUMNS).enumerate();
+        sums.for_each(|(column, sums)| {
+            for block in blocks {
+                sums.analytic_numeric.add(block[0][column]);
+                sums.numeric_numeric.add(block[1][column]);
+                sums.tolerance_tolerance.add(block[2][column]);
+                sums.tolerance_numeric.add(block[3][column]);
+                sums.noise_numeric.add(block[4][column]);
+                sums.numeric_abs.add(block[5][column]);
+            }
+        });
     }
 
     /// Adds what was summed elsewhere.
