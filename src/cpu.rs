@@ -348,6 +348,14 @@ pub(crate) fn simd<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)
 }
 
+/// Whether those are 32 vectors of 8 f64 values, not 16 of 4.
+pub(crate) fn has_wide_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(pulp::Arch::new(), pulp::x86::Arch::V4(_));
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
 /// The sum of the lanes.
 #[inline(always)]
 fn pairwise<T: Real>(mut sums: [T; LANES]) -> T {

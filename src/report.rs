@@ -395,14 +395,14 @@ impl CheckReport {
             flipped,
             scaled,
             shuffled,
-            unshuffled,
+            moved,
         } = self.tally.caught;
         let scale = self.scale().map_or(f64::INFINITY, |scale| scale.allowed);
         let copies = [
-            ("zeroed", zeroed > 0 || scale < 1.0),
-            ("flipped", flipped > 0 || scale < 2.0),
-            ("scaled", scaled > 0 || scale < 0.5),
-            ("shuffled", shuffled > 0 || unshuffled == self.tally.entries),
+            ("zeroed", zeroed || scale < 1.0),
+            ("flipped", flipped || scale < 2.0),
+            ("scaled", scaled || scale < 0.5),
+            ("shuffled", shuffled || !moved),
         ];
         copies
             .into_iter()

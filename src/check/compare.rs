@@ -118,17 +118,33 @@ impl Bounds {
     /// Holds an entry against its bounds; `noise` is its column's.
     #[inline(always)]
     fn hold(&self, analytic: f64, numeric: f64, conditioning: f64, noise: f64) -> Held {
+        match self.is_given {
+            true => self.hold_by::<true>(analytic, numeric, conditioning, noise),
+            false => self.hold_by::<false>(analytic, numeric, conditioning, noise),
+        }
+    }
+
+    /// The same where it is known whether tolerances are given.
+    #[inline(always)]
+    fn hold_by<const IS_GIVEN: bool>(
+        &self,
+        analytic: f64,
+        numeric: f64,
+        conditioning: f64,
+        noise: f64,
+    ) -> Held {
         let (a_abs, g_abs) = (analytic.abs(), numeric.abs());
         let largest = if a_abs > g_abs { a_abs } else { g_abs };
         let error = (analytic - numeric).abs();
-        let rounding = self.rounding * conditioning + self.drift * g_abs + self.floor;
-        let given = self.rtol * largest + self.atol;
-        let tolerance = if self.is_given { given } else { rounding };
-        let noise = conditioning * (noise + self.noise_by_row)
-            + self.noise_floor
-            + self.noise_drift * g_abs;
+        let rounding = self
+            .rounding
+            .mul_add(conditioning, self.drift.mul_add(g_abs, self.floor));
+        let given = self.rtol.mul_add(largest, self.atol);
+        let tolerance = if IS_GIVEN { given } else { rounding };
+        let noise_floor = self.noise_drift.mul_add(g_abs, self.noise_floor);
+        let noise = conditioning.mul_add(noise + self.noise_by_row, noise_floor);
         // An absolute tolerance is no evidence for an entry that is smaller; what rounding explains is.
-        let certified = !self.is_given | (largest >= self.atol) | (error <= rounding + noise);
+        let certified = !IS_GIVEN | (largest >= self.atol) | (error <= rounding + noise);
         let is_wrong = error > tolerance + noise;
         Held {
             largest,
@@ -153,30 +169,48 @@ struct Entries {
 }
 
 /// What is summed and counted over all entries, in lanes.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Totals {
     rel_err: [f64; LANES],
     analytic_analytic: [f64; LANES],
     error_error: [f64; LANES],
     max_rel_err: [f64; LANES],
-    /// The least allowed/|numeric| as a fraction, and its denominator: to compare costs less than to divide.
+    /// The least allowed/|numeric|.
     least: [f64; LANES],
-    of: [f64; LANES],
     undecided: [u64; LANES],
     zeroed: [u64; LANES],
     flipped: [u64; LANES],
     scaled: [u64; LANES],
     shuffled: [u64; LANES],
-    unshuffled: [u64; LANES],
+    moved: [u64; LANES],
 }
 
 /// Sums down a few columns, in the order of [`Columns::add`](crate::report::Columns::add).
 type Sums = [[f64; LANES]; COLUMN_SUMS];
 
+impl Default for Totals {
+    fn default() -> Self {
+        let (zeros, none) = ([0.0; LANES], [0; LANES]);
+        Self {
+            rel_err: zeros,
+            analytic_analytic: zeros,
+            error_error: zeros,
+            max_rel_err: zeros,
+            least: [f64::INFINITY; LANES],
+            undecided: none,
+            zeroed: none,
+            flipped: none,
+            scaled: none,
+            shuffled: none,
+            moved: none,
+        }
+    }
+}
+
 impl Totals {
     /// Adds a few entries of a row, of which only the first `width` are there; returns where in the histogram their errors belong.
     #[inline(always)]
-    fn add(
+    fn add<const IS_WHOLE: bool, const IS_GIVEN: bool, const CATCHES: bool>(
         &mut self,
         columns: &mut Sums,
         row: &mut RowTotals,
@@ -190,31 +224,31 @@ impl Totals {
             let (a, next) = (entries.analytic[lane], entries.next[lane]);
             let g = entries.derivative[lane] * entries.per_normalizer;
             let c = entries.conditioning[lane] * entries.per_normalizer;
-            let held = bounds.hold(a, g, c, noise[lane]);
+            let held = bounds.hold_by::<IS_GIVEN>(a, g, c, noise[lane]);
             let (error, largest, g_abs) = (held.error, held.largest, g.abs());
             let allowed = held.tolerance + held.noise;
             let rel_err = error / if largest > 0.0 { largest } else { 1.0 };
             bins[lane] = Histogram::bin(rel_err);
             let (t, e) = (held.tolerance * g_abs, held.noise * g_abs);
-            columns[0][lane] += a * g;
-            columns[1][lane] += g * g;
-            columns[2][lane] += t * t;
+            columns[0][lane] = a.mul_add(g, columns[0][lane]);
+            columns[1][lane] = g.mul_add(g, columns[1][lane]);
+            columns[2][lane] = t.mul_add(t, columns[2][lane]);
             columns[3][lane] += t;
             columns[4][lane] += e;
             columns[5][lane] += g_abs;
             row.tolerance_numeric[lane] += t;
             self.rel_err[lane] += rel_err;
-            self.analytic_analytic[lane] += a * a;
-            self.error_error[lane] += error * error;
+            self.analytic_analytic[lane] = a.mul_add(a, self.analytic_analytic[lane]);
+            self.error_error[lane] = error.mul_add(error, self.error_error[lane]);
             let most = self.max_rel_err[lane];
             self.max_rel_err[lane] = if rel_err > most { rel_err } else { most };
-            // 0/0 where nothing was met yet, which everything is less than.
-            let (least, of) = (self.least[lane], self.of[lane]);
-            let is_less = (allowed * of < least * g_abs) | ((of == 0.0) & (g_abs > 0.0));
-            self.least[lane] = if is_less { allowed } else { least };
-            self.of[lane] = if is_less { g_abs } else { of };
-            // Corrupted copies of the gradient go through the same comparison.
-            let is_there = lane < width;
+            let (detectable, least) = (allowed / g_abs, self.least[lane]);
+            self.least[lane] = if detectable < least {
+                detectable
+            } else {
+                least
+            };
+            let is_there = IS_WHOLE | (lane < width);
             let count = |is_counted: bool| u64::from(is_counted & is_there);
             let bad = if error > bounds.threshold * allowed {
                 BAD
@@ -223,11 +257,15 @@ impl Totals {
             };
             row.counts[lane] += count(held.is_wrong) + if is_there { bad } else { 0 };
             self.undecided[lane] += count(!held.is_wrong & !held.is_right);
+            // Corrupted copies of the gradient go through the same comparison.
+            if !CATCHES {
+                continue;
+            }
             self.zeroed[lane] += count(g_abs > allowed);
             self.flipped[lane] += count((a + g).abs() > allowed);
             self.scaled[lane] += count((1.5 * a - g).abs() > allowed);
             self.shuffled[lane] += count((next - g).abs() > allowed);
-            self.unshuffled[lane] += count(next == a);
+            self.moved[lane] += count(next != a);
         }
         bins
     }
@@ -240,17 +278,14 @@ impl Totals {
             self.error_error[lane] += other.error_error[lane];
             let (most, others) = (self.max_rel_err[lane], other.max_rel_err[lane]);
             self.max_rel_err[lane] = if others > most { others } else { most };
-            let (least, of) = (other.least[lane], other.of[lane]);
-            let is_less = least * self.of[lane] < self.least[lane] * of;
-            if is_less | (self.of[lane] == 0.0) {
-                (self.least[lane], self.of[lane]) = (least, of);
-            }
+            let (least, others) = (self.least[lane], other.least[lane]);
+            self.least[lane] = if others < least { others } else { least };
             self.undecided[lane] += other.undecided[lane];
             self.zeroed[lane] += other.zeroed[lane];
             self.flipped[lane] += other.flipped[lane];
             self.scaled[lane] += other.scaled[lane];
             self.shuffled[lane] += other.shuffled[lane];
-            self.unshuffled[lane] += other.unshuffled[lane];
+            self.moved[lane] += other.moved[lane];
         }
     }
 
@@ -265,16 +300,15 @@ impl Totals {
             .iter()
             .copied()
             .fold(tally.max_rel_err, f64::max);
-        let known = self.least.iter().zip(&self.of).filter(|(_, of)| **of > 0.0);
-        let ratios = known.map(|(least, of)| least / of);
-        tally.least_detectable = ratios.fold(tally.least_detectable, f64::min);
+        let least = self.least.iter().copied();
+        tally.least_detectable = least.fold(tally.least_detectable, f64::min);
         tally.undecided += count(&self.undecided);
         tally.caught.merge(Caught {
-            zeroed: count(&self.zeroed),
-            flipped: count(&self.flipped),
-            scaled: count(&self.scaled),
-            shuffled: count(&self.shuffled),
-            unshuffled: count(&self.unshuffled),
+            zeroed: count(&self.zeroed) > 0,
+            flipped: count(&self.flipped) > 0,
+            scaled: count(&self.scaled) > 0,
+            shuffled: count(&self.shuffled) > 0,
+            moved: count(&self.moved) > 0,
         });
     }
 }
@@ -489,6 +523,7 @@ impl Comparator<'_> {
             false => PART_ENTRIES / self.problem.columns(self.plan.wrt),
         };
         rows.clamp(LEAST_ROWS, MOST_PART_ROWS)
+            .next_multiple_of(LEAST_ROWS)
     }
 
     fn compare_part(
@@ -519,11 +554,34 @@ impl Comparator<'_> {
             #[inline(always)]
             || {
                 let whole = columns / LANES * LANES;
+                let is_given = self.tolerance.given.is_some();
+                // What has caught them all once needs not do so again.
+                let catches = !tally.caught.is_complete();
                 for start in (0..whole).step_by(LANES) {
-                    self.compare_columns(scratch, totals, part, start, LANES);
+                    match (is_given, catches) {
+                        (true, true) => {
+                            self.compare_columns::<true, true, true>(scratch, totals, part, start)
+                        }
+                        (true, false) => {
+                            self.compare_columns::<true, true, false>(scratch, totals, part, start)
+                        }
+                        (false, true) => {
+                            self.compare_columns::<true, false, true>(scratch, totals, part, start)
+                        }
+                        (false, false) => {
+                            self.compare_columns::<true, false, false>(scratch, totals, part, start)
+                        }
+                    }
                 }
                 if whole < columns {
-                    self.compare_columns(scratch, totals, part, whole, columns - whole);
+                    match is_given {
+                        true => {
+                            self.compare_columns::<false, true, true>(scratch, totals, part, whole)
+                        }
+                        false => {
+                            self.compare_columns::<false, false, true>(scratch, totals, part, whole)
+                        }
+                    }
                 }
             },
         );
@@ -543,24 +601,29 @@ impl Comparator<'_> {
         }
     }
 
-    /// A few columns of all rows of a part.
+    /// A few columns of all rows of a part: as many as there are lanes, or as there are left.
     #[inline(always)]
-    fn compare_columns(
+    fn compare_columns<const IS_WHOLE: bool, const IS_GIVEN: bool, const CATCHES: bool>(
         &self,
         scratch: &mut Scratch,
         totals: &mut Totals,
         part: &Part,
         start: usize,
-        width: usize,
     ) {
         let columns = self.problem.columns(self.plan.wrt);
+        let width = match IS_WHOLE {
+            true => LANES,
+            false => columns - start,
+        };
         let noise = load(&self.noise.by_column[start..start + width]);
         // Of their own, so that what is written to the scratch cannot be part of them.
         let (mut sums, mut all) = ([[0.0; LANES]; COLUMN_SUMS], Totals::default());
         for (row, of_row) in scratch.rows.iter().zip(&mut scratch.totals) {
             let entries = part.row(row.here, columns).lanes(start, width);
             let bounds = row.bounds;
-            let bins = all.add(&mut sums, of_row, &bounds, &noise, &entries, width);
+            let bins = all.add::<IS_WHOLE, IS_GIVEN, CATCHES>(
+                &mut sums, of_row, &bounds, &noise, &entries, width,
+            );
             let place = row.here * columns + start;
             let place = &mut scratch.bins[place..place + width];
             match <&mut [u32; LANES]>::try_from(&mut *place) {
@@ -662,11 +725,13 @@ impl Comparator<'_> {
                 sums[column] += term;
             }
             tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
-            tally.caught.zeroed += u64::from(g.abs() > allowed);
-            tally.caught.flipped += u64::from((a + g).abs() > allowed);
-            tally.caught.scaled += u64::from((1.5 * a - g).abs() > allowed);
-            tally.caught.shuffled += u64::from((next - g).abs() > allowed);
-            tally.caught.unshuffled += u64::from(next == a);
+            tally.caught.merge(Caught {
+                zeroed: g.abs() > allowed,
+                flipped: (a + g).abs() > allowed,
+                scaled: (1.5 * a - g).abs() > allowed,
+                shuffled: (next - g).abs() > allowed,
+                moved: next != a,
+            });
         }
         tally.tolerance_tolerance.add(tolerance * tolerance);
         self.note_row(tally, part, here, bounds, wrong, true);

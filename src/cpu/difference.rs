@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use crate::{
     cpu::{
+        has_wide_vectors,
         matmul::{Packed, TILE, tile},
         simd,
     },
@@ -110,15 +111,15 @@ pub fn difference<T: Real>(
         samples,
         linear,
     };
-    // Loops of their own: what the rare ones call must not keep the values of the others from the registers.
-    match (&growths.tables, growths.terms) {
-        (Tables::One(table), 2) => quotients::<T, 4, 1, 2>(derivative, table, operands),
-        (Tables::One(table), 4) => quotients::<T, 4, 1, 4>(derivative, table, operands),
-        (Tables::One(table), _) => quotients::<T, 4, 1, ANY>(derivative, table, operands),
-        (Tables::Two(tables), 2) => quotients::<T, 4, 2, 2>(derivative, tables, operands),
-        (Tables::Two(tables), 4) => quotients::<T, 4, 2, 4>(derivative, tables, operands),
-        (Tables::Two(tables), _) => quotients::<T, 4, 2, ANY>(derivative, tables, operands),
-        (Tables::Four(tables), _) => quotients::<T, 2, 4, ANY>(derivative, tables, operands),
+    let terms = growths.terms;
+    // As many rows at a time as the registers have room for.
+    match (&growths.tables, has_wide_vectors()) {
+        (Tables::One(table), true) => by_series::<T, 4, 1>(derivative, table, terms, operands),
+        (Tables::One(table), false) => by_series::<T, 2, 1>(derivative, table, terms, operands),
+        (Tables::Two(tables), true) => by_series::<T, 4, 2>(derivative, tables, terms, operands),
+        (Tables::Two(tables), false) => by_series::<T, 1, 2>(derivative, tables, terms, operands),
+        (Tables::Four(tables), true) => by_series::<T, 2, 4>(derivative, tables, terms, operands),
+        (Tables::Four(tables), false) => by_series::<T, 1, 4>(derivative, tables, terms, operands),
     }
 }
 
@@ -129,6 +130,20 @@ struct Operands<'a, T> {
     steps: &'a [Step<T>],
     samples: &'a Samples<T>,
     linear: Option<&'a [T]>,
+}
+
+/// Loops of their own for each number of terms: what the rare ones call must not keep the values of the others from the registers.
+fn by_series<T: Real, const R: usize, const S: usize>(
+    derivative: &mut Vec<T>,
+    tables: &Packed<T, S>,
+    terms: usize,
+    operands: Operands<'_, T>,
+) {
+    match terms {
+        2 => quotients::<T, R, S, 2>(derivative, tables, operands),
+        4 => quotients::<T, R, S, 4>(derivative, tables, operands),
+        _ => quotients::<T, R, S, ANY>(derivative, tables, operands),
+    }
 }
 
 /// In tiles of R rows, of S steps, by a series of so many terms.

@@ -1,12 +1,13 @@
 //! A product [rows, k] · [k, d]: of the residual with W it is the backward pass, of the conditioning's weights with
 //! |W| it is S + T.
 
-use crate::{cpu::simd, tensor::Real};
+use crate::{
+    cpu::{has_wide_vectors, simd},
+    tensor::Real,
+};
 
 /// Columns of a tile: two vectors of AVX-512 in f64.
 pub(crate) const TILE: usize = 16;
-/// Rows of a tile: their sums, and what is added to them, fit the vector registers.
-const ROWS: usize = 4;
 /// Classes whose part of a tile's columns stays in the cache for all rows.
 const CLASSES: usize = 512;
 
@@ -42,33 +43,76 @@ impl<T: Real, const S: usize> Packed<T, S> {
         finish: impl Fn(usize, usize, &[[T; TILE]; S], &[[[T; TILE]; S]]) -> [T; TILE] + Copy,
     ) {
         let Self { k, d, .. } = *self;
-        let rows = left.len() / k;
-        product.resize(rows * d, T::zero());
+        product.resize(left.len() / k * d, T::zero());
         let lefts = in_tiles::<T, R>(left, k);
         // The sums of the classes so far, where those of a panel do not fit the cache together.
-        let mut partial = vec![[[[T::zero(); TILE]; S]; R]; rows.div_ceil(R)];
+        let mut partial = vec![[[[T::zero(); TILE]; S]; R]; lefts.len() / k];
         for (panel, column) in self.tiles.chunks_exact(k).zip((0..d).step_by(TILE)) {
-            // What is read of the right serves all rows before the next is.
-            for begin in (0..k).step_by(CLASSES) {
-                let classes = begin..k.min(begin + CLASSES);
-                for (tile, (left, partial)) in lefts.chunks_exact(k).zip(&mut partial).enumerate() {
-                    let mut sums = [[[T::zero(); TILE]; S]; R];
-                    if begin > 0 {
-                        sums = *partial;
-                    }
-                    add_products::<T, R, S, MAGNITUDES>(
-                        &mut sums,
-                        &left[classes.clone()],
-                        &panel[classes.clone()],
-                    );
-                    if classes.end < k {
-                        *partial = sums;
-                        continue;
-                    }
-                    for (row, sums) in (tile * R..rows).zip(&sums) {
-                        let entries = finish(row, column, sums, panel);
-                        store(&mut product[row * d..][..d], column, entries);
-                    }
+            // Tiles that may not be whole go through memory.
+            let place = (d, column);
+            match column + TILE <= d {
+                true => panel_product::<T, R, S, MAGNITUDES, true>(
+                    product,
+                    place,
+                    &lefts,
+                    panel,
+                    &mut partial,
+                    finish,
+                ),
+                false => panel_product::<T, R, S, MAGNITUDES, false>(
+                    product,
+                    place,
+                    &lefts,
+                    panel,
+                    &mut partial,
+                    finish,
+                ),
+            }
+        }
+    }
+}
+
+/// The columns of one panel.
+#[inline(always)]
+fn panel_product<
+    T: Real,
+    const R: usize,
+    const S: usize,
+    const MAGNITUDES: bool,
+    const IS_WHOLE: bool,
+>(
+    product: &mut [T],
+    (d, column): (usize, usize),
+    lefts: &[[T; R]],
+    panel: &[[[T; TILE]; S]],
+    partial: &mut [[[[T; TILE]; S]; R]],
+    finish: impl Fn(usize, usize, &[[T; TILE]; S], &[[[T; TILE]; S]]) -> [T; TILE] + Copy,
+) {
+    let (k, rows) = (panel.len(), product.len() / d);
+    // What is read of the right serves all rows before the next is.
+    for begin in (0..k).step_by(CLASSES) {
+        let classes = begin..k.min(begin + CLASSES);
+        for (tile, (left, partial)) in lefts.chunks_exact(k).zip(&mut *partial).enumerate() {
+            let mut sums = [[[T::zero(); TILE]; S]; R];
+            if begin > 0 {
+                sums = *partial;
+            }
+            add_products::<T, R, S, MAGNITUDES>(
+                &mut sums,
+                &left[classes.clone()],
+                &panel[classes.clone()],
+            );
+            if classes.end < k {
+                *partial = sums;
+                continue;
+            }
+            for (row, sums) in (tile * R..rows).zip(&sums) {
+                let entries = finish(row, column, sums, panel);
+                let place = &mut product[row * d + column..];
+                if IS_WHOLE {
+                    place[..TILE].copy_from_slice(&entries);
+                } else {
+                    place[..d - column].copy_from_slice(&entries[..d - column]);
                 }
             }
         }
@@ -123,10 +167,22 @@ fn matmul_by<T: Real, const MAGNITUDES: bool>(
     left: &[T],
     right: &Packed<T, 1>,
 ) {
+    match has_wide_vectors() {
+        true => matmul_in::<T, 4, MAGNITUDES>(product, left, right),
+        false => matmul_in::<T, 2, MAGNITUDES>(product, left, right),
+    }
+}
+
+/// In tiles of R rows: their sums, and what is added to them, fit the vector registers.
+fn matmul_in<T: Real, const R: usize, const MAGNITUDES: bool>(
+    product: &mut Vec<T>,
+    left: &[T],
+    right: &Packed<T, 1>,
+) {
     simd(
         #[inline(always)]
         || {
-            right.multiply::<ROWS, MAGNITUDES>(
+            right.multiply::<R, MAGNITUDES>(
                 product,
                 left,
                 #[inline(always)]
@@ -160,23 +216,6 @@ pub(crate) fn padded<T: Real, const N: usize>(values: &[T]) -> [T; N] {
     let mut vector = [T::zero(); N];
     vector[..values.len()].copy_from_slice(values);
     vector
-}
-
-/// Stores as much of a tile as the row has from that column on.
-#[inline(always)]
-fn store<T: Real>(row: &mut [T], column: usize, tile: [T; TILE]) {
-    let place = &mut row[column..];
-    match place.first_chunk_mut() {
-        Some(place) => *place = tile,
-        None => store_some(place, tile),
-    }
-}
-
-/// The same where it has fewer; not inlined, as [`padded`].
-#[cold]
-#[inline(never)]
-fn store_some<T: Real>(place: &mut [T], tile: [T; TILE]) {
-    place.copy_from_slice(&tile[..place.len()]);
 }
 
 #[cfg(test)]

@@ -49,30 +49,35 @@ impl Entry {
     }
 }
 
-/// In how many entries copies of the gradient that are certainly wrong would have been found wrong. A check that would
+/// Whether copies of the gradient that are certainly wrong would have been found wrong in any entry. A check that would
 /// have let one of them pass is worth nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caught {
     /// All zeros.
-    pub zeroed: u64,
+    pub zeroed: bool,
     /// The sign flipped.
-    pub flipped: u64,
+    pub flipped: bool,
     /// Half as large again.
-    pub scaled: u64,
+    pub scaled: bool,
     /// Every row moved on by one column.
-    pub shuffled: u64,
-    /// Entries that this shuffle does not change.
-    pub unshuffled: u64,
+    pub shuffled: bool,
+    /// Whether this shuffle changes any entry at all.
+    pub moved: bool,
 }
 
 impl Caught {
     /// Adds what was counted elsewhere.
     pub fn merge(&mut self, other: Self) {
-        self.zeroed += other.zeroed;
-        self.flipped += other.flipped;
-        self.scaled += other.scaled;
-        self.shuffled += other.shuffled;
-        self.unshuffled += other.unshuffled;
+        self.zeroed |= other.zeroed;
+        self.flipped |= other.flipped;
+        self.scaled |= other.scaled;
+        self.shuffled |= other.shuffled;
+        self.moved |= other.moved;
+    }
+
+    /// Whether no further entry can tell more.
+    pub fn is_complete(&self) -> bool {
+        self.zeroed && self.flipped && self.scaled && self.shuffled && self.moved
     }
 }
 
