@@ -241,7 +241,7 @@ impl Twin<'_> {
                     cpu::difference::difference(
                         &mut expected,
                         &residual,
-                        &Growths::of_tables(std::slice::from_ref(&growth), d, &[(step, 1.0)]),
+                        &Growths::of_table(&growth, d, (step, 1.0)),
                         &samples,
                         Some(&product),
                     );

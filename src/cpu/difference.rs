@@ -32,8 +32,12 @@ pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
     slopes
         .par_iter()
         .with_min_len(ENTRIES)
-        .map(|slope| T::of((step * slope).exp_m1() / step))
+        .map(|&slope| grow(slope, step))
         .collect()
+}
+
+fn grow<T: Real>(slope: f64, step: f64) -> T {
+    T::of((step * slope).exp_m1() / step)
 }
 
 /// The steps of a scheme, with the [`growth`] of every logit for each.
@@ -60,33 +64,38 @@ enum Tables<T> {
 impl<T: Real> Growths<T> {
     /// Of slopes dz/dx [k, d] and the steps of a scheme, each with what its quotient counts in the derivative.
     pub fn new(slopes: &[f64], d: usize, steps: &[(f64, f64)]) -> Self {
-        let tables = steps.iter().map(|&(step, _)| growth(slopes, step));
-        Self::of_tables(&tables.collect::<Vec<_>>(), d, steps)
+        match *steps {
+            [one] => Self::of(Tables::One(grown(slopes, d, [one])), steps),
+            [one, two] => Self::of(Tables::Two(grown(slopes, d, [one, two])), steps),
+            [one, two, three, four] => {
+                let tables = grown(slopes, d, [one, two, three, four]);
+                Self::of(Tables::Four(tables), steps)
+            }
+            _ => unreachable!("no scheme has {} steps", steps.len()),
+        }
     }
 
-    /// Of a table [k, d] a step.
-    pub fn of_tables(tables: &[Vec<T>], d: usize, steps: &[(f64, f64)]) -> Self {
+    /// Of a table [k, d] for one step.
+    pub fn of_table(table: &[T], d: usize, step: (f64, f64)) -> Self {
+        Self::of(Tables::One(Packed::new([table], d)), &[step])
+    }
+
+    fn of(tables: Tables<T>, steps: &[(f64, f64)]) -> Self {
         let steps = steps.iter().map(|&(step, weight)| Step {
             size: T::of(step),
             weight: T::of(weight),
         });
         let steps: Vec<Step<T>> = steps.collect();
-        let larger = |a: T, b: T| if b > a { b } else { a };
-        let largest = tables.iter().zip(&steps).map(|(table, step)| {
-            let moves = table.iter().map(|growth| (step.size * *growth).abs());
-            moves.fold(T::zero(), larger)
-        });
+        let largest = match &tables {
+            Tables::One(table) => largest_move(table, &steps),
+            Tables::Two(tables) => largest_move(tables, &steps),
+            Tables::Four(tables) => largest_move(tables, &steps),
+        };
         // |p - onehot| sums to at most 2, and is then divided by 1 + step·growth.
-        let terms = match T::of(2.001) * largest.fold(T::zero(), larger) {
+        let terms = match T::of(2.001) * largest {
             x if x <= T::of(1.001) * two_terms() => 2,
             x if x <= four_terms() => 4,
             _ => ANY,
-        };
-        let tables = match tables {
-            [one] => Tables::One(Packed::new([one], d)),
-            [one, two] => Tables::Two(Packed::new([one, two], d)),
-            [one, two, three, four] => Tables::Four(Packed::new([one, two, three, four], d)),
-            tables => unreachable!("no scheme has {} steps", tables.len()),
         };
         Self {
             steps,
@@ -94,6 +103,32 @@ impl<T: Real> Growths<T> {
             terms,
         }
     }
+}
+
+/// The [`growth`] of every logit for S steps.
+fn grown<T: Real, const S: usize>(
+    slopes: &[f64],
+    d: usize,
+    steps: [(f64, f64); S],
+) -> Packed<T, S> {
+    Packed::of_tiles(slopes.len() / d, d, |c, column| {
+        let slopes: [f64; TILE] = tile(&slopes[c * d..][..d], column);
+        steps.map(|(step, _)| slopes.map(|slope| grow(slope, step)))
+    })
+}
+
+/// The largest |step·growth|.
+fn largest_move<T: Real, const S: usize>(tables: &Packed<T, S>, steps: &[Step<T>]) -> T {
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let of_tiles = |tiles: &[[T; TILE]; S]| {
+        let of_step = |(tile, step): (&[T; TILE], &Step<T>)| {
+            let moves = tile.iter().map(|growth| (step.size * *growth).abs());
+            moves.fold(T::zero(), larger)
+        };
+        tiles.iter().zip(steps).map(of_step).fold(T::zero(), larger)
+    };
+    let tiles = tables.tiles().par_iter().with_min_len(ENTRIES / TILE);
+    tiles.map(of_tiles).reduce(T::zero, larger)
 }
 
 /// The derivative with respect to the input, the scheme's steps together: takes `residual` (p - onehot(label)) [rows, k]

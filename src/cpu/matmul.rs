@@ -1,6 +1,8 @@
 //! A product [rows, k] · [k, d]: of the residual with W it is the backward pass, of the conditioning's weights with
 //! |W| it is S + T.
 
+use rayon::prelude::*;
+
 use crate::{
     cpu::{has_wide_vectors, simd},
     tensor::Real,
@@ -8,6 +10,8 @@ use crate::{
 
 /// Columns of a tile: two vectors of AVX-512 in f64.
 pub(crate) const TILE: usize = 16;
+/// Tiles that are worth a thread.
+const TILES: usize = 1 << 10;
 /// Classes whose part of a tile's columns stays in the cache for all rows.
 const CLASSES: usize = 512;
 
@@ -23,13 +27,30 @@ pub struct Packed<T, const S: usize> {
 impl<T: Real, const S: usize> Packed<T, S> {
     /// Of values [k, d].
     pub fn new(values: [&[T]; S], d: usize) -> Self {
-        let k = values[0].len() / d;
-        let mut tiles = Vec::with_capacity(d.div_ceil(TILE) * k);
-        for column in (0..d).step_by(TILE) {
-            let of_class = |c| values.map(|values| tile(&values[c * d..][..d], column));
-            tiles.extend((0..k).map(of_class));
-        }
-        Self { tiles, k, d }
+        let of_row = |values: &[T], c, column| tile(&values[c * d..][..d], column);
+        let tiles = |c, column| values.map(|values| of_row(values, c, column));
+        Self::of_tiles(values[0].len() / d, d, tiles)
+    }
+
+    /// Of the tiles of every class from a column on, as `tiles(class, column)` gives them.
+    pub(crate) fn of_tiles(
+        k: usize,
+        d: usize,
+        tiles: impl Fn(usize, usize) -> [[T; TILE]; S] + Sync,
+    ) -> Self {
+        let mut all = vec![[[T::zero(); TILE]; S]; d.div_ceil(TILE) * k];
+        let panels = all.par_chunks_mut(k).with_min_len((TILES / k).max(1));
+        panels.enumerate().for_each(|(panel, place)| {
+            for (c, place) in place.iter_mut().enumerate() {
+                *place = tiles(c, panel * TILE);
+            }
+        });
+        Self { tiles: all, k, d }
+    }
+
+    /// All of them, [panels, k].
+    pub(crate) fn tiles(&self) -> &[[[T; TILE]; S]] {
+        &self.tiles
     }
 
     /// Takes `left` [rows, k] in tiles of R rows, for use inside of [`simd`]: `product` [rows, d] is overwritten by what
