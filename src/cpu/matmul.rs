@@ -15,7 +15,7 @@ const TILES: usize = 1 << 10;
 /// Classes whose part of a tile's columns stays in the cache for all rows.
 const CLASSES: usize = 512;
 
-/// The right sides [k, d] of S products with one left side, in panels of [`TILE`] columns, so that what a tile reads lies one after
+/// The right sides [k, d] of S products with one left side, in panels of `TILE` columns, so that what a tile reads lies one after
 /// the other; the last panel is padded with zeros.
 pub struct Packed<T, const S: usize> {
     /// [panels, k].
