@@ -14,7 +14,7 @@ use crate::{
     engine::Chunk,
     plan::{Evaluation, Plan},
     problem::Problem,
-    report::{COLUMN_SUMS, Caught, Decision, Entry, Histogram, Tally, Tolerance},
+    report::{COLUMN_SUMS, Caught, Columns, Decision, Entry, Histogram, Tally, Tolerance},
 };
 
 /// Entries of a block, whose columns are summed as one: enough to make the exact sums cheap, few enough for several threads.
@@ -511,7 +511,11 @@ impl Comparator<'_> {
         tally.numeric_numeric.add(sum(1));
         tally.noise_numeric.add(sum(4));
         tally.numeric_abs.add(sum(5));
-        (std::mem::take(&mut scratch.columns), kept)
+        let sums = match Columns::are_kept(columns) {
+            true => std::mem::take(&mut scratch.columns),
+            false => Default::default(),
+        };
+        (sums, kept)
     }
 
     /// Rows that are evaluated and compared at a time: few, so that they stay in the cache; but where the weight does not, enough to be

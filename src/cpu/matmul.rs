@@ -68,72 +68,56 @@ impl<T: Real, const S: usize> Packed<T, S> {
         let lefts = in_tiles::<T, R>(left, k);
         // The sums of the classes so far, where those of a panel do not fit the cache together.
         let mut partial = vec![[[[T::zero(); TILE]; S]; R]; lefts.len() / k];
-        for (panel, column) in self.tiles.chunks_exact(k).zip((0..d).step_by(TILE)) {
+        let partial = partial.as_mut_slice();
+        for column in (0..d).step_by(TILE) {
             // Tiles that may not be whole go through memory.
-            let place = (d, column);
             match column + TILE <= d {
-                true => panel_product::<T, R, S, MAGNITUDES, true>(
-                    product,
-                    place,
-                    &lefts,
-                    panel,
-                    &mut partial,
-                    finish,
-                ),
-                false => panel_product::<T, R, S, MAGNITUDES, false>(
-                    product,
-                    place,
-                    &lefts,
-                    panel,
-                    &mut partial,
-                    finish,
-                ),
+                true => self.panel::<R, MAGNITUDES, true>(product, column, &lefts, partial, finish),
+                false => {
+                    self.panel::<R, MAGNITUDES, false>(product, column, &lefts, partial, finish)
+                }
             }
         }
     }
-}
 
-/// The columns of one panel.
-#[inline(always)]
-fn panel_product<
-    T: Real,
-    const R: usize,
-    const S: usize,
-    const MAGNITUDES: bool,
-    const IS_WHOLE: bool,
->(
-    product: &mut [T],
-    (d, column): (usize, usize),
-    lefts: &[[T; R]],
-    panel: &[[[T; TILE]; S]],
-    partial: &mut [[[[T; TILE]; S]; R]],
-    finish: impl Fn(usize, usize, &[[T; TILE]; S], &[[[T; TILE]; S]]) -> [T; TILE] + Copy,
-) {
-    let (k, rows) = (panel.len(), product.len() / d);
-    // What is read of the right serves all rows before the next is.
-    for begin in (0..k).step_by(CLASSES) {
-        let classes = begin..k.min(begin + CLASSES);
-        for (tile, (left, partial)) in lefts.chunks_exact(k).zip(&mut *partial).enumerate() {
-            let mut sums = [[[T::zero(); TILE]; S]; R];
-            if begin > 0 {
-                sums = *partial;
-            }
-            add_products::<T, R, S, MAGNITUDES>(
-                &mut sums,
-                &left[classes.clone()],
-                &panel[classes.clone()],
-            );
-            if classes.end < k {
-                *partial = sums;
-                continue;
-            }
-            for (row, sums) in (tile * R..rows).zip(&sums) {
-                let entries = finish(row, column, sums, panel);
-                let place = &mut product[row * d + column..];
-                if IS_WHOLE {
-                    place[..TILE].copy_from_slice(&entries);
-                } else {
-                    place[..d - column].copy_from_slice(&entries[..d - column]);
+    /// The columns of one panel.
+    #[inline(always)]
+    fn panel<const R: usize, const MAGNITUDES: bool, const IS_WHOLE: bool>(
+        &self,
+        product: &mut [T],
+        column: usize,
+        lefts: &[[T; R]],
+        partial: &mut [[[[T; TILE]; S]; R]],
+        finish: impl Fn(usize, usize, &[[T; TILE]; S], &[[[T; TILE]; S]]) -> [T; TILE] + Copy,
+    ) {
+        let Self { k, d, .. } = *self;
+        let rows = product.len() / d;
+        let panel = &self.tiles[column / TILE * k..][..k];
+        // What is read of the right serves all rows before the next is.
+        for begin in (0..k).step_by(CLASSES) {
+            let classes = begin..k.min(begin + CLASSES);
+            for (tile, (left, partial)) in lefts.chunks_exact(k).zip(&mut *partial).enumerate() {
+                let mut sums = [[[T::zero(); TILE]; S]; R];
+                if begin > 0 {
+                    sums = *partial;
+                }
+                add_products::<T, R, S, MAGNITUDES>(
+                    &mut sums,
+                    &left[classes.clone()],
+                    &panel[classes.clone()],
+                );
+                if classes.end < k {
+                    *partial = sums;
+                    continue;
+                }
+                for (row, sums) in (tile * R..rows).zip(&sums) {
+                    let entries = finish(row, column, sums, panel);
+                    let place = &mut product[row * d + column..];
+                    if IS_WHOLE {
+                        place[..TILE].copy_from_slice(&entries);
+                    } else {
+                        place[..d - column].copy_from_slice(&entries[..d - column]);
+                    }
                 }
             }
         }

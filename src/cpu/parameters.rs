@@ -149,23 +149,14 @@ impl Cpu<'_> {
             Method::Difference => {
                 let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
                 let residual = &forward.residual;
-                T::widen(difference_weight(
-                    residual,
-                    &multiplier,
-                    &steps,
-                    &samples,
-                    k,
-                    m,
-                ))
+                let all = difference_weight(residual, &multiplier, &steps, &samples, k, m);
+                T::widen(all[entries.clone()].to_vec())
             }
             Method::ForwardPass => Vec::new(),
         };
         let conditioning = T::widen(outer(&forward.conditioning, &magnitudes, k, m));
         Evaluation {
-            derivative: match derivative.is_empty() {
-                true => derivative,
-                false => derivative[entries.clone()].to_vec(),
-            },
+            derivative,
             losses,
             base,
             conditioning: conditioning[entries].to_vec(),

@@ -45,9 +45,15 @@ impl ColumnSums {
 pub struct Columns(pub Vec<ColumnSums>);
 
 impl Columns {
+    /// Whether the sums of so many columns are.
+    pub fn are_kept(columns: usize) -> bool {
+        columns <= MOST_COLUMNS
+    }
+
     /// Adds blocks of rows, each summed in order: a vector over the columns, and perhaps some room, for each of the sums.
+    /// None are kept where there are too many.
     pub fn add(&mut self, blocks: &[[Vec<f64>; COLUMN_SUMS]], columns: usize) {
-        if columns > MOST_COLUMNS {
+        if !Self::are_kept(columns) {
             return;
         }
         self.0.resize(columns, ColumnSums::default());
