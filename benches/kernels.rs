@@ -69,16 +69,21 @@ fn adapters(criterion: &mut Criterion) {
                 classes: k as u32,
                 class_end: k as u32,
                 tile_end: k as u32,
-                step: STEP as f32,
                 law_sums: 1.0,
                 law_accumulation: 1.0,
                 ..Params::default()
-            };
+            }
+            .with_steps([(STEP, 0.5), (-STEP, 0.5)].into_iter());
             let by_columns = Params {
                 tile_end: d as u32,
                 ..params
             };
-            let [linear, at_label] = &nothing;
+            let [linear, carried] = &nothing;
+            let growths = operand(2 * k * d);
+            let one_step = Params {
+                step_end: 1,
+                ..params
+            };
             let kernels: [(Kernel, Params, Vec<&Buffer>); 4] = [
                 (
                     Kernel::Logits,
@@ -93,12 +98,12 @@ fn adapters(criterion: &mut Criterion) {
                         &bounds,
                     ],
                 ),
-                (Kernel::Matmul, params, vec![residual, &weight, &result]),
+                (Kernel::Matmul, one_step, vec![residual, &weight, &result]),
                 (
                     Kernel::Difference,
                     params,
                     vec![
-                        residual, &weight, &labels, &totals, linear, at_label, &result,
+                        residual, &growths, &labels, &totals, linear, carried, &result,
                     ],
                 ),
             ];
@@ -107,7 +112,7 @@ fn adapters(criterion: &mut Criterion) {
             for (kernel, params, operands) in &kernels {
                 group.bench_function(BenchmarkId::new(kernel.name(), &size), |bencher| {
                     bencher.iter(|| {
-                        let mut batch = device.batch();
+                        let mut batch = device.batch::<f32>();
                         batch.run(*kernel, *params, operands);
                         batch.read(&[(operands[operands.len() - 1], 1)])
                     });
@@ -117,7 +122,7 @@ fn adapters(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("there and back", &size), |bencher| {
                 bencher.iter(|| {
                     device.write(&input, &rows);
-                    device.batch().read(&[(&input, n * d)])
+                    device.batch::<f32>().read(&[(&input, n * d)])
                 });
             });
         }

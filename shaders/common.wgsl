@@ -1,24 +1,27 @@
 // What every kernel shares: its parameters, its place in the dispatch, and elementary functions that are accurate to a few
-// ULP, which WGSL's own are not (exp is off by up to 61 ULP, log near 1 by a million, and there is no expm1 or log1p).
-// The reductions are those of fdlibm (Sun Microsystems, 1993); the polynomials are plain Taylor series, long enough
-// for their range.
+// ULP, which WGSL's own are not (exp is off by up to 61 ULP, log near 1 by a million, there is no expm1 or log1p, and those of f64
+// return garbage). The reductions are those of fdlibm (Sun Microsystems, 1993); the polynomials are plain Taylor series, long enough
+// for their range. The type of the arithmetic, `real`, comes from f32.wgsl or f64.wgsl.
 
 struct Params {
-    rows: u32,          // rows of the left operand in this dispatch
-    columns: u32,       // m: columns of the right operand, of the perturbed matrix, of the result
-    classes: u32,       // k
-    first: u32,         // the first entry (row * m + column) of this dispatch
-    tile_begin: u32,    // the part of the sum that this dispatch adds:
-    tile_end: u32,      //   [tile_begin, tile_end)
-    zero: u32,          // 0, but the compiler cannot know
-    step: f32,          // offset * eps
-    normalizer: f32,    // what the result is divided by
-    has_linear: u32,    // 1 where targets are more than a class alone
-    law_sums: f32,      // the weights of the conditioning
-    law_accumulation: f32,
-    magnitudes: u32,    // 1 where the right operand counts by its magnitude
-    class_begin: u32,   // the classes that the weight, or what is made of it, is bound for:
-    class_end: u32,     //   [class_begin, class_end)
+    steps: vec4<real>,      // offset * eps, of a scheme's quotients
+    weights: vec4<real>,    // what each of them counts in the derivative
+    normalizer: real,       // what the result is divided by
+    law_sums: real,         // the weights of the conditioning
+    law_accumulation: real,
+    step_begin: u32,        // the steps that this dispatch takes:
+    step_end: u32,          //   [step_begin, step_end)
+    rows: u32,              // rows of the left operand in this dispatch
+    columns: u32,           // m: columns of the right operand, of the perturbed matrix, of the result
+    classes: u32,           // k
+    first: u32,             // the first entry (row * m + column) of this dispatch
+    tile_begin: u32,        // the part of the sum that this dispatch adds:
+    tile_end: u32,          //   [tile_begin, tile_end)
+    class_begin: u32,       // the classes that the weight, or what is made of it, is bound for:
+    class_end: u32,         //   [class_begin, class_end)
+    has_linear: u32,        // 1 where targets are more than a class alone
+    magnitudes: u32,        // 1 where the right operand counts by its magnitude
+    zero: u32,              // 0, but the compiler cannot know
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -45,39 +48,29 @@ fn entry_index(place: Place) -> u32 {
 }
 
 // v, but opaque to the compiler: (1 + x) - 1 stays what it is. A bitcast alone, an override or a constant do not hold.
-fn keep(v: f32) -> f32 {
-    return bitcast<f32>(bitcast<u32>(v) ^ params.zero);
+fn keep(v: real) -> real {
+    return bitcast<real>(bitcast<bits>(v) ^ bits(params.zero));
 }
 
-const LOG2_E = 1.44269504;
-const LN2_HIGH = 0.693359375;       // 355/512: n * LN2_HIGH is exact for |n| < 2^14
-const LN2_LOW = -2.12194440e-4;
-const SQRT_HALF = 0.70710678;
-const SQRT_TWO = 1.41421356;
+const LOG2_E = 1.4426950408889634;
 
-// 2^n for n in [-252, 254], by two factors that are each normal.
-fn scaled(v: f32, n: i32) -> f32 {
+// 2^n for n from twice the least exponent of a normal value to twice the largest, by two factors that are each normal.
+fn scaled(v: real, n: i32) -> real {
     let half = n / 2;
-    let a = bitcast<f32>(u32(half + 127) << 23u);
-    let b = bitcast<f32>(u32(n - half + 127) << 23u);
+    let a = bitcast<real>(bits(half + BIAS) << MANTISSA_BITS);
+    let b = bitcast<real>(bits(n - half + BIAS) << MANTISSA_BITS);
     return v * a * b;
 }
 
-fn infinity() -> f32 {
-    return bitcast<f32>(0x7f800000u ^ params.zero);
+fn infinity() -> real {
+    return bitcast<real>(INFINITY ^ bits(params.zero));
 }
 
-// (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2: eight terms, error 2^-29 of exp(r) - 1.
-fn expm1_tail(r: f32) -> f32 {
-    return 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0
-        + r * (1.0 / 40320.0))))));
-}
-
-fn exp_accurate(x: f32) -> f32 {
-    if (x > 88.7228) {
+fn exp_accurate(x: real) -> real {
+    if (x > EXP_MOST) {
         return infinity();
     }
-    if (x < -103.9) {
+    if (x < EXP_LEAST) {
         return 0.0;
     }
     let n = round(x * LOG2_E);
@@ -85,11 +78,11 @@ fn exp_accurate(x: f32) -> f32 {
     return scaled(1.0 + (r + r * r * expm1_tail(r)), i32(n));
 }
 
-fn expm1_accurate(x: f32) -> f32 {
-    if (x > 88.7228) {
+fn expm1_accurate(x: real) -> real {
+    if (x > EXP_MOST) {
         return infinity();
     }
-    if (x < -17.5) {
+    if (x < EXPM1_LEAST) {
         return -1.0;
     }
     let n = round(x * LOG2_E);
@@ -101,8 +94,7 @@ fn expm1_accurate(x: f32) -> f32 {
     if (n == 0.0) {
         return p;
     }
-    if (n > 24.0) {
-        // 1 is far below the last bit.
+    if (n > POWER_MOST) {
         return scaled(1.0 + p, i32(n));
     }
     let power = scaled(1.0, i32(n));
@@ -110,35 +102,32 @@ fn expm1_accurate(x: f32) -> f32 {
 }
 
 // log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)]: with s = f / (2 + f) it is 2 atanh(s).
-fn log1p_reduced(f: f32) -> f32 {
+fn log1p_reduced(f: real) -> real {
     let s = f / (2.0 + f);
-    let t = s * s;
-    let tail = t * (2.0 / 3.0 + t * (2.0 / 5.0 + t * (2.0 / 7.0 + t * (2.0 / 9.0 + t * (2.0 / 11.0)))));
     let half_square = 0.5 * f * f;
-    return f - (half_square - s * (half_square + tail));
+    return f - (half_square - s * (half_square + log_tail(s * s)));
 }
 
 // log of a normal positive x.
-fn log_accurate(x: f32) -> f32 {
+fn log_accurate(x: real) -> real {
     return log_corrected(x, 0.0);
 }
 
 // log(x) + correction, the correction being small against it.
-fn log_corrected(x: f32, correction: f32) -> f32 {
-    let bits = bitcast<u32>(x);
-    // The exponent that leaves the significand in [sqrt(1/2), sqrt(2)).
-    let n = i32(bits + (0x3f800000u - 0x3f3504f3u)) >> 23u;
-    let exponent = n - 127;
-    let f = bitcast<f32>(bits - (u32(exponent) << 23u)) - 1.0;
-    let e = f32(exponent);
+fn log_corrected(x: real, correction: real) -> real {
+    let all = bitcast<bits>(x);
+    // The biased exponent that leaves the significand in [sqrt(1/2), sqrt(2)).
+    let n = (all + (ONE - SQRT_HALF)) >> MANTISSA_BITS;
+    let f = bitcast<real>(all + ONE - (n << MANTISSA_BITS)) - 1.0;
+    let e = real(i32(n) - BIAS);
     return e * LN2_HIGH + (log1p_reduced(f) + (correction + e * LN2_LOW));
 }
 
-fn log1p_accurate(x: f32) -> f32 {
-    if (x > SQRT_HALF - 1.0 && x < SQRT_TWO - 1.0) {
+fn log1p_accurate(x: real) -> real {
+    if (x > -0.29289321 && x < 0.41421356) {
         return log1p_reduced(x);
     }
-    if (!(x < 3.0e38)) {
+    if (!(x < LARGEST)) {
         return infinity();
     }
     let u = keep(1.0 + x);
@@ -148,11 +137,10 @@ fn log1p_accurate(x: f32) -> f32 {
 }
 
 // log1p(step v) / step, without the underflow of step * v in the result.
-fn log1p_per_step(v: f32) -> f32 {
-    let x = params.step * v;
-    if (abs(x) < 0.015625) {
-        // Five terms of the series: the sixth is at most 2^-30 / 6 of the first.
+fn log1p_per_step(v: real, step: real) -> real {
+    let x = step * v;
+    if (abs(x) < SERIES_MOST) {
         return v - v * x * (0.5 - x * (1.0 / 3.0 - x * (0.25 - x * 0.2)));
     }
-    return log1p_accurate(x) / params.step;
+    return log1p_accurate(x) / step;
 }

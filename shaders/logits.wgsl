@@ -3,11 +3,11 @@
 // [class_begin, class_end), so that what they read of the weight is uniform. A dispatch adds the columns [tile_begin, tile_end), of
 // which the first is a multiple of 4 and those past the last are 0, so that no invocation loops too long.
 
-@group(0) @binding(1) var<storage, read> input: array<vec4<f32>>;           // [rows, m]
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;          // [class_end - class_begin, m]
-@group(0) @binding(3) var<storage, read> bias: array<f32>;                  // [k]
-@group(0) @binding(4) var<storage, read_write> logits: array<f32>;          // [rows, k]
-@group(0) @binding(5) var<storage, read_write> magnitude: array<f32>;       // [rows, k]
+@group(0) @binding(1) var<storage, read> input: array<vec4<real>>;      // [rows, m]
+@group(0) @binding(2) var<storage, read> weight: array<vec4<real>>;     // [class_end - class_begin, m]
+@group(0) @binding(3) var<storage, read> bias: array<real>;             // [k]
+@group(0) @binding(4) var<storage, read_write> logits: array<real>;     // [rows, k]
+@group(0) @binding(5) var<storage, read_write> magnitude: array<real>;  // [rows, k]
 
 const DRIFT = 0.6;
 const CHAIN = 512u;
@@ -19,12 +19,12 @@ const BLOCK = 16u;
 
 // Four sums side by side of each: products, magnitudes, squares.
 struct Sums {
-    products: vec4<f32>,
-    magnitudes: vec4<f32>,
-    squares: vec4<f32>,
+    products: vec4<real>,
+    magnitudes: vec4<real>,
+    squares: vec4<real>,
 }
 
-fn total(v: vec4<f32>) -> f32 {
+fn total(v: vec4<real>) -> real {
     return (v.x + v.y) + (v.z + v.w);
 }
 
@@ -36,7 +36,7 @@ fn finish(row: u32, c: u32, sums: Sums) {
     var sum = total(sums.products);
     let root = sqrt(total(sums.squares));
     let length = min(params.tile_end - params.tile_begin, CHAIN);
-    var moved = max(total(sums.magnitudes), DRIFT * sqrt(f32(length)) * max(abs(sum), root));
+    var moved = max(total(sums.magnitudes), DRIFT * sqrt(real(length)) * max(abs(sum), root));
     if (params.tile_begin > 0u) {
         sum += logits[entry];
         moved += magnitude[entry];
@@ -64,16 +64,16 @@ fn main(place: Place) {
     let w2 = min(w + 2u, last) * width;
     let w3 = min(w + 3u, last) * width;
 
-    var s0 = Sums(vec4(0.0), vec4(0.0), vec4(0.0));
+    var s0 = Sums(vec4<real>(0.0), vec4<real>(0.0), vec4<real>(0.0));
     var s1 = s0;
     var s2 = s0;
     var s3 = s0;
     let tile_end = (params.tile_end + 3u) / 4u;
     for (var start = params.tile_begin / 4u; start < tile_end; start += BLOCK) {
-        var p0 = vec4(0.0);
-        var p1 = vec4(0.0);
-        var p2 = vec4(0.0);
-        var p3 = vec4(0.0);
+        var p0 = vec4<real>(0.0);
+        var p1 = vec4<real>(0.0);
+        var p2 = vec4<real>(0.0);
+        var p3 = vec4<real>(0.0);
         let end = min(start + BLOCK, tile_end);
         for (var i = start; i < end; i += 1u) {
             let v = input[x + i];

@@ -1,11 +1,11 @@
 // One workgroup takes 64 / threads_per_row perturbed rows and writes the loss of each: R logsumexp(z) - sum_c r[c] z[c]. The rows are
 // copies of samples, m a sample, one for each entry from `first` on.
 
-@group(0) @binding(1) var<storage, read> logits: array<f32>;                // [rows, k]
-@group(0) @binding(2) var<storage, read> labels: array<u32>;                // [samples]
-@group(0) @binding(3) var<storage, read> totals: array<f32>;                // [samples], R
-@group(0) @binding(4) var<storage, read> linear: array<f32>;                // [samples, k], R onehot(label) - r
-@group(0) @binding(5) var<storage, read_write> losses: array<f32>;          // [samples, m]
+@group(0) @binding(1) var<storage, read> logits: array<real>;       // [rows, k]
+@group(0) @binding(2) var<storage, read> labels: array<u32>;        // [samples]
+@group(0) @binding(3) var<storage, read> totals: array<real>;       // [samples], R
+@group(0) @binding(4) var<storage, read> linear: array<real>;       // [samples, k], R onehot(label) - r
+@group(0) @binding(5) var<storage, read_write> losses: array<real>; // [samples, m]
 
 @compute @workgroup_size(GROUP)
 fn main(place: Place) {
@@ -24,7 +24,7 @@ fn main(place: Place) {
     }
     largest = row_max(lane, largest);
 
-    var sum = 0.0;
+    var sum = real(0.0);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         sum += exp_accurate(logits[start + c] - largest);
     }
@@ -33,7 +33,7 @@ fn main(place: Place) {
     let log_sum = log_accurate(sum);
 
     // r[c] = R 1[c = label] - linear[c].
-    var loss = 0.0;
+    var loss = real(0.0);
     if (params.has_linear == 1u) {
         for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
             loss -= linear[sample * params.classes + c] * (log_sum + (largest - logits[start + c]));

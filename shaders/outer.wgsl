@@ -2,9 +2,9 @@
 // weight's gradient; of the conditioning's weights with |x| (params.magnitudes) its conditioning. A dispatch adds the samples
 // [tile_begin, tile_end).
 
-@group(0) @binding(1) var<storage, read> left: array<f32>;                  // [rows, k]
-@group(0) @binding(2) var<storage, read> right: array<f32>;                 // [rows, m]
-@group(0) @binding(3) var<storage, read_write> product: array<f32>;         // [k, m]
+@group(0) @binding(1) var<storage, read> left: array<real>;             // [rows, k]
+@group(0) @binding(2) var<storage, read> right: array<real>;            // [rows, m]
+@group(0) @binding(3) var<storage, read_write> product: array<real>;    // [k, m]
 
 // Samples whose terms are added before they are added to the sum: a shorter chain of additions.
 const BLOCK = 32u;
@@ -18,9 +18,9 @@ fn main(place: Place) {
     let c = entry / params.columns;
     let column = entry % params.columns;
 
-    var sum = 0.0;
+    var sum = real(0.0);
     for (var start = params.tile_begin; start < params.tile_end; start += BLOCK) {
-        var part = 0.0;
+        var part = real(0.0);
         for (var row = start; row < min(start + BLOCK, params.tile_end); row += 1u) {
             var value = right[row * params.columns + column];
             if (params.magnitudes == 1u) {

@@ -1,5 +1,6 @@
 // What the kernels share that multiply [rows,k]·[k,m], their entry point too: a kernel declares the operands `left` and `right`, the latter
-// a window of the classes, [class_begin, class_end), and what becomes of a row of a tile, `finish(tile, row, sum)`.
+// a window of the classes, [class_begin, class_end), of one table for each step that the dispatch takes, and what becomes of a row of a
+// tile, `finish(tile, row, step, sum)`.
 //
 // An invocation takes a tile of 8 rows by 4 columns. All of a workgroup take the same rows, so that what they read of `left` is
 // uniform, and columns beside each other. The tile is written out: drivers do not unroll what naga makes of a loop.
@@ -34,7 +35,9 @@ fn left_row(row: u32) -> u32 {
 }
 
 // The terms [tile_begin, tile_end) of a tile of left · right, or left · |right|.
-fn tile_sums(tile: Tile) -> array<vec4<f32>, 8> {
+fn tile_sums(tile: Tile, step: u32) -> array<vec4<real>, 8> {
+    // Of the step's table, as if it began with class 0.
+    let table = step * (params.class_end - params.class_begin) - params.class_begin;
     let l0 = left_row(tile.row);
     let l1 = left_row(tile.row + 1u);
     let l2 = left_row(tile.row + 2u);
@@ -43,26 +46,26 @@ fn tile_sums(tile: Tile) -> array<vec4<f32>, 8> {
     let l5 = left_row(tile.row + 5u);
     let l6 = left_row(tile.row + 6u);
     let l7 = left_row(tile.row + 7u);
-    var s0 = vec4(0.0);
-    var s1 = vec4(0.0);
-    var s2 = vec4(0.0);
-    var s3 = vec4(0.0);
-    var s4 = vec4(0.0);
-    var s5 = vec4(0.0);
-    var s6 = vec4(0.0);
-    var s7 = vec4(0.0);
+    var s0 = vec4<real>(0.0);
+    var s1 = vec4<real>(0.0);
+    var s2 = vec4<real>(0.0);
+    var s3 = vec4<real>(0.0);
+    var s4 = vec4<real>(0.0);
+    var s5 = vec4<real>(0.0);
+    var s6 = vec4<real>(0.0);
+    var s7 = vec4<real>(0.0);
     for (var start = params.tile_begin; start < params.tile_end; start += BLOCK) {
-        var p0 = vec4(0.0);
-        var p1 = vec4(0.0);
-        var p2 = vec4(0.0);
-        var p3 = vec4(0.0);
-        var p4 = vec4(0.0);
-        var p5 = vec4(0.0);
-        var p6 = vec4(0.0);
-        var p7 = vec4(0.0);
+        var p0 = vec4<real>(0.0);
+        var p1 = vec4<real>(0.0);
+        var p2 = vec4<real>(0.0);
+        var p3 = vec4<real>(0.0);
+        var p4 = vec4<real>(0.0);
+        var p5 = vec4<real>(0.0);
+        var p6 = vec4<real>(0.0);
+        var p7 = vec4<real>(0.0);
         let end = min(start + BLOCK, params.tile_end);
         for (var c = start; c < end; c += 1u) {
-            var r = right[(c - params.class_begin) * width() + tile.column];
+            var r = right[(table + c) * width() + tile.column];
             if (params.magnitudes == 1u) {
                 r = abs(r);
             }
@@ -93,13 +96,15 @@ fn main(place: Place) {
     if (tile.column >= width()) {
         return;
     }
-    let sums = tile_sums(tile);
-    finish(tile, 0u, sums[0]);
-    finish(tile, 1u, sums[1]);
-    finish(tile, 2u, sums[2]);
-    finish(tile, 3u, sums[3]);
-    finish(tile, 4u, sums[4]);
-    finish(tile, 5u, sums[5]);
-    finish(tile, 6u, sums[6]);
-    finish(tile, 7u, sums[7]);
+    for (var step = params.step_begin; step < params.step_end; step += 1u) {
+        let sums = tile_sums(tile, step);
+        finish(tile, 0u, step, sums[0]);
+        finish(tile, 1u, step, sums[1]);
+        finish(tile, 2u, step, sums[2]);
+        finish(tile, 3u, step, sums[3]);
+        finish(tile, 4u, step, sums[4]);
+        finish(tile, 5u, step, sums[5]);
+        finish(tile, 6u, step, sums[6]);
+        finish(tile, 7u, step, sums[7]);
+    }
 }

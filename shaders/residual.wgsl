@@ -1,18 +1,18 @@
 // One workgroup takes 64 / threads_per_row rows and writes p - onehot(label), the derivative R p - r, the weights of the
 // conditioning, and how far the row's logits may have moved. At the label p - 1 is minus the sum of the other p, so that a saturated row keeps its accuracy.
 
-@group(0) @binding(1) var<storage, read> logits: array<f32>;                // [rows, k]
-@group(0) @binding(2) var<storage, read> magnitude: array<f32>;             // [rows, k], A
+@group(0) @binding(1) var<storage, read> logits: array<real>;               // [rows, k]
+@group(0) @binding(2) var<storage, read> magnitude: array<real>;            // [rows, k], A
 @group(0) @binding(3) var<storage, read> labels: array<u32>;                // [rows]
-@group(0) @binding(4) var<storage, read> totals: array<f32>;                // [rows], R
-@group(0) @binding(5) var<storage, read> linear: array<f32>;                // [rows, k], R onehot(label) - r
-@group(0) @binding(6) var<storage, read_write> residual: array<f32>;        // [rows, k]
-@group(0) @binding(7) var<storage, read_write> gradient: array<f32>;        // [rows, k]
-@group(0) @binding(8) var<storage, read_write> conditioning: array<f32>;    // [rows, k]
-@group(0) @binding(9) var<storage, read_write> bounds: array<f32>;          // [rows, 2], the largest magnitude, and the largest of it that counts
+@group(0) @binding(4) var<storage, read> totals: array<real>;               // [rows], R
+@group(0) @binding(5) var<storage, read> linear: array<real>;               // [rows, k], R onehot(label) - r
+@group(0) @binding(6) var<storage, read_write> residual: array<real>;       // [rows, k]
+@group(0) @binding(7) var<storage, read_write> gradient: array<real>;       // [rows, k]
+@group(0) @binding(8) var<storage, read_write> conditioning: array<real>;   // [rows, k]
+@group(0) @binding(9) var<storage, read_write> bounds: array<real>;         // [rows, 2], the largest magnitude, and the largest of it that counts
 
 // How far a logit may have moved: all that was summed, or the result and a share of that.
-fn moved(entry: u32) -> f32 {
+fn moved(entry: u32) -> real {
     if (params.law_accumulation == 1.0) {
         return magnitude[entry];
     }
@@ -30,8 +30,8 @@ fn main(place: Place) {
     let total = totals[source];
 
     var largest = logits[start];
-    var largest_magnitude = 0.0;
-    var largest_moved = 0.0;
+    var largest_magnitude = real(0.0);
+    var largest_moved = real(0.0);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         largest = max(largest, logits[start + c]);
         largest_magnitude = max(largest_magnitude, magnitude[start + c]);
@@ -41,8 +41,8 @@ fn main(place: Place) {
     largest_magnitude = row_max(lane, largest_magnitude);
     largest_moved = row_max(lane, largest_moved);
 
-    var others = 0.0;
-    var others_moved = 0.0;
+    var others = real(0.0);
+    var others_moved = real(0.0);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         if (c != label) {
             let e = exp_accurate(logits[start + c] - largest);

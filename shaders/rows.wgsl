@@ -3,10 +3,10 @@
 
 override threads_per_row: u32 = 1u;
 
-var<workgroup> shared_values: array<f32, GROUP>;
+var<workgroup> shared_values: array<real, GROUP>;
 
 // The sum over the threads of the lane's row, in a fixed order. Every thread of the workgroup must call it.
-fn row_sum(lane: u32, value: f32) -> f32 {
+fn row_sum(lane: u32, value: real) -> real {
     shared_values[lane] = value;
     workgroupBarrier();
     for (var half = threads_per_row / 2u; half > 0u; half /= 2u) {
@@ -21,7 +21,7 @@ fn row_sum(lane: u32, value: f32) -> f32 {
 }
 
 // The largest over the threads of the lane's row. Every thread of the workgroup must call it.
-fn row_max(lane: u32, value: f32) -> f32 {
+fn row_max(lane: u32, value: real) -> real {
     shared_values[lane] = value;
     workgroupBarrier();
     for (var half = threads_per_row / 2u; half > 0u; half /= 2u) {

@@ -522,7 +522,7 @@ fn tally_parameter(
         *values = analytic[rows.start * m..rows.end * m].to_vec();
     };
     let keep = listener.wants_numeric();
-    let (mut tally, here) = (Tally::default(), Chunk::Here(evaluation));
+    let (mut tally, here) = (Tally::default(), Chunk::Here(Box::new(evaluation)));
     let numeric = comparator.compare(&mut tally, 0..problem.k(), &here, &rows, keep);
     if keep {
         listener.numeric(&numeric)?;

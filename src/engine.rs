@@ -6,7 +6,7 @@ use crate::{
     cpu::Cpu,
     error::{Error, Result},
     gpu::{self, Adapter},
-    plan::{Evaluation, Plan},
+    plan::{Evaluation, Plan, Rows},
     problem::{Problem, Wrt},
     report::{DeviceInfo, DeviceKind},
     scheme::{Method, Precision},
@@ -43,10 +43,8 @@ pub trait Engine {
 pub enum Chunk<'a> {
     /// Not yet: rows are evaluated by who asks for them, so that they are still in the cache when they are used.
     ToCome(&'a Cpu<'a>),
-    /// On the way back from a device: likewise, widened where they are used.
-    Evaluated(Box<gpu::Evaluated>),
-    /// Here, all of them.
-    Here(Evaluation),
+    /// All of them, widened where they are used.
+    Here(Box<dyn Rows + 'a>),
 }
 
 impl Chunk<'_> {
@@ -55,8 +53,7 @@ impl Chunk<'_> {
         let here = rows.start - first..rows.end - first;
         match self {
             Self::ToCome(cpu) => cpu.evaluate_rows(rows, evaluation),
-            Self::Evaluated(all) => *evaluation = all.rows(here),
-            Self::Here(all) => *evaluation = all.rows(here),
+            Self::Here(all) => all.rows(here, evaluation),
         }
     }
 }
@@ -95,7 +92,7 @@ impl Engine for CpuEngine<'_> {
     }
 }
 
-impl Engine for gpu::Gpu<'_> {
+impl<T: gpu::Element> Engine for gpu::Gpu<'_, T> {
     fn rows_per_call(&self) -> usize {
         self.rows_per_call()
     }
@@ -109,7 +106,7 @@ impl Engine for gpu::Gpu<'_> {
     }
 
     fn collect(&mut self) -> Result<Chunk<'_>> {
-        Ok(Chunk::Evaluated(Box::new(self.collect()?)))
+        Ok(Chunk::Here(Box::new(self.collect()?)))
     }
 
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
@@ -204,8 +201,8 @@ impl Device {
             return None;
         };
         let name = &device.info().name;
-        let note = if precision == Precision::F64 {
-            format!("f64 was needed, and the shaders on {name} compute in f32")
+        let note = if precision == Precision::F64 && !device.has_f64() {
+            format!("f64 was needed, and {name} computes in f32")
         } else if method == Method::ForwardPass && wrt.iter().any(|wrt| wrt.is_parameter()) {
             format!("forward passes for the weight and the bias are not computed on {name}")
         } else {
@@ -233,7 +230,10 @@ impl Device {
                     rows,
                 })
             }
-            Self::Gpu(device) => Box::new(gpu::Gpu::new(device, problem, plan)?),
+            Self::Gpu(device) => match plan.precision {
+                Precision::F32 => Box::new(gpu::Gpu::<f32>::new(device, problem, plan)?),
+                Precision::F64 => Box::new(gpu::Gpu::<f64>::new(device, problem, plan)?),
+            },
         })
     }
 }

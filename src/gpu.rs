@@ -1,5 +1,5 @@
 //! The GPU engine, the only module that names wgpu: it uploads a range of rows, strings the kernels together and
-//! reads losses back. Shaders compute in f32; what is subtracted is subtracted on the host, in f64.
+//! reads losses back. Shaders compute in f32, or where the adapter has it in f64; losses are subtracted on the host, in f64.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -7,7 +7,7 @@ use crate::{
     cpu::difference::growth,
     error::Result,
     loss::Samples,
-    plan::{Evaluation, Plan},
+    plan::{Evaluation, Plan, Rows},
     problem::{Problem, Wrt},
     scheme::Method,
 };
@@ -16,8 +16,10 @@ mod adapter;
 mod batch;
 mod chunk;
 mod device;
+mod element;
 mod evaluated;
 mod kernel;
+mod params;
 mod probe;
 mod readback;
 #[cfg(test)]
@@ -26,23 +28,29 @@ mod tests;
 pub use adapter::{Adapter, adapters};
 pub use batch::{Batch, Pending};
 pub use device::{Buffer, Device, Timing};
-pub use kernel::{Binding, Kernel, Params, TILE_COLUMNS};
-
+pub use element::Element;
 pub use evaluated::Evaluated;
+pub use kernel::{Binding, Kernel, TILE_COLUMNS};
+pub use params::Params;
 pub use readback::Readback;
 
 use chunk::Chunk;
-use evaluated::{Base, unpadded};
+use evaluated::{Base, Results, unpadded};
 
 /// Columns of a dot product that one dispatch adds up. Mesa 22.3's lavapipe ends an invocation's loops after 65,535
 /// iterations without a word: taken four at a time, this is an eighth.
 const COLUMNS_TILE: usize = 32_768;
 
-/// Classes or samples that one dispatch adds up, of which an iteration takes one: likewise.
+/// Classes or samples that one dispatch adds up, of which an iteration takes one a step: likewise.
 const TERMS_TILE: usize = 8192;
 
+/// The classes that a dispatch for so many steps adds up.
+fn classes_a_dispatch(steps: usize) -> usize {
+    TERMS_TILE / steps
+}
+
 /// The engine for one problem and one plan: operands that do not depend on the rows stay on the device.
-pub struct Gpu<'a> {
+pub struct Gpu<'a, T> {
     device: &'a Device,
     problem: &'a Problem,
     plan: Plan,
@@ -55,7 +63,7 @@ pub struct Gpu<'a> {
     /// 1 for each row, with respect to the bias only.
     ones: Buffer,
     chunk: Chunk,
-    ahead: VecDeque<Ahead>,
+    ahead: VecDeque<Ahead<T>>,
 }
 
 /// As much of the weight as one binding holds.
@@ -63,26 +71,26 @@ struct Window {
     classes: Range<usize>,
     /// [classes, d].
     weight: Buffer,
-    /// expm1(step·W)/step, [classes, d] a step: `difference` with respect to the input only.
-    growths: Vec<Buffer>,
+    /// expm1(step·W)/step, [steps, classes, d]: `difference` with respect to the input only.
+    growths: Buffer,
 }
 
 /// Rows whose evaluation was submitted.
-struct Ahead {
+struct Ahead<T> {
     /// What is perturbed, where the host has it; `forward-pass` with respect to the input only.
-    base: Vec<f32>,
+    base: Vec<T>,
     /// R.
-    totals: Vec<f32>,
+    totals: Vec<T>,
     results: Pending,
 }
 
-impl<'a> Gpu<'a> {
+impl<'a, T: Element> Gpu<'a, T> {
     /// Uploads what does not depend on the rows and makes the buffers for what does.
     ///
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
     pub fn new(device: &'a Device, problem: &'a Problem, plan: Plan) -> Result<Self> {
-        let (k, binding) = (problem.k(), device.most_elements());
+        let (k, binding) = (problem.k(), device.most_elements::<T>());
         let padded = problem.d().next_multiple_of(TILE_COLUMNS);
         let of_parameter = match plan.wrt {
             Wrt::Weight => k * padded,
@@ -104,14 +112,19 @@ impl<'a> Gpu<'a> {
             Wrt::Input | Wrt::Weight => [columns, padded],
             Wrt::Logits | Wrt::Bias => [columns, columns],
         };
-        let classes = (0..k).step_by(binding / padded);
-        let windows: Vec<Window> = classes
-            .map(|begin| {
-                let classes = begin..k.min(begin + binding / padded);
-                Window::upload(device, problem, &plan, classes, padded)
-            })
-            .collect();
-        let chunk = Chunk::new(device, problem, &plan, (padded, columns[1]), windows.len());
+        let tables = match (plan.method, plan.wrt) {
+            (Method::Difference, Wrt::Input) => plan.steps().count(),
+            _ => 1,
+        };
+        // The tables of all steps are bound at once.
+        let at_once = (binding / padded / tables).max(1);
+        let windows = (0..k).step_by(at_once).map(|begin| {
+            let classes = begin..k.min(begin + at_once);
+            Window::upload::<T>(device, problem, &plan, classes, padded)
+        });
+        let windows: Vec<Window> = windows.collect();
+        let sizes = (padded, columns[1]);
+        let chunk = Chunk::new::<T>(device, problem, &plan, sizes, windows.len());
         device.check()?;
         Ok(Self {
             device,
@@ -120,10 +133,10 @@ impl<'a> Gpu<'a> {
             padded,
             columns,
             windows,
-            bias: device.upload("bias", &problem.bias::<f32>()),
+            bias: device.upload("bias", &problem.bias::<T>()),
             ones: device.upload(
                 "ones",
-                &vec![1f32; if plan.wrt == Wrt::Bias { chunk.rows } else { 1 }],
+                &vec![T::one(); if plan.wrt == Wrt::Bias { chunk.rows } else { 1 }],
             ),
             chunk,
             ahead: VecDeque::new(),
@@ -145,7 +158,11 @@ impl<'a> Gpu<'a> {
         let evaluated = self.collect()?;
         Ok(match self.plan.wrt.is_parameter() {
             true => evaluated.of_parameter(self.problem.k()),
-            false => evaluated.rows(0..count),
+            false => {
+                let mut evaluation = Evaluation::default();
+                evaluated.rows(0..count, &mut evaluation);
+                evaluation
+            }
         })
     }
 
@@ -177,7 +194,12 @@ impl<'a> Gpu<'a> {
             }
         };
         let mut wanted = vec![(conditioning, entries), (&chunk.bounds, 2 * count)];
-        wanted.extend(chunk.losses.iter().map(|losses| (losses, entries)));
+        match self.plan.method {
+            Method::Difference => wanted.push((&chunk.derivative, entries)),
+            Method::ForwardPass => {
+                wanted.extend(chunk.losses.iter().map(|losses| (losses, entries)));
+            }
+        }
         let base = match (self.plan.method, self.plan.wrt) {
             (Method::ForwardPass, Wrt::Input) => input,
             (Method::ForwardPass, _) => {
@@ -198,27 +220,34 @@ impl<'a> Gpu<'a> {
     ///
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault, or nothing was submitted.
-    pub fn collect(&mut self) -> Result<Evaluated> {
+    pub fn collect(&mut self) -> Result<Evaluated<T>> {
         let Some(ahead) = self.ahead.pop_front() else {
             return Err(self.device.failed("nothing was submitted"));
         };
-        let mut results = ahead.results.wait(self.device)?;
-        let base = match (self.plan.method, self.plan.wrt) {
-            (Method::ForwardPass, Wrt::Input) => Base::Input(ahead.base),
-            (Method::ForwardPass, _) => results.pop().map_or(Base::None, Base::Logits),
-            (Method::Difference, _) => Base::None,
+        let mut arrived = ahead.results.wait(self.device)?;
+        let mut last = || {
+            let missing = || self.device.failed("results are missing");
+            arrived.pop().ok_or_else(missing)
         };
-        let losses = results.split_off(2);
-        let (Some(bounds), Some(conditioning)) = (results.pop(), results.pop()) else {
-            return Err(self.device.failed("results are missing"));
+        let results = match self.plan.method {
+            Method::Difference => Results::Derivative(last()?),
+            Method::ForwardPass => {
+                let base = match self.plan.wrt {
+                    Wrt::Input => Base::Input(ahead.base),
+                    _ => Base::Logits(last()?),
+                };
+                let losses = self.chunk.losses.iter().map(|_| last());
+                let mut losses: Vec<Readback> = losses.collect::<Result<_>>()?;
+                losses.reverse();
+                Results::Losses(losses, base)
+            }
         };
+        let (bounds, conditioning) = (last()?, last()?);
         Ok(Evaluated {
             columns: self.columns,
             conditioning,
             bounds,
-            losses,
-            weights: self.plan.quotients().map(|(_, weight)| weight).collect(),
-            base,
+            results,
             totals: ahead.totals,
         })
     }
@@ -234,7 +263,7 @@ impl<'a> Gpu<'a> {
         let chunk = &self.chunk;
         let mut batch = self.device.batch();
         self.forward(&mut batch, count);
-        let normalizer = self.problem.normalizer() as f32;
+        let normalizer = self.problem.normalizer();
         let params = Params {
             normalizer,
             ..self.params(count)
@@ -247,7 +276,7 @@ impl<'a> Gpu<'a> {
                     .read(&[(&chunk.gradient, entries)])?
                     .into_iter()
                     .flatten();
-                return Ok(gradient.map(|g| f64::from(g / normalizer)).collect());
+                return Ok(gradient.map(|g| (g / T::of(normalizer)).f64()).collect());
             }
         }
         let product = batch.read(&[(&chunk.product, entries)])?;
@@ -258,10 +287,10 @@ impl<'a> Gpu<'a> {
     }
 
     /// Puts the rows' operands on the device; returns the input and the samples' R as they lie there.
-    fn upload(&self, rows: Range<usize>) -> (Vec<f32>, Vec<f32>) {
+    fn upload(&self, rows: Range<usize>) -> (Vec<T>, Vec<T>) {
         let input = self.problem.input().rows(rows.clone());
         let input = padded(input, self.problem.d(), self.padded);
-        let samples: Samples<f32> = self.problem.samples(rows);
+        let samples: Samples<T> = self.problem.samples(rows);
         self.device.write(&self.chunk.input, &input);
         self.device.write(&self.chunk.labels, &samples.labels);
         self.device.write(&self.chunk.totals, &samples.totals);
@@ -291,7 +320,7 @@ impl<'a> Gpu<'a> {
     }
 
     /// leftᵀ · multiplier, [k,rows]·[rows,m], into the chunk's product.
-    fn outer(&self, batch: &mut Batch<'_>, left: &Buffer, params: Params) {
+    fn outer(&self, batch: &mut Batch<'_, T>, left: &Buffer, params: Params) {
         for params in tiles(params, 0..params.rows as usize, TERMS_TILE) {
             batch.run(
                 Kernel::Outer,
@@ -307,14 +336,14 @@ impl<'a> Gpu<'a> {
             columns: self.columns[1] as u32,
             classes: self.problem.k() as u32,
             has_linear: u32::from(!self.problem.is_one_hot()),
-            law_sums: self.plan.law.sums as f32,
-            law_accumulation: self.plan.law.accumulation as f32,
+            law_sums: self.plan.law.sums,
+            law_accumulation: self.plan.law.accumulation,
             ..Params::default()
         }
     }
 
     /// Logits, what the loss's derivative needs of them, and the weights of the conditioning.
-    fn forward(&self, batch: &mut Batch<'_>, rows: usize) {
+    fn forward(&self, batch: &mut Batch<'_, T>, rows: usize) {
         let Chunk {
             input,
             labels,
@@ -337,7 +366,7 @@ impl<'a> Gpu<'a> {
 
     fn logits(
         &self,
-        batch: &mut Batch<'_>,
+        batch: &mut Batch<'_, T>,
         input: &Buffer,
         logits: &Buffer,
         magnitude: &Buffer,
@@ -356,7 +385,7 @@ impl<'a> Gpu<'a> {
     }
 
     /// left · W, or left · |W|, over a normaliser, `[rows,k]·[k,m]`.
-    fn product(&self, batch: &mut Batch<'_>, left: &Buffer, product: &Buffer, params: Params) {
+    fn product(&self, batch: &mut Batch<'_, T>, left: &Buffer, product: &Buffer, params: Params) {
         for window in &self.windows {
             for params in window.tiles(params) {
                 batch.run(Kernel::Matmul, params, &[left, &window.weight, product]);
@@ -364,64 +393,61 @@ impl<'a> Gpu<'a> {
         }
     }
 
-    fn difference(&self, batch: &mut Batch<'_>, rows: usize) {
+    fn difference(&self, batch: &mut Batch<'_, T>, rows: usize) {
         let Chunk {
             residual,
             labels,
             totals,
             linear,
             linear_product,
-            at_label,
-            losses,
+            carried,
+            derivative,
             ..
         } = &self.chunk;
-        let params = |step: f64| Params {
-            step: step as f32,
-            ..self.params(rows)
-        };
+        let params = self.params(rows).with_steps(self.plan.quotients());
+        let terms = classes_a_dispatch(self.plan.steps().count());
         match self.plan.wrt {
             Wrt::Input => {
                 if !self.problem.is_one_hot() {
                     self.product(batch, linear, linear_product, self.params(rows));
                 }
-                for (index, (step, losses)) in self.plan.steps().zip(losses).enumerate() {
-                    for window in &self.windows {
-                        let growth = &window.growths[index];
-                        let operands = [
-                            residual,
-                            growth,
-                            labels,
-                            totals,
-                            linear_product,
-                            at_label,
-                            losses,
-                        ];
-                        for params in window.tiles(params(step)) {
-                            batch.run(Kernel::Difference, params, &operands);
-                        }
+                for window in &self.windows {
+                    let operands = [
+                        residual,
+                        &window.growths,
+                        labels,
+                        totals,
+                        linear_product,
+                        carried,
+                        derivative,
+                    ];
+                    for params in tiles(window.params(params), window.classes.clone(), terms) {
+                        batch.run(Kernel::Difference, params, &operands);
                     }
                 }
             }
             Wrt::Weight | Wrt::Bias => {
-                for (step, losses) in self.plan.steps().zip(losses) {
-                    for params in tiles(params(step), 0..rows, TERMS_TILE) {
-                        let operands =
-                            [residual, self.multiplier(), labels, totals, linear, losses];
-                        batch.run(Kernel::DifferenceWeight, params, &operands);
-                    }
+                for params in tiles(params, 0..rows, terms) {
+                    let operands = [
+                        residual,
+                        self.multiplier(),
+                        labels,
+                        totals,
+                        linear,
+                        derivative,
+                    ];
+                    batch.run(Kernel::DifferenceWeight, params, &operands);
                 }
             }
             Wrt::Logits => {
-                for (step, losses) in self.plan.steps().zip(losses) {
-                    let operands = [residual, labels, totals, linear, losses];
-                    batch.run(Kernel::DifferenceLogits, params(step), &operands);
-                }
+                let operands = [residual, labels, totals, linear, derivative];
+                batch.run(Kernel::DifferenceLogits, params, &operands);
             }
         }
     }
 
     /// As many perturbed rows at a time as their buffer holds.
-    fn forward_pass(&self, batch: &mut Batch<'_>, rows: usize) {
+    fn forward_pass(&self, batch: &mut Batch<'_, T>, rows: usize) {
         let Chunk {
             input,
             logits,
@@ -434,14 +460,14 @@ impl<'a> Gpu<'a> {
             ..
         } = &self.chunk;
         let entries = rows * self.columns[1];
-        for (step, losses) in self.plan.steps().zip(&self.chunk.losses) {
+        for (step, losses) in self.plan.quotients().zip(&self.chunk.losses) {
             for first in (0..entries).step_by(self.chunk.copies_at_a_time) {
                 let count = self.chunk.copies_at_a_time.min(entries - first);
                 let params = Params {
                     first: first as u32,
-                    step: step as f32,
                     ..self.params(count)
-                };
+                }
+                .with_steps(std::iter::once(step));
                 let perturbed = match self.plan.wrt {
                     Wrt::Input => {
                         batch.run(Kernel::Perturb, params, &[input, copies]);
@@ -464,7 +490,7 @@ impl<'a> Gpu<'a> {
 }
 
 impl Window {
-    fn upload(
+    fn upload<T: Element>(
         device: &Device,
         problem: &Problem,
         plan: &Plan,
@@ -475,14 +501,13 @@ impl Window {
         let growths = match (plan.method, plan.wrt) {
             (Method::Difference, Wrt::Input) => {
                 let slopes: Vec<f64> = problem.weight().rows(classes.clone());
-                let table = |step| padded(growth::<f32>(&slopes, step), d, width);
-                plan.steps()
-                    .map(|step| device.upload("growth", &table(step)))
-                    .collect()
+                let table = |step| padded(growth::<T>(&slopes, step), d, width);
+                let tables: Vec<T> = plan.steps().flat_map(table).collect();
+                device.upload("growths", &tables)
             }
-            _ => Vec::new(),
+            _ => device.empty::<T>("growths", 0),
         };
-        let weight = padded(problem.weight().rows(classes.clone()), d, width);
+        let weight: Vec<T> = padded(problem.weight().rows(classes.clone()), d, width);
         Self {
             classes,
             weight: device.upload("weight", &weight),
@@ -515,11 +540,11 @@ fn tiles(params: Params, terms: Range<usize>, tile: usize) -> impl Iterator<Item
 }
 
 /// Rows of `columns`, padded with zeros to `width`.
-fn padded(values: Vec<f32>, columns: usize, width: usize) -> Vec<f32> {
+fn padded<T: Element>(values: Vec<T>, columns: usize, width: usize) -> Vec<T> {
     if columns == width {
         return values;
     }
-    let mut padded = vec![0.0; values.len() / columns * width];
+    let mut padded = vec![T::zero(); values.len() / columns * width];
     let rows = padded.chunks_exact_mut(width);
     for (padded, row) in rows.zip(values.chunks_exact(columns)) {
         padded[..columns].copy_from_slice(row);

@@ -150,6 +150,18 @@ pub struct Evaluation {
     pub moved: Vec<f64>,
 }
 
+/// The evaluation of a range of rows, to be had a few at a time by several threads.
+pub trait Rows: Sync {
+    /// Of some of its rows, counted from its first, into `evaluation`, whatever that held.
+    fn rows(&self, rows: Range<usize>, evaluation: &mut Evaluation);
+}
+
+impl Rows for Evaluation {
+    fn rows(&self, rows: Range<usize>, evaluation: &mut Evaluation) {
+        *evaluation = Evaluation::rows(self, rows);
+    }
+}
+
 impl Evaluation {
     /// Sees to it that `derivative` is there, by the scheme from the losses where the engine left it at those.
     pub fn differentiate(&mut self, plan: &Plan) {

@@ -16,7 +16,7 @@ pub enum Method {
 }
 
 /// The arithmetic that the losses are computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Precision {

@@ -64,14 +64,24 @@ fn differences_in_f32_on_a_gpu_are_within_1e_6() {
     }
 }
 
+/// On the CPU engine, and where the adapter has f64: lavapipe does.
 #[test]
-fn differences_in_f64_on_the_cpu_are_within_1e_13() {
-    for (n, d, k) in [(10, 4, 2), (64, 32, 10), (256, 64, 1000)] {
-        let problem = problem(n, d, k);
-        for wrt in Wrt::ALL {
-            let error = error(&problem, wrt, &Options::default(), &CPU);
-            println!("cpu {n}x{d}x{k} {wrt:?}: {error:.1e}");
-            assert!(error < 1e-13, "{n}x{d}x{k} {wrt:?}: {error:e}");
+fn differences_in_f64_are_within_1e_13() {
+    let on_gpus = devices().into_iter().filter(|device| device.has_f64());
+    let on_gpus = on_gpus.map(|device| Device::Gpu(Box::new(device)));
+    let options = Options {
+        precision: Some(Precision::F64),
+        ..Options::default()
+    };
+    for device in std::iter::once(CPU).chain(on_gpus) {
+        for (n, d, k) in [(10, 4, 2), (64, 32, 10), (256, 64, 1000)] {
+            let problem = problem(n, d, k);
+            for wrt in Wrt::ALL {
+                let error = error(&problem, wrt, &options, &device);
+                let name = device.info().name;
+                println!("{name} {n}x{d}x{k} {wrt:?}: {error:.1e}");
+                assert!(error < 1e-13, "{name} {n}x{d}x{k} {wrt:?}: {error:e}");
+            }
         }
     }
 }

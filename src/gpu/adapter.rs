@@ -1,6 +1,6 @@
 //! Which adapters there are, and how to open one.
 
-use super::{Device, probe};
+use super::{Device, device::F64, probe::probe};
 use crate::{
     error::{Error, Result},
     report::{DeviceInfo, DeviceKind},
@@ -73,15 +73,15 @@ impl Adapter {
         let limits = self.adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradprobe"),
-            // To time kernels, where it can.
-            required_features: self.adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            // To time kernels, and for f64, where it can.
+            required_features: self.adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | F64),
             required_limits: limits.clone(),
             ..Default::default()
         };
         let opened = pollster::block_on(self.adapter.request_device(&descriptor));
         let (device, queue) = opened.map_err(|error| failed(error.to_string()))?;
         let device = Device::new(device, queue, self.info.clone(), &limits);
-        probe::probe(&device)?;
+        probe::<f32>(&device)?;
         Ok(device)
     }
 }

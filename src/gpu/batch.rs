@@ -1,20 +1,21 @@
 //! A sequence of dispatches, submitted at once, and the results read back.
 
-use std::time::Instant;
+use std::{marker::PhantomData, time::Instant};
 
 use futures::{channel::oneshot, future::try_join_all};
 use wgpu::util::DeviceExt;
 
-use super::{Buffer, Device, Kernel, Params, Readback, device::ELEMENT};
+use super::{Buffer, Device, Element, Kernel, Params, Readback};
 use crate::error::Result;
 
 /// Workgroups a dimension, on every adapter.
 const MOST_WORKGROUPS: usize = 65_535;
 
-/// Dispatches on their way; nothing runs before [`Batch::submit`].
-pub struct Batch<'a> {
+/// Dispatches on their way, of kernels in the arithmetic of T; nothing runs before [`Batch::submit`].
+pub struct Batch<'a, T> {
     device: &'a Device,
     dispatches: Vec<Dispatch>,
+    arithmetic: PhantomData<T>,
 }
 
 struct Dispatch {
@@ -26,28 +27,29 @@ struct Dispatch {
 /// What was submitted and is not yet read back.
 pub struct Pending {
     submission: wgpu::SubmissionIndex,
-    /// Buffers that the results are copied to, and how many elements each has.
-    staging: Vec<(wgpu::Buffer, usize)>,
+    /// Buffers that the results are copied to, and how many bytes each has.
+    staging: Vec<(wgpu::Buffer, u64)>,
     arrivals: Vec<oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>>,
     /// Whether the last of the buffers holds the time stamps of the beginning and the end.
     has_stamps: bool,
 }
 
-/// Elements of two time stamps.
-const STAMPS: usize = 4;
+/// Bytes of two time stamps.
+const STAMPS: u64 = 16;
 
-impl<'a> Batch<'a> {
+impl<'a, T: Element> Batch<'a, T> {
     pub(super) fn new(device: &'a Device) -> Self {
         Self {
             device,
             dispatches: Vec::new(),
+            arithmetic: PhantomData,
         }
     }
 
     /// Appends a kernel over all entries that `params` describes; `operands` follow the params in its bindings.
     pub fn run(&mut self, kernel: Kernel, params: Params, operands: &[&Buffer]) {
         let constant = kernel.constant(&params, self.device.least_lanes());
-        let pipeline = self.device.pipeline(kernel, constant);
+        let pipeline = self.device.pipeline(kernel, T::PRECISION, constant);
         let workgroups = kernel.workgroups(&params, constant);
         self.run_pipeline(&pipeline, kernel.name(), &params, operands, workgroups);
     }
@@ -63,7 +65,7 @@ impl<'a> Batch<'a> {
         let device = &self.device.device;
         let uniform = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: Some(name),
-            contents: bytemuck::bytes_of(params),
+            contents: &params.bytes::<T>(),
             usage: wgpu::BufferUsages::UNIFORM,
         });
         let buffers =
@@ -124,9 +126,9 @@ impl<'a> Batch<'a> {
             );
         }
         drop(pass);
-        let mut sources: Vec<(wgpu::Buffer, usize)> = wanted
+        let mut sources: Vec<(wgpu::Buffer, u64)> = wanted
             .iter()
-            .map(|(buffer, elements)| (buffer.inner.clone(), *elements))
+            .map(|(buffer, elements)| (buffer.inner.clone(), buffer.bytes(*elements)))
             .collect();
         if let Some(stamps) = &stamps {
             let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
@@ -135,16 +137,16 @@ impl<'a> Batch<'a> {
             sources.push((resolved, STAMPS));
         }
         let (mut staging, mut arrivals) = (Vec::new(), Vec::new());
-        for (source, elements) in sources {
-            let buffer = device.staging_buffer(elements);
-            encoder.copy_buffer_to_buffer(&source, 0, &buffer, 0, elements as u64 * ELEMENT);
+        for (source, bytes) in sources {
+            let buffer = device.staging_buffer(bytes);
+            encoder.copy_buffer_to_buffer(&source, 0, &buffer, 0, bytes);
             let (done, arrival) = oneshot::channel();
             encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
                 // A receiver that is gone has given up already.
                 let _ = done.send(result);
             });
             arrivals.push(arrival);
-            staging.push((buffer, elements));
+            staging.push((buffer, bytes));
         }
         Pending {
             submission: device.queue.submit([encoder.finish()]),
@@ -158,7 +160,7 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// [`crate::error::Error::Gpu`] if the driver reports a fault.
-    pub fn read(self, wanted: &[(&Buffer, usize)]) -> Result<Vec<Vec<f32>>> {
+    pub fn read(self, wanted: &[(&Buffer, usize)]) -> Result<Vec<Vec<T>>> {
         let device = self.device;
         let results = self.submit(wanted).wait(device)?;
         Ok(results.iter().map(|it| it.values().to_vec()).collect())
@@ -187,12 +189,12 @@ impl Pending {
         device.time(|timing| timing.wait += started.elapsed().as_secs_f64());
         let buffers = self.staging.into_iter();
         let mut results: Vec<Readback> = buffers
-            .map(|(buffer, elements)| Readback::new(device, buffer, elements))
+            .map(|(buffer, bytes)| Readback::new(device, buffer, bytes))
             .collect::<Result<_>>()?;
         if self.has_stamps
             && let Some(stamps) = results.pop()
         {
-            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(stamps.values());
+            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(stamps.values::<u8>());
             let seconds = device.seconds(ticks[1].saturating_sub(ticks[0]));
             device.time(|timing| timing.kernels += seconds);
         }

@@ -1,6 +1,6 @@
 //! The buffers of one range of rows, made once and used for every range.
 
-use super::{Buffer, Device, kernel::TILE_ROWS};
+use super::{Buffer, Device, Element, classes_a_dispatch, kernel::TILE_ROWS};
 use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
@@ -29,12 +29,14 @@ pub(super) struct Chunk {
     pub(super) weights: Buffer,
     /// [rows, 2]: how far the logits of each row may have moved.
     pub(super) bounds: Buffer,
-    /// [rows, m] a step; [k, m] of a parameter.
+    /// [rows, m]; [k, m] of a parameter. `difference` only.
+    pub(super) derivative: Buffer,
+    /// [rows, m] a step; `forward-pass` only.
     pub(super) losses: Vec<Buffer>,
     /// [rows, m]: `linear` times dz/dx.
     pub(super) linear_product: Buffer,
-    /// [rows, m]: the growth of each row's label, where the weight is bound in several windows.
-    pub(super) at_label: Buffer,
+    /// [steps, 2, rows, m]: what one dispatch leaves to the next, where the classes take several.
+    pub(super) carried: Buffer,
     /// [rows, m], or [k, m] of a parameter: the conditioning, or the backward pass.
     pub(super) product: Buffer,
     /// Perturbed copies of rows, [copies, m]; `forward-pass` only, as the next two.
@@ -49,7 +51,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// As many rows as the device's limits, its memory and the work at a time allow.
-    pub(super) fn new(
+    pub(super) fn new<T: Element>(
         device: &Device,
         problem: &Problem,
         plan: &Plan,
@@ -57,7 +59,7 @@ impl Chunk {
         windows: usize,
     ) -> Self {
         let k = problem.k();
-        let (binding, memory) = (device.most_elements(), device.memory_elements());
+        let (binding, memory) = (device.most_elements::<T>(), device.memory_elements::<T>());
         let steps = plan.steps().count();
         let work = plan.rows_at_a_time(problem, device.most_multiply_adds());
         // Fewer rows leave tiles of the products empty.
@@ -65,8 +67,19 @@ impl Chunk {
             Method::Difference => TILE_ROWS,
             Method::ForwardPass => 1,
         };
-        let rows = (binding / d.max(k))
-            .min(memory / 2 / (d + 6 * k + 2 * (steps + 2) * m))
+        let is_product = (plan.method, plan.wrt) == (Method::Difference, Wrt::Input);
+        let one_hot = problem.is_one_hot();
+        let has_linear = is_product && !one_hot;
+        let carries = is_product && (windows > 1 || k > classes_a_dispatch(steps));
+        let losses = match plan.method {
+            Method::Difference => 0,
+            Method::ForwardPass => steps,
+        };
+        let carried = if carries { 2 * steps } else { 0 };
+        // Results twice: they are copied to where the host reads them.
+        let results = 2 * (losses + 2) + usize::from(has_linear) + carried;
+        let rows = (binding / d.max(k).max(carried * m))
+            .min(memory / 2 / (d + 6 * k + results * m))
             .min((device.most_entries() / m).max(least))
             .clamp(1, work.max(least).min(problem.n()));
         let copies = match plan.method {
@@ -81,14 +94,15 @@ impl Chunk {
         } else {
             rows * m
         };
-        let one_hot = problem.is_one_hot();
-        let is_product = (plan.method, plan.wrt) == (Method::Difference, Wrt::Input);
-        let products = |needed: bool| if is_product && needed { rows * m } else { 0 };
-        let buffer = |label, elements| device.empty(label, elements);
+        let derivative = match plan.method {
+            Method::Difference => results,
+            Method::ForwardPass => 0,
+        };
+        let buffer = |label, elements| device.empty::<T>(label, elements);
         Self {
             rows,
             input: buffer("input", rows * d),
-            labels: buffer("labels", rows),
+            labels: device.empty::<u32>("labels", rows),
             totals: buffer("totals", rows),
             linear: buffer("linear", if one_hot { 0 } else { rows * k }),
             logits: buffer("logits", rows * k),
@@ -97,9 +111,10 @@ impl Chunk {
             gradient: buffer("gradient", rows * k),
             weights: buffer("weights", rows * k),
             bounds: buffer("bounds", rows * 2),
-            losses: (0..steps).map(|_| buffer("losses", results)).collect(),
-            linear_product: buffer("linear_product", products(!one_hot)),
-            at_label: buffer("at_label", products(windows > 1)),
+            derivative: buffer("derivative", derivative),
+            losses: (0..losses).map(|_| buffer("losses", results)).collect(),
+            linear_product: buffer("linear_product", if has_linear { rows * m } else { 0 }),
+            carried: buffer("carried", carried * rows * m),
             product: buffer("product", results),
             copies: buffer("copies", copies * m),
             copies_logits: buffer("copies_logits", copies * k),

@@ -1,7 +1,7 @@
 //! An open device: its limits, its buffers, its pipelines and what its driver complains of.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::HashMap,
     rc::Rc,
     sync::{Arc, Mutex},
@@ -10,24 +10,23 @@ use std::{
 
 use bytemuck::Pod;
 
-use super::{
-    Batch, Binding, Kernel,
-    kernel::{Constant, Params},
-    readback::Pool,
-};
+use super::{Batch, Binding, Element, Kernel, kernel::Constant, probe::probe, readback::Pool};
 use crate::{
     error::{Error, Result},
     report::{DeviceInfo, DeviceKind},
+    scheme::Precision,
 };
 
 /// What the buffers of one evaluation may take together. A software adapter's memory is the host's, and it never
 /// says that there is no more.
 const MEMORY: u64 = 512 << 20;
 
-/// Bytes an element: f32 and u32 alike.
-pub(super) const ELEMENT: u64 = 4;
-/// Bytes that a kernel may take at once, and that every buffer has at least.
-const VECTOR: u64 = 16;
+/// What an adapter must have for kernels in f64, whose bits are taken apart.
+pub(super) const F64: wgpu::Features =
+    wgpu::Features::SHADER_F64.union(wgpu::Features::SHADER_INT64);
+
+/// Bytes that a kernel may take at once, and that every buffer has at least: four numbers in f64.
+const VECTOR: u64 = 32;
 
 /// An adapter that was opened.
 #[derive(Debug)]
@@ -35,11 +34,13 @@ pub struct Device {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
-    most_elements: usize,
+    /// Bytes that one binding can hold.
+    most_bytes: u64,
     memory: u64,
     pipelines: RefCell<Pipelines>,
     timing: RefCell<Timing>,
     staging: Pool,
+    has_f64: OnceCell<bool>,
     /// The first error that no call returned.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -66,12 +67,21 @@ impl Timing {
     }
 }
 
-type Pipelines = HashMap<(Kernel, Option<Constant>), Rc<wgpu::ComputePipeline>>;
+type Pipelines = HashMap<(Kernel, Precision, Option<Constant>), Rc<wgpu::ComputePipeline>>;
 
-/// A storage buffer of 4-byte elements.
+/// A storage buffer.
 #[derive(Debug)]
 pub struct Buffer {
     pub(super) inner: wgpu::Buffer,
+    /// Bytes an element.
+    width: usize,
+}
+
+impl Buffer {
+    /// That so many elements take.
+    pub(super) fn bytes(&self, elements: usize) -> u64 {
+        (elements * self.width) as u64
+    }
 }
 
 impl Device {
@@ -96,11 +106,12 @@ impl Device {
             device,
             queue,
             info,
-            most_elements: (binding / ELEMENT) as usize,
+            most_bytes: binding,
             memory: MEMORY,
             pipelines: RefCell::default(),
             timing: RefCell::default(),
             staging: Pool::default(),
+            has_f64: OnceCell::new(),
             fault,
         }
     }
@@ -111,13 +122,13 @@ impl Device {
     }
 
     /// Elements that one binding can hold.
-    pub fn most_elements(&self) -> usize {
-        self.most_elements
+    pub fn most_elements<T>(&self) -> usize {
+        self.most_bytes as usize / size_of::<T>()
     }
 
     /// Elements that one evaluation's buffers may hold together.
-    pub fn memory_elements(&self) -> usize {
-        (self.memory / ELEMENT) as usize
+    pub fn memory_elements<T>(&self) -> usize {
+        self.memory as usize / size_of::<T>()
     }
 
     /// Sets what one evaluation's buffers may take together, in bytes.
@@ -137,6 +148,12 @@ impl Device {
 
     pub(super) fn time(&self, add: impl FnOnce(&mut Timing)) {
         add(&mut self.timing.borrow_mut());
+    }
+
+    /// Whether the kernels compute in f64 as well, and pass the self-probe there: asked once, when it is first needed.
+    pub fn has_f64(&self) -> bool {
+        let has = || self.device.features().contains(F64) && probe::<f64>(self).is_ok();
+        *self.has_f64.get_or_init(has)
     }
 
     /// Whether kernels can be timed.
@@ -177,30 +194,32 @@ impl Device {
         }
     }
 
-    /// Sets what one binding can hold, in elements.
-    pub fn limit_binding(&mut self, elements: usize) {
-        self.most_elements = elements;
+    /// Sets what one binding can hold, in bytes.
+    pub fn limit_binding(&mut self, bytes: u64) {
+        self.most_bytes = bytes;
     }
 
     /// Begins a sequence of dispatches.
-    pub fn batch(&self) -> Batch<'_> {
+    pub fn batch<T: Element>(&self) -> Batch<'_, T> {
         Batch::new(self)
     }
 
-    /// A buffer of `values`, each of 4 bytes.
+    /// A buffer of `values`.
     pub fn upload<T: Pod>(&self, label: &str, values: &[T]) -> Buffer {
-        let buffer = self.empty(label, values.len());
+        let buffer = self.empty::<T>(label, values.len());
         self.write(&buffer, values);
         buffer
     }
 
     /// A buffer of zeros; a few where there would be none, as an empty buffer cannot be bound.
-    pub fn empty(&self, label: &str, elements: usize) -> Buffer {
+    pub fn empty<T>(&self, label: &str, elements: usize) -> Buffer {
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_DST
             | wgpu::BufferUsages::COPY_SRC;
+        let width = size_of::<T>();
         Buffer {
-            inner: self.buffer(label, elements, usage),
+            inner: self.buffer(label, (elements * width) as u64, usage),
+            width,
         }
     }
 
@@ -215,10 +234,10 @@ impl Device {
     pub(super) fn buffer(
         &self,
         label: &str,
-        elements: usize,
+        bytes: u64,
         usage: wgpu::BufferUsages,
     ) -> wgpu::Buffer {
-        let size = (elements as u64 * ELEMENT).max(VECTOR);
+        let size = bytes.max(VECTOR);
         self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size,
@@ -245,19 +264,24 @@ impl Device {
     pub(super) fn pipeline(
         &self,
         kernel: Kernel,
+        precision: Precision,
         constant: Option<Constant>,
     ) -> Rc<wgpu::ComputePipeline> {
         let make = || {
             let constants = constant.map(|Constant(name, value)| (name, value as f64));
             Rc::new(self.make_pipeline(
                 kernel.name(),
-                kernel.source(),
+                kernel.source(precision),
                 kernel.bindings(),
                 constants.as_slice(),
             ))
         };
         let mut pipelines = self.pipelines.borrow_mut();
-        Rc::clone(pipelines.entry((kernel, constant)).or_insert_with(make))
+        Rc::clone(
+            pipelines
+                .entry((kernel, precision, constant))
+                .or_insert_with(make),
+        )
     }
 
     pub(super) fn make_pipeline(
@@ -306,13 +330,11 @@ impl Device {
 }
 
 fn layout_entry(index: usize, binding: Binding) -> wgpu::BindGroupLayoutEntry {
-    let (ty, size) = match binding {
-        Binding::Params => (wgpu::BufferBindingType::Uniform, size_of::<Params>() as u64),
-        Binding::Read => (wgpu::BufferBindingType::Storage { read_only: true }, VECTOR),
-        Binding::Write => (
-            wgpu::BufferBindingType::Storage { read_only: false },
-            VECTOR,
-        ),
+    let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
+    let ty = match binding {
+        Binding::Params => wgpu::BufferBindingType::Uniform,
+        Binding::Read => storage(true),
+        Binding::Write => storage(false),
     };
     wgpu::BindGroupLayoutEntry {
         binding: index as u32,
@@ -320,7 +342,7 @@ fn layout_entry(index: usize, binding: Binding) -> wgpu::BindGroupLayoutEntry {
         ty: wgpu::BindingType::Buffer {
             ty,
             has_dynamic_offset: false,
-            min_binding_size: std::num::NonZeroU64::new(size),
+            min_binding_size: None,
         },
         count: None,
     }

@@ -1,51 +1,7 @@
 //! The kernel table: a row for each shader, with its source and bindings. Each has a twin of the same name in `cpu`.
 
-use bytemuck::{Pod, Zeroable};
-
-/// The uniform that every kernel reads; field by field the `Params` of shaders/common.wgsl.
-#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Params {
-    /// Rows of the left operand in this dispatch.
-    pub rows: u32,
-    /// m: columns of the right operand, of the perturbed matrix, of the result.
-    pub columns: u32,
-    /// k.
-    pub classes: u32,
-    /// The first entry of this dispatch.
-    pub first: u32,
-    /// The part of the sum that this dispatch adds begins here,
-    pub tile_begin: u32,
-    /// and ends before this.
-    pub tile_end: u32,
-    /// 0, unknown to the compiler.
-    pub zero: u32,
-    /// offset·eps.
-    pub step: f32,
-    /// What the result is divided by.
-    pub normalizer: f32,
-    /// 1 where targets are more than a class alone.
-    pub has_linear: u32,
-    /// The weights of the conditioning: [`crate::plan::Law`].
-    pub law_sums: f32,
-    /// Likewise.
-    pub law_accumulation: f32,
-    /// 1 where the right operand counts by its magnitude.
-    pub magnitudes: u32,
-    /// The classes that the weight, or what is made of it, is bound for begin here,
-    pub class_begin: u32,
-    /// and end before this.
-    pub class_end: u32,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            normalizer: 1.0,
-            ..Self::zeroed()
-        }
-    }
-}
+use super::Params;
+use crate::scheme::Precision;
 
 /// What a kernel does with one of its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +41,13 @@ const TILE_CLASSES: usize = 4;
 
 macro_rules! source {
     ($($file:literal),*) => {
-        concat!(include_str!("../../shaders/common.wgsl"), $(include_str!(concat!("../../shaders/", $file, ".wgsl"))),*)
+        concat!($(include_str!(concat!("../../shaders/", $file, ".wgsl"))),*)
+    };
+    ($precision:expr, $($file:literal),*) => {
+        match $precision {
+            Precision::F32 => source!("f32", "common", $($file),*),
+            Precision::F64 => source!("f64", "common", $($file),*),
+        }
     };
 }
 
@@ -119,17 +81,17 @@ impl Kernel {
     }
 
     /// Its WGSL, with what it shares.
-    pub fn source(self) -> &'static str {
+    pub fn source(self, precision: Precision) -> &'static str {
         match self {
-            Self::Logits => source!("logits"),
-            Self::Residual => source!("rows", "residual"),
-            Self::Matmul => source!("product", "matmul"),
-            Self::Difference => source!("product", "difference"),
-            Self::DifferenceLogits => source!("difference_logits"),
-            Self::DifferenceWeight => source!("difference_weight"),
-            Self::Outer => source!("outer"),
-            Self::Perturb => source!("perturb"),
-            Self::Loss => source!("rows", "loss"),
+            Self::Logits => source!(precision, "logits"),
+            Self::Residual => source!(precision, "rows", "residual"),
+            Self::Matmul => source!(precision, "product", "matmul"),
+            Self::Difference => source!(precision, "product", "difference"),
+            Self::DifferenceLogits => source!(precision, "difference_logits"),
+            Self::DifferenceWeight => source!(precision, "difference_weight"),
+            Self::Outer => source!(precision, "outer"),
+            Self::Perturb => source!(precision, "perturb"),
+            Self::Loss => source!(precision, "rows", "loss"),
         }
     }
 

@@ -2,7 +2,7 @@
 //! each result is held against the CPU twin's. An isolated test would not do: an adapter has passed one and failed
 //! inside the kernel.
 
-use super::{Device, Gpu};
+use super::{Device, Element, Gpu};
 use crate::{
     cpu::Cpu,
     error::{Error, Result},
@@ -10,11 +10,11 @@ use crate::{
     plan::{Evaluation, Plan},
     problem::{Problem, Wrt},
     scheme::{CENTRAL, Method, Precision},
-    tensor::{Dtype, Tensor},
+    tensor::Tensor,
 };
 
-/// Roundings that a kernel's longest chain may add up, as multiples of f32's unit roundoff.
-const ALLOWED: f64 = 64.0 * 5.960_464_477_539_063e-8;
+/// Roundings that a kernel's longest chain may add up.
+const ROUNDINGS: f64 = 64.0;
 
 /// The largest R of the probe's samples.
 const TOTAL: f64 = 2.5;
@@ -22,7 +22,7 @@ const TOTAL: f64 = 2.5;
 /// # Errors
 /// [`Error::Miscomputes`] for the first kernel that is off by more than rounding explains, [`Error::Gpu`] for a
 /// fault of the driver.
-pub(super) fn probe(device: &Device) -> Result<()> {
+pub(super) fn probe<T: Element>(device: &Device) -> Result<()> {
     // Classes on both sides of a workgroup's 64 threads take both ways through the row kernels.
     for (n, d, k, smooth) in [(5, 37, 3, true), (3, 5, 70, false)] {
         let problem = problem(n, d, k, smooth)?;
@@ -39,17 +39,18 @@ pub(super) fn probe(device: &Device) -> Result<()> {
                     method,
                     CENTRAL,
                     eps,
-                    Precision::F32,
-                    Dtype::F32,
+                    T::PRECISION,
+                    T::PRECISION.dtype(),
                 );
-                compare(device, &problem, plan)?;
+                compare::<T>(device, &problem, plan)?;
             }
         }
     }
     Ok(())
 }
 
-fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
+fn compare<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
+    let allowed = ROUNDINGS * T::PRECISION.unit_roundoff();
     let host = Cpu::new(
         problem,
         Plan {
@@ -58,7 +59,7 @@ fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
         },
     );
     let expected = host.evaluate(0..problem.n());
-    let mut gpu = Gpu::new(device, problem, plan)?;
+    let mut gpu = Gpu::<T>::new(device, problem, plan)?;
     let found = gpu.evaluate(0..problem.n())?;
     let Evaluation {
         conditioning,
@@ -74,25 +75,37 @@ fn compare(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
         (Method::ForwardPass, _) => "loss",
     };
     let bound = |entry: usize| match plan.method {
-        Method::Difference => conditioning[entry] * ALLOWED,
+        Method::Difference => conditioning[entry] * allowed,
         Method::ForwardPass => {
-            TOTAL * (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * ALLOWED
+            TOTAL * (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * allowed
         }
     };
-    for (found, expected) in found.losses.iter().zip(&expected.losses) {
-        hold(device, kernel, found, expected, bound)?;
-    }
+    // Of either method the one is empty on both sides, and the other is not.
+    hold(
+        device,
+        kernel,
+        &found.derivative,
+        &expected.derivative,
+        bound,
+    )?;
+    hold(
+        device,
+        kernel,
+        &found.losses.concat(),
+        &expected.losses.concat(),
+        |entry| bound(entry % conditioning.len()),
+    )?;
     hold(
         device,
         "residual",
         &found.conditioning,
         conditioning,
-        |entry| conditioning[entry] * ALLOWED,
+        |entry| conditioning[entry] * allowed,
     )?;
     hold(device, "logits", &found.magnitude, magnitude, |row| {
-        magnitude[row] * ALLOWED
+        magnitude[row] * allowed
     })?;
-    let bound = |entry: usize| conditioning[entry] / problem.normalizer() * ALLOWED;
+    let bound = |entry: usize| conditioning[entry] / problem.normalizer() * allowed;
     hold(
         device,
         "matmul",
@@ -109,6 +122,14 @@ fn hold(
     expected: &[f64],
     bound: impl Fn(usize) -> f64,
 ) -> Result<()> {
+    if found.len() != expected.len() {
+        let reason = format!(
+            "{kernel} gave {} results, not {}",
+            found.len(),
+            expected.len()
+        );
+        return Err(device.failed(reason));
+    }
     for (entry, (found, expected)) in found.iter().zip(expected).enumerate() {
         let (error, bound) = ((found - expected).abs(), bound(entry));
         // Written so that NaN is refused.

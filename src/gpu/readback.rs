@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Device, device::ELEMENT};
+use bytemuck::Pod;
+
+use super::Device;
 use crate::error::Result;
 
 /// Buffers that wait for their next use.
@@ -19,9 +21,9 @@ pub struct Readback {
 impl Readback {
     /// # Errors
     /// [`crate::error::Error::Gpu`] if the buffer is not mapped.
-    pub(super) fn new(device: &Device, buffer: wgpu::Buffer, elements: usize) -> Result<Self> {
+    pub(super) fn new(device: &Device, buffer: wgpu::Buffer, bytes: u64) -> Result<Self> {
         let view = buffer
-            .get_mapped_range(..elements as u64 * ELEMENT)
+            .get_mapped_range(..bytes)
             .map_err(|error| device.failed(error))?;
         Ok(Self {
             view: Some(view),
@@ -31,7 +33,7 @@ impl Readback {
     }
 
     /// The elements.
-    pub fn values(&self) -> &[f32] {
+    pub fn values<T: Pod>(&self) -> &[T] {
         self.view
             .as_ref()
             .map_or(&[], |view| bytemuck::cast_slice(view))
@@ -49,17 +51,16 @@ impl Drop for Readback {
 }
 
 impl Device {
-    /// A buffer of at least so many elements that the host can map.
-    pub(super) fn staging_buffer(&self, elements: usize) -> wgpu::Buffer {
-        let size = elements as u64 * ELEMENT;
-        let fits = |buffer: &wgpu::Buffer| (size..=2 * size).contains(&buffer.size());
+    /// A buffer of at least so many bytes that the host can map.
+    pub(super) fn staging_buffer(&self, bytes: u64) -> wgpu::Buffer {
+        let fits = |buffer: &wgpu::Buffer| (bytes..=2 * bytes).contains(&buffer.size());
         let pooled = self.staging().lock().ok().and_then(|mut pool| {
             let index = pool.iter().position(fits)?;
             Some(pool.swap_remove(index))
         });
         pooled.unwrap_or_else(|| {
             let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-            self.buffer("staging", elements, usage)
+            self.buffer("staging", bytes, usage)
         })
     }
 }
