@@ -22,6 +22,9 @@ const POWER_MOST = 24.0;
 // Where five terms of the series of log1p are enough: the sixth is at most 2^-30 / 6 of the first.
 const SERIES_MOST = 0.015625;
 
+// Octaves of relative errors that are told apart, up to 4.
+const OCTAVES = 28u;
+
 // (exp(r) - 1 - r) / r^2: eight terms, error 2^-29 of exp(r) - 1.
 fn expm1_tail(r: real) -> real {
     return 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r * (1.0 / 5040.0

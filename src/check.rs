@@ -6,13 +6,13 @@ use rand::{SeedableRng, rngs::ChaCha8Rng};
 
 use crate::{
     diagnose::{Diagnosis, diagnose, relate},
-    engine::{Chunk, Device},
+    engine::{Chunk, Device, Engine},
     error::{Error, Result},
     plan::{Evaluation, Law, Plan},
     problem::{Problem, Wrt},
     report::{
-        CheckReport, Coverage, Decision, Draw, Given, ProblemInfo, Ranges, Report, Seconds, Source,
-        Tally, Tolerance,
+        CheckReport, Compared, Coverage, Decision, DeviceKind, Draw, Given, ProblemInfo, Ranges,
+        Report, Seconds, Source, Tally, Tolerance,
     },
     scheme::{Method, Precision, Scheme},
     tensor::{Dtype, Tensor},
@@ -21,6 +21,7 @@ use crate::{
 mod compare;
 mod judge;
 mod noise;
+mod on_device;
 
 use compare::{Comparator, block_rows, numeric, rel_err};
 use noise::Noise;
@@ -56,6 +57,21 @@ pub struct Options {
     pub rows: Option<Range<usize>>,
     /// A random draw of those.
     pub sample: Option<Sample>,
+    /// Where errors are found.
+    pub compare: Compare,
+}
+
+/// Where errors are found. What the CPU engine computes is compared on the host in any case, and so are forward passes, a parameter's
+/// gradient, one that was not given or is not exact in the device's arithmetic, and all where a listener wants the numeric gradient.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compare {
+    /// On a real GPU if the gradient is large, else on the host.
+    #[default]
+    Auto,
+    /// On the host: what a device computed is read back.
+    Host,
+    /// On the device: sums are read back, and of entries only those that the host is to look at again.
+    Device,
 }
 
 /// So many rows, drawn at random; all, where there are no more.
@@ -321,9 +337,10 @@ fn check_one(
     let bytes = gradient.as_ref().map_or(0, Tensor::bytes) + problem.input().bytes();
     let entries = part.rows(wrt) * problem.columns(wrt);
     listener.begin(wrt, entries as u64, bytes as u64);
-    let (mut tally, done) = match wrt.is_parameter() {
-        true => tally_parameter(&comparator, gradient.as_ref(), device, listener)?,
-        false => tally_rows(&comparator, gradient.as_ref(), device, listener)?,
+    let given = gradient.as_ref();
+    let (mut tally, done, compared) = match wrt.is_parameter() {
+        true => tally_parameter(&comparator, given, device, listener)?,
+        false => tally_rows(&comparator, given, options.compare, device, listener)?,
     };
     if done == 0 {
         return Ok(None);
@@ -354,6 +371,7 @@ fn check_one(
         precision,
         eps: plan.eps,
         tolerance,
+        compared,
         coverage: part.coverage(wrt, done),
         tally,
         findings: Vec::new(),
@@ -430,23 +448,58 @@ const AHEAD: usize = 1;
 /// Entries of the numeric gradient that are kept at a time, where a listener wants it: 8 MiB, and about twice that on the way.
 const KEPT_ENTRIES: usize = 1 << 20;
 
-/// A gradient with a row for each sample: compared as the rows come.
+/// A gradient with a row for each sample: compared as the rows come. Returns how many were, and where.
 fn tally_rows(
     comparator: &Comparator<'_>,
     gradient: Option<&Tensor>,
+    compare: Compare,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<(Tally, usize)> {
-    let problem = comparator.problem;
-    let mut engine = device.engine(problem, comparator.plan)?;
+) -> Result<(Tally, usize, Compared)> {
+    let (problem, plan) = (comparator.problem, comparator.plan);
     let mut tally = Tally::default();
+    let on_device = gradient.filter(|gradient| {
+        let is_exact = gradient.dtype() != Dtype::F64 || plan.precision == Precision::F64;
+        let entries = problem.n() * problem.columns(plan.wrt);
+        is_exact
+            && plan.method == Method::Difference
+            && !listener.wants_numeric()
+            && compare.is_on(device, entries)
+    });
+    let comparer = match on_device {
+        Some(gradient) => device
+            .comparer(problem, plan, &comparator.allowance())?
+            .map(|comparer| (comparer, gradient)),
+        None => None,
+    };
+    let (mut engine, first): (Box<dyn Engine + '_>, usize) = match comparer {
+        Some((mut comparer, gradient)) => {
+            let name = device.info().name;
+            let first = on_device::tally_rows(
+                comparator,
+                gradient,
+                comparer.as_mut(),
+                &name,
+                &mut tally,
+                listener,
+            )?;
+            (comparer, first)
+        }
+        None => (device.engine(problem, plan)?, 0),
+    };
+    let compared = match first {
+        0 => Compared::Host,
+        _ => Compared::Device,
+    };
     let m = problem.columns(comparator.plan.wrt);
     let keep = listener.wants_numeric();
     let rows_per_call = match keep {
         true => engine.rows_per_call().min((KEPT_ENTRIES / m).max(1)),
         false => engine.rows_per_call(),
     };
-    let all: Vec<Range<usize>> = chunks(problem.n(), rows_per_call, m).collect();
+    let all: Vec<Range<usize>> = chunks(problem.n(), rows_per_call, m)
+        .filter(|rows| rows.start >= first)
+        .collect();
     // With a backward pass between them there is nothing to overlap.
     let ahead = if gradient.is_some() { AHEAD } else { 0 };
     let mut upcoming = all.iter();
@@ -457,7 +510,7 @@ fn tally_rows(
     for rows in &all {
         let first = rows.start;
         if listener.is_interrupted() {
-            return Ok((tally, first));
+            return Ok((tally, first, compared));
         }
         let backward = match gradient {
             Some(_) => Vec::new(),
@@ -477,7 +530,7 @@ fn tally_rows(
         }
         listener.progress((rows.end * m) as u64, (problem.n() * m) as u64);
     }
-    Ok((tally, problem.n()))
+    Ok((tally, problem.n(), compared))
 }
 
 /// A gradient to which every sample adds: compared when all have.
@@ -486,7 +539,7 @@ fn tally_parameter(
     gradient: Option<&Tensor>,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<(Tally, usize)> {
+) -> Result<(Tally, usize, Compared)> {
     let problem = comparator.problem;
     let mut engine = device.engine(problem, comparator.plan)?;
     let mut sums: Option<(Evaluation, Vec<f64>)> = None;
@@ -494,7 +547,7 @@ fn tally_parameter(
     let entries = (problem.k() * m) as u64;
     for rows in chunks(problem.n(), engine.rows_per_call(), 1) {
         if listener.is_interrupted() {
-            return Ok((Tally::default(), 0));
+            return Ok((Tally::default(), 0, Compared::Host));
         }
         let part = engine.evaluate(rows.clone())?;
         let backward = if gradient.is_none() {
@@ -527,7 +580,7 @@ fn tally_parameter(
     if keep {
         listener.numeric(&numeric)?;
     }
-    Ok((tally, problem.k()))
+    Ok((tally, problem.k(), Compared::Host))
 }
 
 /// The rows, at most so many at a time; whole blocks of the comparison where that many fit.
@@ -558,6 +611,19 @@ impl Subject {
             });
         }
         Ok(())
+    }
+}
+
+/// Entries that are rather read back: about a hundredth of a second's work.
+const MOST_READ_BACK: usize = 1 << 22;
+
+impl Compare {
+    fn is_on(self, device: &Device, entries: usize) -> bool {
+        match self {
+            Self::Auto => device.info().kind == DeviceKind::Gpu && entries > MOST_READ_BACK,
+            Self::Host => false,
+            Self::Device => true,
+        }
     }
 }
 

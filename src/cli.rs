@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     bench,
-    check::{self, Options, Sample, Subject},
+    check::{self, Compare, Options, Sample, Subject},
     demo,
     engine::{self, Device},
     error::{Error, Result},
@@ -160,9 +160,19 @@ struct CheckArguments {
     /// adapter's index or part of its name
     #[arg(long, default_value = "auto", value_name = "D")]
     device: String,
-    /// The arithmetic of the losses; auto is f64 for an f64 gradient and on the CPU, else f32
+    /// The arithmetic of the losses; auto is f64 for an f64 gradient (on the CPU where the device has none) and on the CPU, else f32
     #[arg(long, value_parser = precision, value_name = "auto|f32|f64", default_value = "auto")]
     precision: Auto<Precision>,
+    /// Where errors are found: host (derivatives are read back), device (sums are, and the rows that the host is to look at again), or auto
+    /// (on a GPU where a gradient has more than 4 million entries)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "auto|host|device",
+        hide_possible_values = true
+    )]
+    compare: Compare,
     /// Relative tolerance, in place of what rounding to the gradient's type explains
     #[arg(long)]
     rtol: Option<f64>,
@@ -460,6 +470,7 @@ impl CheckArguments {
                 rows,
                 seed: self.seed,
             }),
+            compare: self.compare,
         };
         let source = self.inputs.source();
         self.require_distinct(&source)?;

@@ -16,6 +16,7 @@ use crate::{
     tensor::Real,
 };
 
+pub mod compare;
 pub mod difference;
 pub mod difference_weight;
 pub mod logits;

@@ -6,10 +6,11 @@ use crate::{
     cpu::Cpu,
     error::{Error, Result},
     gpu::{self, Adapter},
-    plan::{Evaluation, Plan, Rows},
+    plan::{Allowance, Comparison, Evaluation, Plan, Rows},
     problem::{Problem, Wrt},
     report::{DeviceInfo, DeviceKind},
     scheme::{Method, Precision},
+    tensor::Tensor,
 };
 
 /// Computes the losses of one plan for one problem, a range of rows at a time.
@@ -37,6 +38,18 @@ pub trait Engine {
     /// # Errors
     /// [`Error::Gpu`] if the device's driver reports a fault.
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>>;
+}
+
+/// An engine that compares as well, so that errors need not be read back.
+pub trait Comparer: Engine {
+    /// Begins to compare a range of rows of the gradient, and returns at once.
+    fn submit_comparison(&mut self, rows: Range<usize>, gradient: &Tensor);
+
+    /// What was found of the rows that were submitted first.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device's driver reports a fault.
+    fn collect_comparison(&mut self) -> Result<Comparison>;
 }
 
 /// The evaluation of a range of rows.
@@ -111,6 +124,16 @@ impl<T: gpu::Element> Engine for gpu::Gpu<'_, T> {
 
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
         self.backward(rows)
+    }
+}
+
+impl<T: gpu::Element> Comparer for gpu::Gpu<'_, T> {
+    fn submit_comparison(&mut self, rows: Range<usize>, gradient: &Tensor) {
+        self.submit_comparison(rows, gradient);
+    }
+
+    fn collect_comparison(&mut self) -> Result<Comparison> {
+        self.collect_comparison()
     }
 }
 
@@ -235,6 +258,30 @@ impl Device {
                 Precision::F64 => Box::new(gpu::Gpu::<f64>::new(device, problem, plan)?),
             },
         })
+    }
+
+    /// Prepares a plan, by `difference` and not of a parameter, on a device that compares as well; none on the CPU engine, which has
+    /// nothing to read back.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the problem does not fit the device's limits.
+    pub fn comparer<'a>(
+        &'a self,
+        problem: &'a Problem,
+        plan: Plan,
+        allowance: &Allowance,
+    ) -> Result<Option<Box<dyn Comparer + 'a>>> {
+        let Self::Gpu(device) = self else {
+            return Ok(None);
+        };
+        Ok(Some(match plan.precision {
+            Precision::F32 => Box::new(gpu::Gpu::<f32>::comparing(
+                device, problem, plan, allowance,
+            )?),
+            Precision::F64 => Box::new(gpu::Gpu::<f64>::comparing(
+                device, problem, plan, allowance,
+            )?),
+        }))
     }
 }
 

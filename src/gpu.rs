@@ -7,14 +7,16 @@ use crate::{
     cpu::difference::growth,
     error::Result,
     loss::Samples,
-    plan::{Evaluation, Plan, Rows},
+    plan::{Allowance, Comparison, Evaluation, Plan, Rows},
     problem::{Problem, Wrt},
     scheme::Method,
+    tensor::Tensor,
 };
 
 mod adapter;
 mod batch;
 mod chunk;
+mod comparison;
 mod device;
 mod element;
 mod evaluated;
@@ -27,6 +29,7 @@ mod tests;
 
 pub use adapter::{Adapter, adapters};
 pub use batch::{Batch, Pending};
+pub use comparison::{Comparing, disagreement};
 pub use device::{Buffer, Device, Timing};
 pub use element::Element;
 pub use evaluated::Evaluated;
@@ -64,6 +67,10 @@ pub struct Gpu<'a, T> {
     ones: Buffer,
     chunk: Chunk,
     ahead: VecDeque<Ahead<T>>,
+    /// Where the device compares.
+    comparing: Option<Comparing>,
+    /// Rows whose comparison was submitted.
+    compared: VecDeque<(Range<usize>, Pending)>,
 }
 
 /// As much of the weight as one binding holds.
@@ -90,6 +97,28 @@ impl<'a, T: Element> Gpu<'a, T> {
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
     pub fn new(device: &'a Device, problem: &'a Problem, plan: Plan) -> Result<Self> {
+        Self::with(device, problem, plan, None)
+    }
+
+    /// The same, to compare with a gradient on the device as well: by `difference`, not of a parameter.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn comparing(
+        device: &'a Device,
+        problem: &'a Problem,
+        plan: Plan,
+        allowance: &Allowance,
+    ) -> Result<Self> {
+        Self::with(device, problem, plan, Some(allowance))
+    }
+
+    fn with(
+        device: &'a Device,
+        problem: &'a Problem,
+        plan: Plan,
+        allowance: Option<&Allowance>,
+    ) -> Result<Self> {
         let (k, binding) = (problem.k(), device.most_elements::<T>());
         let padded = problem.d().next_multiple_of(TILE_COLUMNS);
         let of_parameter = match plan.wrt {
@@ -125,6 +154,8 @@ impl<'a, T: Element> Gpu<'a, T> {
         let windows: Vec<Window> = windows.collect();
         let sizes = (padded, columns[1]);
         let chunk = Chunk::new::<T>(device, problem, &plan, sizes, windows.len());
+        let comparing = allowance
+            .map(|allowance| Comparing::new::<T>(device, allowance, chunk.rows, columns[1]));
         device.check()?;
         Ok(Self {
             device,
@@ -140,6 +171,8 @@ impl<'a, T: Element> Gpu<'a, T> {
             ),
             chunk,
             ahead: VecDeque::new(),
+            comparing,
+            compared: VecDeque::new(),
         })
     }
 
@@ -168,32 +201,11 @@ impl<'a, T: Element> Gpu<'a, T> {
 
     /// Begins to evaluate a range of rows, while the host does something else.
     pub fn submit(&mut self, rows: Range<usize>) {
-        let k = self.problem.k();
         let (count, entries) = (rows.len(), self.entries(rows.len()));
-        let (input, totals) = self.upload(rows);
-        let chunk = &self.chunk;
         let mut batch = self.device.batch();
-        self.forward(&mut batch, count);
-        match self.plan.method {
-            Method::Difference => self.difference(&mut batch, count),
-            Method::ForwardPass => self.forward_pass(&mut batch, count),
-        }
-        let magnitudes = Params {
-            magnitudes: 1,
-            ..self.params(count)
-        };
-        let conditioning = match self.plan.wrt {
-            Wrt::Input => {
-                self.product(&mut batch, &chunk.weights, &chunk.product, magnitudes);
-                &chunk.product
-            }
-            Wrt::Logits => &chunk.weights,
-            Wrt::Weight | Wrt::Bias => {
-                self.outer(&mut batch, &chunk.weights, magnitudes);
-                &chunk.product
-            }
-        };
-        let mut wanted = vec![(conditioning, entries), (&chunk.bounds, 2 * count)];
+        let (input, totals) = self.compute(&mut batch, rows);
+        let chunk = &self.chunk;
+        let mut wanted = vec![(self.conditioning(), entries), (&chunk.bounds, 2 * count)];
         match self.plan.method {
             Method::Difference => wanted.push((&chunk.derivative, entries)),
             Method::ForwardPass => {
@@ -203,7 +215,7 @@ impl<'a, T: Element> Gpu<'a, T> {
         let base = match (self.plan.method, self.plan.wrt) {
             (Method::ForwardPass, Wrt::Input) => input,
             (Method::ForwardPass, _) => {
-                wanted.push((&chunk.logits, count * k));
+                wanted.push((&chunk.logits, count * self.problem.k()));
                 Vec::new()
             }
             _ => Vec::new(),
@@ -214,6 +226,67 @@ impl<'a, T: Element> Gpu<'a, T> {
             totals,
             results,
         });
+    }
+
+    /// Begins to compare a range of rows of `gradient` on the device; nothing happens where it does not.
+    pub fn submit_comparison(&mut self, rows: Range<usize>, gradient: &Tensor) {
+        let Some(comparing) = &self.comparing else {
+            return;
+        };
+        let mut batch = self.device.batch();
+        self.compute(&mut batch, rows.clone());
+        let made = [
+            &self.chunk.derivative,
+            self.conditioning(),
+            &self.chunk.bounds,
+        ];
+        let params = self.params(rows.len());
+        comparing.run(&mut batch, params, gradient.rows(rows.clone()), made);
+        let results = batch.submit(&comparing.results::<T>(rows.len()));
+        self.compared.push_back((rows, results));
+    }
+
+    /// What was found of the rows whose comparison was submitted first.
+    ///
+    /// # Errors
+    /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault, or nothing was submitted.
+    pub fn collect_comparison(&mut self) -> Result<Comparison> {
+        let missing = || self.device.failed("no comparison was submitted");
+        let (rows, results) = self.compared.pop_front().ok_or_else(missing)?;
+        let comparing = self.comparing.as_ref().ok_or_else(missing)?;
+        Ok(comparing.read::<T>(rows, &results.wait(self.device)?))
+    }
+
+    /// Everything up to the conditioning; returns the input and the samples' R as they lie on the device.
+    fn compute(&self, batch: &mut Batch<'_, T>, rows: Range<usize>) -> (Vec<T>, Vec<T>) {
+        let count = rows.len();
+        let operands = self.upload(rows);
+        self.forward(batch, count);
+        match self.plan.method {
+            Method::Difference => self.difference(batch, count),
+            Method::ForwardPass => self.forward_pass(batch, count),
+        }
+        let magnitudes = Params {
+            magnitudes: 1,
+            ..self.params(count)
+        };
+        let Chunk {
+            weights, product, ..
+        } = &self.chunk;
+        match self.plan.wrt {
+            Wrt::Input => self.product(batch, weights, product, magnitudes),
+            Wrt::Logits => {}
+            Wrt::Weight | Wrt::Bias => self.outer(batch, weights, magnitudes),
+        }
+        operands
+    }
+
+    /// Where [`Gpu::compute`] leaves it.
+    fn conditioning(&self) -> &Buffer {
+        match self.plan.wrt {
+            Wrt::Logits => &self.chunk.weights,
+            _ => &self.chunk.product,
+        }
     }
 
     /// What was computed of the rows that were submitted first.

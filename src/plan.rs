@@ -150,6 +150,86 @@ pub struct Evaluation {
     pub moved: Vec<f64>,
 }
 
+/// What the entries of a gradient may be off by, for a device that compares them itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allowance {
+    /// Z, by which the derivative and the conditioning are still to be divided.
+    pub normalizer: f64,
+    /// Times |numeric|: what the host, which combines and divides in f64, may make of it.
+    pub slack: f64,
+    /// Of the gradient under test.
+    pub unit_roundoff: f64,
+    /// Tolerance, times the conditioning.
+    pub rounding: f64,
+    /// Times |numeric|.
+    pub drift: f64,
+    /// Whatever the entry.
+    pub floor: f64,
+    /// rtol and atol, in place of those three.
+    pub given: Option<[f64; 2]>,
+    /// The bound on the numeric error, times the conditioning, a column each.
+    pub noise: Vec<f64>,
+    /// Times the conditioning and the row's magnitude.
+    pub noise_by_magnitude: f64,
+    /// Times |numeric|.
+    pub noise_drift: f64,
+    /// Whatever the entry.
+    pub noise_floor: f64,
+}
+
+/// What a device found of a range of rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparison {
+    /// Entries that are not clearly within what they may be off by, and sums that left the range of its arithmetic: with any, the rows
+    /// are to be compared again.
+    pub suspects: u64,
+    /// A few rows each, in order.
+    pub blocks: Vec<Block>,
+    /// Relative errors that occurred, and how often.
+    pub rel_err: Vec<(f64, u64)>,
+}
+
+/// What a device found of a few rows, all columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Block {
+    /// Which rows.
+    pub rows: Range<usize>,
+    /// Down the columns, `[m]` each.
+    pub columns: [Vec<f64>; 7],
+    /// The sum of tolerance times |numeric| of each row.
+    pub tolerance_numeric: Vec<f64>,
+    /// The sum of all relative errors.
+    pub sum_rel_err: f64,
+    /// The largest.
+    pub max_rel_err: f64,
+    /// Entries that the noise leaves undecided.
+    pub undecided: u64,
+    /// The largest |analytic - numeric| in units of what is allowed.
+    pub severity: f64,
+    /// Whether copies that are all zero, of the other sign, half as large again, or moved on by a column would have been found wrong;
+    /// and whether the last differs at all.
+    pub caught: [bool; 5],
+    /// The least relative error that an entry would have been convicted of.
+    pub least_detectable: f64,
+}
+
+impl Block {
+    /// The sum of numeric².
+    pub const NUMERIC_NUMERIC: usize = 0;
+    /// The sum of (analytic - numeric) · numeric.
+    pub const ERROR_NUMERIC: usize = 1;
+    /// The sum of (analytic - numeric)².
+    pub const ERROR_ERROR: usize = 2;
+    /// The sum of (tolerance · |numeric|)².
+    pub const TOLERANCE_TOLERANCE: usize = 3;
+    /// The sum of tolerance · |numeric|.
+    pub const TOLERANCE_NUMERIC: usize = 4;
+    /// The sum of noise · |numeric|.
+    pub const NOISE_NUMERIC: usize = 5;
+    /// The sum of |numeric|.
+    pub const NUMERIC_ABS: usize = 6;
+}
+
 /// The evaluation of a range of rows, to be had a few at a time by several threads.
 pub trait Rows: Sync {
     /// Of some of its rows, counted from its first, into `evaluation`, whatever that held.

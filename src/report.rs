@@ -262,6 +262,8 @@ pub struct CheckReport {
     pub eps: f64,
     /// How far the gradient may be off.
     pub tolerance: Tolerance,
+    /// Where the errors were found.
+    pub compared: Compared,
     /// Which rows were compared.
     pub coverage: Coverage,
     /// What was counted.
@@ -270,6 +272,17 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
     /// Causes that were considered and do not explain the errors, by code.
     pub ruled_out: Vec<&'static str>,
+}
+
+/// Where the errors were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compared {
+    /// Every entry on the host, in f64.
+    Host,
+    /// On the device, but for the rows that the host compared again: all that have an entry that is not clearly right, those with the
+    /// worst entries, and a sample.
+    Device,
 }
 
 /// The gradient as a whole: analytic = s·numeric, and what remains.
@@ -489,6 +502,7 @@ impl Report {
         self.interrupted |= other.interrupted;
         for (check, other) in self.checks.iter_mut().zip(other.checks) {
             check.coverage.rows.merge(other.coverage.rows);
+            check.compared = check.compared.max(other.compared);
             check.tally.merge(other.tally);
             check.findings.clear();
             check.ruled_out.clear();

@@ -147,7 +147,15 @@ fn params_lie_in_the_shader_as_on_the_host() {
 
 #[test]
 fn every_file_in_shaders_belongs_to_a_kernel_or_is_shared() {
-    let shared = ["f32", "f64", "common", "product", "rows"];
+    let shared = [
+        "f32",
+        "f64",
+        "common",
+        "product",
+        "rows",
+        "allowance",
+        "sums",
+    ];
     for entry in std::fs::read_dir("shaders").unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();

@@ -10,10 +10,14 @@ mod problems;
 
 use devices::devices;
 use gradprobe::{
-    cpu::{self, Cpu, difference::Growths},
-    gpu::{Buffer, Device, Element, Gpu, Kernel, Params, TILE_COLUMNS},
+    cpu::{
+        self, Cpu,
+        compare::{BLOCK_ROWS, Operands},
+        difference::Growths,
+    },
+    gpu::{Buffer, Comparing, Device, Element, Gpu, Kernel, Params, TILE_COLUMNS, disagreement},
     loss::{CrossEntropy, NO_LABEL, Reduction, Samples},
-    plan::{Evaluation, Law, Plan},
+    plan::{Allowance, Evaluation, Law, Plan},
     problem::{Problem, Wrt},
     scheme::{CENTRAL, Method, Precision},
     tensor::{Dtype, Tensor},
@@ -144,6 +148,69 @@ impl<T: Element> Twin<'_, T> {
             assert!(
                 error <= bound,
                 "{what}, {n}x{d}x{k}, entry {i}: {found:e}, {expected:e}, {error:e} > {bound:e}"
+            );
+        }
+    }
+
+    /// A gradient that is right to rounding, but for an entry in twenty.
+    fn comparison(&mut self) {
+        // More than one block of rows, the last of them short.
+        let (n, m) = (self.n * 40, self.d);
+        let round = |v: f64| T::of(v).f64();
+        let derivative: Vec<f64> = self.normal(n * m).iter().map(|&v| round(v)).collect();
+        let wide = |v: f64| round(v.abs() * 3.0 + 0.1);
+        let conditioning: Vec<f64> = derivative.iter().map(|&v| wide(v)).collect();
+        let bounds: Vec<f64> = self.normal(2 * n).iter().map(|&v| wide(v)).collect();
+        let noise: Vec<f64> = self.normal(m).iter().map(|&v| wide(v) * Self::U).collect();
+        for (given, is_wrong) in [(None, false), (None, true), (Some([2e-3, 1e-3]), true)] {
+            let allowance = Allowance {
+                normalizer: 3.0,
+                slack: 8.0 * Self::U,
+                unit_roundoff: Self::U,
+                rounding: 100.0 * Self::U,
+                drift: 10.0 * Self::U,
+                floor: 1e-9 * Self::U,
+                given,
+                noise: noise.clone(),
+                noise_by_magnitude: Self::U * Self::U,
+                noise_drift: Self::U,
+                noise_floor: 1e-9 * Self::U,
+            };
+            let analytic: Vec<f64> = (0..n * m)
+                .map(|entry| {
+                    let factor = if is_wrong && entry % 20 == 7 {
+                        1.125
+                    } else {
+                        1.0
+                    };
+                    round(factor * derivative[entry] / 3.0)
+                })
+                .collect();
+            let comparing = Comparing::new::<T>(self.device, &allowance, n, m);
+            let params = Params {
+                rows: n as u32,
+                ..self.params(m, m)
+            };
+            let made = [&derivative, &conditioning, &bounds].map(|values| self.upload(values));
+            let mut batch = self.device.batch::<T>();
+            let gradient = analytic.iter().map(|&v| T::of(v)).collect();
+            comparing.run(&mut batch, params, gradient, made.each_ref());
+            let results = batch.submit(&comparing.results::<T>(n));
+            let results = results.wait(self.device).unwrap();
+            let found = comparing.read::<T>(5..5 + n, &results);
+            let operands = Operands {
+                analytic: &analytic,
+                derivative: &derivative,
+                conditioning: &conditioning,
+                bounds: &bounds,
+            };
+            let expected = cpu::compare::compare(5..5 + n, &operands, &allowance);
+            assert!(is_wrong == (expected.suspects > 0) || n * m < 20);
+            assert_eq!(found.blocks.len(), n.div_ceil(BLOCK_ROWS));
+            let apart = disagreement::<T>(&found, &expected, allowance.slack);
+            assert_eq!(
+                apart, None,
+                "compare, {n}x{m}, {given:?}: {found:?} {expected:?}"
             );
         }
     }
@@ -348,6 +415,7 @@ impl<T: Element> Twin<'_, T> {
                 let expected: Vec<f64> = expected[first * d..].iter().map(|v| v.f64()).collect();
                 self.compare("perturb", &found[0], &expected, |_| 0.0);
             }
+            Kernel::Compare => self.comparison(),
             Kernel::Loss => {
                 // Three copies a sample, from the second entry on.
                 let (copies, first) = (3 * n - 1, 1);

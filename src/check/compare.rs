@@ -669,16 +669,7 @@ impl Comparator<'_> {
                 *wrong += u64::from(!a.is_finite() | (g.is_finite() & held.is_wrong));
             }
         }
-        let label = match self.plan.wrt.is_parameter() {
-            true => None,
-            false => self.problem.label(row),
-        };
-        if let Some(label) = label {
-            let classes = &mut tally.places.classes;
-            classes.resize(self.problem.k(), [0; 2]);
-            classes[label][0] += wrong;
-            classes[label][1] += columns as u64;
-        }
+        self.count_label(tally, row, wrong);
         if is_bad {
             for (column, &noise) in self.noise.by_column.iter().enumerate() {
                 let (a, g, c) = entries.at(column);
@@ -690,6 +681,20 @@ impl Comparator<'_> {
             }
         }
         tally.sample(entry(Tally::sampled_column(row, columns)));
+    }
+
+    /// Counts the wrong entries of a row, and all, to the class of its target.
+    pub(super) fn count_label(&self, tally: &mut Tally, row: usize, wrong: u64) {
+        let label = match self.plan.wrt.is_parameter() {
+            true => None,
+            false => self.problem.label(row),
+        };
+        if let Some(label) = label {
+            let classes = &mut tally.places.classes;
+            classes.resize(self.problem.k(), [0; 2]);
+            classes[label][0] += wrong;
+            classes[label][1] += self.problem.columns(self.plan.wrt) as u64;
+        }
     }
 
     /// A row some of whose entries are not finite: they are wrong or undecided, and in no sum but that of the errors.

@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, time::Instant};
 
+use bytemuck::Pod;
 use futures::{channel::oneshot, future::try_join_all};
 use wgpu::util::DeviceExt;
 
@@ -44,6 +45,11 @@ impl<'a, T: Element> Batch<'a, T> {
             dispatches: Vec::new(),
             arithmetic: PhantomData,
         }
+    }
+
+    /// Overwrites the beginning of a buffer before the first kernel runs.
+    pub(super) fn write<V: Pod>(&self, buffer: &Buffer, values: &[V]) {
+        self.device.write(buffer, values);
     }
 
     /// Appends a kernel over all entries that `params` describes; `operands` follow the params in its bindings.

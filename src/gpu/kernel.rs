@@ -1,7 +1,7 @@
 //! The kernel table: a row for each shader, with its source and bindings. Each has a twin of the same name in `cpu`.
 
 use super::Params;
-use crate::scheme::Precision;
+use crate::{cpu::compare::BLOCK_ROWS, scheme::Precision};
 
 /// What a kernel does with one of its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub enum Kernel {
     Outer,
     Perturb,
     Loss,
+    Compare,
 }
 
 /// Threads a workgroup, as in shaders/common.wgsl.
@@ -53,7 +54,7 @@ macro_rules! source {
 
 impl Kernel {
     /// All of them, in the order of the forward pass.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Logits,
         Self::Residual,
         Self::Matmul,
@@ -63,6 +64,7 @@ impl Kernel {
         Self::Outer,
         Self::Perturb,
         Self::Loss,
+        Self::Compare,
     ];
 
     /// The name of its file in shaders/ and of its twin in `cpu`.
@@ -77,6 +79,7 @@ impl Kernel {
             Self::Outer => "outer",
             Self::Perturb => "perturb",
             Self::Loss => "loss",
+            Self::Compare => "compare",
         }
     }
 
@@ -92,6 +95,7 @@ impl Kernel {
             Self::Outer => source!(precision, "outer"),
             Self::Perturb => source!(precision, "perturb"),
             Self::Loss => source!(precision, "rows", "loss"),
+            Self::Compare => source!(precision, "allowance", "sums", "compare"),
         }
     }
 
@@ -110,6 +114,7 @@ impl Kernel {
             Self::Outer => &[Params, Read, Read, Write],
             Self::Perturb => &[Params, Read, Write],
             Self::Loss => &[Params, Read, Read, Read, Read, Write],
+            Self::Compare => &[Params, Read, Read, Read, Read, Read, Write, Write],
         }
     }
 
@@ -150,6 +155,7 @@ impl Kernel {
             Self::Perturb => (rows * columns).div_ceil(GROUP),
             Self::DifferenceWeight | Self::Outer => (classes * columns).div_ceil(GROUP),
             Self::Residual | Self::Loss => (rows * constant).div_ceil(GROUP),
+            Self::Compare => rows.div_ceil(BLOCK_ROWS) * columns.div_ceil(GROUP),
         }
     }
 }

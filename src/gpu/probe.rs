@@ -2,12 +2,15 @@
 //! each result is held against the CPU twin's. An isolated test would not do: an adapter has passed one and failed
 //! inside the kernel.
 
-use super::{Device, Element, Gpu};
+use super::{Device, Element, Gpu, disagreement};
 use crate::{
-    cpu::Cpu,
+    cpu::{
+        Cpu,
+        compare::{self, Operands},
+    },
     error::{Error, Result},
     loss::CrossEntropy,
-    plan::{Evaluation, Plan},
+    plan::{Allowance, Evaluation, Plan},
     problem::{Problem, Wrt},
     scheme::{CENTRAL, Method, Precision},
     tensor::Tensor,
@@ -42,14 +45,17 @@ pub(super) fn probe<T: Element>(device: &Device) -> Result<()> {
                     T::PRECISION,
                     T::PRECISION.dtype(),
                 );
-                compare::<T>(device, &problem, plan)?;
+                evaluation::<T>(device, &problem, plan)?;
+                if method == Method::Difference && !wrt.is_parameter() {
+                    comparison::<T>(device, &problem, plan)?;
+                }
             }
         }
     }
     Ok(())
 }
 
-fn compare<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
+fn evaluation<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
     let allowed = ROUNDINGS * T::PRECISION.unit_roundoff();
     let host = Cpu::new(
         problem,
@@ -113,6 +119,52 @@ fn compare<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Result
         &host.backward(0..problem.n()),
         bound,
     )
+}
+
+/// The comparison, of a gradient one entry of which is wrong, with its twin's of what the same device made.
+fn comparison<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
+    let unit_roundoff = T::PRECISION.unit_roundoff();
+    let (n, columns) = (problem.n(), problem.columns(plan.wrt));
+    let allowance = Allowance {
+        normalizer: problem.normalizer(),
+        slack: 8.0 * unit_roundoff,
+        unit_roundoff,
+        rounding: ROUNDINGS * unit_roundoff,
+        drift: 0.0,
+        floor: 0.0,
+        given: None,
+        noise: vec![unit_roundoff; columns],
+        noise_by_magnitude: unit_roundoff * unit_roundoff,
+        noise_drift: 0.0,
+        noise_floor: 0.0,
+    };
+    let mut gpu = Gpu::<T>::comparing(device, problem, plan, &allowance)?;
+    let mut gradient = gpu.backward(0..n)?;
+    let wrong = gradient.len() / 2;
+    gradient[wrong] = 2.0 * gradient[wrong] + 1.0;
+    let shape = problem.gradient_shape(plan.wrt);
+    gpu.submit_comparison(0..n, &Tensor::from_f64(&shape, &gradient));
+    let found = gpu.collect_comparison()?;
+
+    let made = gpu.evaluate(0..n)?;
+    let bounds = made.magnitude.iter().zip(&made.moved);
+    let bounds: Vec<f64> = bounds.flat_map(|(all, moved)| [*all, *moved]).collect();
+    let operands = Operands {
+        analytic: &gradient,
+        derivative: &made.derivative,
+        conditioning: &made.conditioning,
+        bounds: &bounds,
+    };
+    let expected = compare::compare(0..n, &operands, &allowance);
+    match disagreement::<T>(&found, &expected, allowance.slack) {
+        None => Ok(()),
+        Some((error, bound)) => Err(Error::Miscomputes {
+            device: device.info().name.clone(),
+            kernel: "compare",
+            error,
+            bound,
+        }),
+    }
 }
 
 fn hold(

@@ -46,6 +46,7 @@ struct Check<'a> {
     scheme: &'static str,
     precision: crate::scheme::Precision,
     eps: Number,
+    compared: crate::report::Compared,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<RowsView>,
     entries: u64,
@@ -317,6 +318,7 @@ impl<'a> Check<'a> {
             scheme: check.scheme,
             precision: check.precision,
             eps: Number(check.eps),
+            compared: check.compared,
             rows: (!check.coverage.is_whole()).then(|| RowsView::of(&check.coverage)),
             entries: tally.entries,
             wrong: tally.wrong,

@@ -6,8 +6,8 @@ use crate::{
     loss::{IGNORE_INDEX, Reduction},
     problem::Wrt,
     report::{
-        CheckReport, Coverage, DeviceInfo, Draw, Entry, Finding, ProblemInfo, Proof, Report,
-        Source, Tolerance, Verdict,
+        CheckReport, Compared, Coverage, DeviceInfo, Draw, Entry, Finding, ProblemInfo, Proof,
+        Report, Source, Tolerance, Verdict,
     },
     scheme::{Method, Precision},
 };
@@ -215,8 +215,10 @@ fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
     };
     writeln!(
         text,
-        "  numeric    {method} in {precision}, {}, eps = {:.3e}",
-        check.scheme, check.eps
+        "  numeric    {method} in {precision}, {}, eps = {:.3e}{}",
+        check.scheme,
+        check.eps,
+        compared(check.compared)
     )?;
     writeln!(text, "  tolerance  {}", tolerance(check))?;
     if check.verdict() == Verdict::Pass {
@@ -245,6 +247,14 @@ fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
         .iter()
         .take(SHOWN)
         .try_for_each(|entry| writeln!(text, "  {}", worst(check.wrt, entry)))
+}
+
+/// Where, if not on the host.
+fn compared(compared: Compared) -> &'static str {
+    match compared {
+        Compared::Host => "",
+        Compared::Device => "; compared on the device",
+    }
 }
 
 /// What the notes of cs231n ("Gradient checks") say of a relative error, whatever its cause.

@@ -39,7 +39,12 @@ impl Histogram {
 
     /// Counts an error.
     pub fn add(&mut self, error: f64) {
-        self.add_bins(&[Self::bin(error)]);
+        self.add_count(error, 1);
+    }
+
+    /// Counts an error that occurred so often.
+    pub fn add_count(&mut self, error: f64, count: u64) {
+        self.0[Self::bin(error) as usize] += count;
     }
 
     /// Counts errors by where they belong.

@@ -223,6 +223,14 @@ impl Tally {
         (scramble(!row as u64) % columns as u64) as usize
     }
 
+    /// The rows of these that are drawn.
+    pub fn drawn(rows: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut rows: Vec<(u64, usize)> = rows.map(|row| (scramble(row as u64), row)).collect();
+        rows.sort_unstable();
+        rows.truncate(SAMPLES);
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+
     /// Keeps the entry, if the lot of its row is among the lowest: whichever rows are met first, it is the same draw.
     pub fn sample(&mut self, entry: Entry) {
         let lot = |entry: &Entry| {
