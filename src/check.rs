@@ -586,7 +586,12 @@ fn tally_parameter(
 /// The rows, at most so many at a time; whole blocks of the comparison where that many fit.
 fn chunks(n: usize, rows_per_call: usize, columns: usize) -> impl Iterator<Item = Range<usize>> {
     let blocks = rows_per_call / block_rows(columns) * block_rows(columns);
-    let rows_per_call = if blocks > 0 { blocks } else { rows_per_call };
+    let rows_per_call = match blocks {
+        // What is left over would wait for the rest, and then be one thread's.
+        _ if rows_per_call >= n => n,
+        0 => rows_per_call,
+        blocks => blocks,
+    };
     (0..n)
         .step_by(rows_per_call)
         .map(move |start| start..n.min(start + rows_per_call))

@@ -1,6 +1,6 @@
 //! One trait for what computes losses, and the choice of the device that does.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
 use crate::{
     cpu::Cpu,
@@ -285,16 +285,19 @@ impl Device {
     }
 }
 
+/// What the system calls the processor; where it does not say, its architecture.
+static CPU_NAME: LazyLock<String> = LazyLock::new(|| {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut lines = text.lines();
+    let model = lines.find(|line| line.starts_with("model name"));
+    let name = model.and_then(|line| Some(line.split_once(':')?.1.trim()));
+    name.unwrap_or(std::env::consts::ARCH).to_owned()
+});
+
 /// The CPU engine's name, vector instructions and threads.
 pub fn cpu_info() -> DeviceInfo {
-    let model = std::fs::read_to_string("/proc/cpuinfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("model name"))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        });
     DeviceInfo {
-        name: model.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+        name: CPU_NAME.clone(),
         kind: DeviceKind::Cpu,
         backend: "host".to_owned(),
         driver: format!(

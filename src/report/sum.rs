@@ -96,42 +96,55 @@ impl ExactSum {
         if self.not_finite != 0.0 {
             return self.not_finite;
         }
-        let mut sum = self.clone();
-        sum.carry();
-        let negative = sum.digits[DIGITS - 1] < 0;
+        // Carries come two digits beyond what was used.
+        let (first, end) = (usize::from(self.used.0), usize::from(self.used.1) + 2);
+        let mut digits = self.digits;
+        let Some(digits) = digits.get_mut(first..end.min(DIGITS)) else {
+            return 0.0;
+        };
+        carry(digits);
+        let negative = digits.last().is_some_and(|&highest| highest < 0);
         if negative {
-            sum.digits.iter_mut().for_each(|digit| *digit = -*digit);
-            sum.carry();
+            digits.iter_mut().for_each(|digit| *digit = -*digit);
+            carry(digits);
         }
-        let Some(top) = sum.digits.iter().rposition(|&digit| digit != 0) else {
+        let Some(top) = digits.iter().rposition(|&digit| digit != 0) else {
             return 0.0;
         };
         let bottom = top.saturating_sub(2);
-        let head = sum.digits[bottom..=top]
+        let head = digits[bottom..=top]
             .iter()
             .rev()
             .fold(0u128, |head, &d| head << DIGIT | d as u128);
         // What lies below only decides ties: one sticky bit.
-        let sticky = u128::from(sum.digits[..bottom].iter().any(|&digit| digit != 0));
+        let sticky = u128::from(digits[..bottom].iter().any(|&digit| digit != 0));
         let magnitude = scale(
             (head << 1 | sticky) as f64,
-            bottom as i32 * DIGIT as i32 + LOWEST - 1,
+            (first + bottom) as i32 * DIGIT as i32 + LOWEST - 1,
         );
         if negative { -magnitude } else { magnitude }
     }
 
-    /// Brings every digit but the highest into 0..2^32, which makes the form unique.
+    /// Passes all carries on, which makes the form unique.
     fn carry(&mut self) {
-        let mut carry = 0;
-        for digit in &mut self.digits[..DIGITS - 1] {
-            let value = *digit + carry;
-            *digit = value & 0xffff_ffff;
-            carry = value >> DIGIT;
-        }
-        self.digits[DIGITS - 1] += carry;
+        carry(&mut self.digits);
         self.used = (0, DIGITS as u8);
         self.pending = 0;
     }
+}
+
+/// Brings every digit but the highest into 0..2^32.
+fn carry(digits: &mut [i64]) {
+    let Some((highest, digits)) = digits.split_last_mut() else {
+        return;
+    };
+    let mut carry = 0;
+    for digit in digits {
+        let value = *digit + carry;
+        *digit = value & 0xffff_ffff;
+        carry = value >> DIGIT;
+    }
+    *highest += carry;
 }
 
 impl PartialEq for ExactSum {
