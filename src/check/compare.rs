@@ -457,16 +457,13 @@ impl Comparator<'_> {
                 (tally, compared, scratch)
             },
         );
-        let (part, mut blocks) = compared
-            .map(|(tally, compared, _)| (tally, compared))
-            .reduce(
-                || (Tally::default(), Vec::new()),
-                |(mut tally, mut compared), (other, more)| {
-                    tally.merge(other);
-                    compared.extend(more);
-                    (tally, compared)
-                },
-            );
+        let compared = compared.map(|(tally, compared, _)| (tally, compared));
+        let all = compared.reduce_with(|(mut tally, mut compared), (other, more)| {
+            tally.merge(other);
+            compared.extend(more);
+            (tally, compared)
+        });
+        let (part, mut blocks) = all.unwrap_or_default();
         tally.merge(part);
         blocks.sort_by_key(|(start, ..)| *start);
         let (sums, numeric): (Vec<_>, Vec<_>) = blocks
@@ -494,8 +491,13 @@ impl Comparator<'_> {
         let size = self.part_rows();
         let mut part = std::mem::take(&mut scratch.part);
         part.per_normalizer = 1.0 / self.problem.normalizer();
-        for start in rows.clone().step_by(size) {
-            part.rows = start..rows.end.min(start + size);
+        let mut next = rows.start;
+        while next < rows.end {
+            // As long as hardly any is known, nearly every row has an entry that may belong to the worst.
+            let known = tally.entries as usize / columns;
+            let here = size.min(known.max(LEAST_ROWS));
+            part.rows = next..rows.end.min(next + here);
+            next = part.rows.end;
             fill(&mut part);
             part.evaluation.differentiate(&self.plan);
             self.compare_part(tally, scratch, &mut totals, &part);

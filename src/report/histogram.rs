@@ -12,14 +12,11 @@ const BINS: usize = 1 + OCTAVES * PER_OCTAVE;
 const FIRST: u32 = (((LOWEST_EXPONENT + 1023) as u32) << MANTISSA_BITS) - 1;
 
 /// Counts of relative errors.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Histogram(Vec<u64>);
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self(vec![0; BINS])
-    }
-}
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Histogram(
+    /// A count a bin; none at all before the first error.
+    Vec<u64>,
+);
 
 impl std::fmt::Debug for Histogram {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,18 +41,24 @@ impl Histogram {
 
     /// Counts an error that occurred so often.
     pub fn add_count(&mut self, error: f64, count: u64) {
+        self.0.resize(BINS, 0);
         self.0[Self::bin(error) as usize] += count;
     }
 
     /// Counts errors by where they belong.
     pub fn add_bins(&mut self, bins: &[u32]) {
+        self.0.resize(BINS, 0);
         for &bin in bins {
             self.0[bin as usize] += 1;
         }
     }
 
     /// Adds another histogram.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: Self) {
+        if self.0.is_empty() {
+            *self = other;
+            return;
+        }
         for (bin, other) in self.0.iter_mut().zip(&other.0) {
             *bin += other;
         }

@@ -9,28 +9,25 @@ const MOST_PENDING: u32 = 1 << 29;
 /// 2^-1074, the unit of the lowest digit.
 const LOWEST: i32 = -1074;
 
-/// A fixed-point number wide enough for every f64 (Kulisch's long accumulator).
-#[derive(Clone)]
+/// Digits that a sum has room for without another allocation: those of terms whose sizes are within 2^160 of each other.
+const WINDOW: usize = 8;
+
+/// A fixed-point number wide enough for every f64 (Kulisch's long accumulator): the sum of a few digits and, where terms lie outside
+/// of those, of all.
+#[derive(Clone, Default)]
 pub struct ExactSum {
-    digits: [i64; DIGITS],
-    /// Digits outside of this range are 0.
-    used: (u8, u8),
+    window: [i64; WINDOW],
+    /// Which digit is the first of the window; set by its first term.
+    base: u8,
+    all: Option<Box<Digits>>,
     /// Terms since carries were last passed on.
     pending: u32,
     /// The sum of the terms that are not finite; 0 where all are.
     not_finite: f64,
 }
 
-impl Default for ExactSum {
-    fn default() -> Self {
-        Self {
-            digits: [0; DIGITS],
-            used: (DIGITS as u8, 0),
-            pending: 0,
-            not_finite: 0.0,
-        }
-    }
-}
+/// The lowest comes first.
+type Digits = [i64; DIGITS];
 
 impl std::fmt::Debug for ExactSum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,9 +53,19 @@ impl ExactSum {
         };
         let (digit, offset) = ((shift / DIGIT) as usize, shift % DIGIT);
         let wide = u128::from(significand) << offset;
-        let (first, end) = self.used;
-        self.used = (first.min(digit as u8), end.max(digit as u8 + 3));
-        for (i, digit) in self.digits[digit..digit + 3].iter_mut().enumerate() {
+        let place = |base: u8| {
+            digit
+                .checked_sub(usize::from(base))
+                .filter(|it| it + 3 <= WINDOW)
+        };
+        if place(self.base).is_none() {
+            self.move_to(digit.saturating_sub(MIDDLE));
+        }
+        let places = match place(self.base) {
+            Some(place) => &mut self.window[place..place + 3],
+            None => &mut self.all.get_or_insert_with(zeros)[digit..digit + 3],
+        };
+        for (i, digit) in places.iter_mut().enumerate() {
             let part = (wide >> (DIGIT * i as u32)) as i64 & 0xffff_ffff;
             *digit += if term < 0.0 { -part } else { part };
         }
@@ -70,6 +77,7 @@ impl ExactSum {
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
+        self.move_to(usize::from(other.base));
         // Digits have room for so many terms, whoever added them.
         if self.pending + other.pending >= MOST_PENDING {
             self.carry();
@@ -81,11 +89,19 @@ impl ExactSum {
     }
 
     fn add_digits(&mut self, other: &Self) {
-        let (first, end) = other.used;
-        for digit in usize::from(first)..usize::from(end) {
-            self.digits[digit] += other.digits[digit];
+        let places = match self.base == other.base {
+            true => &mut self.window[..],
+            false => &mut self.all.get_or_insert_with(zeros)[usize::from(other.base)..],
+        };
+        for (digit, other) in places.iter_mut().zip(other.window) {
+            *digit += other;
         }
-        self.used = (self.used.0.min(first), self.used.1.max(end));
+        if let Some(others) = &other.all {
+            let all = self.all.get_or_insert_with(zeros);
+            for (digit, other) in all.iter_mut().zip(others.iter()) {
+                *digit += other;
+            }
+        }
         // What was carried counts as one term.
         self.pending += other.pending + 1;
         self.not_finite += other.not_finite;
@@ -96,12 +112,14 @@ impl ExactSum {
         if self.not_finite != 0.0 {
             return self.not_finite;
         }
+        let base = usize::from(self.base);
+        let mut digits = self.digits();
         // Carries come two digits beyond what was used.
-        let (first, end) = (usize::from(self.used.0), usize::from(self.used.1) + 2);
-        let mut digits = self.digits;
-        let Some(digits) = digits.get_mut(first..end.min(DIGITS)) else {
-            return 0.0;
+        let (first, end) = match self.all {
+            Some(_) => (0, DIGITS),
+            None => (base, DIGITS.min(base + WINDOW + 2)),
         };
+        let digits = &mut digits[first..end];
         carry(digits);
         let negative = digits.last().is_some_and(|&highest| highest < 0);
         if negative {
@@ -125,12 +143,38 @@ impl ExactSum {
         if negative { -magnitude } else { magnitude }
     }
 
-    /// Passes all carries on, which makes the form unique.
+    /// Puts the window there, if it is empty.
+    fn move_to(&mut self, base: usize) {
+        if self.window == [0; WINDOW] {
+            self.base = base.min(DIGITS - WINDOW) as u8;
+        }
+    }
+
+    /// All of them, carries not passed on.
+    fn digits(&self) -> Digits {
+        let mut digits = self.all.as_deref().copied().unwrap_or([0; DIGITS]);
+        let places = digits[usize::from(self.base)..].iter_mut();
+        places
+            .zip(self.window)
+            .for_each(|(digit, other)| *digit += other);
+        digits
+    }
+
+    /// Passes all carries on.
     fn carry(&mut self) {
-        carry(&mut self.digits);
-        self.used = (0, DIGITS as u8);
+        let mut digits = self.digits();
+        carry(&mut digits);
+        self.window = [0; WINDOW];
+        self.all = Some(Box::new(digits));
         self.pending = 0;
     }
+}
+
+/// The window's digits below the three of its first term, less one for what is smaller more often than larger.
+const MIDDLE: usize = (WINDOW - 3) / 2 + 1;
+
+fn zeros() -> Box<Digits> {
+    Box::new([0; DIGITS])
 }
 
 /// Brings every digit but the highest into 0..2^32.
@@ -149,10 +193,13 @@ fn carry(digits: &mut [i64]) {
 
 impl PartialEq for ExactSum {
     fn eq(&self, other: &Self) -> bool {
-        let (mut a, mut b) = (self.clone(), other.clone());
-        a.carry();
-        b.carry();
-        a.digits == b.digits && a.not_finite.to_bits() == b.not_finite.to_bits()
+        // With all carries passed on the form is unique.
+        let [a, b] = [self, other].map(|sum| {
+            let mut digits = sum.digits();
+            carry(&mut digits);
+            digits
+        });
+        a == b && self.not_finite.to_bits() == other.not_finite.to_bits()
     }
 }
 
@@ -203,6 +250,32 @@ mod tests {
             1.0 + f64::EPSILON
         );
         assert_eq!(sum(&[0.1; 10]).value(), 1.0);
+    }
+
+    #[test]
+    fn terms_of_all_sizes_add_up_in_any_order() {
+        let terms: Vec<f64> = (-300..300)
+            .map(|e| f64::from(e % 7 - 3) * 10f64.powi(e))
+            .collect();
+        let forward = sum(&terms);
+        let backward = sum(&terms.iter().rev().copied().collect::<Vec<_>>());
+        assert_eq!(forward, backward);
+        assert_eq!(forward.value().to_bits(), backward.value().to_bits());
+        for cut in [1, 100, 299, 301, 599] {
+            let (mut left, right) = (sum(&terms[..cut]), sum(&terms[cut..]));
+            let mut other = right.clone();
+            left.merge(&right);
+            other.merge(&sum(&terms[..cut]));
+            assert_eq!((&left, &other), (&forward, &forward));
+            let mut empty = ExactSum::default();
+            empty.merge(&left);
+            assert_eq!(empty, forward);
+        }
+        // What carries leave behind is still the sum.
+        let mut carried = sum(&terms[..400]);
+        carried.carry();
+        terms[400..].iter().for_each(|&term| carried.add(term));
+        assert_eq!(carried, forward);
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Tally {
         self.not_finite += other.not_finite;
         self.max_rel_err = self.max_rel_err.max(other.max_rel_err);
         self.sum_rel_err.merge(&other.sum_rel_err);
-        self.rel_err.merge(&other.rel_err);
+        self.rel_err.merge(other.rel_err);
         self.analytic_analytic.merge(&other.analytic_analytic);
         self.analytic_numeric.merge(&other.analytic_numeric);
         self.numeric_numeric.merge(&other.numeric_numeric);
