@@ -602,8 +602,8 @@ impl Comparator<'_> {
             let tolerance: f64 = tolerance_numeric.iter().sum();
             tally.tolerance_tolerance.add(tolerance * tolerance);
             let wrong = counts.iter().map(|count| count % BAD).sum();
-            let is_bad = counts.iter().any(|count| *count >= BAD);
-            self.note_row(tally, part, here, &bounds, wrong, is_bad);
+            let bad = counts.map(|count| count >= BAD);
+            self.note_row(tally, part, here, &bounds, wrong, bad);
         }
     }
 
@@ -645,7 +645,7 @@ impl Comparator<'_> {
         }
     }
 
-    /// What is known of a row alone.
+    /// What is known of a row alone; `bad` lanes have an entry that may belong to the worst.
     fn note_row(
         &self,
         tally: &mut Tally,
@@ -653,7 +653,7 @@ impl Comparator<'_> {
         here: usize,
         bounds: &Bounds,
         wrong: u64,
-        is_bad: bool,
+        bad: [bool; LANES],
     ) {
         let columns = self.problem.columns(self.plan.wrt);
         let row = part.rows.start + here;
@@ -672,8 +672,9 @@ impl Comparator<'_> {
             }
         }
         self.count_label(tally, row, wrong);
-        if is_bad {
-            for (column, &noise) in self.noise.by_column.iter().enumerate() {
+        for lane in (0..LANES).filter(|&lane| bad[lane]) {
+            for column in (lane..columns).step_by(LANES) {
+                let noise = self.noise.by_column[column];
                 let (a, g, c) = entries.at(column);
                 let held = bounds.hold(a, g, c, noise);
                 // The threshold has risen with the rows before.
@@ -745,7 +746,7 @@ impl Comparator<'_> {
             });
         }
         tally.tolerance_tolerance.add(tolerance * tolerance);
-        self.note_row(tally, part, here, bounds, wrong, true);
+        self.note_row(tally, part, here, bounds, wrong, [true; LANES]);
     }
 
     /// What all entries of a row of a part are held against, and above what share of it one may belong to the worst.
