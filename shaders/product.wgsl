@@ -8,10 +8,17 @@
 // Invocations of a workgroup, as suits the number of columns.
 override lanes: u32 = 64u;
 
+// Whether a workgroup keeps its rows of `left` in shared memory: a GPU loads a number that all invocations want no faster than one for
+// each, and would wait for eight of them a class; a software adapter reads it from a cache, and waits at barriers.
+override shares: bool = false;
+
 const TILE_ROWS = 8u;
 
 // Classes whose terms are added before they are added to the sum: a shorter chain of additions.
 const BLOCK = 32u;
+
+// Of eight rows, two vectors a class.
+var<workgroup> shared_left: array<vec4<real>, 2u * BLOCK>;
 
 struct Tile {
     row: u32,       // the first of its rows
@@ -34,10 +41,28 @@ fn left_row(row: u32) -> u32 {
     return min(row, params.rows - 1u) * params.classes;
 }
 
-// The terms [tile_begin, tile_end) of a tile of left · right, or left · |right|.
-fn tile_sums(tile: Tile, step: u32) -> array<vec4<real>, 8> {
+// The block's classes of the tile's rows, into shared memory. Every invocation of the workgroup must call it.
+fn share_left(tile: Tile, lane: u32, start: u32, end: u32) {
+    workgroupBarrier();
+    for (var i = lane; i < 2u * (end - start); i += lanes) {
+        let row = tile.row + i % 2u * 4u;
+        let c = start + i / 2u;
+        shared_left[i] = vec4<real>(
+            left[left_row(row) + c],
+            left[left_row(row + 1u) + c],
+            left[left_row(row + 2u) + c],
+            left[left_row(row + 3u) + c],
+        );
+    }
+    workgroupBarrier();
+}
+
+// The terms [tile_begin, tile_end) of a tile of left · right, or left · |right|. Every invocation of the workgroup must call it.
+fn tile_sums(tile: Tile, lane: u32, step: u32) -> array<vec4<real>, 8> {
     // Of the step's table, as if it began with class 0.
     let table = step * (params.class_end - params.class_begin) - params.class_begin;
+    // Past the end the last columns are read again, and nothing is written.
+    let column = min(tile.column, width() - 1u);
     let l0 = left_row(tile.row);
     let l1 = left_row(tile.row + 1u);
     let l2 = left_row(tile.row + 2u);
@@ -64,19 +89,31 @@ fn tile_sums(tile: Tile, step: u32) -> array<vec4<real>, 8> {
         var p6 = vec4<real>(0.0);
         var p7 = vec4<real>(0.0);
         let end = min(start + BLOCK, params.tile_end);
+        if (shares) {
+            share_left(tile, lane, start, end);
+        }
         for (var c = start; c < end; c += 1u) {
-            var r = right[(table + c) * width() + tile.column];
+            var r = right[(table + c) * width() + column];
             if (params.magnitudes == 1u) {
                 r = abs(r);
             }
-            p0 += left[l0 + c] * r;
-            p1 += left[l1 + c] * r;
-            p2 += left[l2 + c] * r;
-            p3 += left[l3 + c] * r;
-            p4 += left[l4 + c] * r;
-            p5 += left[l5 + c] * r;
-            p6 += left[l6 + c] * r;
-            p7 += left[l7 + c] * r;
+            var a: vec4<real>;
+            var b: vec4<real>;
+            if (shares) {
+                a = shared_left[2u * (c - start)];
+                b = shared_left[2u * (c - start) + 1u];
+            } else {
+                a = vec4<real>(left[l0 + c], left[l1 + c], left[l2 + c], left[l3 + c]);
+                b = vec4<real>(left[l4 + c], left[l5 + c], left[l6 + c], left[l7 + c]);
+            }
+            p0 += a.x * r;
+            p1 += a.y * r;
+            p2 += a.z * r;
+            p3 += a.w * r;
+            p4 += b.x * r;
+            p5 += b.y * r;
+            p6 += b.z * r;
+            p7 += b.w * r;
         }
         s0 += p0;
         s1 += p1;
@@ -93,11 +130,11 @@ fn tile_sums(tile: Tile, step: u32) -> array<vec4<real>, 8> {
 @compute @workgroup_size(lanes)
 fn main(place: Place) {
     let tile = tile_of(place);
-    if (tile.column >= width()) {
-        return;
-    }
     for (var step = params.step_begin; step < params.step_end; step += 1u) {
-        let sums = tile_sums(tile, step);
+        let sums = tile_sums(tile, place.lane, step);
+        if (tile.column >= width()) {
+            continue;
+        }
         finish(tile, 0u, step, sums[0]);
         finish(tile, 1u, step, sums[1]);
         finish(tile, 2u, step, sums[2]);

@@ -19,6 +19,7 @@ use gradprobe::{
     loss::{CrossEntropy, NO_LABEL, Reduction, Samples},
     plan::{Allowance, Evaluation, Law, Plan},
     problem::{Problem, Wrt},
+    report::DeviceKind,
     scheme::{CENTRAL, Method, Precision},
     tensor::{Dtype, Tensor},
 };
@@ -453,25 +454,35 @@ fn every_kernel_equals_its_twin<T: Element>(device: &Device) {
     }
 }
 
+/// The variants for software adapters and for real GPUs, whichever the adapter is.
+fn with_all_variants(test: impl Fn(&Device)) {
+    for mut device in devices() {
+        for kind in [DeviceKind::Software, DeviceKind::Gpu] {
+            device.suit(kind);
+            test(&device);
+        }
+    }
+}
+
 #[test]
 fn every_kernel_equals_its_twin_in_f32() {
-    devices()
-        .iter()
-        .for_each(every_kernel_equals_its_twin::<f32>);
+    with_all_variants(every_kernel_equals_its_twin::<f32>);
 }
 
 /// Where the adapter has it: lavapipe does.
 #[test]
 fn every_kernel_equals_its_twin_in_f64() {
-    let devices = devices();
-    let with_f64 = devices.iter().filter(|device| device.has_f64());
-    with_f64.for_each(every_kernel_equals_its_twin::<f64>);
+    with_all_variants(|device| {
+        if device.has_f64() {
+            every_kernel_equals_its_twin::<f64>(device);
+        }
+    });
 }
 
 /// The sizes at which an invocation that loops too long comes out wrong on Mesa 22.3, and sums of several dispatches.
 #[test]
 fn engines_agree_where_sums_are_long() {
-    for device in &devices() {
+    with_all_variants(|device| {
         for (n, d, k) in [
             (256, 64, 1000),
             (16, 30_000, 3),
@@ -510,7 +521,7 @@ fn engines_agree_where_sums_are_long() {
                 );
             }
         }
-    }
+    });
 }
 
 /// A weight that one binding does not hold is bound in windows of its classes, whatever the target.

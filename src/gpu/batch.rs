@@ -54,9 +54,9 @@ impl<'a, T: Element> Batch<'a, T> {
 
     /// Appends a kernel over all entries that `params` describes; `operands` follow the params in its bindings.
     pub fn run(&mut self, kernel: Kernel, params: Params, operands: &[&Buffer]) {
-        let constant = kernel.constant(&params, self.device.least_lanes());
-        let pipeline = self.device.pipeline(kernel, T::PRECISION, constant);
-        let workgroups = kernel.workgroups(&params, constant);
+        let constants = kernel.constants(&params, self.device.suits());
+        let workgroups = kernel.workgroups(&params, &constants);
+        let pipeline = self.device.pipeline(kernel, T::PRECISION, constants);
         self.run_pipeline(&pipeline, kernel.name(), &params, operands, workgroups);
     }
 

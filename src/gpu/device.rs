@@ -34,6 +34,7 @@ pub struct Device {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
+    suits: DeviceKind,
     /// Bytes that one binding can hold.
     most_bytes: u64,
     memory: u64,
@@ -67,7 +68,7 @@ impl Timing {
     }
 }
 
-type Pipelines = HashMap<(Kernel, Precision, Option<Constant>), Rc<wgpu::ComputePipeline>>;
+type Pipelines = HashMap<(Kernel, Precision, Vec<Constant>), Rc<wgpu::ComputePipeline>>;
 
 /// A storage buffer.
 #[derive(Debug)]
@@ -105,6 +106,7 @@ impl Device {
         Self {
             device,
             queue,
+            suits: info.kind,
             info,
             most_bytes: binding,
             memory: MEMORY,
@@ -168,12 +170,14 @@ impl Device {
         ticks as f64 * f64::from(self.queue.get_timestamp_period()) * 1e-9
     }
 
-    /// Fewer invocations side by side waste its vectors: a real GPU's are 32 wide, a software adapter's 8.
-    pub(super) fn least_lanes(&self) -> usize {
-        match self.info.kind {
-            DeviceKind::Software => 8,
-            _ => 32,
-        }
+    /// The kind of device whose variants of the kernels it runs.
+    pub(super) fn suits(&self) -> DeviceKind {
+        self.suits
+    }
+
+    /// Runs the variants that suit another kind of device.
+    pub fn suit(&mut self, kind: DeviceKind) {
+        self.suits = kind;
     }
 
     /// Entries of a gradient that are computed at a time, if nothing else sets a limit: a software adapter's share a cache with the
@@ -265,21 +269,24 @@ impl Device {
         &self,
         kernel: Kernel,
         precision: Precision,
-        constant: Option<Constant>,
+        constants: Vec<Constant>,
     ) -> Rc<wgpu::ComputePipeline> {
+        let values = constants.iter();
+        let values: Vec<_> = values
+            .map(|Constant(name, value)| (*name, *value as f64))
+            .collect();
         let make = || {
-            let constants = constant.map(|Constant(name, value)| (name, value as f64));
             Rc::new(self.make_pipeline(
                 kernel.name(),
                 kernel.source(precision),
                 kernel.bindings(),
-                constants.as_slice(),
+                &values,
             ))
         };
         let mut pipelines = self.pipelines.borrow_mut();
         Rc::clone(
             pipelines
-                .entry((kernel, precision, constant))
+                .entry((kernel, precision, constants))
                 .or_insert_with(make),
         )
     }

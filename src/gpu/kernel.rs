@@ -1,7 +1,7 @@
 //! The kernel table: a row for each shader, with its source and bindings. Each has a twin of the same name in `cpu`.
 
 use super::Params;
-use crate::{cpu::compare::BLOCK_ROWS, scheme::Precision};
+use crate::{cpu::compare::BLOCK_ROWS, report::DeviceKind, scheme::Precision};
 
 /// What a kernel does with one of its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,31 +118,39 @@ impl Kernel {
         }
     }
 
-    /// The constant that its pipeline is made for, if any: how many threads take a row of classes, or how many invocations
-    /// of a workgroup, at least `least_lanes`, lie beside each other in a row of tiles.
-    pub(super) fn constant(self, params: &Params, least_lanes: usize) -> Option<Constant> {
+    /// The constants that its pipeline is made for: how many threads take a row of classes; or how many invocations of a workgroup lie
+    /// beside each other in a row of tiles, and whether they share what they read, as suits the kind of device.
+    pub(super) fn constants(self, params: &Params, kind: DeviceKind) -> Vec<Constant> {
         match self {
             // One where that is as quick, else a whole workgroup, whose pairwise sums are also more accurate.
-            Self::Residual | Self::Loss => Some(match params.classes > GROUP as u32 {
+            Self::Residual | Self::Loss => vec![match params.classes > GROUP as u32 {
                 true => Constant("threads_per_row", GROUP),
                 false => Constant("threads_per_row", 1),
-            }),
+            }],
             Self::Matmul | Self::Difference => {
                 let width = params.columns as usize / TILE_COLUMNS;
-                Some(Constant("lanes", lanes(width, least_lanes)))
+                // Fewer invocations side by side waste its vectors: a real GPU's are 32 wide, a software adapter's 8.
+                let (least, shares) = match kind {
+                    DeviceKind::Software => (8, 0),
+                    _ => (32, 1),
+                };
+                vec![
+                    Constant("lanes", lanes(width, least)),
+                    Constant("shares", shares),
+                ]
             }
-            _ => None,
+            _ => Vec::new(),
         }
     }
 
-    /// Workgroups for `params`, with a pipeline made for `constant`.
-    pub(super) fn workgroups(self, params: &Params, constant: Option<Constant>) -> usize {
+    /// Workgroups for `params`, with a pipeline made for `constants`.
+    pub(super) fn workgroups(self, params: &Params, constants: &[Constant]) -> usize {
         let (rows, columns, classes) = (
             params.rows as usize,
             params.columns as usize,
             params.classes as usize,
         );
-        let constant = constant.map_or(1, |Constant(_, value)| value);
+        let constant = constants.first().map_or(1, |Constant(_, value)| *value);
         match self {
             Self::Logits => {
                 let bound = (params.class_end - params.class_begin) as usize;
