@@ -153,7 +153,8 @@ impl<'a, T: Element> Gpu<'a, T> {
         });
         let windows: Vec<Window> = windows.collect();
         let sizes = (padded, columns[1]);
-        let chunk = Chunk::new::<T>(device, problem, &plan, sizes, windows.len());
+        let compares = allowance.is_some();
+        let chunk = Chunk::new::<T>(device, problem, &plan, sizes, windows.len(), compares);
         let comparing = allowance
             .map(|allowance| Comparing::new::<T>(device, allowance, chunk.rows, columns[1]));
         device.check()?;

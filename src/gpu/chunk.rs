@@ -57,6 +57,7 @@ impl Chunk {
         plan: &Plan,
         (d, m): (usize, usize),
         windows: usize,
+        compares: bool,
     ) -> Self {
         let k = problem.k();
         let (binding, memory) = (device.most_elements::<T>(), device.memory_elements::<T>());
@@ -76,8 +77,8 @@ impl Chunk {
             Method::ForwardPass => steps,
         };
         let carried = if carries { 2 * steps } else { 0 };
-        // Results twice: they are copied to where the host reads them.
-        let results = 2 * (losses + 2) + usize::from(has_linear) + carried;
+        // Results twice: they are copied to where the host reads them. And the gradient that is compared on the device.
+        let results = 2 * (losses + 2) + usize::from(has_linear) + carried + usize::from(compares);
         let rows = (binding / d.max(k).max(carried * m))
             .min(memory / 2 / (d + 6 * k + results * m))
             .min((device.most_entries() / m).max(least))
