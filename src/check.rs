@@ -59,10 +59,13 @@ pub struct Options {
     pub sample: Option<Sample>,
     /// Where errors are found.
     pub compare: Compare,
+    /// Whether a picture of the errors is wanted: then they are found on the host.
+    pub draws: bool,
 }
 
 /// Where errors are found. What the CPU engine computes is compared on the host in any case, and so are forward passes, a parameter's
-/// gradient, one that was not given or is not exact in the device's arithmetic, and all where a listener wants the numeric gradient.
+/// gradient, one that was not given or is not exact in the device's arithmetic, and all where a listener wants the numeric gradient or a
+/// picture is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Compare {
     /// On a real GPU if the gradient is large, else on the host.
@@ -331,6 +334,7 @@ fn check_one(
         tolerance,
         unit_roundoff,
         noise: Noise::new(problem, &plan),
+        draws: options.draws,
     };
     let gradient = subject.gradient.as_ref();
     let gradient = gradient.map(|gradient| part.gradient(wrt, gradient));
@@ -463,6 +467,7 @@ fn tally_rows(
         let entries = problem.n() * problem.columns(plan.wrt);
         is_exact
             && plan.method == Method::Difference
+            && !comparator.draws
             && !listener.wants_numeric()
             && compare.is_on(device, entries)
     });

@@ -389,6 +389,7 @@ impl SweepArguments {
                 subject,
                 self.precision,
                 range,
+                sweep::SECOND,
                 &device,
             )?))?;
         }
@@ -471,6 +472,7 @@ impl CheckArguments {
                 seed: self.seed,
             }),
             compare: self.compare,
+            draws: false,
         };
         let source = self.inputs.source();
         self.require_distinct(&source)?;

@@ -4,3 +4,4 @@ pub mod bench;
 pub mod json;
 pub mod sweep;
 pub mod text;
+pub mod words;

@@ -14,12 +14,14 @@ use crate::{
 
 mod columns;
 mod histogram;
+mod picture;
 mod places;
 mod sum;
 mod tally;
 
 pub use columns::{COLUMN_SUMS, ColumnSums, Columns};
 pub use histogram::Histogram;
+pub use picture::{Cell, Pairs, Picture};
 pub use places::{Ranges, WrongPlaces};
 pub use sum::ExactSum;
 pub use tally::{Caught, Decision, Entry, Tally};

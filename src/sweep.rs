@@ -11,8 +11,8 @@ use crate::{
     tensor::Dtype,
 };
 
-/// Multiply-adds that a step of the sweep may take: about a second on two cores.
-const MOST_MULTIPLY_ADDS: usize = 1 << 29;
+/// Multiply-adds of about a second on two cores.
+pub const SECOND: usize = 1 << 29;
 
 /// What was found at one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,7 +59,7 @@ impl Sweep {
     }
 }
 
-/// Sweeps the powers of ten from `from` down to `to`.
+/// Sweeps the powers of ten from `from` down to `to`, over the first rows, as many as take so many multiply-adds a step.
 ///
 /// # Errors
 /// [`Error::Setting`] for steps out of range or a parameter's gradient, [`Error::Gpu`] for a fault of the device.
@@ -68,6 +68,7 @@ pub fn sweep(
     subject: &Subject,
     precision: Precision,
     (from, to): (f64, f64),
+    most_multiply_adds: usize,
     device: &Device,
 ) -> Result<Sweep> {
     let wrt = subject.wrt;
@@ -91,7 +92,7 @@ pub fn sweep(
     subject.validate(problem)?;
     let (k, m) = (problem.k(), problem.columns(wrt));
     let slopes = if wrt == Wrt::Input { problem.d() } else { 1 };
-    let rows = (MOST_MULTIPLY_ADDS / (2 * k * m * slopes)).clamp(1, problem.n());
+    let rows = (most_multiply_adds / (2 * k * m * slopes)).clamp(1, problem.n());
     // The powers of ten between them, the ends included however they were rounded.
     let (first, last) = (
         (from.log10() + 1e-9).floor() as i32,

@@ -14,7 +14,7 @@ use crate::{
     engine::Chunk,
     plan::{Evaluation, Plan},
     problem::Problem,
-    report::{COLUMN_SUMS, Caught, Columns, Decision, Entry, Histogram, Tally, Tolerance},
+    report::{COLUMN_SUMS, Caught, Columns, Decision, Entry, Histogram, Picture, Tally, Tolerance},
 };
 
 /// Entries of a block, whose columns are summed as one: enough to make the exact sums cheap, few enough for several threads.
@@ -45,6 +45,8 @@ pub(crate) struct Comparator<'a> {
     /// Of the gradient under test.
     pub(crate) unit_roundoff: f64,
     pub(crate) noise: Noise,
+    /// Whether a picture of the errors is wanted.
+    pub(crate) draws: bool,
 }
 
 /// What a thread needs for a block and its parts.
@@ -501,6 +503,9 @@ impl Comparator<'_> {
             fill(&mut part);
             part.evaluation.differentiate(&self.plan);
             self.compare_part(tally, scratch, &mut totals, &part);
+            if self.draws {
+                self.draw(tally, &part);
+            }
             if keep {
                 let derivative = part.evaluation.derivative.iter();
                 kept.extend(derivative.map(|v| v * part.per_normalizer));
@@ -684,6 +689,30 @@ impl Comparator<'_> {
             }
         }
         tally.sample(entry(Tally::sampled_column(row, columns)));
+    }
+
+    /// Adds a part to the picture.
+    fn draw(&self, tally: &mut Tally, part: &Part) {
+        let columns = self.problem.columns(self.plan.wrt);
+        let shape = [self.problem.rows(self.plan.wrt), columns];
+        let picture = tally
+            .picture
+            .get_or_insert_with(|| Box::new(Picture::new(shape)));
+        for here in 0..part.rows.len() {
+            let (row, entries) = (part.rows.start + here, part.row(here, columns));
+            let bounds = self.bounds(&part.evaluation, here, 0.0);
+            for column in 0..columns {
+                let entry = self.entry(&bounds, (row, column), entries.at(column));
+                let values = [entry.analytic, entry.numeric];
+                let is_wrong = entry.decision == Decision::Wrong;
+                picture.add(
+                    [row, column],
+                    values,
+                    entry.tolerance + entry.noise,
+                    is_wrong,
+                );
+            }
+        }
     }
 
     /// Counts the wrong entries of a row, and all, to the class of its target.

@@ -1,6 +1,6 @@
 //! What is counted over the entries of a gradient.
 
-use super::{Columns, ExactSum, Histogram, WrongPlaces};
+use super::{Columns, ExactSum, Histogram, Picture, WrongPlaces};
 
 /// How many entries are drawn at random, of the wrong ones and of the others.
 const SAMPLES: usize = 6;
@@ -126,6 +126,8 @@ pub struct Tally {
     pub wrong_samples: Vec<Entry>,
     /// Other entries drawn at random.
     pub other_samples: Vec<Entry>,
+    /// What a picture shows, where one was asked for.
+    pub picture: Option<Box<Picture>>,
 }
 
 impl Tally {
@@ -167,6 +169,7 @@ impl Default for Tally {
             worst: Vec::new(),
             wrong_samples: Vec::new(),
             other_samples: Vec::new(),
+            picture: None,
         }
     }
 }
@@ -195,6 +198,13 @@ impl Tally {
         self.places.merge(other.places);
         self.least_detectable = self.least_detectable.min(other.least_detectable);
         self.caught.merge(other.caught);
+        self.picture = match (self.picture.take(), other.picture) {
+            (Some(mut picture), Some(other)) => {
+                picture.merge(*other);
+                Some(picture)
+            }
+            (one, other) => one.or(other),
+        };
         other.worst.into_iter().for_each(|entry| self.note(entry));
         other
             .wrong_samples
