@@ -20,11 +20,11 @@ use crate::{
     error::{Error, Result},
     io::{self, Case, NumericFile, OutputFile, Request, Source},
     loss::Reduction,
-    output::{self, json, text},
+    output::{self, html, json, text},
     problem::Wrt,
-    report::Verdict,
+    report::{CheckReport, Report, Verdict},
     scheme::{Method, Precision, Scheme},
-    sweep,
+    sweep::{self, Sweep},
 };
 
 mod progress;
@@ -199,6 +199,9 @@ struct CheckArguments {
     /// Write the report as JSON; - for stdout, in place of the text
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
+    /// Write the report as a page with pictures, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Write the numeric gradient, f64 (needs a single --wrt)
     #[arg(long, value_name = "OUT.npy")]
     numeric: Option<PathBuf>,
@@ -472,7 +475,7 @@ impl CheckArguments {
                 seed: self.seed,
             }),
             compare: self.compare,
-            draws: false,
+            draws: self.html.is_some(),
         };
         let source = self.inputs.source();
         self.require_distinct(&source)?;
@@ -488,6 +491,7 @@ impl CheckArguments {
         device.limit_memory(self.memory.as_u64() / 2);
 
         let json_output = JsonOutput::open(self.json.as_deref())?;
+        let html_file = self.html.as_deref().map(OutputFile::create).transpose()?;
         let mut watcher = Watcher::new(self.numeric_file(&case)?);
         watcher.listen_for_interrupts();
         let mut report = check::check(
@@ -502,6 +506,11 @@ impl CheckArguments {
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
 
+        if let Some(mut file) = html_file {
+            let page = html::render(&report, &self.sweeps(&case, &report)?);
+            file.write(page.as_bytes())?;
+            file.finish()?;
+        }
         json_output.deliver(|| json::render(&report), || text::render(&report))?;
         if report.interrupted {
             return Ok(ExitCode::from(INTERRUPTED));
@@ -511,6 +520,22 @@ impl CheckArguments {
             Verdict::Inconclusive if self.allow_inconclusive => ExitCode::SUCCESS,
             Verdict::Inconclusive | Verdict::Fail => ExitCode::from(1),
         })
+    }
+
+    /// For each check the errors at every step size, for the page's pictures; none where a part of the rows was asked for.
+    fn sweeps(&self, case: &Case, report: &Report) -> Result<Vec<Option<Sweep>>> {
+        let is_part = self.rows.is_some() || self.sample.is_some() || report.interrupted;
+        let of_check = |check: &CheckReport| {
+            let subject = case
+                .subjects
+                .iter()
+                .find(|subject| subject.wrt == check.wrt);
+            match subject.filter(|_| !is_part) {
+                Some(subject) => sweep::glance(&case.problem, subject),
+                None => Ok(None),
+            }
+        };
+        report.checks.iter().map(of_check).collect()
     }
 
     /// Gradients that sum over all samples cannot be checked on some of them: they are left out, unless they were asked for.
@@ -535,14 +560,19 @@ impl CheckArguments {
     }
 
     /// # Errors
-    /// [`Error::Setting`] if a result would take the place of an input or of the other result.
+    /// [`Error::Setting`] if a result would take the place of an input or of another result.
     fn require_distinct(&self, source: &Source) -> Result<()> {
         let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
         let mut taken: Vec<PathBuf> = match source {
             Source::File(file) => vec![whole(file)],
             Source::Separate(files) => files.values().map(whole).collect(),
         };
-        for (name, path) in [("--json", &self.json), ("--numeric", &self.numeric)] {
+        let outputs = [
+            ("--json", &self.json),
+            ("--html", &self.html),
+            ("--numeric", &self.numeric),
+        ];
+        for (name, path) in outputs {
             let Some(path) = path
                 .as_ref()
                 .filter(|path| path.is_file() || !path.exists())

@@ -1,6 +1,7 @@
 //! Reports as people and programs read them: one file a format, report in, string out.
 
 pub mod bench;
+pub mod html;
 pub mod json;
 pub mod sweep;
 pub mod text;

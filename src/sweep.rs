@@ -8,7 +8,7 @@ use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
     scheme::{CENTRAL, Method, Precision},
-    tensor::Dtype,
+    tensor::{Dtype, Tensor},
 };
 
 /// Multiply-adds of about a second on two cores.
@@ -57,6 +57,29 @@ impl Sweep {
     pub fn noise(&self) -> Option<&Point> {
         self.points.iter().find(|point| point.units < 4.0)
     }
+}
+
+/// Multiply-adds of a step of a [`glance`], and of a row of it at most.
+const GLANCE: usize = 1 << 22;
+const MOST_OF_A_ROW: usize = 1 << 25;
+
+/// A sweep over so few rows that it takes no time to speak of, in the arithmetic of the gradient's type; none of a parameter, or where a row alone
+/// would take long.
+///
+/// # Errors
+/// Those of [`sweep`].
+pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
+    let (k, m) = (problem.k(), problem.columns(subject.wrt));
+    if subject.wrt.is_parameter() || 2 * k * m * problem.d() > MOST_OF_A_ROW {
+        return Ok(None);
+    }
+    let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
+    let precision = match subject.gradient.as_ref().is_some_and(is_f64) {
+        true => Precision::F64,
+        false => Precision::F32,
+    };
+    let device = Device::Cpu { note: None };
+    sweep(problem, subject, precision, (1.0, 1e-8), GLANCE, &device).map(Some)
 }
 
 /// Sweeps the powers of ten from `from` down to `to`, over the first rows, as many as take so many multiply-adds a step.

@@ -64,6 +64,20 @@ impl Histogram {
         }
     }
 
+    /// Errors that occurred, each the middle of its bin, and how often; 0 for what is as good as 0.
+    pub fn counts(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
+        let counts = self.0.iter().enumerate().filter(|(_, count)| **count > 0);
+        counts.map(|(bin, &count)| (Self::middle(bin), count))
+    }
+
+    fn middle(bin: usize) -> f64 {
+        let Some(bin) = bin.checked_sub(1) else {
+            return 0.0;
+        };
+        let octave = 2f64.powi(LOWEST_EXPONENT + (bin / PER_OCTAVE) as i32);
+        octave * (1.0 + ((bin % PER_OCTAVE) as f64 + 0.5) / PER_OCTAVE as f64)
+    }
+
     /// The error that a share `q` of all errors does not exceed: the middle of its bin, 0 if nothing was counted.
     pub fn quantile(&self, q: f64) -> f64 {
         let count = self.0.iter().sum::<u64>();
@@ -74,11 +88,7 @@ impl Histogram {
             seen >= rank
         });
         // Without errors no rank is reached.
-        let Some(bin) = bin.unwrap_or(0).checked_sub(1) else {
-            return 0.0;
-        };
-        let octave = 2f64.powi(LOWEST_EXPONENT + (bin / PER_OCTAVE) as i32);
-        octave * (1.0 + ((bin % PER_OCTAVE) as f64 + 0.5) / PER_OCTAVE as f64)
+        Self::middle(bin.unwrap_or(0))
     }
 }
 

@@ -80,7 +80,9 @@ impl Picture {
         cell.entries += 1;
         let sizes = [numeric, analytic].map(Self::size_bin);
         let pairs = self.sizes.entry(sizes).or_default();
-        match (analytic < 0.0) == (numeric < 0.0) {
+        // 0 has no sign that could be wrong.
+        let is_zero = analytic == 0.0 || numeric == 0.0;
+        match is_zero || (analytic < 0.0) == (numeric < 0.0) {
             true => pairs.alike += 1,
             false => pairs.opposite += 1,
         }
