@@ -20,15 +20,17 @@ use crate::{
     error::{Error, Result},
     io::{self, Case, NumericFile, OutputFile, Request, Source},
     loss::Reduction,
-    output::{self, html, json, text},
+    output,
     problem::Wrt,
     report::{CheckReport, Report, Verdict},
     scheme::{Method, Precision, Scheme},
     sweep::{self, Sweep},
 };
 
+mod outputs;
 mod progress;
 
+use outputs::{Format, Outputs};
 use progress::Watcher;
 
 /// Checks a gradient entry by entry against a finite difference that cannot cancel.
@@ -199,6 +201,18 @@ struct CheckArguments {
     /// Write the report as JSON; - for stdout, in place of the text
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
+    /// What stdout shows: text, markdown, or github (text and annotations, and the job's summary as Markdown), which is the default where
+    /// GITHUB_ACTIONS is set
+    #[arg(
+        long,
+        value_enum,
+        value_name = "text|markdown|github",
+        hide_possible_values = true
+    )]
+    format: Option<Format>,
+    /// Write the report as JUnit XML, a test case for each gradient
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Write the report as a page with pictures, which needs nothing else
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -490,8 +504,7 @@ impl CheckArguments {
         let mut device = Device::select(&self.device)?;
         device.limit_memory(self.memory.as_u64() / 2);
 
-        let json_output = JsonOutput::open(self.json.as_deref())?;
-        let html_file = self.html.as_deref().map(OutputFile::create).transpose()?;
+        let outputs = Outputs::open(&self, &source)?;
         let mut watcher = Watcher::new(self.numeric_file(&case)?);
         watcher.listen_for_interrupts();
         let mut report = check::check(
@@ -506,12 +519,7 @@ impl CheckArguments {
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
 
-        if let Some(mut file) = html_file {
-            let page = html::render(&report, &self.sweeps(&case, &report)?);
-            file.write(page.as_bytes())?;
-            file.finish()?;
-        }
-        json_output.deliver(|| json::render(&report), || text::render(&report))?;
+        outputs.deliver(&report, || self.sweeps(&case, &report))?;
         if report.interrupted {
             return Ok(ExitCode::from(INTERRUPTED));
         }
@@ -570,6 +578,7 @@ impl CheckArguments {
         let outputs = [
             ("--json", &self.json),
             ("--html", &self.html),
+            ("--junit", &self.junit),
             ("--numeric", &self.numeric),
         ];
         for (name, path) in outputs {

@@ -12,6 +12,8 @@ fn commands_print_what_they_should() {
     trycmd::TestCases::new()
         .case("tests/cli/*.trycmd")
         .case("README.md")
+        // Where it is "true" there are annotations besides.
+        .env("GITHUB_ACTIONS", "")
         .run();
 }
 
@@ -24,6 +26,7 @@ fn gradprobe(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gradprobe"))
         .args(arguments)
         .current_dir(folder)
+        .env("GITHUB_ACTIONS", "")
         .output()
         .unwrap()
 }
@@ -204,4 +207,64 @@ fn an_interrupted_check_reports_what_it_has_and_leaves_nothing_half_written() {
     assert_eq!(json["interrupted"], true);
     let compared = json["checks"][0]["rows"]["compared"].as_u64().unwrap();
     assert!((1..3000).contains(&compared), "{compared}");
+}
+
+/// The page, the XML, and what GitHub Actions reads: annotations on stdout, and a summary that others write to as well.
+#[test]
+fn reports_go_where_ci_looks_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    fs::write(place("summary.md"), "before\n").unwrap();
+    let run = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+            .args([
+                "check",
+                "tests/cli/data/wrong-sum.safetensors",
+                "--device",
+                "cpu",
+            ])
+            .args(arguments)
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_STEP_SUMMARY", place("summary.md"))
+            .output()
+            .unwrap()
+    };
+    let (html, junit) = (place("report.html"), place("report.xml"));
+    let to_files = [
+        "--html",
+        html.to_str().unwrap(),
+        "--junit",
+        junit.to_str().unwrap(),
+    ];
+    let output = run(&to_files);
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let last = stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with("::error file=tests/cli/data/wrong-sum.safetensors,title="),
+        "{last}"
+    );
+    assert!(stdout.starts_with("FAIL: "), "{stdout}");
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    assert!(read(&html).trim_end().ends_with("</html>"));
+    assert!(read(&junit).trim_end().ends_with("</testsuites>"));
+    let summary = read(&place("summary.md"));
+    assert!(
+        summary.starts_with("before\n## gradprobe\n") && summary.contains("sum-instead-of-mean")
+    );
+
+    // Whoever asks for something else gets that alone.
+    for format in [["--format", "text"], ["--json", "-"]] {
+        let stdout = String::from_utf8(run(&format).stdout).unwrap();
+        assert!(!stdout.contains("::error"), "{stdout}");
+    }
+    // One file cannot hold two reports.
+    let twice = run(&[
+        "--html",
+        junit.to_str().unwrap(),
+        "--junit",
+        junit.to_str().unwrap(),
+    ]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(String::from_utf8(twice.stderr).unwrap().contains("--junit"));
 }

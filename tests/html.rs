@@ -120,6 +120,17 @@ fn problem() -> Problem {
 }
 
 #[test]
+fn the_parser_complains_of_what_is_not_sound() {
+    for broken in [
+        "<p></div>",
+        "<!DOCTYPE html><table><p></table>",
+        "<!DOCTYPE html><a b=1 b=2>",
+    ] {
+        assert!(!parse(broken).errors.borrow().is_empty(), "{broken}");
+    }
+}
+
+#[test]
 fn pages_are_sound_whatever_the_verdict() {
     let all = [Wrt::Input, Wrt::Logits, Wrt::Weight, Wrt::Bias];
     type Corrupt = fn(&mut Vec<f64>);

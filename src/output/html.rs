@@ -108,7 +108,7 @@ impl<'a> Section<'a> {
             findings: findings(check),
             figures,
             worst: worst.collect(),
-            facts: facts(check),
+            facts: words::facts(check),
         }
     }
 }
@@ -158,43 +158,4 @@ fn findings(check: &CheckReport) -> Vec<FindingView<'_>> {
         });
     }
     views
-}
-
-/// What a verdict rests on.
-fn facts(check: &CheckReport) -> Vec<(&'static str, String)> {
-    let tally = &check.tally;
-    let mut facts = Vec::new();
-    if tally.wrong > 0 {
-        facts.push(("where", check.whereabouts()));
-    }
-    facts.extend(words::size(check).map(|size| ("size", size)));
-    facts.push(("gradient", words::gradient(check)));
-    if !check.coverage.is_whole() {
-        facts.push(("rows", words::coverage(&check.coverage)));
-    }
-    facts.push(("numeric", words::numeric(check)));
-    facts.push(("tolerance", words::tolerance(check)));
-    if check.verdict() == Verdict::Pass {
-        let detectable = check.detectable();
-        let sees =
-            format!("an error of {detectable:.1e} or more, relative, if all entries have it");
-        facts.push(("sees", sees));
-    }
-    let quantile = |q| tally.rel_err.quantile(q);
-    facts.push((
-        "relative error",
-        format!(
-            "mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
-            tally.mean_rel_err(),
-            quantile(0.5),
-            quantile(0.99),
-            tally.max_rel_err,
-            tally.norm_rel_err()
-        ),
-    ));
-    facts.push(("cs231n", words::grade(tally.mean_rel_err()).to_owned()));
-    if !check.ruled_out.is_empty() {
-        facts.push(("ruled out", check.ruled_out.join(", ")));
-    }
-    facts
 }

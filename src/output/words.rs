@@ -385,6 +385,45 @@ pub fn group(number: u64) -> String {
     text
 }
 
+/// What a verdict rests on.
+pub fn facts(check: &CheckReport) -> Vec<(&'static str, String)> {
+    let tally = &check.tally;
+    let mut facts = Vec::new();
+    if tally.wrong > 0 {
+        facts.push(("where", check.whereabouts()));
+    }
+    facts.extend(size(check).map(|size| ("size", size)));
+    facts.push(("gradient", gradient(check)));
+    if !check.coverage.is_whole() {
+        facts.push(("rows", coverage(&check.coverage)));
+    }
+    facts.push(("numeric", numeric(check)));
+    facts.push(("tolerance", tolerance(check)));
+    if check.verdict() == Verdict::Pass {
+        let detectable = check.detectable();
+        let sees =
+            format!("an error of {detectable:.1e} or more, relative, if all entries have it");
+        facts.push(("sees", sees));
+    }
+    let quantile = |q| tally.rel_err.quantile(q);
+    facts.push((
+        "relative error",
+        format!(
+            "mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
+            tally.mean_rel_err(),
+            quantile(0.5),
+            quantile(0.99),
+            tally.max_rel_err,
+            tally.norm_rel_err()
+        ),
+    ));
+    facts.push(("cs231n", grade(tally.mean_rel_err()).to_owned()));
+    if !check.ruled_out.is_empty() {
+        facts.push(("ruled out", check.ruled_out.join(", ")));
+    }
+    facts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

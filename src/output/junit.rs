@@ -1,0 +1,53 @@
+//! The report as JUnit XML, which CI systems show as tests: a suite for a run, a test case for each gradient.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
+
+use super::{text, words};
+use crate::report::{CheckReport, Report, Verdict};
+
+/// The document; `name` is what was checked. Inconclusive checks count as failed unless `allow_inconclusive`.
+pub fn render(report: &Report, name: &str, allow_inconclusive: bool) -> String {
+    let mut suite = TestSuite::new(name);
+    suite.set_time(Duration::from_secs_f64(report.seconds.total));
+    suite.add_property(("device", words::device(&report.device).as_str()));
+    suite.add_property(("problem", words::problem(&report.problem).as_str()));
+    for check in &report.checks {
+        suite.add_test_case(test_case(check, name, allow_inconclusive));
+    }
+    suite.set_system_out(text::render(report));
+    let mut document = Document::new("gradprobe");
+    document.add_test_suite(suite);
+    document.to_string().expect("a report has an XML form")
+}
+
+fn test_case(check: &CheckReport, name: &str, allow_inconclusive: bool) -> TestCase {
+    let sentence = words::sentence(check);
+    let status = match check.verdict() {
+        Verdict::Pass => TestCaseStatus::success(),
+        Verdict::Inconclusive if allow_inconclusive => {
+            let mut skipped = TestCaseStatus::skipped();
+            skipped.set_message(sentence);
+            skipped
+        }
+        verdict => {
+            let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            let first = check.findings.first().map(|finding| finding.code);
+            let kind = match verdict {
+                Verdict::Inconclusive => "inconclusive",
+                _ => first.unwrap_or("wrong"),
+            };
+            let fixes = check
+                .findings
+                .iter()
+                .map(|finding| format!("{}: {}", finding.code, finding.fix));
+            failed.set_type(kind).set_message(sentence);
+            failed.set_description(fixes.collect::<Vec<_>>().join("\n"));
+            failed
+        }
+    };
+    let mut case = TestCase::new(check.wrt.grad_name(), status);
+    case.set_classname(name);
+    case
+}

@@ -1,0 +1,111 @@
+//! The report as GitHub-flavoured Markdown, for a job's summary or a comment.
+
+use super::words;
+use crate::report::{CheckReport, Finding, Report, Verdict};
+
+/// How many of the worst entries are shown.
+const SHOWN: usize = 5;
+
+/// The report, with a line break at its end.
+pub fn render(report: &Report) -> String {
+    let mut text = String::from("## gradprobe\n");
+    if report.interrupted {
+        text += "\n**INTERRUPTED: this is what was found before, and not diagnosed.**\n";
+    }
+    for check in &report.checks {
+        text += &section(check);
+    }
+    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict()) {
+        text += &format!("\nTo repeat it:\n\n{}\n", fenced(command));
+    }
+    let run = [
+        ("device", words::device(&report.device)),
+        ("problem", words::problem(&report.problem)),
+        ("time", words::time(report.seconds)),
+    ];
+    text + "\n" + &details("This run", &run)
+}
+
+fn section(check: &CheckReport) -> String {
+    let mut text = format!(
+        "\n### {} {}\n\n**{}**\n",
+        mark(check.verdict()),
+        check.wrt.grad_name(),
+        escape(&words::sentence(check))
+    );
+    for finding in &check.findings {
+        text += &cause(finding);
+    }
+    if check.verdict() == Verdict::Fail && !check.tally.worst.is_empty() {
+        text += "\n| entry | analytic | numeric | relative error | error / allowed |\n|---|--:|--:|--:|--:|\n";
+        for entry in check.tally.worst.iter().take(SHOWN) {
+            let place = check.wrt.place(entry.row, entry.column);
+            text += &format!(
+                "| `{place}` | {:.4e} | {:.4e} | {:.2e} | {:.2e} |\n",
+                entry.analytic,
+                entry.numeric,
+                entry.rel_err,
+                entry.severity()
+            );
+        }
+    }
+    text + "\n" + &details("What it rests on", &words::facts(check))
+}
+
+fn cause(finding: &Finding) -> String {
+    let mut text = format!(
+        "\n- **{}**{}: {}.\n  - *To mend it*: {}.\n",
+        finding.code,
+        words::sure(finding),
+        escape(&finding.message),
+        escape(&finding.fix)
+    );
+    if !finding.correction.is_empty()
+        && let Some(proof) = &finding.proof
+    {
+        let proved = words::proved(&finding.correction, proof);
+        text += &format!("  - *Proof*: {}.\n", escape(&proved));
+    }
+    if let Some(test) = &finding.test {
+        text += &format!("  - *To tell*: {}.\n", escape(test));
+    }
+    text
+}
+
+fn mark(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "✅",
+        Verdict::Inconclusive => "⚠️",
+        Verdict::Fail => "❌",
+    }
+}
+
+/// Facts that are folded away.
+fn details(summary: &str, facts: &[(&'static str, String)]) -> String {
+    let rows = facts
+        .iter()
+        .map(|(name, value)| format!("| {name} | {} |\n", escape(value)));
+    let rows: String = rows.collect();
+    format!("<details><summary>{summary}</summary>\n\n| | |\n|---|---|\n{rows}\n</details>\n")
+}
+
+/// As code, whatever it holds.
+fn fenced(code: &str) -> String {
+    let mut fence = "```".to_owned();
+    while code.contains(&fence) {
+        fence.push('`');
+    }
+    format!("{fence}sh\n{code}\n{fence}")
+}
+
+/// Text that means nothing but itself.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        if "\\`*_[]<>|#".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}

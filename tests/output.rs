@@ -1,0 +1,127 @@
+//! Every format of the same fixed reports, as snapshots: `INSTA_UPDATE=always cargo test --test output` writes them anew.
+
+#[path = "common/framework.rs"]
+mod framework;
+#[path = "common/problems.rs"]
+mod problems;
+
+use framework::{gradient, tensor};
+use gradprobe::{
+    check::{self, Options, Subject},
+    engine::Device,
+    loss::Reduction,
+    output::{github, json, junit, markdown, text},
+    problem::Wrt,
+    report::{DeviceInfo, DeviceKind, Report, Seconds, Verdict},
+    tensor::Dtype,
+};
+
+/// A report on gradients of a fixed problem, on a device and in a time that are always the same.
+fn report(wrts: &[Wrt], options: &Options, corrupt: impl Fn(&mut [f64])) -> Report {
+    let problem = problems::random(9, 24, 6, 4, 1.0, Reduction::Mean);
+    let subject = |&wrt: &Wrt| {
+        let mut values = gradient(&problem, wrt, Dtype::F32);
+        corrupt(&mut values);
+        Subject {
+            wrt,
+            gradient: Some(tensor(Dtype::F32, &problem.gradient_shape(wrt), &values)),
+        }
+    };
+    let subjects: Vec<Subject> = wrts.iter().map(subject).collect();
+    let device = Device::Cpu { note: None };
+    let mut report = check::check(&problem, &subjects, options, &device, &mut ()).unwrap();
+    report.command = Some("gradprobe check 'a file.npz' --device cpu".to_owned());
+    report.seconds = Seconds {
+        load: 0.25,
+        compute: 1.0,
+        total: 1.25,
+    };
+    report.device = DeviceInfo {
+        name: "a processor".to_owned(),
+        kind: DeviceKind::Cpu,
+        backend: "host".to_owned(),
+        driver: "AVX2, 4 threads".to_owned(),
+        note: Some("no GPU adapter was found".to_owned()),
+    };
+    report
+}
+
+/// One of each verdict, the fail with two gradients and an alternative cause.
+fn reports() -> [(&'static str, Report); 3] {
+    let plain = Options::default();
+    let loose = Options {
+        atol: Some(1.0),
+        ..Options::default()
+    };
+    let pass = report(&[Wrt::Input], &plain, |_| {});
+    let fail = report(&[Wrt::Input, Wrt::Logits], &plain, |values| {
+        values.iter_mut().for_each(|v| *v *= 24.0);
+    });
+    let inconclusive = report(&[Wrt::Input], &loose, |_| {});
+    assert_eq!(
+        [&pass, &fail, &inconclusive].map(Report::verdict),
+        [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive]
+    );
+    [
+        ("pass", pass),
+        ("fail", fail),
+        ("inconclusive", inconclusive),
+    ]
+}
+
+/// Each format is the same for the same report; that is a snapshot.
+fn snapshots(format: &str, render: impl Fn(&Report) -> String) {
+    for (verdict, report) in reports() {
+        let rendered = render(&report);
+        assert_eq!(rendered, render(&report));
+        insta::assert_snapshot!(format!("{format}-{verdict}"), rendered);
+    }
+}
+
+#[test]
+fn text() {
+    snapshots("text", text::render);
+}
+
+#[test]
+fn json() {
+    snapshots("json", |report| rounded(&json::render(report)));
+}
+
+/// With four digits of every fraction: the last ones differ from processor to processor.
+fn rounded(json: &str) -> String {
+    let mut rest = json;
+    let mut text = String::new();
+    while let Some(start) = rest.find(": ") {
+        let (before, after) = rest.split_at(start + 2);
+        let end = after.find([',', '\n']).unwrap_or(after.len());
+        let (value, behind) = after.split_at(end);
+        text += before;
+        match value.parse::<f64>() {
+            Ok(number) if value.contains(['.', 'e']) => text += &format!("{number:.3e}"),
+            _ => text += value,
+        }
+        rest = behind;
+    }
+    text + rest
+}
+
+#[test]
+fn markdown() {
+    snapshots("markdown", markdown::render);
+}
+
+#[test]
+fn github() {
+    snapshots("github", |report| {
+        github::render(report, Some("cases/a,b: 50%.npz"))
+    });
+}
+
+#[test]
+fn junit() {
+    snapshots("junit", |report| junit::render(report, "a file.npz", false));
+    let [_, _, (_, inconclusive)] = reports();
+    let allowed = junit::render(&inconclusive, "a file.npz", true);
+    insta::assert_snapshot!("junit-inconclusive-allowed", allowed);
+}
