@@ -1,4 +1,6 @@
-//! Reports as people and programs read them: one file a format, report in, string out.
+//! Reports as people and programs read them: one file a format, reports in, string out.
+
+use crate::{error::Result, report::Report, sweep::Sweep};
 
 pub mod bench;
 pub mod github;
@@ -9,3 +11,13 @@ pub mod markdown;
 pub mod sweep;
 pub mod text;
 pub mod words;
+
+/// What came of one of the files that were checked.
+pub struct Run {
+    /// The file.
+    pub name: String,
+    /// The report, or why there is none.
+    pub outcome: Result<Report>,
+    /// For each check of the report the errors at every step size, where they were computed.
+    pub sweeps: Vec<Option<Sweep>>,
+}

@@ -9,8 +9,9 @@ use framework::{gradient, tensor};
 use gradprobe::{
     check::{self, Options, Subject},
     engine::Device,
+    error::Error,
     loss::Reduction,
-    output::html,
+    output::{Run, html},
     problem::{Problem, Wrt},
     report::{Report, Verdict},
     sweep,
@@ -42,8 +43,20 @@ fn run(problem: &Problem, wrts: &[Wrt], corrupt: impl Fn(&mut Vec<f64>)) -> (Rep
         .iter()
         .map(|subject| sweep::glance(problem, subject));
     let sweeps: Vec<_> = sweeps.collect::<Result<_, _>>().unwrap();
-    let page = html::render(&report, &sweeps);
-    (report, page)
+    let runs = [Run {
+        name: "cases/a.npz".to_owned(),
+        outcome: Ok(report.clone()),
+        sweeps,
+    }];
+    (report, html::render(&runs))
+}
+
+fn run_of(report: Report) -> Run {
+    Run {
+        name: "cases/a.npz".to_owned(),
+        outcome: Ok(report),
+        sweeps: Vec::new(),
+    }
 }
 
 fn parse(page: &str) -> RcDom {
@@ -158,8 +171,8 @@ fn pages_are_sound_whatever_the_verdict() {
 fn the_same_report_gives_the_same_bytes() {
     let (mut report, _) = run(&problem(), &[Wrt::Input], |g| g.reverse());
     report.seconds = gradprobe::report::Seconds::default();
-    let page = html::render(&report, &[None]);
-    assert_eq!(page, html::render(&report.clone(), &[None]));
+    let page = html::render(&[run_of(report.clone())]);
+    assert_eq!(page, html::render(&[run_of(report)]));
 }
 
 #[test]
@@ -168,9 +181,30 @@ fn what_comes_from_outside_stays_text() {
     report.command =
         Some("gradprobe check '</code><script>alert(1)</script>.npz' --rtol \"1\"".to_owned());
     report.device.name = "<img src=x> & \"co\"".to_owned();
-    let page = html::render(&report, &[]);
+    let page = html::render(&[run_of(report)]);
     require_sound(&page);
     assert!(!page.contains("<img") && page.contains("alert(1)"));
+}
+
+/// Of several files all are listed, and those that did not pass are told in full.
+#[test]
+fn several_files_make_one_page() {
+    let (pass, _) = run(&problem(), &[Wrt::Input], |_| {});
+    let (fail, _) = run(&problem(), &[Wrt::Input, Wrt::Logits], |g| g.reverse());
+    let broken = Run {
+        name: "<b>.npz".to_owned(),
+        outcome: Err(Error::NoDevice {
+            asked: "<gpu>".to_owned(),
+            present: vec!["cpu".to_owned()],
+        }),
+        sweeps: Vec::new(),
+    };
+    let runs = [run_of(pass), run_of(fail.clone()), broken, run_of(fail)];
+    let page = html::render(&runs);
+    require_sound(&page);
+    assert!(page.contains("1 of 4 files pass; 2 failed, 1 could not be checked."));
+    assert_eq!(page.matches("<tr class=\"").count(), 4);
+    assert_eq!(page.matches("<h2 class=\"file\">").count(), 2);
 }
 
 /// Wrong everywhere, and by nothing that is alike.

@@ -9,8 +9,9 @@ use framework::{gradient, tensor};
 use gradprobe::{
     check::{self, Options, Subject},
     engine::Device,
+    error::Error,
     loss::Reduction,
-    output::{github, json, junit, markdown, text},
+    output::{Run, github, json, junit, markdown, text},
     problem::Wrt,
     report::{DeviceInfo, DeviceKind, Report, Seconds, Verdict},
     tensor::Dtype,
@@ -69,23 +70,47 @@ fn reports() -> [(&'static str, Report); 3] {
     ]
 }
 
-/// Each format is the same for the same report; that is a snapshot.
-fn snapshots(format: &str, render: impl Fn(&Report) -> String) {
+fn run(name: &str, outcome: Result<Report, Error>) -> Run {
+    Run {
+        name: name.to_owned(),
+        outcome,
+        sweeps: Vec::new(),
+    }
+}
+
+/// Each format is the same for the same reports, alone and together with a file that could not be checked; that is a snapshot.
+fn snapshots(format: &str, render: impl Fn(&[Run]) -> String) {
     for (verdict, report) in reports() {
-        let rendered = render(&report);
-        assert_eq!(rendered, render(&report));
+        let runs = [run("cases/a,b: 50%.npz", Ok(report))];
+        let rendered = render(&runs);
+        assert_eq!(rendered, render(&runs));
         insta::assert_snapshot!(format!("{format}-{verdict}"), rendered);
     }
+    let [(_, pass), (_, fail), (_, inconclusive)] = reports();
+    let error = Error::NoDevice {
+        asked: "gpu".to_owned(),
+        present: vec!["cpu".to_owned()],
+    };
+    let runs = [
+        run("cases/right.npz", Ok(pass)),
+        run("cases/wrong_sum.npz", Ok(fail)),
+        run("cases/broken.npz", Err(error)),
+        run("cases/loose.npz", Ok(inconclusive)),
+    ];
+    insta::assert_snapshot!(format!("{format}-several"), render(&runs));
 }
 
 #[test]
 fn text() {
-    snapshots("text", text::render);
+    snapshots("text", |runs| {
+        let lines: String = runs.iter().map(text::line).collect();
+        lines + &text::render_all(runs)
+    });
 }
 
 #[test]
 fn json() {
-    snapshots("json", |report| rounded(&json::render(report)));
+    snapshots("json", |runs| rounded(&json::render_all(runs)));
 }
 
 /// With four digits of every fraction: the last ones differ from processor to processor.
@@ -113,15 +138,13 @@ fn markdown() {
 
 #[test]
 fn github() {
-    snapshots("github", |report| {
-        github::render(report, Some("cases/a,b: 50%.npz"))
-    });
+    snapshots("github", github::render);
 }
 
 #[test]
 fn junit() {
-    snapshots("junit", |report| junit::render(report, "a file.npz", false));
+    snapshots("junit", |runs| junit::render(runs, false));
     let [_, _, (_, inconclusive)] = reports();
-    let allowed = junit::render(&inconclusive, "a file.npz", true);
+    let allowed = junit::render(&[run("a file.npz", Ok(inconclusive))], true);
     insta::assert_snapshot!("junit-inconclusive-allowed", allowed);
 }

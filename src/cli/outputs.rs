@@ -5,13 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CheckArguments, JsonOutput};
+use super::{JsonOutput, check::CheckArguments, print};
 use crate::{
     error::{Error, Result},
-    io::{OutputFile, Source},
-    output::{github, html, json, junit, markdown, text},
-    report::Report,
-    sweep::Sweep,
+    io::OutputFile,
+    output::{Run, github, html, json, junit, markdown, text},
 };
 
 /// What stdout shows.
@@ -33,15 +31,13 @@ pub(super) struct Outputs {
     format: Format,
     /// The job's summary, which others write to as well.
     summary: Option<PathBuf>,
-    /// What was checked.
-    name: String,
     allow_inconclusive: bool,
 }
 
 impl Outputs {
     /// # Errors
     /// [`Error::Io`] if one of them cannot be written.
-    pub(super) fn open(arguments: &CheckArguments, source: &Source) -> Result<Self> {
+    pub(super) fn open(arguments: &CheckArguments) -> Result<Self> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
         let in_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         let format = arguments.format.unwrap_or(match in_actions {
@@ -49,13 +45,6 @@ impl Outputs {
             false => Format::Text,
         });
         let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
-        let name = match source {
-            Source::File(path) => path.as_path(),
-            Source::Separate(files) => files
-                .values()
-                .next()
-                .map_or(Path::new(""), PathBuf::as_path),
-        };
         Ok(Self {
             json: JsonOutput::open(arguments.json.as_deref())?,
             html: file(&arguments.html)?,
@@ -64,43 +53,44 @@ impl Outputs {
             summary: summary
                 .filter(|_| format == Format::Github)
                 .map(PathBuf::from),
-            name: name.display().to_string(),
             allow_inconclusive: arguments.allow_inconclusive,
         })
     }
 
-    /// Writes what was asked for; `sweeps` are for the page.
+    /// Tells in a line what came of one of several files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if stdout cannot be written.
+    pub(super) fn tell(&self, run: &Run) -> Result<()> {
+        match (&self.json, self.format) {
+            (JsonOutput::Stdout, _) | (_, Format::Markdown) => Ok(()),
+            (_, Format::Text | Format::Github) => print(&text::line(run)),
+        }
+    }
+
+    /// Writes what was asked for.
     ///
     /// # Errors
     /// [`Error::Io`] if something cannot be written.
-    pub(super) fn deliver(
-        self,
-        report: &Report,
-        sweeps: impl FnOnce() -> Result<Vec<Option<Sweep>>>,
-    ) -> Result<()> {
-        let write = |file: Option<OutputFile>, text: &str| match file {
+    pub(super) fn deliver(self, runs: &[Run]) -> Result<()> {
+        let write = |file: Option<OutputFile>, text: &dyn Fn() -> String| match file {
             None => Ok(()),
             Some(mut file) => {
-                file.write(text.as_bytes())?;
+                file.write(text().as_bytes())?;
                 file.finish()
             }
         };
-        if self.html.is_some() {
-            write(self.html, &html::render(report, &sweeps()?))?;
-        }
-        if self.junit.is_some() {
-            let document = junit::render(report, &self.name, self.allow_inconclusive);
-            write(self.junit, &document)?;
-        }
+        write(self.html, &|| html::render(runs))?;
+        write(self.junit, &|| junit::render(runs, self.allow_inconclusive))?;
         if let Some(path) = &self.summary {
-            append(path, &markdown::render(report))?;
+            append(path, &markdown::render(runs))?;
         }
         let shown = || match self.format {
-            Format::Text => text::render(report),
-            Format::Markdown => markdown::render(report),
-            Format::Github => text::render(report) + &github::render(report, Some(&self.name)),
+            Format::Text => text::render_all(runs),
+            Format::Markdown => markdown::render(runs),
+            Format::Github => text::render_all(runs) + &github::render(runs),
         };
-        self.json.deliver(|| json::render(report), shown)
+        self.json.deliver(|| json::render_all(runs), shown)
     }
 }
 

@@ -26,7 +26,28 @@ pub(super) struct Watcher {
     current: Option<(Instant, Wrt, u64, u64)>,
     bar: Option<ProgressBar>,
     numeric: Option<NumericFile>,
-    interrupted: Arc<AtomicBool>,
+    interrupts: Interrupts,
+}
+
+/// Whether Ctrl-C was pressed.
+#[derive(Clone, Default)]
+pub(super) struct Interrupts(Arc<AtomicBool>);
+
+impl Interrupts {
+    /// From here on Ctrl-C asks checks to end.
+    pub(super) fn listen() -> Self {
+        let interrupts = Self::default();
+        let pressed = interrupts.clone();
+        // Where it cannot be listened for, the program just ends.
+        let _ = ctrlc::set_handler(move || pressed.0.store(true, Ordering::Relaxed));
+        interrupts
+    }
+}
+
+impl Listener for Interrupts {
+    fn is_interrupted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Watcher {
@@ -35,15 +56,13 @@ impl Watcher {
             current: None,
             bar: None,
             numeric,
-            interrupted: Arc::default(),
+            interrupts: Interrupts::default(),
         }
     }
 
     /// From here on Ctrl-C asks the check to end.
-    pub(super) fn listen_for_interrupts(&self) {
-        let interrupted = Arc::clone(&self.interrupted);
-        // Where it cannot be listened for, the program just ends.
-        let _ = ctrlc::set_handler(move || interrupted.store(true, Ordering::Relaxed));
+    pub(super) fn listen_for_interrupts(&mut self) {
+        self.interrupts = Interrupts::listen();
     }
 
     /// Takes the bar away and puts the file in its place, unless it is not whole.
@@ -102,7 +121,7 @@ impl Listener for Watcher {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupts.is_interrupted()
     }
 
     fn wants_numeric(&self) -> bool {

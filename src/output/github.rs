@@ -1,15 +1,25 @@
 //! Workflow commands of GitHub Actions: an annotation for each gradient.
 
-use super::words;
-use crate::report::{CheckReport, Report, Verdict};
+use super::{Run, words};
+use crate::report::{CheckReport, Verdict};
 
-/// A line for each check; `file` is what was checked.
-pub fn render(report: &Report, file: Option<&str>) -> String {
-    let lines = report.checks.iter().map(|check| line(check, file) + "\n");
+/// A line for each check of each file.
+pub fn render(runs: &[Run]) -> String {
+    let lines = runs.iter().flat_map(|run| match &run.outcome {
+        Ok(report) => {
+            let checks = report.checks.iter();
+            checks.map(|check| line(check, &run.name)).collect()
+        }
+        Err(error) => vec![format!(
+            "::error file={},title=gradprobe::{}\n",
+            property(&run.name),
+            data(&error.to_string())
+        )],
+    });
     lines.collect()
 }
 
-fn line(check: &CheckReport, file: Option<&str>) -> String {
+fn line(check: &CheckReport, file: &str) -> String {
     let level = match check.verdict() {
         Verdict::Pass => "notice",
         Verdict::Inconclusive => "warning",
@@ -19,17 +29,13 @@ fn line(check: &CheckReport, file: Option<&str>) -> String {
         Some(finding) => format!("gradprobe: {} ({})", check.wrt.grad_name(), finding.code),
         None => format!("gradprobe: {}", check.wrt.grad_name()),
     };
-    let file = file.map_or_else(String::new, |file| format!("file={},", property(file)));
     let fix = check.findings.first();
     let fix = fix.map_or_else(String::new, |finding| {
         format!("\nTo mend it: {}.", finding.fix)
     });
     let message = words::sentence(check) + &fix;
-    format!(
-        "::{level} {file}title={}::{}",
-        property(&title),
-        data(&message)
-    )
+    let (file, title) = (property(file), property(&title));
+    format!("::{level} file={file},title={title}::{}\n", data(&message))
 }
 
 /// What would end a message.

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use crate::{
-    output::words,
+    output::{Run, words},
     report::{CheckReport, Finding, Report, Verdict},
     sweep::Sweep,
 };
@@ -16,17 +16,45 @@ mod svg;
 
 use svg::Figure;
 
-/// The page; `sweeps` has for each check the errors at every step size, where they were computed.
-pub fn render(report: &Report, sweeps: &[Option<Sweep>]) -> String {
-    let sections = report.checks.iter().enumerate();
-    let sections = sections.map(|(index, check)| {
-        let sweep = sweeps.get(index).and_then(Option::as_ref);
-        Section::new(index, check, sweep)
+/// The page: of a single file its report; of several a line each, and the reports on those that did not pass.
+pub fn render(runs: &[Run]) -> String {
+    let is_one = runs.len() == 1;
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    let mut checks = 0;
+    for run in runs {
+        let Ok(report) = &run.outcome else {
+            continue;
+        };
+        if !is_one && report.verdict() == Verdict::Pass {
+            continue;
+        }
+        let sections = report.checks.iter().enumerate().map(|(index, check)| {
+            let sweep = run.sweeps.get(index).and_then(Option::as_ref);
+            Section::new(checks + index, check, sweep)
+        });
+        parts.push(Part {
+            name: (!is_one).then_some(run.name.as_str()),
+            report,
+            sections: sections.collect(),
+        });
+        checks += report.checks.len();
+    }
+    let worst = ["error", "fail", "inconclusive"]
+        .into_iter()
+        .find(|heading| runs.iter().any(|run| words::heading(run) == *heading));
+    let lines = runs.iter().map(|run| Line {
+        heading: words::heading(run),
+        name: &run.name,
+        told: match &run.outcome {
+            Ok(report) => words::brief(report),
+            Err(error) => error.to_string(),
+        },
     });
     let page = Page {
-        report,
-        verdict: verdict(report.verdict()),
-        sections: sections.collect(),
+        verdict: worst.unwrap_or("pass"),
+        summary: words::counts(runs),
+        lines: if is_one { Vec::new() } else { lines.collect() },
+        parts,
         version: env!("CARGO_PKG_VERSION"),
     };
     page.render().expect("the template takes every report")
@@ -35,10 +63,26 @@ pub fn render(report: &Report, sweeps: &[Option<Sweep>]) -> String {
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page<'a> {
-    report: &'a Report,
     verdict: &'static str,
-    sections: Vec<Section<'a>>,
+    /// Of several files.
+    summary: String,
+    lines: Vec<Line<'a>>,
+    parts: Vec<Part<'a>>,
     version: &'static str,
+}
+
+/// One of several files.
+struct Line<'a> {
+    heading: &'static str,
+    name: &'a str,
+    told: String,
+}
+
+/// What is told of a file.
+struct Part<'a> {
+    name: Option<&'a str>,
+    report: &'a Report,
+    sections: Vec<Section<'a>>,
 }
 
 /// One gradient.
@@ -76,14 +120,6 @@ struct WorstView {
     severity: String,
 }
 
-fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Inconclusive => "inconclusive",
-        Verdict::Fail => "fail",
-    }
-}
-
 impl<'a> Section<'a> {
     fn new(index: usize, check: &'a CheckReport, sweep: Option<&Sweep>) -> Self {
         let tally = &check.tally;
@@ -103,7 +139,7 @@ impl<'a> Section<'a> {
         });
         Self {
             check,
-            verdict: verdict(check.verdict()),
+            verdict: words::verdict(check.verdict()),
             sentence: words::sentence(check),
             findings: findings(check),
             figures,

@@ -2,11 +2,73 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use super::Run;
 use crate::report::{CheckReport, Coverage, Entry, Finding, Ranges, Report, Scale, Tolerance};
+
+/// Of a single file its report; of several the reports together, schema `gradprobe/reports/1`.
+pub fn render_all(runs: &[Run]) -> String {
+    fn outcome(run: &Run) -> Outcome<'_> {
+        match &run.outcome {
+            Ok(report) => Outcome::Report(Box::new(document(report))),
+            Err(error) => Outcome::Error(error.to_string()),
+        }
+    }
+    if let [
+        Run {
+            outcome: Ok(report),
+            ..
+        },
+    ] = runs
+    {
+        return render(report);
+    }
+    pretty(&Several {
+        schema: "gradprobe/reports/1",
+        version: env!("CARGO_PKG_VERSION"),
+        files: runs
+            .iter()
+            .map(|run| FileView {
+                file: &run.name,
+                outcome: outcome(run),
+            })
+            .collect(),
+    })
+}
+
+/// The reports on several files.
+#[derive(Serialize)]
+struct Several<'a> {
+    schema: &'static str,
+    version: &'static str,
+    files: Vec<FileView<'a>>,
+}
+
+#[derive(Serialize)]
+struct FileView<'a> {
+    file: &'a str,
+    #[serde(flatten)]
+    outcome: Outcome<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome<'a> {
+    Report(Box<Document<'a>>),
+    Error(String),
+}
+
+fn pretty(document: &impl Serialize) -> String {
+    let json = serde_json::to_string_pretty(document).expect("plain data has a JSON form");
+    json + "\n"
+}
 
 /// The report, indented, with a line break at its end.
 pub fn render(report: &Report) -> String {
-    let document = Document {
+    pretty(&document(report))
+}
+
+fn document(report: &Report) -> Document<'_> {
+    Document {
         schema: "gradprobe/report/1",
         version: env!("CARGO_PKG_VERSION"),
         verdict: report.verdict(),
@@ -16,9 +78,7 @@ pub fn render(report: &Report) -> String {
         problem: &report.problem,
         interrupted: report.interrupted,
         checks: report.checks.iter().map(Check::of).collect(),
-    };
-    let json = serde_json::to_string_pretty(&document).expect("plain data has a JSON form");
-    json + "\n"
+    }
 }
 
 #[derive(Serialize)]

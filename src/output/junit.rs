@@ -1,14 +1,39 @@
-//! The report as JUnit XML, which CI systems show as tests: a suite for a run, a test case for each gradient.
+//! The report as JUnit XML, which CI systems show as tests: a suite for a file, a test case for each gradient.
 
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
-use super::{text, words};
-use crate::report::{CheckReport, Report, Verdict};
+use super::{Run, text, words};
+use crate::{
+    error::Error,
+    report::{CheckReport, Report, Verdict},
+};
 
-/// The document; `name` is what was checked. Inconclusive checks count as failed unless `allow_inconclusive`.
-pub fn render(report: &Report, name: &str, allow_inconclusive: bool) -> String {
+/// The document. Inconclusive checks count as failed unless `allow_inconclusive`.
+pub fn render(runs: &[Run], allow_inconclusive: bool) -> String {
+    let mut document = Document::new("gradprobe");
+    for run in runs {
+        document.add_test_suite(match &run.outcome {
+            Ok(report) => suite(report, &run.name, allow_inconclusive),
+            Err(error) => broken(&run.name, error),
+        });
+    }
+    document.to_string().expect("a report has an XML form")
+}
+
+/// A file that could not be checked.
+fn broken(name: &str, error: &Error) -> TestSuite {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_type("error").set_message(error.to_string());
+    let mut case = TestCase::new("check", status);
+    case.set_classname(name);
+    let mut suite = TestSuite::new(name);
+    suite.add_test_case(case);
+    suite
+}
+
+fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> TestSuite {
     let mut suite = TestSuite::new(name);
     suite.set_time(Duration::from_secs_f64(report.seconds.total));
     suite.add_property(("device", words::device(&report.device).as_str()));
@@ -17,9 +42,7 @@ pub fn render(report: &Report, name: &str, allow_inconclusive: bool) -> String {
         suite.add_test_case(test_case(check, name, allow_inconclusive));
     }
     suite.set_system_out(text::render(report));
-    let mut document = Document::new("gradprobe");
-    document.add_test_suite(suite);
-    document.to_string().expect("a report has an XML form")
+    suite
 }
 
 fn test_case(check: &CheckReport, name: &str, allow_inconclusive: bool) -> TestCase {

@@ -1,14 +1,45 @@
 //! The report as GitHub-flavoured Markdown, for a job's summary or a comment.
 
-use super::words;
+use super::{Run, words};
 use crate::report::{CheckReport, Finding, Report, Verdict};
 
 /// How many of the worst entries are shown.
 const SHOWN: usize = 5;
 
-/// The report, with a line break at its end.
-pub fn render(report: &Report) -> String {
-    let mut text = String::from("## gradprobe\n");
+/// Of a single file its report; of several a line each, then the reports on those that did not pass.
+pub fn render(runs: &[Run]) -> String {
+    if let [
+        Run {
+            outcome: Ok(report),
+            ..
+        },
+    ] = runs
+    {
+        return "## gradprobe\n".to_owned() + &of_report(report);
+    }
+    let mut text = format!(
+        "## gradprobe\n\n**{}**\n\n| | file | |\n|---|---|---|\n",
+        words::counts(runs)
+    );
+    for run in runs {
+        let (mark, told) = match &run.outcome {
+            Ok(report) => (mark(report.verdict()), words::brief(report)),
+            Err(error) => ("❗", error.to_string()),
+        };
+        text += &format!("| {mark} | {} | {} |\n", escape(&run.name), escape(&told));
+    }
+    for run in runs {
+        if let Ok(report) = &run.outcome
+            && report.verdict() != Verdict::Pass
+        {
+            text += &format!("\n## {}\n{}", escape(&run.name), of_report(report));
+        }
+    }
+    text
+}
+
+fn of_report(report: &Report) -> String {
+    let mut text = String::new();
     if report.interrupted {
         text += "\n**INTERRUPTED: this is what was found before, and not diagnosed.**\n";
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::words;
+use super::{Run, words};
 use crate::{
     problem::Wrt,
     report::{CheckReport, Entry, Finding, Report, Verdict},
@@ -18,6 +18,41 @@ pub fn render(report: &Report) -> String {
     let mut text = String::new();
     write_report(&mut text, report).expect("a string takes everything");
     text
+}
+
+/// Of a single file its report; of several, whose lines have been told, those that did not pass in full, and how many did.
+pub fn render_all(runs: &[Run]) -> String {
+    if let [
+        Run {
+            outcome: Ok(report),
+            ..
+        },
+    ] = runs
+    {
+        return render(report);
+    }
+    let mut text = String::new();
+    for run in runs {
+        if let Ok(report) = &run.outcome
+            && report.verdict() != Verdict::Pass
+        {
+            text += &format!("\n== {}\n\n{}", run.name, render(report));
+        }
+    }
+    text + "\n" + &words::counts(runs) + "\n"
+}
+
+/// What came of one of several files, with a line break at its end.
+pub fn line(run: &Run) -> String {
+    let told = match &run.outcome {
+        Err(error) => error.to_string(),
+        Ok(report) => words::brief(report),
+    };
+    let mut name = run.name.clone();
+    if !told.is_empty() {
+        name += ": ";
+    }
+    format!("{:<13} {name}{told}\n", words::heading(run).to_uppercase())
 }
 
 fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {

@@ -1,10 +1,11 @@
 //! The words that all reports share: the verdict in a sentence, what it rests on, numbers as people read them.
 
+use super::Run;
 use crate::{
     loss::{IGNORE_INDEX, Reduction},
     report::{
         CheckReport, Compared, Coverage, DeviceInfo, Draw, Entry, Finding, ProblemInfo, Proof,
-        Seconds, Source, Tolerance, Verdict,
+        Report, Seconds, Source, Tolerance, Verdict,
     },
     scheme::{Method, Precision},
 };
@@ -422,6 +423,60 @@ pub fn facts(check: &CheckReport) -> Vec<(&'static str, String)> {
         facts.push(("ruled out", check.ruled_out.join(", ")));
     }
     facts
+}
+
+/// The verdict on a file, or that there is none.
+pub fn heading(run: &Run) -> &'static str {
+    match &run.outcome {
+        Ok(report) => verdict(report.verdict()),
+        Err(_) => "error",
+    }
+}
+
+/// A verdict as JSON has it.
+pub fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Inconclusive => "inconclusive",
+        Verdict::Fail => "fail",
+    }
+}
+
+/// The gradients that were checked; of those that did not pass, what was found.
+pub fn brief(report: &Report) -> String {
+    let of_check = |check: &CheckReport| {
+        let name = check.wrt.grad_name();
+        match (check.verdict(), check.findings.first()) {
+            (Verdict::Pass, _) => name.to_owned(),
+            (_, Some(finding)) => format!("{name} ({})", finding.code),
+            (other, None) => format!("{name} ({})", verdict(other)),
+        }
+    };
+    let checks = report.checks.iter().map(of_check);
+    checks.collect::<Vec<_>>().join(", ")
+}
+
+/// How many files passed, and what the others came to.
+pub fn counts(runs: &[Run]) -> String {
+    let count = |heading: &str| {
+        runs.iter()
+            .filter(|run| self::heading(run) == heading)
+            .count()
+    };
+    let (all, pass) = (runs.len(), count("pass"));
+    let others = [
+        (count("fail"), "failed"),
+        (count("inconclusive"), "inconclusive"),
+        (count("error"), "could not be checked"),
+    ];
+    let others = others.into_iter().filter(|(count, _)| *count > 0);
+    let others: Vec<String> = others
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    match others.is_empty() {
+        true => format!("All {all} files pass."),
+        false => format!("{pass} of {all} files pass; {}.", others.join(", ")),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,506 @@
+//! `gradprobe check`: one file or several, each to a report.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    ops::Range,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Instant,
+};
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::{
+    inputs::InputArguments,
+    note,
+    outputs::{Format, Outputs},
+    progress::{Interrupts, Watcher},
+    size,
+};
+use crate::{
+    check::{self, Compare, Listener, Options, Sample, Subject},
+    engine::Device,
+    error::{Error, Result},
+    io::{self, Case, NumericFile, Source},
+    output::Run,
+    report::{CheckReport, Report, Verdict},
+    scheme::{Method, Precision, Scheme},
+    sweep::{self, Sweep},
+};
+
+#[derive(Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    inputs: InputArguments,
+
+    /// The step: auto, or a number
+    #[arg(long, default_value = "auto", value_parser = eps)]
+    eps: Eps,
+    /// How the losses at the perturbed points are computed
+    #[arg(long, value_enum, default_value_t)]
+    method: Method,
+    /// Where the losses are taken: central (2 an entry), forward (1), or five-point (4)
+    #[arg(long, default_value = "central", value_parser = scheme)]
+    scheme: Scheme,
+    /// Where to compute: auto (a GPU where there is one, else the CPU), cpu, gpu, software (an adapter of type CPU), or an
+    /// adapter's index or part of its name
+    #[arg(long, default_value = "auto", value_name = "D")]
+    device: String,
+    /// The arithmetic of the losses; auto is f64 for an f64 gradient (on the CPU where the device has none) and on the CPU, else f32
+    #[arg(long, value_parser = precision, value_name = "auto|f32|f64", default_value = "auto")]
+    precision: Auto<Precision>,
+    /// Where errors are found: host (derivatives are read back), device (sums are, and the rows that the host is to look at again), or auto
+    /// (on a GPU where a gradient has more than 4 million entries)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "auto|host|device",
+        hide_possible_values = true
+    )]
+    compare: Compare,
+    /// Relative tolerance, in place of what rounding to the gradient's type explains
+    #[arg(long)]
+    rtol: Option<f64>,
+    /// Absolute tolerance, likewise
+    #[arg(long)]
+    atol: Option<f64>,
+    /// Exit with 0 where the verdict is inconclusive
+    #[arg(long)]
+    pub(super) allow_inconclusive: bool,
+
+    /// Check the rows from A to before B only
+    #[arg(long, value_name = "A..B", value_parser = rows)]
+    rows: Option<Range<usize>>,
+    /// Check so many rows only, drawn at random
+    #[arg(long, value_name = "N", conflicts_with = "numeric")]
+    sample: Option<usize>,
+    /// What the random numbers of --sample begin with
+    #[arg(long, default_value_t = 0, value_name = "S", requires = "sample")]
+    seed: u64,
+    /// Memory that the check may take beside the weights
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
+    memory: ByteSize,
+
+    /// How many of several files are checked at a time
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = size)]
+    jobs: usize,
+    /// Write the report as JSON; - for stdout, in place of the text
+    #[arg(long, value_name = "FILE|-")]
+    pub(super) json: Option<PathBuf>,
+    /// What stdout shows: text, markdown, or github (text and annotations, and the job's summary as Markdown), which is the default where
+    /// GITHUB_ACTIONS is set
+    #[arg(
+        long,
+        value_enum,
+        value_name = "text|markdown|github",
+        hide_possible_values = true
+    )]
+    pub(super) format: Option<Format>,
+    /// Write the report as JUnit XML, a test case for each gradient
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+    /// Write the report as a page with pictures, which needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+    /// Write the numeric gradient, f64 (needs a single --wrt)
+    #[arg(long, value_name = "OUT.npy")]
+    numeric: Option<PathBuf>,
+}
+
+/// The exit code of a program that was interrupted: 128 and the number of the signal.
+const INTERRUPTED: u8 = 130;
+
+/// A value, or the program's own choice.
+#[derive(Clone, Copy)]
+enum Auto<T> {
+    Auto,
+    Given(T),
+}
+
+type Eps = Auto<f64>;
+
+impl<T> Auto<T> {
+    fn given(self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Given(value) => Some(value),
+        }
+    }
+}
+
+/// Flags, each with a value, that say what is done with all files together.
+const OF_ALL: [&str; 5] = ["--jobs", "--json", "--html", "--junit", "--format"];
+
+/// Less holds no chunk of a problem of ordinary size.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
+
+fn memory(text: &str) -> std::result::Result<ByteSize, String> {
+    match text.parse() {
+        Ok(size) if size >= LEAST_MEMORY => Ok(size),
+        Ok(_) => Err(format!("at least {LEAST_MEMORY} are needed")),
+        Err(_) => Err("expected a size, such as 1GiB or 500MB".to_owned()),
+    }
+}
+
+fn rows(text: &str) -> std::result::Result<Range<usize>, String> {
+    let (first, end) = text.split_once("..").unwrap_or_default();
+    match (first.parse(), end.parse()) {
+        (Ok(first), Ok(end)) => Ok(first..end),
+        _ => Err("expected two numbers, such as 1000..2000".to_owned()),
+    }
+}
+
+fn eps(text: &str) -> std::result::Result<Eps, String> {
+    match text {
+        "auto" => Ok(Auto::Auto),
+        text => text
+            .parse()
+            .map(Auto::Given)
+            .map_err(|_| "expected auto or a number, such as 1e-3".to_owned()),
+    }
+}
+
+fn scheme(text: &str) -> std::result::Result<Scheme, String> {
+    let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == text);
+    named.ok_or_else(|| "expected central, forward or five-point".to_owned())
+}
+
+fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
+    match text {
+        "auto" => Ok(Auto::Auto),
+        "f32" => Ok(Auto::Given(Precision::F32)),
+        "f64" => Ok(Auto::Given(Precision::F64)),
+        _ => Err("expected auto, f32 or f64".to_owned()),
+    }
+}
+
+impl CheckArguments {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let sources = self.inputs.sources()?;
+        for source in &sources {
+            self.require_distinct(source)?;
+        }
+        match sources.as_slice() {
+            [source] => self.run_one(source),
+            sources => self.run_several(sources),
+        }
+    }
+
+    fn run_one(&self, source: &Source) -> Result<ExitCode> {
+        let started = Instant::now();
+        let case = self.load(source)?;
+        let load = started.elapsed().as_secs_f64();
+        let device = self.device()?;
+        let outputs = Outputs::open(self)?;
+        let mut watcher = Watcher::new(self.numeric_file(&case)?);
+        watcher.listen_for_interrupts();
+        let mut report = self.check(&case, &device, &mut watcher)?;
+        report.command = Some(command_line(std::env::args_os().skip(1)));
+        report.seconds.load = load;
+        report.seconds.total = started.elapsed().as_secs_f64();
+        watcher.finish(report.interrupted)?;
+        let run = Run {
+            name: name(source),
+            sweeps: self.sweeps(&case, &report)?,
+            outcome: Ok(report),
+        };
+        let code = self.exit_code(std::slice::from_ref(&run));
+        outputs.deliver(&[run])?;
+        Ok(code)
+    }
+
+    /// All of them, some at a time, each told as soon as it and those before it are done.
+    fn run_several(&self, sources: &[Source]) -> Result<ExitCode> {
+        if self.numeric.is_some() {
+            return Err(Error::Setting {
+                name: "--numeric",
+                found: "one file".to_owned(),
+                expected: format!(
+                    "{} files are checked, each with a gradient of its own",
+                    sources.len()
+                ),
+            });
+        }
+        let outputs = Outputs::open(self)?;
+        let interrupts = Interrupts::listen();
+        let (next, (send, arrived)) = (AtomicUsize::new(0), mpsc::channel());
+        let mut runs: Vec<Run> = Vec::new();
+        std::thread::scope(|scope| -> Result<()> {
+            for _ in 0..self.jobs.min(sources.len()) {
+                let (send, next, interrupts) = (send.clone(), &next, interrupts.clone());
+                scope.spawn(move || {
+                    // A device serves one thread; what it cannot be opened for is told of each file.
+                    let device = self.device();
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(source) = sources.get(index) else {
+                            return;
+                        };
+                        if interrupts.is_interrupted() {
+                            return;
+                        }
+                        let run = self.run_of(source, device.as_ref(), &interrupts);
+                        if send.send((index, run)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(send);
+            let mut waiting: BTreeMap<usize, Run> = BTreeMap::new();
+            for (index, run) in arrived {
+                waiting.insert(index, run);
+                while let Some(run) = waiting.remove(&runs.len()) {
+                    outputs.tell(&run)?;
+                    runs.push(run);
+                }
+            }
+            Ok(())
+        })?;
+        let code = self.exit_code(&runs);
+        outputs.deliver(&runs)?;
+        match runs.len() < sources.len() {
+            true => Ok(ExitCode::from(INTERRUPTED)),
+            false => Ok(code),
+        }
+    }
+
+    /// One of several files.
+    fn run_of(
+        &self,
+        source: &Source,
+        device: std::result::Result<&Device, &Error>,
+        interrupts: &Interrupts,
+    ) -> Run {
+        let started = Instant::now();
+        let checked = || -> Result<_> {
+            let case = self.load(source)?;
+            let load = started.elapsed().as_secs_f64();
+            let again;
+            let device = match device {
+                Ok(device) => device,
+                // An error cannot be told twice: it is met anew.
+                Err(_) => {
+                    again = self.device()?;
+                    &again
+                }
+            };
+            let mut report = self.check(&case, device, &mut interrupts.clone())?;
+            report.command = Some(self.command_of(source));
+            report.seconds.load = load;
+            report.seconds.total = started.elapsed().as_secs_f64();
+            let sweeps = self.sweeps(&case, &report)?;
+            Ok((report, sweeps))
+        };
+        let (outcome, sweeps) = match checked() {
+            Ok((report, sweeps)) => (Ok(report), sweeps),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        Run {
+            name: name(source),
+            outcome,
+            sweeps,
+        }
+    }
+
+    fn load(&self, source: &Source) -> Result<Case> {
+        let mut request = self.inputs.request(Some(self.memory));
+        request.rows = match self.sample {
+            Some(_) => Some(0..0),
+            None => self.rows.clone(),
+        };
+        let mut case = io::load(source, &request)?;
+        self.leave_out_sums(&mut case)?;
+        Ok(case)
+    }
+
+    fn device(&self) -> Result<Device> {
+        let mut device = Device::select(&self.device)?;
+        device.limit_memory(self.memory.as_u64() / 2);
+        Ok(device)
+    }
+
+    fn check(&self, case: &Case, device: &Device, listener: &mut dyn Listener) -> Result<Report> {
+        let options = Options {
+            method: self.method,
+            scheme: self.scheme,
+            eps: self.eps.given(),
+            precision: self.precision.given(),
+            rtol: self.rtol,
+            atol: self.atol,
+            rows: self.rows.clone(),
+            sample: self.sample.map(|rows| Sample {
+                rows,
+                seed: self.seed,
+            }),
+            compare: self.compare,
+            draws: self.html.is_some(),
+        };
+        check::check(&case.problem, &case.subjects, &options, device, listener)
+    }
+
+    /// The worst of all.
+    fn exit_code(&self, runs: &[Run]) -> ExitCode {
+        let code = |run: &Run| match &run.outcome {
+            Ok(report) if report.interrupted => INTERRUPTED,
+            Ok(report) => match report.verdict() {
+                Verdict::Pass => 0,
+                Verdict::Inconclusive if self.allow_inconclusive => 0,
+                Verdict::Inconclusive | Verdict::Fail => 1,
+            },
+            Err(_) => 2,
+        };
+        ExitCode::from(runs.iter().map(code).max().unwrap_or(0))
+    }
+
+    /// The command line that repeats the check of one of several files: without what was to be done with all of them.
+    fn command_of(&self, source: &Source) -> String {
+        let mut words = Vec::new();
+        let mut arguments = std::env::args_os().skip(1);
+        while let Some(argument) = arguments.next() {
+            let text = argument.to_string_lossy();
+            let (flag, value) = match text.split_once('=') {
+                Some((flag, _)) => (flag, true),
+                None => (text.as_ref(), false),
+            };
+            if OF_ALL.contains(&flag) {
+                if !value {
+                    arguments.next();
+                }
+            } else if !self.inputs.files.iter().any(|file| *file == argument) {
+                words.push(argument);
+            }
+        }
+        words.push(OsString::from(name(source)));
+        command_line(words.into_iter())
+    }
+
+    /// For each check the errors at every step size, for a page's pictures; none where no page or a part of the rows was asked for.
+    fn sweeps(&self, case: &Case, report: &Report) -> Result<Vec<Option<Sweep>>> {
+        let is_part = self.html.is_none()
+            || self.rows.is_some()
+            || self.sample.is_some()
+            || report.interrupted;
+        let of_check = |check: &CheckReport| {
+            let subject = case
+                .subjects
+                .iter()
+                .find(|subject| subject.wrt == check.wrt);
+            match subject.filter(|_| !is_part) {
+                Some(subject) => sweep::glance(&case.problem, subject),
+                None => Ok(None),
+            }
+        };
+        report.checks.iter().map(of_check).collect()
+    }
+
+    /// Gradients that sum over all samples cannot be checked on some of them: they are left out, unless they were asked for.
+    fn leave_out_sums(&self, case: &mut Case) -> Result<()> {
+        let flag = match (&self.rows, self.sample) {
+            (Some(_), _) => "--rows",
+            (None, Some(_)) => "--sample",
+            (None, None) => return Ok(()),
+        };
+        let is_sum = |subject: &Subject| subject.wrt.is_parameter();
+        if !self.inputs.wrt.is_empty() || case.subjects.iter().all(is_sum) {
+            return Ok(());
+        }
+        for sum in case.subjects.iter().filter(|subject| is_sum(subject)) {
+            let name = sum.wrt.grad_name();
+            note(&format!(
+                "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
+            ));
+        }
+        case.subjects.retain(|subject| !is_sum(subject));
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Error::Setting`] if a result would take the place of an input or of another result.
+    fn require_distinct(&self, source: &Source) -> Result<()> {
+        let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        let mut taken: Vec<PathBuf> = match source {
+            Source::File(file) => vec![whole(file)],
+            Source::Separate(files) => files.values().map(whole).collect(),
+        };
+        let outputs = [
+            ("--json", &self.json),
+            ("--html", &self.html),
+            ("--junit", &self.junit),
+            ("--numeric", &self.numeric),
+        ];
+        for (name, path) in outputs {
+            let Some(path) = path
+                .as_ref()
+                .filter(|path| path.is_file() || !path.exists())
+            else {
+                continue;
+            };
+            if taken.contains(&whole(path)) {
+                let expected = "that file is read, or written, already".to_owned();
+                return Err(Error::Setting {
+                    name,
+                    found: path.display().to_string(),
+                    expected,
+                });
+            }
+            taken.push(whole(path));
+        }
+        Ok(())
+    }
+
+    fn numeric_file(&self, case: &Case) -> Result<Option<NumericFile>> {
+        let Some(path) = &self.numeric else {
+            return Ok(None);
+        };
+        match case.subjects.as_slice() {
+            [Subject { wrt, .. }] => {
+                let mut shape = case.problem.gradient_shape(*wrt);
+                if let Some(rows) = &self.rows {
+                    shape[0] = rows.len();
+                }
+                NumericFile::create(path, &shape).map(Some)
+            }
+            subjects => Err(Error::Setting {
+                name: "--numeric",
+                found: "one file".to_owned(),
+                expected: format!(
+                    "{} gradients are checked, each with its own: choose one with --wrt",
+                    subjects.len()
+                ),
+            }),
+        }
+    }
+}
+
+/// What was checked, in a word.
+fn name(source: &Source) -> String {
+    let path = match source {
+        Source::File(path) => Some(path),
+        Source::Separate(files) => files.values().next(),
+    };
+    path.map_or_else(String::new, |path| path.display().to_string())
+}
+
+/// The arguments of this process as a shell takes them.
+fn command_line(arguments: impl Iterator<Item = OsString>) -> String {
+    let quoted = |argument: String| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        match !argument.is_empty() && argument.chars().all(is_plain) {
+            true => argument,
+            false => format!("'{}'", argument.replace('\'', "'\\''")),
+        }
+    };
+    let words = arguments.map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    std::iter::once("gradprobe".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
