@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     bench, demo,
@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check the gradients in a file (exit code 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted)
+    /// Check the gradients in files (exit code 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted)
     Check(Box<CheckArguments>),
     /// Show the error at every step size from 1 down to 1e-8, by both methods
     Sweep(Box<SweepArguments>),
@@ -47,6 +47,13 @@ enum Command {
     Devices,
     /// Time the same check on every device, and hold the results against each other
     Bench(BenchArguments),
+    /// Print what a shell needs to complete gradprobe's arguments
+    Completions {
+        /// Whose
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, as roff
+    Man,
 }
 
 #[derive(Args)]
@@ -114,6 +121,17 @@ pub fn run() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => arguments.run(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "gradprobe", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            print(&manual())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -210,6 +228,21 @@ impl BenchArguments {
     }
 }
 
+/// A page for the program and, behind it, for each of its commands.
+fn manual() -> String {
+    let mut command = Arguments::command();
+    command.build();
+    let mut pages = Vec::new();
+    let commands = command
+        .get_subcommands()
+        .filter(|it| it.get_name() != "help");
+    for command in std::iter::once(&command).chain(commands) {
+        let page = clap_mangen::Man::new(command.clone());
+        page.render(&mut pages).expect("a vector takes everything");
+    }
+    String::from_utf8_lossy(&pages).into_owned()
+}
+
 fn devices() -> String {
     let cpu = engine::cpu_info();
     let mut text = format!(
@@ -218,12 +251,13 @@ fn devices() -> String {
     );
     for (index, adapter) in crate::gpu::adapters().iter().enumerate() {
         let info = adapter.info();
-        let probe = match adapter.open() {
-            Ok(_) => "self-probe passed".to_owned(),
-            Err(error) => format!("self-probe failed: {error}"),
+        let (arithmetic, probe) = match adapter.open() {
+            Ok(device) if device.has_f64() => ("f32 and f64", "self-probe passed".to_owned()),
+            Ok(_) => ("f32", "self-probe passed".to_owned()),
+            Err(error) => ("f32", format!("self-probe failed: {error}")),
         };
         text += &format!(
-            "{}  {} ({})\n   {}; {}; f32; {}\n   {probe}\n",
+            "{}  {} ({})\n   {}; {}; {arithmetic}; {}\n   {probe}\n",
             index + 1,
             info.name,
             info.kind,

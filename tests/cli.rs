@@ -12,6 +12,7 @@ fn commands_print_what_they_should() {
     trycmd::TestCases::new()
         .case("tests/cli/*.trycmd")
         .case("README.md")
+        .case("docs/*.md")
         // Where it is "true" there are annotations besides.
         .env("GITHUB_ACTIONS", "")
         .run();
@@ -267,4 +268,34 @@ fn reports_go_where_ci_looks_for_them() {
     ]);
     assert_eq!(twice.status.code(), Some(2));
     assert!(String::from_utf8(twice.stderr).unwrap().contains("--junit"));
+}
+
+/// Every command and flag is in what shells complete and in the manual.
+#[test]
+fn shells_and_the_manual_know_every_flag() {
+    let print = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let manual = print(&["man"]).replace('\\', "");
+    let help = print(&["check", "--help"]);
+    let flags: BTreeSet<&str> = help
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+        .filter(|word| word.starts_with("--") && word.len() > 3)
+        .collect();
+    assert!(flags.len() > 25, "{flags:?}");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = print(&["completions", shell]);
+        for flag in &flags {
+            let name = if shell == "fish" { &flag[2..] } else { flag };
+            assert!(script.contains(name), "{shell} does not know {flag}");
+        }
+    }
+    for flag in flags {
+        assert!(manual.contains(flag), "the manual does not know {flag}");
+    }
 }
