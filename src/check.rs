@@ -22,6 +22,9 @@ mod compare;
 mod judge;
 mod noise;
 mod on_device;
+mod smallest;
+
+pub use smallest::{Smallest, smallest};
 
 use compare::{Comparator, block_rows, numeric, rel_err};
 use noise::Noise;

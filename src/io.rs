@@ -19,8 +19,10 @@ mod npy;
 mod npz;
 mod output_file;
 mod safetensors;
+mod save;
 
 pub use output_file::{NumericFile, OutputFile};
+pub use save::save;
 
 use bytes::Budget;
 

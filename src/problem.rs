@@ -207,6 +207,25 @@ impl Problem {
         }
     }
 
+    /// A problem of some of its rows, of a loss over those alone.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if none of them counts.
+    pub(crate) fn of_rows(&self, rows: &[usize]) -> Result<Self> {
+        let part = self.gather(rows);
+        let target = match &part.target {
+            Target::Classes(classes) => Tensor::from_classes(classes),
+            Target::Probabilities(probabilities) => probabilities.clone(),
+        };
+        let (input, weight) = (part.input.clone(), part.weight.clone());
+        Self::new(input, weight, part.bias.clone(), &target, part.loss.clone())
+    }
+
+    /// The bias as it was given.
+    pub(crate) fn bias_tensor(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
     /// The number, in the whole, of a row of the gradient with respect to `wrt`.
     pub fn row_number(&self, wrt: Wrt, row: usize) -> usize {
         match wrt.is_parameter() {

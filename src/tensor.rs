@@ -223,6 +223,25 @@ impl Tensor {
         )
     }
 
+    /// The same times a factor, each value rounded to its type; of floats only, and itself where the factor is 1.
+    pub(crate) fn scaled(&self, factor: f64) -> Self {
+        if factor == 1.0 {
+            return self.clone();
+        }
+        let values = self.values::<f64>().into_iter().map(|value| value * factor);
+        let bytes = match self.dtype {
+            Dtype::F16 => values
+                .flat_map(|v| f16::from_f64(v).to_le_bytes())
+                .collect(),
+            Dtype::BF16 => values
+                .flat_map(|v| bf16::from_f64(v).to_le_bytes())
+                .collect(),
+            Dtype::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
+            _ => return Self::from_f64(&self.shape, &values.collect::<Vec<_>>()),
+        };
+        Self::from_le(self.dtype, &self.shape, bytes)
+    }
+
     /// An i64 tensor `[n]` of class indices.
     pub fn from_classes(classes: &[i64]) -> Self {
         Self::from_le(
@@ -326,6 +345,11 @@ impl Tensor {
     /// How many bytes it takes.
     pub fn bytes(&self) -> usize {
         self.place.len()
+    }
+
+    /// All of its bytes, little-endian.
+    pub(crate) fn contents(&self) -> &[u8] {
+        &self.bytes.bytes()[self.place.clone()]
     }
 
     fn bytes_of(&self, rows: &Range<usize>) -> &[u8] {

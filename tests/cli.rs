@@ -299,3 +299,57 @@ fn shells_and_the_manual_know_every_flag() {
         assert!(manual.contains(flag), "the manual does not know {flag}");
     }
 }
+
+/// What is saved of a failure fails alike, and is small where it can be; a pass leaves nothing.
+#[test]
+fn saved_failures_fail_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("failures/of today");
+    let check = |file: &Path, more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+            .args(["check", "--device", "cpu", "--json", "-"])
+            .arg(file)
+            .args(more)
+            .env("GITHUB_ACTIONS", "")
+            .output()
+            .unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let code = report["checks"][0]["findings"][0]["code"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned();
+        let rows = report["problem"]["n"].as_u64().unwrap();
+        (output, code, rows)
+    };
+    let save = ["--save-failures", saved.to_str().unwrap()];
+    let (output, ..) = check(Path::new("tests/cli/data/right.safetensors"), &save);
+    assert!(output.status.success() && !saved.exists());
+    for (file, code, most_rows) in [
+        ("examples/digits-accumulated.safetensors", "accumulated", 1),
+        ("tests/cli/data/wrong-last-rows.safetensors", "rows-zero", 2),
+        // The factor is the number of samples: fewer would make another one of it.
+        (
+            "tests/cli/data/wrong-sum.safetensors",
+            "sum-instead-of-mean",
+            12,
+        ),
+    ] {
+        let (output, found, _) = check(Path::new(file), &save);
+        assert_eq!(
+            (output.status.code(), found.as_str()),
+            (Some(1), code),
+            "{file}"
+        );
+        let told = String::from_utf8(output.stderr).unwrap();
+        let path = saved.join(file.replace('/', "_") + "-grad.safetensors");
+        assert!(told.contains(&format!("'{}'", path.display())), "{told}");
+        let (output, again, rows) = check(&path, &[]);
+        assert_eq!(
+            (output.status.code(), again.as_str()),
+            (Some(1), code),
+            "{file}"
+        );
+        assert!(rows <= most_rows, "{file}: {rows} rows");
+    }
+    assert_eq!(names(&saved).len(), 3);
+}

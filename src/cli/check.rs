@@ -91,6 +91,9 @@ pub(super) struct CheckArguments {
     /// How many of several files are checked at a time
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = size)]
     jobs: usize,
+    /// Write the smallest case that still fails alike, a few rows where that is enough, into this folder as .safetensors
+    #[arg(long, value_name = "DIR")]
+    save_failures: Option<PathBuf>,
     /// Write the report as JSON; - for stdout, in place of the text
     #[arg(long, value_name = "FILE|-")]
     pub(super) json: Option<PathBuf>,
@@ -135,8 +138,16 @@ impl<T> Auto<T> {
     }
 }
 
-/// Flags, each with a value, that say what is done with all files together.
-const OF_ALL: [&str; 5] = ["--jobs", "--json", "--html", "--junit", "--format"];
+/// Flags, each with a value, that say what is done with what comes of all files.
+const OF_ALL: [&str; 7] = [
+    "--jobs",
+    "--json",
+    "--html",
+    "--junit",
+    "--format",
+    "--numeric",
+    "--save-failures",
+];
 
 /// Less holds no chunk of a problem of ordinary size.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
@@ -212,6 +223,7 @@ impl CheckArguments {
             outcome: Ok(report),
         };
         let code = self.exit_code(std::slice::from_ref(&run));
+        self.save_failures(&case, &run, &device)?;
         outputs.deliver(&[run])?;
         Ok(code)
     }
@@ -296,18 +308,19 @@ impl CheckArguments {
             report.command = Some(self.command_of(source));
             report.seconds.load = load;
             report.seconds.total = started.elapsed().as_secs_f64();
-            let sweeps = self.sweeps(&case, &report)?;
-            Ok((report, sweeps))
+            let run = Run {
+                name: name(source),
+                sweeps: self.sweeps(&case, &report)?,
+                outcome: Ok(report),
+            };
+            self.save_failures(&case, &run, device)?;
+            Ok(run)
         };
-        let (outcome, sweeps) = match checked() {
-            Ok((report, sweeps)) => (Ok(report), sweeps),
-            Err(error) => (Err(error), Vec::new()),
-        };
-        Run {
+        checked().unwrap_or_else(|error| Run {
             name: name(source),
-            outcome,
-            sweeps,
-        }
+            outcome: Err(error),
+            sweeps: Vec::new(),
+        })
     }
 
     fn load(&self, source: &Source) -> Result<Case> {
@@ -328,7 +341,12 @@ impl CheckArguments {
     }
 
     fn check(&self, case: &Case, device: &Device, listener: &mut dyn Listener) -> Result<Report> {
-        let options = Options {
+        let options = self.options();
+        check::check(&case.problem, &case.subjects, &options, device, listener)
+    }
+
+    fn options(&self) -> Options {
+        Options {
             method: self.method,
             scheme: self.scheme,
             eps: self.eps.given(),
@@ -342,8 +360,49 @@ impl CheckArguments {
             }),
             compare: self.compare,
             draws: self.html.is_some(),
+        }
+    }
+
+    /// For each gradient that failed a file that shows it, or the whole where no part does, and the command that repeats it.
+    fn save_failures(&self, case: &Case, run: &Run, device: &Device) -> Result<()> {
+        let (Some(folder), Ok(report)) = (&self.save_failures, &run.outcome) else {
+            return Ok(());
         };
-        check::check(&case.problem, &case.subjects, &options, device, listener)
+        let failed = |check: &&CheckReport| check.verdict() == Verdict::Fail;
+        for check in report.checks.iter().filter(failed) {
+            let mut subjects = case.subjects.iter();
+            let Some(subject) = subjects.find(|it| it.wrt == check.wrt && it.gradient.is_some())
+            else {
+                continue;
+            };
+            std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+                action: "write",
+                path: folder.clone(),
+                source,
+            })?;
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            let name = run.name.replace(|c| !is_plain(c), "_");
+            let path = folder.join(format!("{name}-{}.safetensors", check.wrt.grad_name()));
+            let found = check::smallest(&case.problem, subject, check, &self.options(), device)?;
+            let rows = match &found {
+                Some(found) => {
+                    io::save(&path, &found.problem, &found.subject)?;
+                    found.problem.n()
+                }
+                None => {
+                    io::save(&path, &case.problem, subject)?;
+                    case.problem.n()
+                }
+            };
+            let command = self.command_of(&Source::File(path));
+            let rows = match rows {
+                1 => "1 row".to_owned(),
+                rows => format!("{rows} rows"),
+            };
+            let name = check.wrt.grad_name();
+            note(&format!("{name} fails alike with {rows}: {command}"));
+        }
+        Ok(())
     }
 
     /// The worst of all.
@@ -360,7 +419,7 @@ impl CheckArguments {
         ExitCode::from(runs.iter().map(code).max().unwrap_or(0))
     }
 
-    /// The command line that repeats the check of one of several files: without what was to be done with all of them.
+    /// The command line that repeats the check of one file: without what was to be done with what came of all.
     fn command_of(&self, source: &Source) -> String {
         let mut words = Vec::new();
         let mut arguments = std::env::args_os().skip(1);
