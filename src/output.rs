@@ -21,3 +21,11 @@ pub struct Run {
     /// For each check of the report the errors at every step size, where they were computed.
     pub sweeps: Vec<Option<Sweep>>,
 }
+
+/// The report, where there is one file and it could be checked: it is told without the file's name.
+fn single(runs: &[Run]) -> Option<&Report> {
+    match runs {
+        [run] => run.outcome.as_ref().ok(),
+        _ => None,
+    }
+}

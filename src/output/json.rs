@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use super::Run;
+use super::{Run, single};
 use crate::report::{CheckReport, Coverage, Entry, Finding, Ranges, Report, Scale, Tolerance};
 
 /// Of a single file its report; of several the reports together, schema `gradprobe/reports/1`.
@@ -13,13 +13,7 @@ pub fn render_all(runs: &[Run]) -> String {
             Err(error) => Outcome::Error(error.to_string()),
         }
     }
-    if let [
-        Run {
-            outcome: Ok(report),
-            ..
-        },
-    ] = runs
-    {
+    if let Some(report) = single(runs) {
         return render(report);
     }
     pretty(&Several {

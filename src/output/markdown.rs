@@ -1,6 +1,6 @@
 //! The report as GitHub-flavoured Markdown, for a job's summary or a comment.
 
-use super::{Run, words};
+use super::{Run, single, words};
 use crate::report::{CheckReport, Finding, Report, Verdict};
 
 /// How many of the worst entries are shown.
@@ -8,13 +8,7 @@ const SHOWN: usize = 5;
 
 /// Of a single file its report; of several a line each, then the reports on those that did not pass.
 pub fn render(runs: &[Run]) -> String {
-    if let [
-        Run {
-            outcome: Ok(report),
-            ..
-        },
-    ] = runs
-    {
+    if let Some(report) = single(runs) {
         return "## gradprobe\n".to_owned() + &of_report(report);
     }
     let mut text = format!(

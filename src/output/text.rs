@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Run, words};
+use super::{Run, single, words};
 use crate::{
     problem::Wrt,
     report::{CheckReport, Entry, Finding, Report, Verdict},
@@ -22,13 +22,7 @@ pub fn render(report: &Report) -> String {
 
 /// Of a single file its report; of several, whose lines have been told, those that did not pass in full, and how many did.
 pub fn render_all(runs: &[Run]) -> String {
-    if let [
-        Run {
-            outcome: Ok(report),
-            ..
-        },
-    ] = runs
-    {
+    if let Some(report) = single(runs) {
         return render(report);
     }
     let mut text = String::new();
@@ -167,22 +161,10 @@ fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
     }
     writeln!(text, "  numeric    {}", words::numeric(check))?;
     writeln!(text, "  tolerance  {}", words::tolerance(check))?;
-    if check.verdict() == Verdict::Pass {
-        writeln!(
-            text,
-            "  sees       an error of {:.1e} or more, relative, if all entries have it",
-            check.detectable()
-        )?;
+    if let Some(sees) = words::sees(check) {
+        writeln!(text, "  sees       {sees}")?;
     }
-    writeln!(
-        text,
-        "  rel. error mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
-        tally.mean_rel_err(),
-        tally.rel_err.quantile(0.5),
-        tally.rel_err.quantile(0.99),
-        tally.max_rel_err,
-        tally.norm_rel_err()
-    )?;
+    writeln!(text, "  rel. error {}", words::rel_err(check))?;
     writeln!(text, "  cs231n     {}", words::grade(tally.mean_rel_err()))?;
     writeln!(
         text,

@@ -386,6 +386,28 @@ pub fn group(number: u64) -> String {
     text
 }
 
+/// Of a pass, the smallest error that would have failed.
+pub fn sees(check: &CheckReport) -> Option<String> {
+    let told = || {
+        let detectable = check.detectable();
+        format!("an error of {detectable:.1e} or more, relative, if all entries have it")
+    };
+    (check.verdict() == Verdict::Pass).then(told)
+}
+
+/// How the relative errors are distributed, and that of the whole.
+pub fn rel_err(check: &CheckReport) -> String {
+    let tally = &check.tally;
+    format!(
+        "mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
+        tally.mean_rel_err(),
+        tally.rel_err.quantile(0.5),
+        tally.rel_err.quantile(0.99),
+        tally.max_rel_err,
+        tally.norm_rel_err()
+    )
+}
+
 /// What a verdict rests on.
 pub fn facts(check: &CheckReport) -> Vec<(&'static str, String)> {
     let tally = &check.tally;
@@ -400,24 +422,8 @@ pub fn facts(check: &CheckReport) -> Vec<(&'static str, String)> {
     }
     facts.push(("numeric", numeric(check)));
     facts.push(("tolerance", tolerance(check)));
-    if check.verdict() == Verdict::Pass {
-        let detectable = check.detectable();
-        let sees =
-            format!("an error of {detectable:.1e} or more, relative, if all entries have it");
-        facts.push(("sees", sees));
-    }
-    let quantile = |q| tally.rel_err.quantile(q);
-    facts.push((
-        "relative error",
-        format!(
-            "mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
-            tally.mean_rel_err(),
-            quantile(0.5),
-            quantile(0.99),
-            tally.max_rel_err,
-            tally.norm_rel_err()
-        ),
-    ));
+    facts.extend(sees(check).map(|sees| ("sees", sees)));
+    facts.push(("relative error", rel_err(check)));
     facts.push(("cs231n", grade(tally.mean_rel_err()).to_owned()));
     if !check.ruled_out.is_empty() {
         facts.push(("ruled out", check.ruled_out.join(", ")));
