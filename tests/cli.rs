@@ -352,4 +352,14 @@ fn saved_failures_fail_alike() {
         assert!(rows <= most_rows, "{file}: {rows} rows");
     }
     assert_eq!(names(&saved).len(), 3);
+    // Where it cannot be saved, the report is told all the same.
+    let taken = ["--save-failures", "Cargo.toml"];
+    let (output, code, _) = check(
+        Path::new("tests/cli/data/wrong-last-rows.safetensors"),
+        &taken,
+    );
+    assert_eq!(
+        (output.status.code(), code.as_str()),
+        (Some(2), "rows-zero")
+    );
 }

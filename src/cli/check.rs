@@ -217,15 +217,16 @@ impl CheckArguments {
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
-        let run = Run {
+        let runs = [Run {
             name: name(source),
             sweeps: self.sweeps(&case, &report)?,
             outcome: Ok(report),
-        };
-        let code = self.exit_code(std::slice::from_ref(&run));
-        self.save_failures(&case, &run, &device)?;
-        outputs.deliver(&[run])?;
-        Ok(code)
+        }];
+        // The report first: it must not be lost where a failure cannot be saved.
+        outputs.deliver(&runs)?;
+        let [run] = &runs;
+        self.save_failures(&case, run, &device)?;
+        Ok(self.exit_code(&runs))
     }
 
     /// All of them, some at a time, each told as soon as it and those before it are done.
