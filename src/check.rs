@@ -344,6 +344,13 @@ fn check_one(
     let bytes = gradient.as_ref().map_or(0, Tensor::bytes) + problem.input().bytes();
     let entries = part.rows(wrt) * problem.columns(wrt);
     listener.begin(wrt, entries as u64, bytes as u64);
+    let (name, on) = (wrt.grad_name(), device.info().name);
+    tracing::info!(
+        "{name}: {entries} entries, {:?} in {precision:?}, {}, eps = {:.3e}, on {on}",
+        plan.method,
+        plan.scheme.name,
+        plan.eps
+    );
     let given = gradient.as_ref();
     let (mut tally, done, compared) = match wrt.is_parameter() {
         true => tally_parameter(&comparator, given, device, listener)?,
@@ -352,16 +359,17 @@ fn check_one(
     if done == 0 {
         return Ok(None);
     }
+    tracing::info!(
+        "{name}: {} wrong, {} undecided; the worst are computed again by forward passes",
+        tally.wrong,
+        tally.undecided
+    );
     let wrong = tally
         .worst
         .iter()
         .filter(|entry| entry.decision == Decision::Wrong)
         .chain(&tally.wrong_samples);
-    judge::confirm(
-        &comparator,
-        &device.info().name,
-        wrong.chain(&tally.other_samples),
-    )?;
+    judge::confirm(&comparator, &on, wrong.chain(&tally.other_samples))?;
     if let Some(drawn) = &part.drawn {
         tally.number_rows(|row| drawn.rows[row]);
     }
@@ -390,6 +398,8 @@ fn check_one(
             findings,
             ruled_out,
         } = diagnose(&part.range, &part.gradient_range(wrt, gradient), &report);
+        let codes: Vec<&str> = findings.iter().map(|finding| finding.code).collect();
+        tracing::info!("{name}: {:?} {codes:?}", report.verdict());
         report.findings = findings;
         report.ruled_out = ruled_out;
     }
@@ -520,6 +530,7 @@ fn tally_rows(
         if listener.is_interrupted() {
             return Ok((tally, first, compared));
         }
+        tracing::debug!("rows {} to {}", first, rows.end - 1);
         let backward = match gradient {
             Some(_) => Vec::new(),
             None => engine.backward(rows.clone())?,

@@ -7,7 +7,8 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use anstream::{AutoStream, ColorChoice, stream::RawStream};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     bench, demo,
@@ -21,8 +22,10 @@ use crate::{
 
 mod check;
 mod inputs;
+mod log;
 mod outputs;
 mod progress;
+mod settings;
 
 use check::CheckArguments;
 use inputs::InputArguments;
@@ -33,6 +36,9 @@ use inputs::InputArguments;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Say on stderr what is being done; twice, each part of it
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Subcommand)]
@@ -109,8 +115,11 @@ fn size(text: &str) -> std::result::Result<usize, String> {
 /// # Errors
 /// Whatever keeps it from running; the caller prints it and exits with 2.
 pub fn run() -> Result<ExitCode> {
-    match Arguments::parse().command {
-        Command::Check(arguments) => arguments.run(),
+    let (arguments, words) = settings::arguments(std::env::args_os().collect())?;
+    let quiet = matches!(&arguments.command, Command::Check(check) if check.quiet);
+    log::listen(arguments.verbose, quiet);
+    match arguments.command {
+        Command::Check(arguments) => arguments.run(words),
         Command::Sweep(arguments) => arguments.run(),
         Command::Demo => {
             print(&demo::run()?)?;
@@ -221,7 +230,7 @@ impl BenchArguments {
         for adapter in crate::gpu::adapters() {
             match adapter.open() {
                 Ok(device) => devices.push(Device::Gpu(Box::new(device))),
-                Err(error) => note(&format!("{} is left out: {error}", adapter.info().name)),
+                Err(error) => tracing::warn!("{} is left out: {error}", adapter.info().name),
             }
         }
         devices
@@ -269,10 +278,9 @@ fn devices() -> String {
     text
 }
 
-/// Says something on stderr that is no error.
-fn note(text: &str) {
-    // Who has closed stderr does not want to know.
-    let _ = writeln!(std::io::stderr(), "note: {text}");
+/// Whether what is written there may have escape sequences: on a terminal, unless NO_COLOR is set.
+fn is_coloured(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
 }
 
 /// Writes to stdout; a reader that has gone away is no error.

@@ -404,7 +404,14 @@ fn hypotheses(stage: &Stage, evidence: &Evidence, case: &Case) -> Vec<Hypothesis
     let found = stage
         .rules
         .iter()
-        .filter_map(|(_, rule)| rule(evidence, case));
+        .filter_map(|(_, rule)| rule(evidence, case))
+        .inspect(|it| {
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                let (code, fit) = (it.finding.code, it.after.fit(it.after.scale()));
+                let (wrong, entries) = (fit.wrong, fit.entries);
+                tracing::debug!("{code}: {wrong} of {entries} entries wrong without it");
+            }
+        });
     match stage.kind {
         // They do not compete: the first is taken, the others follow.
         Kind::Fact | Kind::Part => found.take(1).collect(),

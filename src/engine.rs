@@ -188,6 +188,7 @@ impl Device {
             asked: asked.to_owned(),
             present: present(&adapters),
         })?;
+        tracing::info!("opening {}", adapter.info().name);
         Ok(Self::Gpu(Box::new(adapter.open()?)))
     }
 

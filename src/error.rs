@@ -92,6 +92,9 @@ pub enum Error {
         /// What can be used.
         expected: String,
     },
+    /// The command line, or the file of settings that completes it, asks for what there is not.
+    #[error("{0}")]
+    Usage(String),
     /// No device goes by the name that was asked for.
     #[error("no device matches \"{asked}\"; present: {}", list(present))]
     NoDevice {

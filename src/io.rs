@@ -138,6 +138,19 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
             gradient: None,
         });
     }
+    tracing::info!(
+        "{}: input [{}, {}] and weight [{}, {}]; to check: {}",
+        path.display(),
+        problem.n(),
+        problem.d(),
+        problem.k(),
+        problem.d(),
+        subjects
+            .iter()
+            .map(|subject| subject.wrt.grad_name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
     Ok(Case { problem, subjects })
 }
 

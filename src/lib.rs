@@ -36,7 +36,7 @@
 //! assert_eq!(report.checks[0].findings[0].code, "rows-zero");
 //! let worst = &report.checks[0].tally.worst[0];
 //! println!("{} is {}, not {}", Wrt::Input.place(worst.row, worst.column), worst.numeric, worst.analytic);
-//! print!("{}", text::render(&report));
+//! print!("{}", text::render(&report, text::Layout::default()));
 //! # Ok::<(), gradprobe::error::Error>(())
 //! ```
 

@@ -363,3 +363,74 @@ fn saved_failures_fail_alike() {
         (Some(2), "rows-zero")
     );
 }
+
+/// Paths in gradprobe.toml are meant from its folder, and it holds in all below it.
+#[test]
+fn settings_hold_in_the_folders_below() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("cases/more");
+    fs::create_dir_all(&below).unwrap();
+    let settings = "files = ['cases']\ndevice = 'cpu'\nhtml = 'page.html'\njson = '-'\n";
+    fs::write(folder.path().join("gradprobe.toml"), settings).unwrap();
+    let data = Path::new("tests/cli/data/right.safetensors");
+    fs::copy(data, below.join("right.safetensors")).unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+        .arg("check")
+        .current_dir(&below)
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    // Whoever repeats the check needs no such file.
+    assert_eq!(
+        report["command"],
+        "gradprobe check --device=cpu ../../cases --html=../../page.html --json=-"
+    );
+    assert!(folder.path().join("page.html").is_file());
+}
+
+#[test]
+fn colours_are_for_terminals_and_those_who_insist() {
+    let coloured = |variables: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+            .args([
+                "check",
+                "tests/cli/data/right.safetensors",
+                "--device",
+                "cpu",
+            ])
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        output.stdout.contains(&b'\x1b')
+    };
+    assert!(!coloured(&[]));
+    assert!(coloured(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!coloured(&[("NO_COLOR", "1")]));
+}
+
+/// What is being done is told on stderr alone.
+#[test]
+fn verbose_tells_of_each_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let quiet = gradprobe(
+        folder.path(),
+        &["check", "right.safetensors", "--device", "cpu"],
+    );
+    assert_eq!(quiet.stderr, b"");
+    let verbose = |flag| {
+        let arguments = ["check", "right.safetensors", "--device", "software", flag];
+        String::from_utf8(gradprobe(folder.path(), &arguments).stderr).unwrap()
+    };
+    let steps = verbose("-v");
+    for step in [
+        "right.safetensors: input [3, 2]",
+        "opening ",
+        "grad: 6 entries",
+        "wrong, 0 undecided",
+    ] {
+        assert!(steps.contains(step), "{step}: {steps}");
+    }
+    assert!(!steps.contains("self-probe"), "{steps}");
+    assert!(verbose("-vv").contains("self-probe: "));
+}

@@ -103,8 +103,9 @@ fn snapshots(format: &str, render: impl Fn(&[Run]) -> String) {
 #[test]
 fn text() {
     snapshots("text", |runs| {
-        let lines: String = runs.iter().map(text::line).collect();
-        lines + &text::render_all(runs)
+        let plain = text::Layout::default();
+        let lines: String = runs.iter().map(|run| text::line(run, plain)).collect();
+        lines + &text::render_all(runs, plain)
     });
 }
 

@@ -40,7 +40,13 @@ pub(super) fn tally_rows(
             engine.submit_comparison(next.clone(), gradient);
         }
         let comparison = engine.collect_comparison()?;
-        if comparison.suspects == 0 && comparison.blocks.iter().all(keeps_its_squares) {
+        let suspects = comparison.suspects;
+        tracing::debug!(
+            "rows {} to {}, compared on the device: {suspects} entries to look at again",
+            rows.start,
+            rows.end - 1
+        );
+        if suspects == 0 && comparison.blocks.iter().all(keeps_its_squares) {
             accepted_chunks += 1;
             comparator.add(tally, &comparison);
             accepted.extend(comparison.blocks.into_iter().map(|block| Rows {

@@ -14,11 +14,10 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::{
     inputs::InputArguments,
-    note,
     outputs::{Format, Outputs},
     progress::{Interrupts, Watcher},
     size,
@@ -72,7 +71,7 @@ pub(super) struct CheckArguments {
     #[arg(long)]
     atol: Option<f64>,
     /// Exit with 0 where the verdict is inconclusive
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, hide_possible_values = true, hide_default_value = true, value_name = "true|false")]
     pub(super) allow_inconclusive: bool,
 
     /// Check the rows from A to before B only
@@ -115,6 +114,13 @@ pub(super) struct CheckArguments {
     /// Write the numeric gradient, f64 (needs a single --wrt)
     #[arg(long, value_name = "OUT.npy")]
     numeric: Option<PathBuf>,
+    /// Print nothing but a sentence on what did not pass, and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+
+    /// The command line, with what gradprobe.toml gave, without the program's name.
+    #[arg(skip)]
+    words: Vec<OsString>,
 }
 
 /// The exit code of a program that was interrupted: 128 and the number of the signal.
@@ -193,7 +199,8 @@ fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
 }
 
 impl CheckArguments {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(mut self, words: Vec<OsString>) -> Result<ExitCode> {
+        self.words = words.into_iter().skip(1).collect();
         let sources = self.inputs.sources()?;
         for source in &sources {
             self.require_distinct(source)?;
@@ -210,10 +217,10 @@ impl CheckArguments {
         let load = started.elapsed().as_secs_f64();
         let device = self.device()?;
         let outputs = Outputs::open(self)?;
-        let mut watcher = Watcher::new(self.numeric_file(&case)?);
+        let mut watcher = Watcher::new(!self.quiet, self.numeric_file(&case)?);
         watcher.listen_for_interrupts();
         let mut report = self.check(&case, &device, &mut watcher)?;
-        report.command = Some(command_line(std::env::args_os().skip(1)));
+        report.command = Some(command_line(self.words.iter()));
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
@@ -245,6 +252,7 @@ impl CheckArguments {
         let interrupts = Interrupts::listen();
         let (next, (send, arrived)) = (AtomicUsize::new(0), mpsc::channel());
         let mut runs: Vec<Run> = Vec::new();
+        let mut saved = Ok(());
         std::thread::scope(|scope| -> Result<()> {
             for _ in 0..self.jobs.min(sources.len()) {
                 let (send, next, interrupts) = (send.clone(), &next, interrupts.clone());
@@ -268,8 +276,9 @@ impl CheckArguments {
             }
             drop(send);
             let mut waiting: BTreeMap<usize, Run> = BTreeMap::new();
-            for (index, run) in arrived {
+            for (index, (run, saving)) in arrived {
                 waiting.insert(index, run);
+                saved = std::mem::replace(&mut saved, Ok(())).and(saving);
                 while let Some(run) = waiting.remove(&runs.len()) {
                     outputs.tell(&run)?;
                     runs.push(run);
@@ -279,19 +288,20 @@ impl CheckArguments {
         })?;
         let code = self.exit_code(&runs);
         outputs.deliver(&runs)?;
+        saved?;
         match runs.len() < sources.len() {
             true => Ok(ExitCode::from(INTERRUPTED)),
             false => Ok(code),
         }
     }
 
-    /// One of several files.
+    /// One of several files, and whether its failures could be saved.
     fn run_of(
         &self,
         source: &Source,
         device: std::result::Result<&Device, &Error>,
         interrupts: &Interrupts,
-    ) -> Run {
+    ) -> (Run, Result<()>) {
         let started = Instant::now();
         let checked = || -> Result<_> {
             let case = self.load(source)?;
@@ -314,13 +324,16 @@ impl CheckArguments {
                 sweeps: self.sweeps(&case, &report)?,
                 outcome: Ok(report),
             };
-            self.save_failures(&case, &run, device)?;
-            Ok(run)
+            let saved = self.save_failures(&case, &run, device);
+            Ok((run, saved))
         };
-        checked().unwrap_or_else(|error| Run {
-            name: name(source),
-            outcome: Err(error),
-            sweeps: Vec::new(),
+        checked().unwrap_or_else(|error| {
+            let run = Run {
+                name: name(source),
+                outcome: Err(error),
+                sweeps: Vec::new(),
+            };
+            (run, Ok(()))
         })
     }
 
@@ -401,7 +414,7 @@ impl CheckArguments {
                 rows => format!("{rows} rows"),
             };
             let name = check.wrt.grad_name();
-            note(&format!("{name} fails alike with {rows}: {command}"));
+            tracing::warn!("{name} fails alike with {rows}: {command}");
         }
         Ok(())
     }
@@ -423,7 +436,7 @@ impl CheckArguments {
     /// The command line that repeats the check of one file: without what was to be done with what came of all.
     fn command_of(&self, source: &Source) -> String {
         let mut words = Vec::new();
-        let mut arguments = std::env::args_os().skip(1);
+        let mut arguments = self.words.iter();
         while let Some(argument) = arguments.next() {
             let text = argument.to_string_lossy();
             let (flag, value) = match text.split_once('=') {
@@ -434,12 +447,12 @@ impl CheckArguments {
                 if !value {
                     arguments.next();
                 }
-            } else if !self.inputs.files.iter().any(|file| *file == argument) {
-                words.push(argument);
+            } else if !self.inputs.files.iter().any(|file| file == argument) {
+                words.push(argument.clone());
             }
         }
         words.push(OsString::from(name(source)));
-        command_line(words.into_iter())
+        command_line(words.iter())
     }
 
     /// For each check the errors at every step size, for a page's pictures; none where no page or a part of the rows was asked for.
@@ -474,9 +487,9 @@ impl CheckArguments {
         }
         for sum in case.subjects.iter().filter(|subject| is_sum(subject)) {
             let name = sum.wrt.grad_name();
-            note(&format!(
+            tracing::warn!(
                 "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
-            ));
+            );
         }
         case.subjects.retain(|subject| !is_sum(subject));
         Ok(())
@@ -549,8 +562,8 @@ fn name(source: &Source) -> String {
     path.map_or_else(String::new, |path| path.display().to_string())
 }
 
-/// The arguments of this process as a shell takes them.
-fn command_line(arguments: impl Iterator<Item = OsString>) -> String {
+/// Arguments of the program as a shell takes them.
+fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> String {
     let quoted = |argument: String| {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
         match !argument.is_empty() && argument.chars().all(is_plain) {

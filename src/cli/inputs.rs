@@ -18,7 +18,7 @@ pub(super) struct InputArguments {
     /// .safetensors or .npz files, folders of them, or patterns such as 'cases/*.npz'. Each has input [n,d], weight [k,d], target ([n] classes or
     /// [n,k] probabilities), and optionally bias [k], class_weight [k], and the gradients: grad [n,d] (of the input), grad_logits [n,k],
     /// grad_weight [k,d], grad_bias [k]
-    #[arg(value_name = "FILE", required_unless_present = "input", conflicts_with_all = ["input", "weight", "bias", "target", "class_weight", "grad", "grad_logits", "grad_weight", "grad_bias"])]
+    #[arg(value_name = "FILE", conflicts_with_all = ["input", "weight", "bias", "target", "class_weight", "grad", "grad_logits", "grad_weight", "grad_bias"])]
     pub(super) files: Vec<PathBuf>,
     /// The input [n,d] as an .npy file
     #[arg(long, value_name = "F", requires_all = ["weight", "target"], help_heading = "Single .npy files")]
@@ -100,6 +100,9 @@ pub(super) struct InputArguments {
     /// The share of the target that is spread over all classes [default: the file's, or 0]
     #[arg(long, value_name = "S")]
     label_smoothing: Option<f64>,
+    /// What stands for flags that are not given: this file, in place of the nearest gradprobe.toml, in this folder or above
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
 }
 
 impl InputArguments {
@@ -117,10 +120,16 @@ impl InputArguments {
     /// What is to be read: every file that was named, in a folder or by a pattern too, or the single .npy files together.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a folder or a pattern without a file.
+    /// [`Error::Usage`] where nothing was named, [`Error::Setting`] for a folder or a pattern without a file.
     pub(super) fn sources(&self) -> Result<Vec<Source>> {
-        if self.files.is_empty() {
+        if self.input.is_some() {
             return Ok(vec![self.separate()]);
+        }
+        if self.files.is_empty() {
+            return Err(Error::Usage(
+                "there is nothing to check: name .safetensors or .npz files, folders of them or patterns, or give --input, --weight and --target"
+                    .to_owned(),
+            ));
         }
         let mut files = Vec::new();
         for path in &self.files {

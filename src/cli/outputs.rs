@@ -9,7 +9,11 @@ use super::{JsonOutput, check::CheckArguments, print};
 use crate::{
     error::{Error, Result},
     io::OutputFile,
-    output::{Run, github, html, json, junit, markdown, text},
+    output::{
+        Run, github, html, json, junit, markdown,
+        text::{self, Layout},
+    },
+    report::Verdict,
 };
 
 /// What stdout shows.
@@ -29,6 +33,9 @@ pub(super) struct Outputs {
     html: Option<OutputFile>,
     junit: Option<OutputFile>,
     format: Format,
+    /// Only of what did not pass.
+    quiet: bool,
+    layout: Layout,
     /// The job's summary, which others write to as well.
     summary: Option<PathBuf>,
     allow_inconclusive: bool,
@@ -50,6 +57,8 @@ impl Outputs {
             html: file(&arguments.html)?,
             junit: file(&arguments.junit)?,
             format,
+            quiet: arguments.quiet,
+            layout: layout(),
             summary: summary
                 .filter(|_| format == Format::Github)
                 .map(PathBuf::from),
@@ -64,7 +73,10 @@ impl Outputs {
     pub(super) fn tell(&self, run: &Run) -> Result<()> {
         match (&self.json, self.format) {
             (JsonOutput::Stdout, _) | (_, Format::Markdown) => Ok(()),
-            (_, Format::Text | Format::Github) => print(&text::line(run)),
+            (_, Format::Text | Format::Github) => match &run.outcome {
+                Ok(report) if self.quiet && report.verdict() == Verdict::Pass => Ok(()),
+                _ => print(&text::line(run, self.layout)),
+            },
         }
     }
 
@@ -80,17 +92,49 @@ impl Outputs {
                 file.finish()
             }
         };
-        write(self.html, &|| html::render(runs))?;
-        write(self.junit, &|| junit::render(runs, self.allow_inconclusive))?;
-        if let Some(path) = &self.summary {
+        let Self {
+            json,
+            html,
+            junit,
+            format,
+            quiet,
+            layout,
+            summary,
+            allow_inconclusive,
+        } = self;
+        write(html, &|| html::render(runs))?;
+        write(junit, &|| junit::render(runs, allow_inconclusive))?;
+        if let Some(path) = &summary {
             append(path, &markdown::render(runs))?;
         }
-        let shown = || match self.format {
-            Format::Text => text::render_all(runs),
-            Format::Markdown => markdown::render(runs),
-            Format::Github => text::render_all(runs) + &github::render(runs),
+        let text = || match (quiet, runs) {
+            (false, _) => text::render_all(runs, layout),
+            (true, [run]) => match &run.outcome {
+                Ok(report) => text::sentences(report, layout),
+                Err(_) => String::new(),
+            },
+            // Their lines have been told.
+            (true, _) => String::new(),
         };
-        self.json.deliver(|| json::render_all(runs), shown)
+        let shown = || match format {
+            Format::Text => text(),
+            Format::Markdown => markdown::render(runs),
+            Format::Github => text() + &github::render(runs),
+        };
+        json.deliver(|| json::render_all(runs), shown)
+    }
+}
+
+/// The widest text that is read with ease, and the narrowest that holds a label and some words.
+const WIDTHS: std::ops::RangeInclusive<usize> = 50..=100;
+
+/// Colours and lines of a terminal's width; in a file or a pipe lines are left whole.
+fn layout() -> Layout {
+    let stdout = std::io::stdout();
+    let size = terminal_size::terminal_size_of(&stdout);
+    Layout {
+        coloured: super::is_coloured(&stdout),
+        width: size.map(|(width, _)| usize::from(width.0).clamp(*WIDTHS.start(), *WIDTHS.end())),
     }
 }
 

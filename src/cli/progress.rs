@@ -13,7 +13,6 @@ use std::{
 use bytesize::ByteSize;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
-use super::note;
 use crate::{check::Listener, error::Result, io::NumericFile, problem::Wrt};
 
 /// After it the speed is known: then a forecast is given, and on a terminal a bar is drawn.
@@ -25,6 +24,7 @@ pub(super) struct Watcher {
     /// What is being checked: since when, of what, how many entries, and how many bytes.
     current: Option<(Instant, Wrt, u64, u64)>,
     bar: Option<ProgressBar>,
+    draws: bool,
     numeric: Option<NumericFile>,
     interrupts: Interrupts,
 }
@@ -51,10 +51,12 @@ impl Listener for Interrupts {
 }
 
 impl Watcher {
-    pub(super) fn new(numeric: Option<NumericFile>) -> Self {
+    /// With a bar or without.
+    pub(super) fn new(draws: bool, numeric: Option<NumericFile>) -> Self {
         Self {
             current: None,
             bar: None,
+            draws,
             numeric,
             interrupts: Interrupts::default(),
         }
@@ -93,14 +95,14 @@ impl Listener for Watcher {
             let name = wrt.grad_name();
             let whole = started.elapsed().mul_f64(all as f64 / done.max(1) as f64);
             if whole > LONG {
-                note(&format!(
+                tracing::warn!(
                     "{name} has {} entries, with {} to read: about {}",
                     HumanCount(entries),
                     ByteSize::b(bytes),
                     HumanDuration(whole)
-                ));
+                );
             }
-            if std::io::stderr().is_terminal() {
+            if self.draws && std::io::stderr().is_terminal() {
                 let style = ProgressStyle::with_template(
                     "{msg} {wide_bar} {human_pos} of {human_len} entries, {rate} a second, {eta} left",
                 );

@@ -41,7 +41,7 @@ fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> TestSuite {
     for check in &report.checks {
         suite.add_test_case(test_case(check, name, allow_inconclusive));
     }
-    suite.set_system_out(text::render(report));
+    suite.set_system_out(text::render(report, text::Layout::default()));
     suite
 }
 

@@ -1,6 +1,6 @@
 //! The report as text for a terminal: the verdict first, then what it rests on.
 
-use std::fmt::Write;
+use anstyle::{AnsiColor, Style};
 
 use super::{Run, single, words};
 use crate::{
@@ -12,32 +12,67 @@ use crate::{
 const SHOWN: usize = 5;
 /// How many of the causes that were ruled out are shown; JSON has all.
 const RULED_OUT: usize = 6;
+/// Columns before what a label stands for.
+const INDENT: &str = "             ";
+
+/// How a text lies on what shows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Layout {
+    /// Whether it has ANSI escape sequences for colours.
+    pub coloured: bool,
+    /// The columns that a line may take, but for tables; none for lines of any length.
+    pub width: Option<usize>,
+}
 
 /// The report, with a line break at its end.
-pub fn render(report: &Report) -> String {
-    let mut text = String::new();
-    write_report(&mut text, report).expect("a string takes everything");
-    text
+pub fn render(report: &Report, layout: Layout) -> String {
+    let mut page = Page::new(layout);
+    if report.interrupted {
+        page.paragraph("INTERRUPTED: this is what was found before, and not diagnosed.");
+    }
+    for check in &report.checks {
+        page.sentence(check);
+        write_diagnosis(&mut page, check);
+    }
+    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict()) {
+        page.whole("repeat", command);
+    }
+    write_run(&mut page, report);
+    for check in &report.checks {
+        write_check(&mut page, check);
+    }
+    page.text
 }
 
 /// Of a single file its report; of several, whose lines have been told, those that did not pass in full, and how many did.
-pub fn render_all(runs: &[Run]) -> String {
+pub fn render_all(runs: &[Run], layout: Layout) -> String {
     if let Some(report) = single(runs) {
-        return render(report);
+        return render(report, layout);
     }
     let mut text = String::new();
     for run in runs {
         if let Ok(report) = &run.outcome
             && report.verdict() != Verdict::Pass
         {
-            text += &format!("\n== {}\n\n{}", run.name, render(report));
+            let name = Page::new(layout).styled(Style::new().bold(), &run.name);
+            text += &format!("\n== {name}\n\n{}", render(report, layout));
         }
     }
     text + "\n" + &words::counts(runs) + "\n"
 }
 
+/// A sentence on each gradient that did not pass.
+pub fn sentences(report: &Report, layout: Layout) -> String {
+    let mut page = Page::new(layout);
+    let checks = report.checks.iter();
+    for check in checks.filter(|check| check.verdict() != Verdict::Pass) {
+        page.sentence(check);
+    }
+    page.text
+}
+
 /// What came of one of several files, with a line break at its end.
-pub fn line(run: &Run) -> String {
+pub fn line(run: &Run, layout: Layout) -> String {
     let told = match &run.outcome {
         Err(error) => error.to_string(),
         Ok(report) => words::brief(report),
@@ -46,85 +81,138 @@ pub fn line(run: &Run) -> String {
     if !told.is_empty() {
         name += ": ";
     }
-    format!("{:<13} {name}{told}\n", words::heading(run).to_uppercase())
+    let heading = format!("{:<13}", words::heading(run).to_uppercase());
+    let style = style(run.outcome.as_ref().ok().map(Report::verdict));
+    let heading = Page::new(layout).styled(style, &heading);
+    format!("{heading} {name}{told}\n")
 }
 
-fn write_report(text: &mut String, report: &Report) -> std::fmt::Result {
-    if report.interrupted {
-        writeln!(
-            text,
-            "INTERRUPTED: this is what was found before, and not diagnosed."
-        )?;
+/// That of a verdict, or of an error.
+fn style(verdict: Option<Verdict>) -> Style {
+    let colour = match verdict {
+        Some(Verdict::Pass) => AnsiColor::Green,
+        Some(Verdict::Inconclusive) => AnsiColor::Yellow,
+        Some(Verdict::Fail) | None => AnsiColor::Red,
+    };
+    colour.on_default().bold()
+}
+
+/// A text that grows by lines and paragraphs.
+struct Page {
+    text: String,
+    layout: Layout,
+}
+
+impl Page {
+    fn new(layout: Layout) -> Self {
+        Self {
+            text: String::new(),
+            layout,
+        }
     }
-    for check in &report.checks {
-        writeln!(text, "{}", words::sentence(check))?;
-        write_diagnosis(text, check)?;
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        match self.layout.coloured {
+            true => format!("{style}{text}{style:#}"),
+            false => text.to_owned(),
+        }
     }
-    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict()) {
-        writeln!(text, "  repeat     {command}")?;
+
+    fn blank(&mut self) {
+        self.text += "\n";
     }
-    write_run(text, report)?;
-    report
-        .checks
-        .iter()
-        .try_for_each(|check| write_check(text, check))
+
+    fn paragraph(&mut self, text: &str) {
+        self.fill(text, "");
+    }
+
+    /// The verdict on a gradient.
+    fn sentence(&mut self, check: &CheckReport) {
+        let sentence = words::sentence(check);
+        let (verdict, rest) = sentence.split_once(' ').unwrap_or((&sentence, ""));
+        let verdict = self.styled(style(Some(check.verdict())), verdict);
+        self.paragraph(&format!("{verdict} {rest}"));
+    }
+
+    /// A label, and what it stands for.
+    fn labelled(&mut self, label: &str, text: &str) {
+        let label = self.label(label);
+        self.fill(&format!("{label}{text}"), INDENT);
+    }
+
+    /// The same with a text that is copied as it is.
+    fn whole(&mut self, label: &str, text: &str) {
+        let label = self.label(label);
+        self.row(&format!("{label}{text}"));
+    }
+
+    fn label(&self, label: &str) -> String {
+        let label = format!("  {label:<10} ");
+        self.styled(Style::new().dimmed(), &label)
+    }
+
+    /// A line of a table.
+    fn row(&mut self, text: &str) {
+        self.text += text;
+        self.blank();
+    }
+
+    /// Lines that are not too long, from the second on with the indent before them.
+    fn fill(&mut self, text: &str, indent: &str) {
+        match self.layout.width {
+            None => self.row(text),
+            Some(width) => {
+                let options = textwrap::Options::new(width)
+                    .subsequent_indent(indent)
+                    .break_words(false)
+                    .word_splitter(textwrap::WordSplitter::NoHyphenation);
+                self.row(&textwrap::fill(text, options));
+            }
+        }
+    }
 }
 
 /// Where the errors are, how large, what they point to, and what was ruled out.
-fn write_diagnosis(text: &mut String, check: &CheckReport) -> std::fmt::Result {
+fn write_diagnosis(page: &mut Page, check: &CheckReport) {
     if check.verdict() == Verdict::Fail && check.tally.wrong > 0 {
-        writeln!(text, "\n  where      {}", check.whereabouts())?;
+        page.blank();
+        page.labelled("where", &check.whereabouts());
         if let Some(size) = words::size(check) {
-            writeln!(text, "  size       {size}")?;
+            page.labelled("size", &size);
         }
     }
     let mut before: Option<&Finding> = None;
     for finding in &check.findings {
+        page.blank();
+        let code = page.styled(Style::new().bold(), finding.code);
+        let sure = words::sure(finding);
         match before {
             // The sentence has said the rest.
-            None => writeln!(
-                text,
-                "\n  cause      {}{}",
-                finding.code,
-                words::sure(finding)
-            )?,
+            None => page.labelled("cause", &format!("{code}{sure}")),
             Some(before) => {
                 let (label, also) = match before.step == finding.step {
                     true => ("or", "which the arrays cannot tell apart: "),
                     false => ("then", "with that undone, "),
                 };
-                let (message, code) = (&finding.message, finding.code);
-                writeln!(
-                    text,
-                    "\n  {label:<10} {also}{message} ({code}{})",
-                    words::sure(finding)
-                )?;
+                page.labelled(label, &format!("{also}{} ({code}{sure})", finding.message));
             }
         }
         before = Some(finding);
-        writeln!(text, "  fix        {}", finding.fix)?;
+        page.labelled("fix", &finding.fix);
         if !finding.correction.is_empty()
             && let Some(proof) = &finding.proof
         {
-            writeln!(
-                text,
-                "  proof      {}",
-                words::proved(&finding.correction, proof)
-            )?;
+            page.labelled("proof", &words::proved(&finding.correction, proof));
         }
         if !finding.evidence.is_empty() {
             let numbers = finding
                 .evidence
                 .iter()
                 .map(|(name, value)| format!("{name} {}", words::rounded(*value)));
-            writeln!(
-                text,
-                "  numbers    {}",
-                numbers.collect::<Vec<_>>().join(", ")
-            )?;
+            page.labelled("numbers", &numbers.collect::<Vec<_>>().join(", "));
         }
         if let Some(test) = &finding.test {
-            writeln!(text, "  to tell    {test}")?;
+            page.labelled("to tell", test);
         }
     }
     let ruled_out = &check.ruled_out;
@@ -134,47 +222,41 @@ fn write_diagnosis(text: &mut String, check: &CheckReport) -> std::fmt::Result {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        writeln!(
-            text,
-            "\n  ruled out  {}{more}",
-            ruled_out[..shown].join(", ")
-        )?;
+        page.blank();
+        page.labelled("ruled out", &(ruled_out[..shown].join(", ") + &more));
     }
-    Ok(())
 }
 
 /// What all checks share.
-fn write_run(text: &mut String, report: &Report) -> std::fmt::Result {
-    writeln!(text, "\n  device     {}", words::device(&report.device))?;
+fn write_run(page: &mut Page, report: &Report) {
+    page.blank();
+    page.labelled("device", &words::device(&report.device));
     if let Some(note) = &report.device.note {
-        writeln!(text, "             {note}")?;
+        page.labelled("", note);
     }
-    writeln!(text, "  problem    {}", words::problem(&report.problem))?;
-    writeln!(text, "  time       {}", words::time(report.seconds))
+    page.labelled("problem", &words::problem(&report.problem));
+    page.labelled("time", &words::time(report.seconds));
 }
 
-fn write_check(text: &mut String, check: &CheckReport) -> std::fmt::Result {
+fn write_check(page: &mut Page, check: &CheckReport) {
     let tally = &check.tally;
-    writeln!(text, "\n  gradient   {}", words::gradient(check))?;
+    page.blank();
+    page.labelled("gradient", &words::gradient(check));
     if !check.coverage.is_whole() {
-        writeln!(text, "  rows       {}", words::coverage(&check.coverage))?;
+        page.labelled("rows", &words::coverage(&check.coverage));
     }
-    writeln!(text, "  numeric    {}", words::numeric(check))?;
-    writeln!(text, "  tolerance  {}", words::tolerance(check))?;
+    page.labelled("numeric", &words::numeric(check));
+    page.labelled("tolerance", &words::tolerance(check));
     if let Some(sees) = words::sees(check) {
-        writeln!(text, "  sees       {sees}")?;
+        page.labelled("sees", &sees);
     }
-    writeln!(text, "  rel. error {}", words::rel_err(check))?;
-    writeln!(text, "  cs231n     {}", words::grade(tally.mean_rel_err()))?;
-    writeln!(
-        text,
-        "\n  worst entries          analytic      numeric   rel. error   error/allowed"
-    )?;
-    tally
-        .worst
-        .iter()
-        .take(SHOWN)
-        .try_for_each(|entry| writeln!(text, "  {}", worst(check.wrt, entry)))
+    page.labelled("rel. error", &words::rel_err(check));
+    page.labelled("cs231n", words::grade(tally.mean_rel_err()));
+    page.blank();
+    page.row("  worst entries          analytic      numeric   rel. error   error/allowed");
+    for entry in tally.worst.iter().take(SHOWN) {
+        page.row(&format!("  {}", worst(check.wrt, entry)));
+    }
 }
 
 fn worst(wrt: Wrt, entry: &Entry) -> String {

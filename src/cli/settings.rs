@@ -1,0 +1,221 @@
+//! Words of the command line, and of gradprobe.toml: a flag wins over the file, and the file over a default.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches,
+    error::{ContextKind, ErrorKind},
+    parser::ValueSource,
+};
+use toml::{Table, Value};
+
+use super::Arguments;
+use crate::error::{Error, Result};
+
+/// The file's name.
+const NAME: &str = "gradprobe.toml";
+/// Positional arguments by the name that they have in the file.
+const FILES: &str = "files";
+/// The commands that read it.
+const COMMANDS: [&str; 2] = ["check", "sweep"];
+/// Flags whose value is a path: in the file it is meant from the file's folder.
+const PATHS: [&str; 5] = ["json", "html", "junit", "numeric", "save-failures"];
+
+/// The arguments in `words`, the program's name first, completed by gradprobe.toml, and all their words.
+///
+/// # Errors
+/// [`Error::Usage`] for what is no argument or no setting, [`Error::Io`] and [`Error::Format`] for a file that cannot be read.
+pub(super) fn arguments(words: Vec<OsString>) -> Result<(Arguments, Vec<OsString>)> {
+    let matches = parse(&words)?;
+    let settings = match matches.subcommand() {
+        Some((name, given)) if COMMANDS.contains(&name) => match locate(given)? {
+            Some(path) => settings(&path, name, given)?,
+            None => return Ok((build(&matches)?, words)),
+        },
+        _ => return Ok((build(&matches)?, words)),
+    };
+    let mut completed = words;
+    let command = completed
+        .iter()
+        .position(|word| COMMANDS.iter().any(|name| word == name))
+        .map_or(completed.len(), |place| place + 1);
+    let Settings { path, words } = settings;
+    completed.splice(command..command, words);
+    // What was well without the file's words is wrong because of them.
+    let parsed = parse(&completed).and_then(|matches| build(&matches));
+    let arguments = parsed.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    Ok((arguments, completed))
+}
+
+fn build(matches: &ArgMatches) -> Result<Arguments> {
+    Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))
+}
+
+fn parse(words: &[OsString]) -> Result<ArgMatches> {
+    Arguments::command()
+        .try_get_matches_from(words)
+        .map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => Error::Usage(in_a_line(&error)),
+        })
+}
+
+/// What clap says in paragraphs: the fault, how it might be mended, and which command's help has more.
+fn in_a_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n").map(|paragraph| {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ")
+    });
+    let fault = paragraphs.next().unwrap_or_default();
+    let mut line = fault.trim_start_matches("error: ").to_owned();
+    for tip in paragraphs.filter_map(|it| it.strip_prefix("tip: ").map(str::to_owned)) {
+        line += &format!("; {tip}");
+    }
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string);
+    let command = usage.as_deref().and_then(|usage| {
+        let words = usage
+            .split_whitespace()
+            .skip_while(|word| *word != "gradprobe");
+        let words = words.take_while(|word| !word.starts_with(['[', '<', '-']));
+        Some(words.collect::<Vec<_>>().join(" ")).filter(|command| !command.is_empty())
+    });
+    if let Some(command) = command {
+        line += &format!("; {command} --help has what there is");
+    }
+    line
+}
+
+/// The file that was named, or the nearest: in this folder, or else in one that it lies in.
+fn locate(given: &ArgMatches) -> Result<Option<PathBuf>> {
+    if let Some(path) = given.get_one::<PathBuf>("config") {
+        return Ok(Some(path.clone()));
+    }
+    // A folder that has been removed has none above it.
+    let Ok(here) = std::env::current_dir() else {
+        return Ok(None);
+    };
+    let depth = here.components().count();
+    let mut folder = PathBuf::new();
+    for _ in 0..depth {
+        let path = folder.join(NAME);
+        if path.is_file() {
+            return Ok(Some(path));
+        }
+        folder.push("..");
+    }
+    Ok(None)
+}
+
+/// What a file says, as words of a command line.
+struct Settings {
+    path: PathBuf,
+    words: Vec<OsString>,
+}
+
+/// Those that the command takes and the command line leaves open.
+fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().map_or("", |span| &text[..span.start]);
+        Error::Format {
+            path: path.to_owned(),
+            format: "TOML",
+            reason: format!("line {}: {}", before.split('\n').count(), error.message()),
+        }
+    })?;
+    let program = Arguments::command();
+    let [all, own] = ["check", command].map(|name| {
+        let found = program.find_subcommand(name);
+        found.expect("the commands are the program's own")
+    });
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut words = Vec::new();
+    for (key, value) in &table {
+        let Some(arg) = find(all, key) else {
+            return Err(Error::Usage(format!(
+                "{}: {key} is no setting: the flags of gradprobe check are, without their dashes, and {FILES}",
+                path.display()
+            )));
+        };
+        let is_given = given.try_contains_id(arg.get_id().as_str()).is_ok_and(|_| {
+            given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+        });
+        let separate = key == FILES && given.get_one::<PathBuf>("input").is_some();
+        if find(own, key).is_none() || is_given || separate {
+            continue;
+        }
+        let of_setting = to_words(arg, key, value, folder);
+        words.extend(of_setting.map_err(|expected| {
+            let found = scalar(value).unwrap_or_else(|| format!("of type {}", value.type_str()));
+            Error::Usage(format!(
+                "{}: {key} is {found}, but {expected}",
+                path.display()
+            ))
+        })?);
+    }
+    tracing::info!(
+        "settings of {}: {}",
+        path.display(),
+        words.join(OsStr::new(" ")).display()
+    );
+    Ok(Settings {
+        path: path.to_owned(),
+        words,
+    })
+}
+
+/// The argument that a key of the file stands for.
+fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|arg| match arg.get_long() {
+        Some(long) => long == key && !["config", "quiet"].contains(&key),
+        None => arg.is_positional() && key == FILES,
+    })
+}
+
+fn to_words(
+    arg: &Arg,
+    key: &str,
+    value: &Value,
+    folder: &Path,
+) -> std::result::Result<Vec<OsString>, &'static str> {
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    let texts = match value {
+        Value::Array(values) if is_list => values.iter().map(scalar).collect::<Option<Vec<_>>>(),
+        value => scalar(value).map(|text| vec![text]),
+    };
+    let texts = texts.ok_or(match is_list {
+        true => "it must be a text or a list of texts",
+        false => "it must be a text, a number, true or false",
+    })?;
+    if key == FILES {
+        return Ok(texts.iter().map(|text| folder.join(text).into()).collect());
+    }
+    let is_path = PATHS.contains(&key) && texts.iter().all(|text| text != "-");
+    let text = texts.join(",");
+    let mut word = OsString::from(format!("--{key}="));
+    word.push(match is_path {
+        true => folder.join(text).into_os_string(),
+        false => text.into(),
+    });
+    Ok(vec![word])
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(yes) => Some(yes.to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}
