@@ -17,15 +17,16 @@ use crate::{
     io::{self, Case, OutputFile},
     output,
     scheme::{Method, Precision},
+    settings::LossSettings,
     sweep,
 };
 
 mod check;
+mod config;
 mod inputs;
 mod log;
 mod outputs;
 mod progress;
-mod settings;
 
 use check::CheckArguments;
 use inputs::InputArguments;
@@ -66,6 +67,8 @@ enum Command {
 struct SweepArguments {
     #[command(flatten)]
     inputs: InputArguments,
+    #[command(flatten)]
+    loss: LossSettings,
 
     /// The largest step
     #[arg(long, default_value_t = 1.0, value_name = "E")]
@@ -115,7 +118,7 @@ fn size(text: &str) -> std::result::Result<usize, String> {
 /// # Errors
 /// Whatever keeps it from running; the caller prints it and exits with 2.
 pub fn run() -> Result<ExitCode> {
-    let (arguments, words) = settings::arguments(std::env::args_os().collect())?;
+    let (arguments, words) = config::arguments(std::env::args_os().collect())?;
     let quiet = matches!(&arguments.command, Command::Check(check) if check.quiet);
     log::listen(arguments.verbose, quiet);
     match arguments.command {
@@ -151,14 +154,14 @@ impl SweepArguments {
             .fallback(self.precision, Method::Difference, &[])
             .unwrap_or(device);
         for source in self.inputs.sources()? {
-            self.sweep(&io::load(&source, &self.inputs.request(None))?, &device)?;
+            self.sweep(&io::load(&source, &self.loss.request(None))?, &device)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn sweep(&self, case: &Case, device: &Device) -> Result<()> {
         // Parameters have no rows to sweep; what was asked for by name is refused by name.
-        let given = !self.inputs.wrt.is_empty();
+        let given = !self.loss.wrt.is_empty();
         for subject in case
             .subjects
             .iter()

@@ -61,5 +61,6 @@ pub mod plan;
 pub mod problem;
 pub mod report;
 pub mod scheme;
+pub mod settings;
 pub mod sweep;
 pub mod tensor;

@@ -3,9 +3,9 @@
 use std::{fs, path::Path};
 
 /// The modules of src/, left to right.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "error", "tensor", "loss", "scheme", "problem", "plan", "cpu", "report", "gpu", "engine",
-    "diagnose", "check", "sweep", "bench", "io", "output", "demo", "cli", "main",
+    "diagnose", "check", "sweep", "bench", "io", "settings", "output", "demo", "cli", "main",
 ];
 
 fn sources(folder: &Path, files: &mut Vec<std::path::PathBuf>) {

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    ops::Range,
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -23,13 +22,13 @@ use super::{
     size,
 };
 use crate::{
-    check::{self, Compare, Listener, Options, Sample, Subject},
+    check::{self, Listener, Options, Subject},
     engine::Device,
     error::{Error, Result},
     io::{self, Case, NumericFile, Source},
     output::Run,
     report::{CheckReport, Report, Verdict},
-    scheme::{Method, Precision, Scheme},
+    settings::Settings,
     sweep::{self, Sweep},
 };
 
@@ -38,51 +37,17 @@ pub(super) struct CheckArguments {
     #[command(flatten)]
     inputs: InputArguments,
 
-    /// The step: auto, or a number
-    #[arg(long, default_value = "auto", value_parser = eps)]
-    eps: Eps,
-    /// How the losses at the perturbed points are computed
-    #[arg(long, value_enum, default_value_t)]
-    method: Method,
-    /// Where the losses are taken: central (2 an entry), forward (1), or five-point (4)
-    #[arg(long, default_value = "central", value_parser = scheme)]
-    scheme: Scheme,
+    #[command(flatten)]
+    settings: Settings,
+
     /// Where to compute: auto (a GPU where there is one, else the CPU), cpu, gpu, software (an adapter of type CPU), or an
     /// adapter's index or part of its name
     #[arg(long, default_value = "auto", value_name = "D")]
     device: String,
-    /// The arithmetic of the losses; auto is f64 for an f64 gradient (on the CPU where the device has none) and on the CPU, else f32
-    #[arg(long, value_parser = precision, value_name = "auto|f32|f64", default_value = "auto")]
-    precision: Auto<Precision>,
-    /// Where errors are found: host (derivatives are read back), device (sums are, and the rows that the host is to look at again), or auto
-    /// (on a GPU where a gradient has more than 4 million entries)
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "auto|host|device",
-        hide_possible_values = true
-    )]
-    compare: Compare,
-    /// Relative tolerance, in place of what rounding to the gradient's type explains
-    #[arg(long)]
-    rtol: Option<f64>,
-    /// Absolute tolerance, likewise
-    #[arg(long)]
-    atol: Option<f64>,
     /// Exit with 0 where the verdict is inconclusive
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false, action = ArgAction::Set, hide_possible_values = true, hide_default_value = true, value_name = "true|false")]
     pub(super) allow_inconclusive: bool,
 
-    /// Check the rows from A to before B only
-    #[arg(long, value_name = "A..B", value_parser = rows)]
-    rows: Option<Range<usize>>,
-    /// Check so many rows only, drawn at random
-    #[arg(long, value_name = "N", conflicts_with = "numeric")]
-    sample: Option<usize>,
-    /// What the random numbers of --sample begin with
-    #[arg(long, default_value_t = 0, value_name = "S", requires = "sample")]
-    seed: u64,
     /// Memory that the check may take beside the weights
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
     memory: ByteSize,
@@ -112,7 +77,7 @@ pub(super) struct CheckArguments {
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// Write the numeric gradient, f64 (needs a single --wrt)
-    #[arg(long, value_name = "OUT.npy")]
+    #[arg(long, value_name = "OUT.npy", conflicts_with = "sample")]
     numeric: Option<PathBuf>,
     /// Print nothing but a sentence on what did not pass, and errors
     #[arg(short, long, conflicts_with = "verbose")]
@@ -125,24 +90,6 @@ pub(super) struct CheckArguments {
 
 /// The exit code of a program that was interrupted: 128 and the number of the signal.
 const INTERRUPTED: u8 = 130;
-
-/// A value, or the program's own choice.
-#[derive(Clone, Copy)]
-enum Auto<T> {
-    Auto,
-    Given(T),
-}
-
-type Eps = Auto<f64>;
-
-impl<T> Auto<T> {
-    fn given(self) -> Option<T> {
-        match self {
-            Self::Auto => None,
-            Self::Given(value) => Some(value),
-        }
-    }
-}
 
 /// Flags, each with a value, that say what is done with what comes of all files.
 const OF_ALL: [&str; 7] = [
@@ -163,38 +110,6 @@ fn memory(text: &str) -> std::result::Result<ByteSize, String> {
         Ok(size) if size >= LEAST_MEMORY => Ok(size),
         Ok(_) => Err(format!("at least {LEAST_MEMORY} are needed")),
         Err(_) => Err("expected a size, such as 1GiB or 500MB".to_owned()),
-    }
-}
-
-fn rows(text: &str) -> std::result::Result<Range<usize>, String> {
-    let (first, end) = text.split_once("..").unwrap_or_default();
-    match (first.parse(), end.parse()) {
-        (Ok(first), Ok(end)) => Ok(first..end),
-        _ => Err("expected two numbers, such as 1000..2000".to_owned()),
-    }
-}
-
-fn eps(text: &str) -> std::result::Result<Eps, String> {
-    match text {
-        "auto" => Ok(Auto::Auto),
-        text => text
-            .parse()
-            .map(Auto::Given)
-            .map_err(|_| "expected auto or a number, such as 1e-3".to_owned()),
-    }
-}
-
-fn scheme(text: &str) -> std::result::Result<Scheme, String> {
-    let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == text);
-    named.ok_or_else(|| "expected central, forward or five-point".to_owned())
-}
-
-fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
-    match text {
-        "auto" => Ok(Auto::Auto),
-        "f32" => Ok(Auto::Given(Precision::F32)),
-        "f64" => Ok(Auto::Given(Precision::F64)),
-        _ => Err("expected auto, f32 or f64".to_owned()),
     }
 }
 
@@ -338,14 +253,7 @@ impl CheckArguments {
     }
 
     fn load(&self, source: &Source) -> Result<Case> {
-        let mut request = self.inputs.request(Some(self.memory));
-        request.rows = match self.sample {
-            Some(_) => Some(0..0),
-            None => self.rows.clone(),
-        };
-        let mut case = io::load(source, &request)?;
-        self.leave_out_sums(&mut case)?;
-        Ok(case)
+        self.settings.load(source, self.memory.as_u64())
     }
 
     fn device(&self) -> Result<Device> {
@@ -360,21 +268,7 @@ impl CheckArguments {
     }
 
     fn options(&self) -> Options {
-        Options {
-            method: self.method,
-            scheme: self.scheme,
-            eps: self.eps.given(),
-            precision: self.precision.given(),
-            rtol: self.rtol,
-            atol: self.atol,
-            rows: self.rows.clone(),
-            sample: self.sample.map(|rows| Sample {
-                rows,
-                seed: self.seed,
-            }),
-            compare: self.compare,
-            draws: self.html.is_some(),
-        }
+        self.settings.options(self.html.is_some())
     }
 
     /// For each gradient that failed a file that shows it, or the whole where no part does, and the command that repeats it.
@@ -458,8 +352,8 @@ impl CheckArguments {
     /// For each check the errors at every step size, for a page's pictures; none where no page or a part of the rows was asked for.
     fn sweeps(&self, case: &Case, report: &Report) -> Result<Vec<Option<Sweep>>> {
         let is_part = self.html.is_none()
-            || self.rows.is_some()
-            || self.sample.is_some()
+            || self.settings.rows.is_some()
+            || self.settings.sample.is_some()
             || report.interrupted;
         let of_check = |check: &CheckReport| {
             let subject = case
@@ -472,27 +366,6 @@ impl CheckArguments {
             }
         };
         report.checks.iter().map(of_check).collect()
-    }
-
-    /// Gradients that sum over all samples cannot be checked on some of them: they are left out, unless they were asked for.
-    fn leave_out_sums(&self, case: &mut Case) -> Result<()> {
-        let flag = match (&self.rows, self.sample) {
-            (Some(_), _) => "--rows",
-            (None, Some(_)) => "--sample",
-            (None, None) => return Ok(()),
-        };
-        let is_sum = |subject: &Subject| subject.wrt.is_parameter();
-        if !self.inputs.wrt.is_empty() || case.subjects.iter().all(is_sum) {
-            return Ok(());
-        }
-        for sum in case.subjects.iter().filter(|subject| is_sum(subject)) {
-            let name = sum.wrt.grad_name();
-            tracing::warn!(
-                "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
-            );
-        }
-        case.subjects.retain(|subject| !is_sum(subject));
-        Ok(())
     }
 
     /// # Errors
@@ -536,7 +409,7 @@ impl CheckArguments {
         match case.subjects.as_slice() {
             [Subject { wrt, .. }] => {
                 let mut shape = case.problem.gradient_shape(*wrt);
-                if let Some(rows) = &self.rows {
+                if let Some(rows) = &self.settings.rows {
                     shape[0] = rows.len();
                 }
                 NumericFile::create(path, &shape).map(Some)

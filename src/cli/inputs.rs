@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use bytesize::ByteSize;
 use clap::Args;
 
 use crate::{
     error::{Error, Result},
-    io::{Request, Source},
-    loss::Reduction,
-    problem::Wrt,
+    io::Source,
 };
 
 /// What is checked: shared by the commands that read a problem.
@@ -88,35 +85,12 @@ pub(super) struct InputArguments {
     )]
     grad_bias: Option<PathBuf>,
 
-    /// Which gradients to check [default: those in the file; the built-in backward pass's where there is none]
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub(super) wrt: Vec<Wrt>,
-    /// How the samples' losses become one number [default: the file's, or mean]
-    #[arg(long, value_enum)]
-    reduction: Option<Reduction>,
-    /// The target that marks samples which count for nothing [default: the file's, or -100]
-    #[arg(long, value_name = "I", allow_negative_numbers = true)]
-    ignore_index: Option<i64>,
-    /// The share of the target that is spread over all classes [default: the file's, or 0]
-    #[arg(long, value_name = "S")]
-    label_smoothing: Option<f64>,
     /// What stands for flags that are not given: this file, in place of the nearest gradprobe.toml, in this folder or above
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
 }
 
 impl InputArguments {
-    pub(super) fn request(&self, memory: Option<ByteSize>) -> Request {
-        Request {
-            memory: memory.map(|size| size.as_u64() as usize),
-            rows: None,
-            wrt: self.wrt.clone(),
-            reduction: self.reduction,
-            ignore_index: self.ignore_index,
-            label_smoothing: self.label_smoothing,
-        }
-    }
-
     /// What is to be read: every file that was named, in a folder or by a pattern too, or the single .npy files together.
     ///
     /// # Errors

@@ -13,7 +13,10 @@ use clap::{
 use toml::{Table, Value};
 
 use super::Arguments;
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    settings::in_a_line,
+};
 
 /// The file's name.
 const NAME: &str = "gradprobe.toml";
@@ -61,27 +64,17 @@ fn parse(words: &[OsString]) -> Result<ArgMatches> {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
-            _ => Error::Usage(in_a_line(&error)),
+            _ => Error::Usage(explained(&error)),
         })
 }
 
-/// What clap says in paragraphs: the fault, how it might be mended, and which command's help has more.
-fn in_a_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let mut paragraphs = text.split("\n\n").map(|paragraph| {
-        let words: Vec<&str> = paragraph.split_whitespace().collect();
-        words.join(" ")
-    });
-    let fault = paragraphs.next().unwrap_or_default();
-    let mut line = fault.trim_start_matches("error: ").to_owned();
-    for tip in paragraphs.filter_map(|it| it.strip_prefix("tip: ").map(str::to_owned)) {
-        line += &format!("; {tip}");
-    }
+/// The fault in a line, and which command's help has more.
+fn explained(error: &clap::Error) -> String {
+    let mut line = in_a_line(error);
     let usage = error.get(ContextKind::Usage).map(ToString::to_string);
     let command = usage.as_deref().and_then(|usage| {
-        let words = usage
-            .split_whitespace()
-            .skip_while(|word| *word != "gradprobe");
+        let words = usage.split_whitespace();
+        let words = words.skip_while(|word| *word != "gradprobe");
         let words = words.take_while(|word| !word.starts_with(['[', '<', '-']));
         Some(words.collect::<Vec<_>>().join(" ")).filter(|command| !command.is_empty())
     });

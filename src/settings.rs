@@ -1,0 +1,270 @@
+//! What can be said of a check, the same on the command line, in gradprobe.toml and to a service.
+
+use std::ops::Range;
+
+use clap::{Args, Parser};
+
+use crate::{
+    check::{Compare, Options, Sample, Subject},
+    error::{Error, Result},
+    io::{self, Case, Request, Source},
+    loss::Reduction,
+    problem::Wrt,
+    scheme::{Method, Precision, Scheme},
+};
+
+/// What the loss is, where the file does not say, and which of its gradients are meant.
+#[derive(Args, Clone, Debug)]
+pub struct LossSettings {
+    /// Which gradients to check [default: those in the file; the built-in backward pass's where there is none]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub wrt: Vec<Wrt>,
+    /// How the samples' losses become one number [default: the file's, or mean]
+    #[arg(long, value_enum)]
+    pub reduction: Option<Reduction>,
+    /// The target that marks samples which count for nothing [default: the file's, or -100]
+    #[arg(long, value_name = "I", allow_negative_numbers = true)]
+    pub ignore_index: Option<i64>,
+    /// The share of the target that is spread over all classes [default: the file's, or 0]
+    #[arg(long, value_name = "S")]
+    pub label_smoothing: Option<f64>,
+}
+
+impl LossSettings {
+    /// What is to be read: all rows, with so many bytes beside the weights.
+    pub fn request(&self, memory: Option<u64>) -> Request {
+        Request {
+            memory: memory.map(|bytes| bytes as usize),
+            rows: None,
+            wrt: self.wrt.clone(),
+            reduction: self.reduction,
+            ignore_index: self.ignore_index,
+            label_smoothing: self.label_smoothing,
+        }
+    }
+}
+
+/// What is checked, and how.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// The loss and its gradients.
+    #[command(flatten)]
+    pub loss: LossSettings,
+
+    /// The step: auto, or a number
+    #[arg(long, default_value = "auto", value_parser = eps)]
+    pub eps: Auto<f64>,
+    /// How the losses at the perturbed points are computed
+    #[arg(long, value_enum, default_value_t)]
+    pub method: Method,
+    /// Where the losses are taken: central (2 an entry), forward (1), or five-point (4)
+    #[arg(long, default_value = "central", value_parser = scheme)]
+    pub scheme: Scheme,
+    /// The arithmetic of the losses; auto is f64 for an f64 gradient (on the CPU where the device has none) and on the CPU, else f32
+    #[arg(long, value_parser = precision, value_name = "auto|f32|f64", default_value = "auto")]
+    pub precision: Auto<Precision>,
+    /// Where errors are found: host (derivatives are read back), device (sums are, and the rows that the host is to look at again), or auto
+    /// (on a GPU where a gradient has more than 4 million entries)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "auto|host|device",
+        hide_possible_values = true
+    )]
+    pub compare: Compare,
+    /// Relative tolerance, in place of what rounding to the gradient's type explains
+    #[arg(long)]
+    pub rtol: Option<f64>,
+    /// Absolute tolerance, likewise
+    #[arg(long)]
+    pub atol: Option<f64>,
+    /// Check the rows from A to before B only
+    #[arg(long, value_name = "A..B", value_parser = rows)]
+    pub rows: Option<Range<usize>>,
+    /// Check so many rows only, drawn at random
+    #[arg(long, value_name = "N")]
+    pub sample: Option<usize>,
+    /// What the random numbers of --sample begin with
+    #[arg(long, default_value_t = 0, value_name = "S", requires = "sample")]
+    pub seed: u64,
+}
+
+/// A value, or the program's own choice.
+#[derive(Clone, Copy, Debug)]
+pub enum Auto<T> {
+    /// The program's.
+    Auto,
+    /// The value.
+    Given(T),
+}
+
+impl<T> Auto<T> {
+    fn given(self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Given(value) => Some(value),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads names and values, each name that of a flag without its dashes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a name that there is not, or a value that cannot be used.
+    pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true, disable_help_flag = true)]
+        struct Words {
+            #[command(flatten)]
+            settings: Settings,
+        }
+        let pairs = pairs.into_iter();
+        // In a URL or a file of settings a name may well be written as in Python.
+        let words = pairs.map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
+        let parsed = Words::try_parse_from(words).map_err(|error| Error::Usage(in_a_line(&error)));
+        Ok(parsed?.settings)
+    }
+
+    /// How to check, and whether a picture is wanted.
+    pub fn options(&self, draws: bool) -> Options {
+        Options {
+            method: self.method,
+            scheme: self.scheme,
+            eps: self.eps.given(),
+            precision: self.precision.given(),
+            rtol: self.rtol,
+            atol: self.atol,
+            rows: self.rows.clone(),
+            sample: self.sample.map(|rows| Sample {
+                rows,
+                seed: self.seed,
+            }),
+            compare: self.compare,
+            draws,
+        }
+    }
+
+    /// Reads what is checked, with so many bytes beside the weights. Gradients that sum over all samples cannot be checked on some of them:
+    /// they are left out with a warning, unless they were asked for.
+    ///
+    /// # Errors
+    /// Those of [`io::load`].
+    pub fn load(&self, source: &Source, memory: u64) -> Result<Case> {
+        let mut request = self.loss.request(Some(memory));
+        request.rows = match self.sample {
+            Some(_) => Some(0..0),
+            None => self.rows.clone(),
+        };
+        let mut case = io::load(source, &request)?;
+        self.leave_out_sums(&mut case);
+        Ok(case)
+    }
+
+    fn leave_out_sums(&self, case: &mut Case) {
+        let flag = match (&self.rows, self.sample) {
+            (Some(_), _) => "--rows",
+            (None, Some(_)) => "--sample",
+            (None, None) => return,
+        };
+        let is_sum = |subject: &Subject| subject.wrt.is_parameter();
+        if !self.loss.wrt.is_empty() || case.subjects.iter().all(is_sum) {
+            return;
+        }
+        for sum in case.subjects.iter().filter(|subject| is_sum(subject)) {
+            let name = sum.wrt.grad_name();
+            tracing::warn!(
+                "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
+            );
+        }
+        case.subjects.retain(|subject| !is_sum(subject));
+    }
+}
+
+/// What clap says in paragraphs: the fault, and how it might be mended.
+pub fn in_a_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n").map(|paragraph| {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ")
+    });
+    let fault = paragraphs.next().unwrap_or_default();
+    let mut line = fault.trim_start_matches("error: ").to_owned();
+    for tip in paragraphs.filter_map(|it| it.strip_prefix("tip: ").map(str::to_owned)) {
+        line += &format!("; {tip}");
+    }
+    line
+}
+
+fn rows(text: &str) -> std::result::Result<Range<usize>, String> {
+    let (first, end) = text.split_once("..").unwrap_or_default();
+    match (first.parse(), end.parse()) {
+        (Ok(first), Ok(end)) => Ok(first..end),
+        _ => Err("expected two numbers, such as 1000..2000".to_owned()),
+    }
+}
+
+fn eps(text: &str) -> std::result::Result<Auto<f64>, String> {
+    match text {
+        "auto" => Ok(Auto::Auto),
+        text => text
+            .parse()
+            .map(Auto::Given)
+            .map_err(|_| "expected auto or a number, such as 1e-3".to_owned()),
+    }
+}
+
+fn scheme(text: &str) -> std::result::Result<Scheme, String> {
+    let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == text);
+    named.ok_or_else(|| "expected central, forward or five-point".to_owned())
+}
+
+fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
+    match text {
+        "auto" => Ok(Auto::Auto),
+        "f32" => Ok(Auto::Given(Precision::F32)),
+        "f64" => Ok(Auto::Given(Precision::F64)),
+        _ => Err("expected auto, f32 or f64".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_flags() {
+        let settings = Settings::parse([
+            ("wrt", "input,weight"),
+            ("ignore_index", "-1"),
+            ("label-smoothing", "0.1"),
+            ("rtol", "1e-3"),
+            ("rows", "2..4"),
+        ])
+        .unwrap();
+        assert_eq!(settings.loss.wrt, [Wrt::Input, Wrt::Weight]);
+        assert_eq!(settings.loss.ignore_index, Some(-1));
+        let options = settings.options(false);
+        assert_eq!((options.rtol, options.rows), (Some(1e-3), Some(2..4)));
+        assert_eq!(Settings::parse([]).unwrap().options(true).eps, None);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_as_on_the_command_line() {
+        for (pair, said) in [
+            (
+                ("rtols", "1"),
+                "unexpected argument '--rtols' found; a similar argument exists: '--rtol'",
+            ),
+            (
+                ("eps", "x"),
+                "invalid value 'x' for '--eps <EPS>': expected auto or a number, such as 1e-3",
+            ),
+            (("help", ""), "unexpected argument '--help' found"),
+        ] {
+            let error = Settings::parse([pair]).unwrap_err();
+            assert_eq!(error.to_string(), said);
+        }
+    }
+}
