@@ -131,11 +131,22 @@ impl Listener for Vec<f64> {
     }
 }
 
-/// Checks every subject on one device.
+/// Makes sure that there is something to check, before any of it is.
 ///
 /// # Errors
 /// [`Error::Shape`] or [`Error::Dtype`] for a gradient that does not fit the problem, [`Error::Setting`] for an option
-/// out of range, [`Error::Gpu`] for a fault of the device, [`Error::OraclesDisagree`] if the host cannot
+/// out of range.
+pub fn validate(problem: &Problem, subjects: &[Subject], options: &Options) -> Result<()> {
+    for subject in subjects {
+        subject.validate(problem)?;
+    }
+    options.validate(problem, subjects)
+}
+
+/// Checks every subject on one device.
+///
+/// # Errors
+/// Those of [`validate`], [`Error::Gpu`] for a fault of the device, [`Error::OraclesDisagree`] if the host cannot
 /// confirm what the device convicts.
 pub fn check(
     problem: &Problem,
@@ -145,10 +156,7 @@ pub fn check(
     listener: &mut dyn Listener,
 ) -> Result<Report> {
     let started = std::time::Instant::now();
-    for subject in subjects {
-        subject.validate(problem)?;
-    }
-    options.validate(problem, subjects)?;
+    validate(problem, subjects, options)?;
     let f64_subject = subjects
         .iter()
         .any(|s| s.gradient.as_ref().is_some_and(|g| g.dtype() == Dtype::F64));

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice, stream::RawStream};
+use bytesize::ByteSize;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
@@ -27,9 +28,11 @@ mod inputs;
 mod log;
 mod outputs;
 mod progress;
+mod serve;
 
 use check::CheckArguments;
 use inputs::InputArguments;
+use serve::ServeArguments;
 
 /// Checks a gradient entry by entry against a finite difference that cannot cancel.
 #[derive(Parser)]
@@ -54,6 +57,8 @@ enum Command {
     Devices,
     /// Time the same check on every device, and hold the results against each other
     Bench(BenchArguments),
+    /// Check what is sent over HTTP: a service with a queue that loses nothing, and a page at /
+    Serve(Box<ServeArguments>),
     /// Print what a shell needs to complete gradprobe's arguments
     Completions {
         /// Whose
@@ -113,6 +118,17 @@ fn size(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
+/// Less holds no chunk of a problem of ordinary size.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
+
+fn memory(text: &str) -> std::result::Result<ByteSize, String> {
+    match text.parse() {
+        Ok(size) if size >= LEAST_MEMORY => Ok(size),
+        Ok(_) => Err(format!("at least {LEAST_MEMORY} are needed")),
+        Err(_) => Err("expected a size, such as 1GiB or 500MB".to_owned()),
+    }
+}
+
 /// Runs the program on the process's arguments.
 ///
 /// # Errors
@@ -133,6 +149,7 @@ pub fn run() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => arguments.run(),
+        Command::Serve(arguments) => arguments.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();

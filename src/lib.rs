@@ -61,6 +61,7 @@ pub mod plan;
 pub mod problem;
 pub mod report;
 pub mod scheme;
+pub mod serve;
 pub mod settings;
 pub mod sweep;
 pub mod tensor;

@@ -197,6 +197,22 @@ pub fn in_a_line(error: &clap::Error) -> String {
     line
 }
 
+/// Arguments of the program as a shell takes them, with its name before them.
+pub fn command_line(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let quoted = |word: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        match !word.is_empty() && word.chars().all(is_plain) {
+            true => word.to_owned(),
+            false => format!("'{}'", word.replace('\'', "'\\''")),
+        }
+    };
+    let words = words.into_iter().map(|word| quoted(word.as_ref()));
+    std::iter::once("gradprobe".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 fn rows(text: &str) -> std::result::Result<Range<usize>, String> {
     let (first, end) = text.split_once("..").unwrap_or_default();
     match (first.parse(), end.parse()) {

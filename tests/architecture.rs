@@ -3,9 +3,10 @@
 use std::{fs, path::Path};
 
 /// The modules of src/, left to right.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "error", "tensor", "loss", "scheme", "problem", "plan", "cpu", "report", "gpu", "engine",
-    "diagnose", "check", "sweep", "bench", "io", "settings", "output", "demo", "cli", "main",
+    "diagnose", "check", "sweep", "bench", "io", "settings", "output", "demo", "serve", "cli",
+    "main",
 ];
 
 fn sources(folder: &Path, files: &mut Vec<std::path::PathBuf>) {

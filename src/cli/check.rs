@@ -17,6 +17,7 @@ use clap::{ArgAction, Args};
 
 use super::{
     inputs::InputArguments,
+    memory,
     outputs::{Format, Outputs},
     progress::{Interrupts, Watcher},
     size,
@@ -28,7 +29,7 @@ use crate::{
     io::{self, Case, NumericFile, Source},
     output::Run,
     report::{CheckReport, Report, Verdict},
-    settings::Settings,
+    settings::{Settings, command_line},
     sweep::{self, Sweep},
 };
 
@@ -102,17 +103,6 @@ const OF_ALL: [&str; 7] = [
     "--save-failures",
 ];
 
-/// Less holds no chunk of a problem of ordinary size.
-const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
-
-fn memory(text: &str) -> std::result::Result<ByteSize, String> {
-    match text.parse() {
-        Ok(size) if size >= LEAST_MEMORY => Ok(size),
-        Ok(_) => Err(format!("at least {LEAST_MEMORY} are needed")),
-        Err(_) => Err("expected a size, such as 1GiB or 500MB".to_owned()),
-    }
-}
-
 impl CheckArguments {
     pub(super) fn run(mut self, words: Vec<OsString>) -> Result<ExitCode> {
         self.words = words.into_iter().skip(1).collect();
@@ -135,7 +125,9 @@ impl CheckArguments {
         let mut watcher = Watcher::new(!self.quiet, self.numeric_file(&case)?);
         watcher.listen_for_interrupts();
         let mut report = self.check(&case, &device, &mut watcher)?;
-        report.command = Some(command_line(self.words.iter()));
+        report.command = Some(command_line(
+            self.words.iter().map(|word| word.to_string_lossy()),
+        ));
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
@@ -346,7 +338,7 @@ impl CheckArguments {
             }
         }
         words.push(OsString::from(name(source)));
-        command_line(words.iter())
+        command_line(words.iter().map(|word| word.to_string_lossy()))
     }
 
     /// For each check the errors at every step size, for a page's pictures; none where no page or a part of the rows was asked for.
@@ -433,20 +425,4 @@ fn name(source: &Source) -> String {
         Source::Separate(files) => files.values().next(),
     };
     path.map_or_else(String::new, |path| path.display().to_string())
-}
-
-/// Arguments of the program as a shell takes them.
-fn command_line<'a>(arguments: impl Iterator<Item = &'a OsString>) -> String {
-    let quoted = |argument: String| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        match !argument.is_empty() && argument.chars().all(is_plain) {
-            true => argument,
-            false => format!("'{}'", argument.replace('\'', "'\\''")),
-        }
-    };
-    let words = arguments.map(|argument| quoted(argument.to_string_lossy().into_owned()));
-    std::iter::once("gradprobe".to_owned())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -250,6 +250,11 @@ impl Device {
         })
     }
 
+    /// Gives it back to its driver: whatever is asked of it from here on fails, as it would if the driver took it away.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
     /// # Errors
     /// [`Error::Gpu`] if the driver has complained of anything since the device was opened.
     pub fn check(&self) -> Result<()> {

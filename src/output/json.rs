@@ -61,6 +61,11 @@ pub fn render(report: &Report) -> String {
     pretty(&document(report))
 }
 
+/// The report, in one line without a break at its end.
+pub fn compact(report: &Report) -> String {
+    serde_json::to_string(&document(report)).expect("the report has only text keys")
+}
+
 fn document(report: &Report) -> Document<'_> {
     Document {
         schema: "gradprobe/report/1",

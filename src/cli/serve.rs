@@ -1,0 +1,136 @@
+//! `gradprobe serve`: checks for whoever asks over HTTP.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::{memory, print, size};
+use crate::{
+    error::{Error, Result},
+    serve::{self, Limits, Options},
+};
+
+#[derive(Args)]
+pub(super) struct ServeArguments {
+    /// Where to listen; 0 for the port takes one that is free
+    #[arg(long, default_value = "127.0.0.1:8417", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Where jobs, reports and bodies are kept
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to compute, as for check
+    #[arg(long, default_value = "auto", value_name = "D")]
+    device: String,
+    /// Memory that a check may take beside the weights
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
+    memory: ByteSize,
+    /// Serve those only who present the token that this file holds
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Serve whoever reaches an address that is not this machine's own
+    #[arg(long)]
+    insecure: bool,
+
+    /// How long a body may be
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = bytes)]
+    max_body: ByteSize,
+    /// How many jobs may wait for their turn
+    #[arg(long, default_value_t = Limits::default().queue, value_name = "N", value_parser = size)]
+    max_queue: usize,
+    /// How many bodies are received at a time
+    #[arg(long, default_value_t = Limits::default().uploads, value_name = "N", value_parser = size)]
+    max_uploads: usize,
+    /// How long a check may take
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = time)]
+    max_time: Duration,
+    /// How long a sender may be silent in the middle of a request
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = time)]
+    max_silence: Duration,
+    /// How long ended jobs are kept
+    #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
+    keep: Duration,
+    /// What the bodies of all jobs may take; beyond it the oldest ended jobs go
+    #[arg(long, default_value = "20GiB", value_name = "SIZE", value_parser = bytes)]
+    keep_size: ByteSize,
+    /// How long the check that runs may go on when the service is asked to end
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
+    grace: Duration,
+}
+
+fn bytes(text: &str) -> std::result::Result<ByteSize, String> {
+    text.parse()
+        .map_err(|_| "expected a size, such as 1GiB or 500MB".to_owned())
+}
+
+/// A number and a unit.
+fn time(text: &str) -> std::result::Result<Duration, String> {
+    let units = [
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+        ("d", 86400.0),
+    ];
+    let found = units.iter().find_map(|(unit, seconds)| {
+        let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
+        Duration::try_from_secs_f64(number * seconds).ok()
+    });
+    found.ok_or_else(|| "expected a time, such as 30s, 5m, 1h or 7d".to_owned())
+}
+
+impl ServeArguments {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let token = self.token_file.as_deref().map(token).transpose()?;
+        let options = Options {
+            listen: self.listen,
+            data: self.data,
+            device: self.device,
+            memory: self.memory.as_u64(),
+            token,
+            insecure: self.insecure,
+            limits: Limits {
+                body: self.max_body.as_u64(),
+                queue: self.max_queue,
+                uploads: self.max_uploads,
+                idle: self.max_silence,
+                check: self.max_time,
+                ..Limits::default()
+            },
+            keep_for: self.keep,
+            keep_bytes: self.keep_size.as_u64(),
+            grace: self.grace,
+        };
+        serve::serve(options, |address, device| {
+            // Who has closed stdout does not want to know.
+            let _ = print(&format!(
+                "http://{address} serves checks on {}\n",
+                device.name
+            ));
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A file's first line, which must be hard to guess.
+fn token(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+    match token.len() >= 16 && is_plain {
+        true => Ok(token.to_owned()),
+        false => Err(Error::Usage(format!(
+            "{} holds no token: its first line must have 16 characters or more, without spaces",
+            path.display()
+        ))),
+    }
+}

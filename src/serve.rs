@@ -1,0 +1,221 @@
+//! The compute service: checks over HTTP, computed on one device, none of them lost.
+//!
+//! A body is received into a spool folder ([`upload`]), looked at, and kept as a job in SQLite ([`store`]) before its sender is told so. One
+//! thread computes ([`worker`]), from a queue ([`queue`]) that is filled anew from the store when the service starts. Answers are given by
+//! the handlers of [`api`]; what they refuse, and why, is a [`refusal`].
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    engine::Device,
+    error::{Error, Result},
+    report::DeviceInfo,
+    settings::Settings,
+};
+
+mod api;
+mod auth;
+mod connections;
+mod events;
+mod job;
+mod metrics;
+mod openapi;
+mod page;
+mod queue;
+mod refusal;
+mod store;
+mod upload;
+mod worker;
+
+use metrics::Metrics;
+use queue::Queue;
+use store::{Store, Ticket};
+
+/// How a service is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where jobs, reports and bodies are kept.
+    pub data: PathBuf,
+    /// The device, as for [`Device::select`].
+    pub device: String,
+    /// What a check may take in memory beside the weights, in bytes.
+    pub memory: u64,
+    /// What a client has to present; none where everybody is served.
+    pub token: Option<String>,
+    /// Whether everybody may be served who reaches an address that is not this machine's own.
+    pub insecure: bool,
+    /// What a client may ask for.
+    pub limits: Limits,
+    /// How long ended jobs are kept.
+    pub keep_for: Duration,
+    /// The bytes that the bodies of all jobs may take; beyond them the oldest ended ones go.
+    pub keep_bytes: u64,
+    /// How long a check may go on when the service is asked to end.
+    pub grace: Duration,
+}
+
+/// What a client may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a body.
+    pub body: u64,
+    /// Jobs whose turn is to come.
+    pub queue: usize,
+    /// Bodies that are received at a time.
+    pub uploads: usize,
+    /// Connections.
+    pub connections: usize,
+    /// Without a byte of a request for so long, it is given up.
+    pub idle: Duration,
+    /// What a check may take.
+    pub check: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 1 << 30,
+            queue: 10_000,
+            uploads: 64,
+            connections: 1024,
+            idle: Duration::from_secs(10),
+            check: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// What the handlers and the worker share.
+struct Service {
+    options: Options,
+    device: DeviceInfo,
+    store: Store,
+    queue: Queue,
+    metrics: Metrics,
+    /// Bodies that are being received.
+    uploads: Semaphore,
+    /// Bodies that are being looked at, which maps them.
+    looks: Semaphore,
+    /// Whether the service is to end: then it takes no more jobs.
+    ending: watch::Sender<bool>,
+    /// Whether the check that runs is to be broken off.
+    abort: AtomicBool,
+}
+
+/// How many bodies are looked at at a time.
+const LOOKS: usize = 2;
+
+/// Runs a service until the process is asked to end. `started` is told where it listens, and on which device it computes.
+///
+/// # Errors
+/// [`Error::Usage`] for an address that is not this machine's own where nobody has to present a token, [`Error::Io`] if the folder or
+/// the address cannot be had, and those of [`Device::select`].
+pub fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) -> Result<()> {
+    if !options.listen.ip().is_loopback() && options.token.is_none() && !options.insecure {
+        return Err(Error::Usage(format!(
+            "{} can be reached from other machines: give --token-file, or --insecure to serve whoever reaches it",
+            options.listen
+        )));
+    }
+    let store = Store::open(&options.data)?;
+    let queue = Queue::default();
+    for ticket in store.queued()? {
+        queue.push(ticket);
+    }
+    let waiting = queue.waiting();
+    if waiting > 0 {
+        tracing::info!("{waiting} jobs were accepted before and are checked now");
+    }
+    let device = select(&options)?;
+    let service = Arc::new(Service {
+        device: device.info(),
+        store,
+        queue,
+        metrics: Metrics::new(),
+        uploads: Semaphore::new(options.limits.uploads),
+        looks: Semaphore::new(LOOKS),
+        ending: watch::Sender::new(false),
+        abort: AtomicBool::new(false),
+        options,
+    });
+    drop(device);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| io_error("start", "the runtime", source))?;
+    runtime.block_on(connections::run(service, started))
+}
+
+/// Opens the device.
+fn select(options: &Options) -> Result<Device> {
+    let mut device = Device::select(&options.device)?;
+    device.limit_memory(options.memory / 2);
+    Ok(device)
+}
+
+impl Service {
+    fn device(&self) -> Result<Device> {
+        select(&self.options)
+    }
+
+    /// What a query says of a check.
+    fn settings(&self, query: &str) -> Result<Settings> {
+        let pairs = pairs(query);
+        Settings::parse(pairs.iter().map(|(name, value)| (&**name, &**value)))
+    }
+
+    fn is_ending(&self) -> bool {
+        *self.ending.borrow()
+    }
+
+    /// Says that the service is to end, and breaks off what runs after a while.
+    fn end(&self) {
+        self.ending.send_replace(true);
+        self.queue.close();
+    }
+
+    fn abort(&self) {
+        self.abort.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of jobs that have been kept long enough, or for which there is no room.
+    fn forget(&self) {
+        let oldest = job::now() - self.options.keep_for.as_secs_f64();
+        match self.store.forget(oldest, self.options.keep_bytes) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!("{count} old jobs are forgotten"),
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    /// An error in words that speak of the body by the name that its sender gave it.
+    fn in_words(&self, error: &Error, ticket: &Ticket) -> String {
+        let path = ticket.body.display().to_string();
+        error.to_string().replace(&path, &worker::name(&ticket.job))
+    }
+}
+
+/// The names and values of a query.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.into_owned().collect()
+}
+
+fn io_error(action: &'static str, what: &str, source: std::io::Error) -> Error {
+    Error::Io {
+        action,
+        path: what.into(),
+        source,
+    }
+}

@@ -1,0 +1,484 @@
+//! What can be asked: a handler for each path.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, RawQuery, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::ToSchema;
+
+use super::{
+    Service, auth, events,
+    job::{self, Job, now},
+    openapi, page, pairs,
+    queue::PageRequest,
+    refusal::Refusal,
+    store::{self, Outcome, Ticket},
+    upload::{self, Upload},
+    worker,
+};
+use crate::{check, engine, gpu, io::Source, report::DeviceInfo};
+
+/// Seconds after which a full queue may have room.
+const RETRY: u64 = 5;
+/// The longest that a request waits for its report, in seconds.
+const LONGEST_WAIT: f64 = 300.0;
+/// Jobs of a list, unless it is said.
+const LISTED: usize = 50;
+/// At most.
+const MOST_LISTED: usize = 1000;
+/// Characters of the name that a client gives a job.
+const LONGEST_NAME: usize = 200;
+
+/// All paths.
+pub(super) fn router(service: Arc<Service>) -> Router {
+    let header = |name: &'static str, value: &'static str| {
+        let name = HeaderName::from_static(name);
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    Router::new()
+        .route("/", get(page::page))
+        .route("/example.safetensors", get(page::example))
+        .route("/openapi.json", get(openapi::document))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/v1/devices", get(devices))
+        .route("/v1/checks", get(list).post(create))
+        .route("/v1/checks/{id}", get(show).delete(cancel))
+        .route("/v1/checks/{id}/events", get(watch))
+        .route("/v1/checks/{id}/report.html", get(report_page))
+        .fallback(async || Refusal::not_found("such path; /openapi.json has those that there are"))
+        .method_not_allowed_fallback(async || {
+            let detail =
+                "this path does not take that method; /openapi.json has those that it does";
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        })
+        .layer(middleware::from_fn_with_state(service.clone(), auth::guard))
+        .layer(middleware::from_fn_with_state(service.clone(), count))
+        .layer(header("x-content-type-options", "nosniff"))
+        .layer(header("cache-control", "no-store"))
+        .layer(header("referrer-policy", "no-referrer"))
+        .layer(header("content-security-policy", page::POLICY))
+        .with_state(service)
+}
+
+/// Counts what is refused.
+async fn count(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    if status.as_u16() >= 400 {
+        service.metrics.refused(status.as_u16());
+    }
+    response
+}
+
+/// Whether jobs are taken.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "Jobs are taken"), (status = 503, body = Refusal)))]
+pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'static str, Refusal> {
+    if service.is_ending() {
+        return Err(ending());
+    }
+    let store = blocking({
+        let service = service.clone();
+        move || Ok(service.store.is_ready())
+    });
+    match store.await? {
+        true => Ok("ready\n"),
+        false => Err(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the job database cannot be read",
+        )),
+    }
+}
+
+fn ending() -> Refusal {
+    let detail = "this service is about to end, and takes no more jobs";
+    Refusal::later(StatusCode::SERVICE_UNAVAILABLE, RETRY, detail)
+}
+
+/// Counts and times, as Prometheus reads them.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, description = "Text in the format of OpenMetrics", content_type = "application/openmetrics-text")))]
+pub(super) async fn metrics(State(service): State<Arc<Service>>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let text = service.metrics.render(service.queue.waiting());
+    ([(header::CONTENT_TYPE, kind)], text)
+}
+
+/// The devices of the machine.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Devices {
+    /// The one that checks are computed on.
+    #[schema(value_type = Object)]
+    used: DeviceInfo,
+    /// All that there are: the processor, and what drivers offer.
+    #[schema(value_type = Vec<Object>)]
+    present: Vec<DeviceInfo>,
+}
+
+/// What computes.
+#[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = Devices)))]
+pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<Devices>, Refusal> {
+    let used = service.device.clone();
+    let present = blocking(|| {
+        let adapters = gpu::adapters();
+        let gpus = adapters.iter().map(|adapter| adapter.info().clone());
+        Ok(std::iter::once(engine::cpu_info()).chain(gpus).collect())
+    });
+    Ok(Json(Devices {
+        used,
+        present: present.await?,
+    }))
+}
+
+/// Asks for a check of the tensors in the body: a .safetensors or .npz file, as `gradprobe check` takes it.
+#[utoipa::path(
+    post,
+    path = "/v1/checks",
+    params(
+        ("wait" = Option<f64>, Query, description = "Seconds to wait for the report, 300 at most"),
+        ("name" = Option<String>, Query, description = "What to call it in lists and in the report"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "It has ended while the request waited", body = Job),
+        (status = 202, description = "It is accepted, and outlives this process", body = Job, headers(("Location" = String, description = "Where it is told of"))),
+        (status = 400, description = "No readable file, or no such setting", body = Refusal),
+        (status = 401, description = "No token, or a wrong one", body = Refusal),
+        (status = 408, description = "The body came too slowly", body = Refusal),
+        (status = 413, description = "The body is too long", body = Refusal),
+        (status = 415, description = "The body is of another type", body = Refusal),
+        (status = 422, description = "The tensors do not fit each other or the settings", body = Refusal),
+        (status = 429, description = "The queue is full, or too many bodies are under way", body = Refusal),
+        (status = 503, description = "The service is about to end", body = Refusal),
+        (status = 507, description = "The disk is full", body = Refusal),
+    )
+)]
+pub(super) async fn create(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let asked = Asked::parse(&query.unwrap_or_default())?;
+    service.settings(&asked.settings)?;
+    if service.is_ending() {
+        return Err(ending());
+    }
+    if service.queue.waiting() >= service.options.limits.queue {
+        let detail = "the queue is full";
+        return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, RETRY, detail));
+    }
+    upload::admit(&service, &headers)?;
+    let Ok(_receiving) = service.uploads.try_acquire() else {
+        let detail = "too many bodies are being received";
+        return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, 1, detail));
+    };
+    let wait = asked.wait;
+    let upload = upload::receive(&service, body).await?;
+    let looking = service.looks.acquire().await;
+    let live = blocking({
+        let service = service.clone();
+        move || accept(&service, asked, upload)
+    });
+    let mut watched = live.await?;
+    drop(looking);
+    let mut ending = service.ending.subscribe();
+    let mut job = watched.borrow_and_update().clone();
+    if let Some(wait) = wait {
+        let ended = async {
+            tokio::select! {
+                _ = watched.wait_for(|job| job.state.is_final()) => {}
+                _ = ending.wait_for(|ending| *ending) => {}
+            }
+        };
+        // Whichever comes first.
+        let _ = tokio::time::timeout(wait, ended).await;
+        job = watched.borrow().clone();
+    }
+    if job.state.is_final() {
+        return Ok(Json(job).into_response());
+    }
+    let location = format!("/v1/checks/{}", job.id);
+    Ok((
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(job),
+    )
+        .into_response())
+}
+
+/// What a query asks for.
+struct Asked {
+    wait: Option<Duration>,
+    name: Option<String>,
+    /// Of the check.
+    settings: String,
+}
+
+impl Asked {
+    fn parse(query: &str) -> Result<Self, Refusal> {
+        let (mut wait, mut name) = (None, None);
+        let mut settings = form_urlencoded::Serializer::new(String::new());
+        let wrong = |detail: String| Refusal::new(StatusCode::BAD_REQUEST, detail);
+        for (key, value) in pairs(query) {
+            match key.as_str() {
+                "wait" => {
+                    let seconds = value.parse::<f64>().ok();
+                    let seconds = seconds.filter(|it| (0.0..=LONGEST_WAIT).contains(it));
+                    let seconds = seconds.ok_or_else(|| {
+                        wrong(format!(
+                            "wait is {value}, but it must be seconds, {LONGEST_WAIT} at most"
+                        ))
+                    })?;
+                    wait = Some(Duration::from_secs_f64(seconds));
+                }
+                "name" if value.chars().count() > LONGEST_NAME => {
+                    let detail = format!("name is longer than {LONGEST_NAME} characters");
+                    return Err(wrong(detail));
+                }
+                "name" => name = Some(value).filter(|name| !name.is_empty()),
+                _ => {
+                    settings.append_pair(&key, &value);
+                }
+            }
+        }
+        Ok(Self {
+            wait,
+            name,
+            settings: settings.finish(),
+        })
+    }
+}
+
+/// Looks at what was received, and keeps it as a job.
+fn accept(
+    service: &Service,
+    asked: Asked,
+    upload: Upload,
+) -> Result<tokio::sync::watch::Receiver<Job>, Refusal> {
+    let settings = service.settings(&asked.settings)?;
+    let path = upload.file.path().to_owned();
+    let looked = || -> crate::error::Result<f64> {
+        let case = settings.load(&Source::File(path.clone()), service.options.memory)?;
+        check::validate(&case.problem, &case.subjects, &settings.options(false))?;
+        let problem = &case.problem;
+        Ok((problem.n() * problem.d() * problem.k() * case.subjects.len()) as f64)
+    };
+    let work = looked().map_err(|error| {
+        let mut refusal = Refusal::from(error);
+        let called = asked.name.as_deref().unwrap_or("the body");
+        refusal.detail = refusal.detail.replace(&path.display().to_string(), called);
+        refusal
+    })?;
+    let job = Job {
+        id: uuid::Uuid::now_v7().simple().to_string(),
+        state: job::State::Queued,
+        name: asked.name,
+        bytes: upload.bytes,
+        created: now(),
+        finished: None,
+        progress: None,
+        verdict: None,
+        summary: None,
+        report: None,
+        error: None,
+    };
+    let ticket = service
+        .store
+        .accept(job, asked.settings, work, upload.file)?;
+    service.metrics.accepted(upload.bytes);
+    Ok(service.queue.push(ticket).watch())
+}
+
+/// A part of the list of jobs.
+#[derive(Serialize, ToSchema)]
+pub(super) struct List {
+    /// The latest first, without their reports.
+    checks: Vec<Job>,
+    /// What `cursor` is to be for the next part, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<i64>,
+}
+
+/// The jobs that are kept, the latest first.
+#[utoipa::path(
+    get,
+    path = "/v1/checks",
+    params(
+        ("state" = Option<job::State>, Query, description = "Only those in that state"),
+        ("limit" = Option<usize>, Query, description = "How many at most: 50, and no more than 1000"),
+        ("cursor" = Option<i64>, Query, description = "Where to go on: the `next` of the part before"),
+    ),
+    responses((status = 200, body = List), (status = 400, body = Refusal), (status = 401, body = Refusal))
+)]
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<List>, Refusal> {
+    let (mut state, mut limit, mut cursor) = (None, LISTED, None);
+    let wrong = |name: &str, value: &str, expected: &str| {
+        let detail = format!("{name} is {value}, but it must be {expected}");
+        Refusal::new(StatusCode::BAD_REQUEST, detail)
+    };
+    for (name, value) in pairs(&query.unwrap_or_default()) {
+        match name.as_str() {
+            "state" => {
+                let states = job::State::ALL.map(job::State::name).join(", ");
+                let named = job::State::named(&value);
+                state =
+                    Some(named.ok_or_else(|| wrong("state", &value, &format!("one of {states}")))?);
+            }
+            "limit" => {
+                let number = value.parse().ok();
+                limit = number
+                    .filter(|number| (1..=MOST_LISTED).contains(number))
+                    .ok_or_else(|| wrong("limit", &value, &format!("1 to {MOST_LISTED}")))?;
+            }
+            "cursor" => {
+                let number = value.parse().ok();
+                cursor = Some(
+                    number.ok_or_else(|| wrong("cursor", &value, "the next of the part before"))?,
+                );
+            }
+            other => {
+                let detail = format!("there is no parameter {other}: state, limit and cursor are");
+                return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
+            }
+        }
+    }
+    // Which of those that have not ended run now, only the queue knows.
+    let asked = state;
+    let listed = blocking({
+        let service = service.clone();
+        let kept = asked.map(|state| match state {
+            job::State::Running => job::State::Queued,
+            other => other,
+        });
+        move || Ok(service.store.list(kept, limit, cursor)?)
+    });
+    let listed = listed.await?;
+    let now = |job: Job| match service.queue.live(&job.id) {
+        Some(live) => live.job(),
+        None => job,
+    };
+    let jobs = listed.jobs.into_iter().map(now);
+    let checks = jobs.filter(|job| asked.is_none_or(|state| job.state == state));
+    Ok(Json(List {
+        checks: checks.collect(),
+        next: listed.next,
+    }))
+}
+
+/// A job as it is now; with its report, if it has one.
+#[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 200, body = Job), (status = 404, body = Refusal)))]
+pub(super) async fn show(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<Job>, Refusal> {
+    if let Some(live) = service.queue.live(&id) {
+        return Ok(Json(live.job()));
+    }
+    Ok(Json(ticket(&service, id).await?.job))
+}
+
+/// What is kept of a job that has ended.
+async fn ticket(service: &Arc<Service>, id: String) -> Result<Ticket, Refusal> {
+    let service = service.clone();
+    let found = blocking(move || Ok(service.store.ticket(&id)?));
+    found
+        .await?
+        .ok_or_else(|| Refusal::not_found("such check, or it has been let go"))
+}
+
+/// A job's states as server-sent events, each with the job: `queued`, `running` with its progress, and `done`, `failed` or `cancelled`.
+#[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, body = Refusal)))]
+pub(super) async fn watch(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    if let Some(live) = service.queue.live(&id) {
+        let ending = service.ending.subscribe();
+        return Ok(events::stream_of(live.watch(), ending).into_response());
+    }
+    Ok(events::single(ticket(&service, id).await?.job).into_response())
+}
+
+/// Ends a job that nobody wants any more.
+#[utoipa::path(delete, path = "/v1/checks/{id}", params(("id" = String, Path)), responses(
+    (status = 200, description = "It is cancelled", body = Job),
+    (status = 202, description = "It runs, and will be cancelled in a moment", body = Job),
+    (status = 404, body = Refusal),
+    (status = 409, description = "It has ended", body = Refusal),
+))]
+pub(super) async fn cancel(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let Some(had_not_begun) = service.queue.cancel(&id) else {
+        let job = ticket(&service, id).await?.job;
+        let detail = format!("it has ended already: it is {}", job.state.name());
+        return Err(Refusal::new(StatusCode::CONFLICT, detail));
+    };
+    let Some(live) = service.queue.live(&id) else {
+        return Ok(Json(ticket(&service, id).await?.job).into_response());
+    };
+    if !had_not_begun {
+        return Ok((StatusCode::ACCEPTED, Json(live.job())).into_response());
+    }
+    let at = now();
+    let kept = blocking({
+        let (service, id) = (service.clone(), id.clone());
+        move || Ok(service.store.finish(&id, &Outcome::Cancelled, at)?)
+    });
+    kept.await?;
+    service.metrics.ended(&Outcome::Cancelled);
+    let job = worker::ended(live.job(), Outcome::Cancelled, at);
+    service.queue.end(job.clone());
+    Ok(Json(job).into_response())
+}
+
+/// The report as a page, the same as `gradprobe check --html` writes.
+#[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 200, content_type = "text/html"), (status = 404, body = Refusal)))]
+pub(super) async fn report_page(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let none_yet =
+        |state: job::State| Refusal::not_found(&format!("report: this check is {}", state.name()));
+    if let Some(live) = service.queue.live(&id) {
+        return Err(none_yet(live.job().state));
+    }
+    let ticket = ticket(&service, id).await?;
+    if ticket.job.state != job::State::Done {
+        return Err(none_yet(ticket.job.state));
+    }
+    let kept = store::page(&ticket.body);
+    if let Ok(text) = blocking(move || Ok(std::fs::read_to_string(kept))).await? {
+        return Ok(Html(text).into_response());
+    }
+    let (answer, drawn) = tokio::sync::oneshot::channel();
+    service.queue.push_page(PageRequest { ticket, answer });
+    match drawn.await {
+        Ok(text) => Ok(Html(text?).into_response()),
+        Err(_) => Err(ending()),
+    }
+}
+
+/// Does what waits for a disk or a driver, where it keeps no other request waiting.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Refusal::internal(&error)),
+    }
+}

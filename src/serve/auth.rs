@@ -1,0 +1,82 @@
+//! Who is served.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use subtle::ConstantTimeEq;
+
+use super::{Service, refusal::Refusal};
+
+/// Paths that everybody may read: they say nothing of anybody's jobs.
+const OPEN: [&str; 5] = [
+    "/",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/example.safetensors",
+];
+
+/// Lets a request pass, or refuses it.
+pub(super) async fn guard(
+    State(service): State<Arc<Service>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_open = OPEN.contains(&request.uri().path());
+    let allowed = match &service.options.token {
+        Some(token) if !is_open => present(request.headers(), token),
+        Some(_) => Ok(()),
+        None => is_meant(&service, request.headers()),
+    };
+    match allowed {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Whether the right token is presented; the comparison takes as long for a wrong one.
+fn present(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
+    let presented = headers.get(header::AUTHORIZATION);
+    let presented = presented.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let same = presented.is_some_and(|presented| presented.ct_eq(token.as_bytes()).into());
+    same.then_some(()).ok_or_else(|| {
+        let detail = "this service wants a token: Authorization: Bearer TOKEN";
+        Refusal::new(StatusCode::UNAUTHORIZED, detail)
+    })
+}
+
+/// Whether a request was meant for this service, where nobody presents a token: a page from elsewhere, in a browser on this machine, could
+/// otherwise have a name of its own resolve to this address.
+fn is_meant(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
+    let cross_site = headers.get("sec-fetch-site");
+    let cross_site = cross_site.is_some_and(|value| value == "cross-site");
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let is_local = host.is_none_or(|host| {
+        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
+            match port.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => name,
+                false => host,
+            }
+        });
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        name == "localhost"
+            || name
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|it| it.is_loopback())
+    });
+    let is_loopback = service.options.listen.ip().is_loopback();
+    match (is_local || !is_loopback) && !cross_site {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this service answers to localhost, and to no page from elsewhere",
+        )),
+    }
+}

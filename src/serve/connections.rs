@@ -1,0 +1,129 @@
+//! From a socket to a handler, and the service's end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use super::{Service, api, io_error, worker};
+use crate::{error::Result, report::DeviceInfo};
+
+/// Bytes of a request's head.
+const HEAD: usize = 32 << 10;
+/// Lines of it.
+const HEADERS: usize = 64;
+/// How often old jobs are looked for.
+const FORGETTING: Duration = Duration::from_secs(60);
+/// For answers under way, once nothing is computed any more.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Serves until the process is asked to end.
+///
+/// # Errors
+/// [`Error::Io`](crate::error::Error::Io) if the address cannot be had, and those of the device.
+pub(super) async fn run(
+    service: Arc<Service>,
+    started: impl FnOnce(SocketAddr, &DeviceInfo),
+) -> Result<()> {
+    let address = service.options.listen;
+    let failed = |source| io_error("listen on", &address.to_string(), source);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let (worker, device) = worker::start(service.clone())?;
+    started(listener.local_addr().map_err(failed)?, &device);
+
+    let forgetting = tokio::spawn({
+        let service = service.clone();
+        async move {
+            loop {
+                let service = service.clone();
+                // What it could not do it has said.
+                let _ = tokio::task::spawn_blocking(move || service.forget()).await;
+                tokio::time::sleep(FORGETTING).await;
+            }
+        }
+    });
+    let connections = GracefulShutdown::new();
+    accept(&service, &listener, &connections).await;
+    drop(listener);
+    forgetting.abort();
+
+    tracing::info!("asked to end: no more jobs are taken");
+    service.end();
+    let mut computing = tokio::task::spawn_blocking(move || worker.join());
+    if tokio::time::timeout(service.options.grace, &mut computing)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the check that runs is broken off, and done again by the next service");
+        service.abort();
+        let _ = computing.await;
+    }
+    let _ = tokio::time::timeout(LAST_ANSWERS, connections.shutdown()).await;
+    Ok(())
+}
+
+/// Answers whoever comes, until the process is asked to end.
+async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &GracefulShutdown) {
+    let router = api::router(service.clone());
+    let places = Arc::new(Semaphore::new(service.options.limits.connections));
+    let mut end = std::pin::pin!(asked_to_end());
+    loop {
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = &mut end => return,
+        };
+        let arrived = tokio::select! {
+            arrived = listener.accept() => arrived,
+            () = &mut end => return,
+        };
+        let stream = match arrived {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Too many open files, say: others will end.
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // A report is sent in one piece.
+        let _ = stream.set_nodelay(true);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(service.options.limits.idle)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD)
+            .serve_connection(
+                TokioIo::new(stream),
+                TowerToHyperService::new(router.clone()),
+            );
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            let _place = place;
+            // Who has gone away is told nothing.
+            if let Err(error) = connection.await {
+                tracing::debug!("a connection ended: {error}");
+            }
+        });
+    }
+}
+
+/// Ctrl-C, or what a supervisor sends.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

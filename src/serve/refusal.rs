@@ -1,0 +1,97 @@
+//! Why a request gets no answer: a status and a sentence, as application/problem+json (RFC 9457).
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::Error;
+
+/// The body of an answer with a status of 400 or more.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct Refusal {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// What that status is called.
+    pub(super) title: &'static str,
+    /// What is wrong, in the sentence that the command line would say.
+    pub(super) detail: String,
+    /// Seconds after which the same request may be granted.
+    #[serde(skip)]
+    pub(super) retry_after: Option<u64>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Error"),
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Not now, but in so many seconds.
+    pub(super) fn later(status: StatusCode, seconds: u64, detail: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(status, detail)
+        }
+    }
+
+    /// No job, no page: there is nothing under that name.
+    pub(super) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no {what}"))
+    }
+
+    /// A fault of the service, not of the request.
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!("{error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::Format { .. } | Error::Usage(_) => StatusCode::BAD_REQUEST,
+            Error::MissingTensor { .. }
+            | Error::Shape { .. }
+            | Error::Dtype { .. }
+            | Error::NotFinite { .. }
+            | Error::Target { .. }
+            | Error::Setting { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
+            Error::Io { .. }
+            | Error::NoDevice { .. }
+            | Error::Gpu { .. }
+            | Error::Miscomputes { .. }
+            | Error::OraclesDisagree { .. } => return Self::internal(&error),
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response =
+            (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body).into_response();
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED.as_u16() {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}

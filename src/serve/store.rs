@@ -1,0 +1,433 @@
+//! What outlives the process: jobs and reports in SQLite, bodies in a spool folder beside it.
+
+use std::{
+    fs::{self, File},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::value::RawValue;
+use tempfile::NamedTempFile;
+
+use super::job::{Job, State};
+use crate::{
+    error::{Error, Result},
+    report::Verdict,
+};
+
+/// The layout of the tables; another one is another program's.
+const LAYOUT: i64 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE jobs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        name TEXT,
+        body TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        work REAL NOT NULL,
+        created REAL NOT NULL,
+        finished REAL,
+        verdict TEXT,
+        summary TEXT,
+        report TEXT,
+        error TEXT
+    ) STRICT;
+    CREATE INDEX jobs_by_state ON jobs (state, number);
+";
+
+/// What is kept of a job beside what a client sees.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    pub(super) number: i64,
+    pub(super) job: Job,
+    /// The query that it came with.
+    pub(super) settings: String,
+    /// Where its tensors are.
+    pub(super) body: PathBuf,
+    /// Multiply-adds of a forward pass for each entry's difference, about.
+    pub(super) work: f64,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Done {
+        verdict: Verdict,
+        summary: String,
+        report: String,
+    },
+    Failed(String),
+    Cancelled,
+}
+
+impl Outcome {
+    pub(super) fn state(&self) -> State {
+        match self {
+            Self::Done { .. } => State::Done,
+            Self::Failed(_) => State::Failed,
+            Self::Cancelled => State::Cancelled,
+        }
+    }
+}
+
+/// A part of the list of jobs, and where the next begins.
+pub(super) struct Listed {
+    pub(super) jobs: Vec<Job>,
+    pub(super) next: Option<i64>,
+}
+
+pub(super) struct Store {
+    connection: Mutex<Connection>,
+    database: PathBuf,
+    spool: PathBuf,
+    /// Held as long as the process lives, so that no other works on the same jobs.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the folder, or makes it. What was half written when a process ended is removed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written, or is another process's; [`Error::Format`] if the database is no such one.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        let spool = folder.join("spool");
+        fs::create_dir_all(&spool).map_err(|source| failed(folder, source))?;
+        let lock_path = folder.join("lock");
+        let lock = File::create(&lock_path).map_err(|source| failed(&lock_path, source))?;
+        if lock.try_lock().is_err() {
+            let reason = std::io::Error::other("another service works on it");
+            return Err(failed(folder, reason));
+        }
+        let database = folder.join("jobs.sqlite");
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(&database)?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            // A commit is on the disk when it returns: what was accepted outlives a power cut, too.
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            Ok(connection)
+        };
+        let sqlite = |error: rusqlite::Error| database_failed(&database, error);
+        let mut connection = open().map_err(sqlite)?;
+        let layout: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(sqlite)?;
+        match layout {
+            0 => {
+                let made = connection.transaction().and_then(|transaction| {
+                    transaction.execute_batch(TABLES)?;
+                    transaction.pragma_update(None, "user_version", LAYOUT)?;
+                    transaction.commit()
+                });
+                made.map_err(sqlite)?;
+            }
+            LAYOUT => {}
+            other => {
+                return Err(Error::Format {
+                    path: database,
+                    format: "job database",
+                    reason: format!("its layout is {other}, and this version knows {LAYOUT}"),
+                });
+            }
+        }
+        let store = Self {
+            connection: Mutex::new(connection),
+            database,
+            spool,
+            _lock: lock,
+        };
+        store.remove_strangers()?;
+        Ok(store)
+    }
+
+    /// Files of the spool folder that belong to no job: what was being received, or removed, when a process ended.
+    fn remove_strangers(&self) -> Result<()> {
+        let folder = fs::read_dir(&self.spool).map_err(|source| failed(&self.spool, source))?;
+        for entry in folder {
+            let entry = entry.map_err(|source| failed(&self.spool, source))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let known = self.with(|connection| {
+                let mut statement =
+                    connection.prepare_cached("SELECT 1 FROM jobs WHERE body = ?1")?;
+                statement.exists([&name])
+            })?;
+            if !known {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic in between has rolled its transaction back.
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.connection()).map_err(|error| database_failed(&self.database, error))
+    }
+
+    /// A file for a body on its way; dropped, it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be made.
+    pub(super) fn receive(&self, format: &str) -> Result<NamedTempFile> {
+        let suffix = format!(".{format}");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("part-").suffix(&suffix);
+        let file = builder.tempfile_in(&self.spool);
+        file.map_err(|source| failed(&self.spool, source))
+    }
+
+    /// Keeps a job: when this returns it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be; then nothing of it is there.
+    pub(super) fn accept(
+        &self,
+        job: Job,
+        settings: String,
+        work: f64,
+        body: NamedTempFile,
+    ) -> Result<Ticket> {
+        let format = body.path().extension().unwrap_or_default();
+        let name = format!("{}.{}", job.id, format.display());
+        let path = self.spool.join(&name);
+        let kept = body.as_file().sync_all().and_then(|()| {
+            body.persist(&path).map_err(|error| error.error)?;
+            File::open(&self.spool)?.sync_all()
+        });
+        kept.map_err(|source| failed(&self.spool, source))?;
+        let inserted = self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO jobs (id, state, settings, name, body, bytes, work, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            statement.insert(params![
+                job.id,
+                State::Queued.name(),
+                settings,
+                job.name,
+                name,
+                job.bytes as i64,
+                work,
+                job.created
+            ])
+        });
+        match inserted {
+            Ok(number) => Ok(Ticket {
+                number,
+                job,
+                settings,
+                body: path,
+                work,
+            }),
+            Err(error) => {
+                remove(&path)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a job, unless it has ended before: no job is reported twice.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be kept; then it is as it was.
+    pub(super) fn finish(&self, id: &str, outcome: &Outcome, at: f64) -> Result<bool> {
+        let (verdict, summary, report, error) = match outcome {
+            Outcome::Done {
+                verdict,
+                summary,
+                report,
+            } => (
+                Some(verdict_name(*verdict)),
+                Some(summary),
+                Some(report),
+                None,
+            ),
+            Outcome::Failed(error) => (None, None, None, Some(error)),
+            Outcome::Cancelled => (None, None, None, None),
+        };
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7 WHERE id = ?1 AND state = 'queued'",
+            )?;
+            let changed = statement.execute(params![
+                id,
+                outcome.state().name(),
+                at,
+                verdict,
+                summary,
+                report,
+                error
+            ])?;
+            Ok(changed == 1)
+        })
+    }
+
+    /// A job with its report.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the database cannot be read.
+    pub(super) fn ticket(&self, id: &str) -> Result<Option<Ticket>> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, report FROM jobs WHERE id = ?1",
+            )?;
+            statement.query_row([id], |row| self.of(row)).optional()
+        })
+    }
+
+    /// Those whose turn is to come, in the order of their coming.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the database cannot be read.
+    pub(super) fn queued(&self) -> Result<Vec<Ticket>> {
+        self.with(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, NULL FROM jobs WHERE state = 'queued' ORDER BY number",
+            )?;
+            statement.query_map([], |row| self.of(row))?.collect()
+        })
+    }
+
+    fn of(&self, row: &Row<'_>) -> rusqlite::Result<Ticket> {
+        let body: String = row.get(11)?;
+        let mut job = job(row)?;
+        let report: Option<String> = row.get(13)?;
+        job.report = report
+            .and_then(|text| RawValue::from_string(text).ok())
+            .map(Arc::from);
+        Ok(Ticket {
+            number: row.get(0)?,
+            settings: row.get(10)?,
+            body: self.spool.join(body),
+            work: row.get(12)?,
+            job,
+        })
+    }
+
+    /// The latest jobs before `cursor`, without their reports.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the database cannot be read.
+    pub(super) fn list(
+        &self,
+        state: Option<State>,
+        limit: usize,
+        cursor: Option<i64>,
+    ) -> Result<Listed> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error FROM jobs
+                 WHERE number < ?1 AND (?2 IS NULL OR state = ?2) ORDER BY number DESC LIMIT ?3",
+            )?;
+            let before = cursor.unwrap_or(i64::MAX);
+            let state = state.map(State::name);
+            // One more than asked for tells whether there is a next part.
+            let rows = statement.query_map(params![before, state, limit as i64 + 1], |row| {
+                Ok((row.get::<_, i64>(0)?, job(row)?))
+            })?;
+            let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            let more = rows.len() > limit;
+            rows.truncate(limit);
+            let next = rows.last().filter(|_| more).map(|(number, _)| *number);
+            let jobs = rows.into_iter().map(|(_, job)| job).collect();
+            Ok(Listed { jobs, next })
+        })
+    }
+
+    /// Forgets the oldest ended jobs: those that ended before `oldest`, and as many as it takes for the bodies to fit `most_bytes`. Says how many.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the database or the folder cannot be written.
+    pub(super) fn forget(&self, oldest: f64, most_bytes: u64) -> Result<usize> {
+        let bodies: Vec<String> = self.with(|connection| {
+            let mut statement = connection.prepare_cached(
+                "DELETE FROM jobs WHERE state <> 'queued' AND (finished < ?1 OR number IN
+                    (SELECT number FROM (SELECT number, SUM(bytes) OVER (ORDER BY number DESC) AS newer FROM jobs) WHERE newer > ?2))
+                 RETURNING body",
+            )?;
+            let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![oldest, most], |row| row.get(0))?;
+            rows.collect()
+        })?;
+        for body in &bodies {
+            let body = self.spool.join(body);
+            remove(&body)?;
+            remove(&page(&body))?;
+        }
+        Ok(bodies.len())
+    }
+
+    /// Whether it can be read.
+    pub(super) fn is_ready(&self) -> bool {
+        let ask = |connection: &Connection| connection.query_row("SELECT 1", [], |_| Ok(()));
+        self.with(ask).is_ok()
+    }
+}
+
+/// Where the page of a body's report is kept.
+pub(super) fn page(body: &Path) -> PathBuf {
+    body.with_extension("html")
+}
+
+/// The columns of a job, without its report.
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let [id, state]: [String; 2] = [row.get(1)?, row.get(2)?];
+    let verdict: Option<String> = row.get(7)?;
+    Ok(Job {
+        id,
+        // Another process's state that this one does not know is nothing that it could run.
+        state: State::named(&state).unwrap_or(State::Failed),
+        name: row.get(3)?,
+        bytes: row.get::<_, i64>(4)? as u64,
+        created: row.get(5)?,
+        finished: row.get(6)?,
+        progress: None,
+        verdict: verdict.and_then(|name| VERDICTS.into_iter().find(|it| verdict_name(*it) == name)),
+        summary: row.get(8)?,
+        report: None,
+        error: row.get(9)?,
+    })
+}
+
+const VERDICTS: [Verdict; 3] = [Verdict::Pass, Verdict::Inconclusive, Verdict::Fail];
+
+fn verdict_name(verdict: Verdict) -> &'static str {
+    crate::output::words::verdict(verdict)
+}
+
+/// A file that is not there needs no removing.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(path: &Path, source: std::io::Error) -> Error {
+    Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn database_failed(path: &Path, error: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode::{DiskFull, NotADatabase};
+    match error.sqlite_error_code() {
+        Some(DiskFull) => failed(path, ErrorKind::StorageFull.into()),
+        Some(NotADatabase) => Error::Format {
+            path: path.to_owned(),
+            format: "job database",
+            reason: "it is another program's, or damaged".to_owned(),
+        },
+        _ => failed(path, std::io::Error::other(error)),
+    }
+}

@@ -1,0 +1,138 @@
+//! A body, from the wire to the spool folder: never whole in memory, and not longer than it may be.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
+};
+use futures::StreamExt;
+use tempfile::NamedTempFile;
+
+use super::{Service, io_error, refusal::Refusal};
+
+/// What is held of a body before it is written.
+const HELD: usize = 1 << 20;
+/// Bytes a second that a sender must reach on average.
+const LEAST_RATE: f64 = 16384.0;
+/// After it that is asked of it.
+const START: Duration = Duration::from_secs(10);
+/// Types of content that are taken.
+const TYPES: [&str; 6] = [
+    "application/octet-stream",
+    "application/x-safetensors",
+    "application/vnd.safetensors",
+    "application/x-npz",
+    "application/zip",
+    "application/x-zip-compressed",
+];
+
+/// A body that has been received. Dropped, it is gone.
+pub(super) struct Upload {
+    pub(super) file: NamedTempFile,
+    pub(super) bytes: u64,
+}
+
+/// What can be refused before a body is received.
+pub(super) fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map(|kind| kind.to_str().unwrap_or_default());
+    if let Some(kind) = kind {
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        if !TYPES.contains(&essence.to_ascii_lowercase().as_str()) {
+            return Err(Refusal::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!(
+                    "Content-Type is {essence}, but a safetensors or npz file is expected, as application/octet-stream"
+                ),
+            ));
+        }
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > service.options.limits.body => Err(too_long(service)),
+        _ => Ok(()),
+    }
+}
+
+fn too_long(service: &Service) -> Refusal {
+    let most = bytesize::ByteSize::b(service.options.limits.body);
+    let detail =
+        format!("the body is longer than {most}, which is the most that this service takes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// Receives a body.
+pub(super) async fn receive(service: &Service, body: Body) -> Result<Upload, Refusal> {
+    let mut stream = body.into_data_stream();
+    let mut file: Option<NamedTempFile> = None;
+    let (mut held, mut bytes) = (Vec::new(), 0_u64);
+    // By the first bytes, which are all held until there are many.
+    let format = |held: &[u8]| match held.starts_with(b"PK") {
+        true => "npz",
+        false => "safetensors",
+    };
+    let started = Instant::now();
+    loop {
+        let next = tokio::time::timeout(service.options.limits.idle, stream.next());
+        let Ok(next) = next.await else {
+            return Err(too_slow());
+        };
+        let Some(chunk) = next else { break };
+        let chunk = chunk.map_err(|error| {
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                format!("the body broke off: {error}"),
+            )
+        })?;
+        bytes += chunk.len() as u64;
+        if bytes > service.options.limits.body {
+            return Err(too_long(service));
+        }
+        let elapsed = started.elapsed();
+        if elapsed > START && (bytes as f64) < LEAST_RATE * elapsed.as_secs_f64() {
+            return Err(too_slow());
+        }
+        held.extend_from_slice(&chunk);
+        if held.len() >= HELD {
+            let begun = match file.take() {
+                Some(file) => file,
+                None => service.store.receive(format(&held))?,
+            };
+            let (begun, emptied) = write(begun, held).await?;
+            (file, held) = (Some(begun), emptied);
+        }
+    }
+    let begun = match file {
+        Some(file) => file,
+        None => service.store.receive(format(&held))?,
+    };
+    let (file, _) = write(begun, held).await?;
+    Ok(Upload { file, bytes })
+}
+
+/// Writes what is held, where it keeps no other request waiting, and hands back the empty buffer.
+async fn write(
+    mut file: NamedTempFile,
+    mut held: Vec<u8>,
+) -> Result<(NamedTempFile, Vec<u8>), Refusal> {
+    let work = move || {
+        file.write_all(&held)
+            .map_err(|source| io_error("write", "the spool folder", source))?;
+        held.clear();
+        Ok((file, held))
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(written) => written.map_err(|error: crate::error::Error| error.into()),
+        Err(error) => Err(Refusal::internal(&error)),
+    }
+}
+
+fn too_slow() -> Refusal {
+    let detail = "the body came too slowly, and was given up";
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, detail)
+}

@@ -1,0 +1,375 @@
+//! The one thread that computes. A long check gives way, between its chunks, to short ones.
+
+use std::{
+    cell::{Cell, RefCell},
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Service,
+    job::{Job, Progress, State, now},
+    queue::{Live, PageRequest, Task},
+    refusal::Refusal,
+    store::{Outcome, Ticket, page},
+};
+use crate::{
+    check::{Listener, check},
+    engine::Device,
+    error::{Error, Result},
+    io::{Case, OutputFile, Source},
+    output::{Run, html, json, words},
+    problem::Wrt,
+    report::{DeviceInfo, Report},
+    settings::command_line,
+    sweep,
+};
+
+/// How often those who watch a job are told of its progress.
+const TELLING: Duration = Duration::from_millis(100);
+/// A device that was lost and could not be had again is asked for again after it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts the thread, which opens the device: it cannot leave it.
+///
+/// # Errors
+/// Those of [`Device::select`].
+pub(super) fn start(service: Arc<Service>) -> Result<(JoinHandle<()>, DeviceInfo)> {
+    let (send, opened) = mpsc::channel();
+    let body = move || {
+        let device = match service.device() {
+            Ok(device) => device,
+            Err(error) => {
+                // Who waits for it is there.
+                let _ = send.send(Err(error));
+                return;
+            }
+        };
+        let _ = send.send(Ok(device.info()));
+        Worker {
+            service: &service,
+            device: RefCell::new(Rc::new(device)),
+            lost: Cell::new(None),
+            has_given_way: Cell::new(false),
+        }
+        .run();
+    };
+    let thread = std::thread::Builder::new().name("worker".to_owned());
+    let handle = thread.spawn(body).map_err(|source| Error::Io {
+        action: "start",
+        path: "a thread".into(),
+        source,
+    })?;
+    match opened.recv() {
+        Ok(Ok(info)) => Ok((handle, info)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(Error::Usage("the device's driver has failed".to_owned())),
+    }
+}
+
+struct Worker<'a> {
+    service: &'a Service,
+    /// Shared by the checks that are under way, of which one waits for the others.
+    device: RefCell<Rc<Device>>,
+    /// Since when the processor stands in for a device that cannot be had.
+    lost: Cell<Option<Instant>>,
+    /// Whether a check has given way: those that it gives way to do not.
+    has_given_way: Cell<bool>,
+}
+
+impl Worker<'_> {
+    fn run(&self) {
+        while let Some(task) = self.service.queue.next() {
+            self.perform(task);
+        }
+    }
+
+    fn perform(&self, task: Task) {
+        match task {
+            Task::Check(ticket, live) => self.check(ticket, &live),
+            Task::Page(request) => self.page(request),
+        }
+    }
+
+    fn check(&self, ticket: Ticket, live: &Live) {
+        let started = Instant::now();
+        live.tell(|job| job.state = State::Running);
+        let mut turn = Turn::new(self, Some(live));
+        let report = self.guarded(|| self.report(&ticket, false, &mut turn).map(|(it, _)| it));
+        let too_long = turn.is_too_long();
+        let outcome = match report {
+            _ if live.is_cancelled() => Outcome::Cancelled,
+            Ok(report) if report.interrupted && too_long => Outcome::Failed(format!(
+                "it took longer than {} s, which is as long as this service works on a check",
+                self.service.options.limits.check.as_secs()
+            )),
+            // The service is to end: whatever is done of it is done again.
+            Ok(report) if report.interrupted => return self.service.queue.put_back(ticket),
+            Ok(report) => {
+                self.service.metrics.checked(&report, started.elapsed());
+                Outcome::Done {
+                    verdict: report.verdict(),
+                    summary: words::brief(&report),
+                    report: json::compact(&report),
+                }
+            }
+            Err(error) => Outcome::Failed(self.service.in_words(&error, &ticket)),
+        };
+        self.end(ticket, outcome);
+    }
+
+    /// Keeps what came of a job, then tells it.
+    fn end(&self, ticket: Ticket, outcome: Outcome) {
+        let service = self.service;
+        let (id, at) = (ticket.job.id.clone(), now());
+        while let Err(error) = service.store.finish(&id, &outcome, at) {
+            tracing::error!("{error}");
+            if service.is_ending() {
+                // It is still queued in the store, and will be done again.
+                return;
+            }
+            // A full disk: old jobs go, and then it is tried again.
+            service.forget();
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        service.metrics.ended(&outcome);
+        service.queue.end(ended(ticket.job, outcome, at));
+    }
+
+    /// Draws the report of a job, which means to check it again: the same tensors on the same device give the same report.
+    fn page(&self, request: PageRequest) {
+        let PageRequest { ticket, answer } = request;
+        if answer.is_closed() {
+            return;
+        }
+        let mut turn = Turn::new(self, None);
+        let drawn = self.guarded(|| {
+            let (report, case) = self.report(&ticket, true, &mut turn)?;
+            let subjects = case.subjects.iter();
+            let sweeps = subjects.map(|subject| sweep::glance(&case.problem, subject));
+            let run = Run {
+                name: name(&ticket.job),
+                sweeps: match report.checks.len() == case.subjects.len() {
+                    true => sweeps.collect::<Result<_>>()?,
+                    false => Vec::new(),
+                },
+                outcome: Ok(report),
+            };
+            let text = html::render(&[run]);
+            let mut file = OutputFile::create(&page(&ticket.body))?;
+            file.write(text.as_bytes())?;
+            file.finish()?;
+            Ok(text)
+        });
+        // Who has gone away needs no page.
+        let _ = answer.send(drawn.map_err(Refusal::from));
+    }
+
+    /// Checks, and if the device fails once more on it opened anew; then on the processor, which the report says.
+    fn report(&self, ticket: &Ticket, draws: bool, turn: &mut Turn<'_>) -> Result<(Report, Case)> {
+        let started = Instant::now();
+        let settings = self.service.settings(&ticket.settings)?;
+        let source = Source::File(ticket.body.clone());
+        let case = settings.load(&source, self.service.options.memory)?;
+        let load = started.elapsed().as_secs_f64();
+        let once = |device: &Device, turn: &mut Turn<'_>| {
+            let options = settings.options(draws);
+            check(&case.problem, &case.subjects, &options, device, turn)
+        };
+        let device = self.current();
+        let mut report = match once(&device, turn) {
+            Err(Error::Gpu { reason, .. }) => {
+                tracing::warn!(
+                    "{} failed ({reason}) and is opened anew",
+                    device.info().name
+                );
+                self.service.metrics.lost();
+                let device = self.reopen(&reason);
+                match once(&device, turn) {
+                    Err(Error::Gpu { device, reason }) => {
+                        let note = Some(format!("{device} failed twice: {reason}"));
+                        once(&Device::Cpu { note }, turn)?
+                    }
+                    other => other?,
+                }
+            }
+            other => other?,
+        };
+        report.command = repeat(&ticket.job, &ticket.settings);
+        report.seconds.load = load;
+        report.seconds.total = started.elapsed().as_secs_f64();
+        Ok((report, case))
+    }
+
+    /// The device, or after a while the one that was lost, if it can be had again.
+    fn current(&self) -> Rc<Device> {
+        if let Some(since) = self.lost.get()
+            && since.elapsed() > PATIENCE
+        {
+            self.reopen("it could not be opened");
+        }
+        self.device.borrow().clone()
+    }
+
+    fn reopen(&self, reason: &str) -> Rc<Device> {
+        let name = self.device.borrow().info().name;
+        let device = match self.service.device() {
+            Ok(device) => {
+                self.lost.set(None);
+                device
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                self.lost.set(Some(Instant::now()));
+                let note = Some(format!("{name} is lost: {reason}"));
+                Device::Cpu { note }
+            }
+        };
+        let device = Rc::new(device);
+        *self.device.borrow_mut() = device.clone();
+        device
+    }
+
+    /// A fault of this program ends a job, and no more.
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        done.unwrap_or_else(|_| {
+            // Nobody knows what it has left on the device.
+            self.reopen("a fault of gradprobe");
+            let said = "a fault of gradprobe has ended this check: please tell its developers";
+            Err(Error::Usage(said.to_owned()))
+        })
+    }
+}
+
+/// What a client calls a job, or its name in URLs.
+pub(super) fn name(job: &Job) -> String {
+    job.name.clone().unwrap_or_else(|| job.id.clone())
+}
+
+/// The command line that would do the same with the file that its sender has named.
+fn repeat(job: &Job, query: &str) -> Option<String> {
+    let name = job.name.clone()?;
+    let flags = super::pairs(query).into_iter();
+    let flags = flags.map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
+    let words = ["check".to_owned(), name].into_iter().chain(flags);
+    Some(command_line(words))
+}
+
+/// A job as it is in the end.
+pub(super) fn ended(mut job: Job, outcome: Outcome, at: f64) -> Job {
+    job.progress = None;
+    job.finished = Some(at);
+    match outcome {
+        Outcome::Done {
+            verdict,
+            summary,
+            report,
+        } => {
+            job.state = State::Done;
+            job.verdict = Some(verdict);
+            job.summary = Some(summary);
+            let report = serde_json::value::RawValue::from_string(report);
+            job.report = report.ok().map(Arc::from);
+        }
+        Outcome::Failed(error) => {
+            job.state = State::Failed;
+            job.error = Some(error);
+        }
+        Outcome::Cancelled => job.state = State::Cancelled,
+    }
+    job
+}
+
+/// What happens between the chunks of a check.
+struct Turn<'a> {
+    worker: &'a Worker<'a>,
+    /// Who is told of the progress; nobody of a page's.
+    live: Option<&'a Live>,
+    started: Instant,
+    /// Time that other jobs took in between.
+    given: Duration,
+    /// When the last chunk began.
+    resumed: Instant,
+    told: Option<Instant>,
+    /// Entries of the gradients before, and of this one.
+    before: u64,
+    current: u64,
+}
+
+impl<'a> Turn<'a> {
+    fn new(worker: &'a Worker<'a>, live: Option<&'a Live>) -> Self {
+        let now = Instant::now();
+        Self {
+            worker,
+            live,
+            started: now,
+            given: Duration::ZERO,
+            resumed: now,
+            told: None,
+            before: 0,
+            current: 0,
+        }
+    }
+
+    /// Time that was spent on it.
+    fn spent(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.given)
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.spent() > self.worker.service.options.limits.check
+    }
+
+    /// Does what needs a moment, no longer than the last chunk took.
+    fn give_way(&mut self) {
+        let (now, chunk) = (Instant::now(), self.resumed.elapsed());
+        let worker = self.worker;
+        if worker.has_given_way.replace(true) {
+            return;
+        }
+        while now.elapsed() < chunk
+            && let Some(task) = worker.service.queue.next_small()
+        {
+            worker.perform(task);
+        }
+        worker.has_given_way.set(false);
+        self.given += now.elapsed();
+        self.resumed = Instant::now();
+    }
+}
+
+impl Listener for Turn<'_> {
+    fn begin(&mut self, _wrt: Wrt, entries: u64, _bytes: u64) {
+        self.before += self.current;
+        self.current = entries;
+    }
+
+    fn progress(&mut self, done: u64, all: u64) {
+        // The last chunk's end is told with the report.
+        if done == all {
+            return;
+        }
+        if let Some(live) = self.live
+            && self.told.is_none_or(|told| told.elapsed() > TELLING)
+        {
+            self.told = Some(Instant::now());
+            let progress = Progress {
+                done: self.before + done,
+                total: self.before + all,
+                rate: (self.before + done) as f64 / self.spent().as_secs_f64().max(1e-9),
+            };
+            live.tell(|job| job.progress = Some(progress));
+        }
+        self.give_way();
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.worker.service.abort.load(Ordering::Relaxed)
+            || self.live.is_some_and(Live::is_cancelled)
+            || self.is_too_long()
+    }
+}
