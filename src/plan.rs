@@ -101,19 +101,26 @@ impl Plan {
     /// How many rows an engine should evaluate at a time that does so many multiply-adds in the time that it should take, so that
     /// a progress bar moves and no submission runs into a driver's time limit.
     pub fn rows_at_a_time(&self, problem: &Problem, most_multiply_adds: usize) -> usize {
-        let (d, k, m) = (problem.d(), problem.k(), problem.columns(self.wrt));
-        let steps = self.steps().count();
-        let multiply_adds = match (self.method, self.wrt) {
+        let a_row = Self::work(problem, self.wrt, self.method, self.scheme);
+        (most_multiply_adds / a_row).clamp(1, problem.n())
+    }
+
+    /// Multiply-adds that a sample takes, about.
+    pub fn work(problem: &Problem, wrt: Wrt, method: Method, scheme: Scheme) -> usize {
+        let (d, k, m) = (problem.d(), problem.k(), problem.columns(wrt));
+        let steps = scheme.terms(method).count();
+        let multiply_adds = match (method, wrt) {
             // A product for each step, one for S + T, and a logarithm a step that counts as ten.
             (Method::Difference, Wrt::Input) => (steps + 1) * k + 10 * steps,
-            (Method::ForwardPass, Wrt::Input) => steps * k * d,
+            // A class's exponential takes as long as 400, as measured in 2026.
+            (Method::ForwardPass, Wrt::Input) => steps * k * (d + 400),
             (Method::Difference, Wrt::Logits) => 10 * steps,
             (Method::ForwardPass, Wrt::Logits) => steps * k * 10,
             // A row takes part in every entry.
             (Method::Difference, Wrt::Weight | Wrt::Bias) => 10 * steps * k,
             (Method::ForwardPass, Wrt::Weight | Wrt::Bias) => steps * k * (d + 10 * k),
         };
-        (most_multiply_adds / multiply_adds / m).clamp(1, problem.n())
+        multiply_adds * m
     }
 
     /// The steps at which losses are taken: offset·eps, in the order of the scheme's terms.

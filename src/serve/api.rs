@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::{Path, RawQuery, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
@@ -25,7 +25,7 @@ use super::{
     upload::{self, Upload},
     worker,
 };
-use crate::{check, engine, gpu, io::Source, report::DeviceInfo};
+use crate::{check, engine, gpu, io::Source, plan::Plan, report::DeviceInfo};
 
 /// Seconds after which a full queue may have room.
 const RETRY: u64 = 5;
@@ -168,22 +168,16 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let asked = Asked::parse(&query.unwrap_or_default())?;
-    service.settings(&asked.settings)?;
-    if service.is_ending() {
-        return Err(ending());
-    }
-    if service.queue.waiting() >= service.options.limits.queue {
-        let detail = "the queue is full";
-        return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, RETRY, detail));
-    }
-    upload::admit(&service, &headers)?;
-    let Ok(_receiving) = service.uploads.try_acquire() else {
-        let detail = "too many bodies are being received";
-        return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, 1, detail));
+    let mut stream = body.into_data_stream();
+    let received = receive(&service, query, &headers, &mut stream).await;
+    let (asked, upload) = match received {
+        Ok(received) => received,
+        Err(refusal) => {
+            upload::drain(&mut stream).await;
+            return Err(refusal);
+        }
     };
     let wait = asked.wait;
-    let upload = upload::receive(&service, body).await?;
     let looking = service.looks.acquire().await;
     let live = blocking({
         let service = service.clone();
@@ -214,6 +208,30 @@ pub(super) async fn create(
         Json(job),
     )
         .into_response())
+}
+
+/// What a request asks for, and its body.
+async fn receive(
+    service: &Service,
+    query: Option<String>,
+    headers: &HeaderMap,
+    stream: &mut BodyDataStream,
+) -> Result<(Asked, Upload), Refusal> {
+    let asked = Asked::parse(&query.unwrap_or_default())?;
+    service.settings(&asked.settings)?;
+    if service.is_ending() {
+        return Err(ending());
+    }
+    if service.queue.waiting() >= service.options.limits.queue {
+        let detail = "the queue is full";
+        return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, RETRY, detail));
+    }
+    upload::admit(service, headers)?;
+    let Ok(_receiving) = service.uploads.try_acquire() else {
+        let detail = "too many bodies are being received";
+        return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, 1, detail));
+    };
+    Ok((asked, upload::receive(service, stream).await?))
 }
 
 /// What a query asks for.
@@ -271,7 +289,10 @@ fn accept(
         let case = settings.load(&Source::File(path.clone()), service.options.memory)?;
         check::validate(&case.problem, &case.subjects, &settings.options(false))?;
         let problem = &case.problem;
-        Ok((problem.n() * problem.d() * problem.k() * case.subjects.len()) as f64)
+        let works = case.subjects.iter().map(|subject| {
+            Plan::work(problem, subject.wrt, settings.method, settings.scheme) as f64
+        });
+        Ok(problem.n() as f64 * works.sum::<f64>())
     };
     let work = looked().map_err(|error| {
         let mut refusal = Refusal::from(error);

@@ -10,7 +10,7 @@ use axum::{
 };
 use subtle::ConstantTimeEq;
 
-use super::{Service, refusal::Refusal};
+use super::{Service, refusal::Refusal, upload};
 
 /// Paths that everybody may read: they say nothing of anybody's jobs.
 const OPEN: [&str; 5] = [
@@ -35,7 +35,10 @@ pub(super) async fn guard(
     };
     match allowed {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => {
+            upload::drain(&mut request.into_body().into_data_stream()).await;
+            refusal.into_response()
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     store::Ticket,
 };
 
-/// Multiply-adds up to which a job is done in a moment: a tenth of a second on two cores, with its diagnosis.
+/// Multiply-adds up to which a job is done in a moment: a twentieth of a second on two cores, as measured in 2026, and its diagnosis.
 const SMALL: f64 = 1e8;
 
 /// A job that has not ended.

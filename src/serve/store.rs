@@ -49,7 +49,7 @@ pub(super) struct Ticket {
     pub(super) settings: String,
     /// Where its tensors are.
     pub(super) body: PathBuf,
-    /// Multiply-adds of a forward pass for each entry's difference, about.
+    /// Multiply-adds that it takes, about.
     pub(super) work: f64,
 }
 

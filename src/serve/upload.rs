@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::BodyDataStream,
     http::{HeaderMap, StatusCode, header},
 };
 use futures::StreamExt;
@@ -20,6 +20,8 @@ const HELD: usize = 1 << 20;
 const LEAST_RATE: f64 = 16384.0;
 /// After it that is asked of it.
 const START: Duration = Duration::from_secs(10);
+/// What is refused is taken in for so long.
+const DRAINING: Duration = Duration::from_secs(1);
 /// Types of content that are taken.
 const TYPES: [&str; 6] = [
     "application/octet-stream",
@@ -67,8 +69,10 @@ fn too_long(service: &Service) -> Refusal {
 }
 
 /// Receives a body.
-pub(super) async fn receive(service: &Service, body: Body) -> Result<Upload, Refusal> {
-    let mut stream = body.into_data_stream();
+pub(super) async fn receive(
+    service: &Service,
+    stream: &mut BodyDataStream,
+) -> Result<Upload, Refusal> {
     let mut file: Option<NamedTempFile> = None;
     let (mut held, mut bytes) = (Vec::new(), 0_u64);
     // By the first bytes, which are all held until there are many.
@@ -113,6 +117,13 @@ pub(super) async fn receive(service: &Service, body: Body) -> Result<Upload, Ref
     };
     let (file, _) = write(begun, held).await?;
     Ok(Upload { file, bytes })
+}
+
+/// Takes in what is left of a refused body, for a while: a sender that is still writing when the connection is closed may never read why.
+pub(super) async fn drain(stream: &mut BodyDataStream) {
+    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+    // Whether it comes to its end or not, the answer is sent.
+    let _ = tokio::time::timeout(DRAINING, rest).await;
 }
 
 /// Writes what is held, where it keeps no other request waiting, and hands back the empty buffer.

@@ -1,0 +1,446 @@
+//! The service: what it answers, and that it loses nothing.
+
+#[path = "common/framework.rs"]
+mod framework;
+#[path = "common/problems.rs"]
+mod problems;
+#[path = "common/service.rs"]
+mod service;
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use framework::{gradient, tensor};
+use gradprobe::{check::Subject, io, loss::Reduction, problem::Wrt, tensor::Dtype};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use serde_json::Value;
+use service::Service;
+
+/// A file with the input's gradient, times a factor.
+fn case(folder: &Path, [n, d, k]: [usize; 3], factor: f64) -> Vec<u8> {
+    let problem = problems::random(1, n, d, k, 1.0, Reduction::Mean);
+    let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
+    values.iter_mut().for_each(|value| *value *= factor);
+    let subject = Subject {
+        wrt: Wrt::Input,
+        gradient: Some(tensor(Dtype::F32, &[n, d], &values)),
+    };
+    let path = folder.join("case.safetensors");
+    io::save(&path, &problem, &subject).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+/// A small right one.
+fn small(folder: &Path) -> Vec<u8> {
+    case(folder, [8, 6, 4], 1.0)
+}
+
+/// Takes some seconds, a part of a second at a time.
+const LONG: &str = "method=forward-pass";
+
+fn long(folder: &Path) -> Vec<u8> {
+    case(folder, [8192, 64, 256], 1.0)
+}
+
+#[test]
+fn a_check_is_told_from_its_request_to_its_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    assert_eq!(service.get("/healthz").text, "ok\n");
+    assert_eq!(service.get("/readyz").text, "ready\n");
+
+    // Waited for: the report comes with the answer, as the command line writes it.
+    let wrong = case(folder.path(), [16, 6, 4], 16.0);
+    let answer = service.post("wait=60&name=mine.safetensors&rtol=1e-3", &wrong);
+    assert_eq!(answer.status, 200);
+    let job = answer.json();
+    assert_eq!([&job["state"], &job["verdict"]], ["done", "fail"]);
+    assert_eq!(job["summary"], "grad (sum-instead-of-mean)");
+    let report = &job["report"];
+    assert_eq!(report["schema"], "gradprobe/report/1");
+    assert_eq!(report["checks"][0]["tolerance"]["rtol"], 1e-3);
+    assert_eq!(
+        report["command"],
+        "gradprobe check mine.safetensors --rtol=1e-3"
+    );
+
+    // Not waited for: it is told where it will be.
+    let accepted = service.post("", &small(folder.path()));
+    assert_eq!(accepted.status, 202);
+    let location = format!("/v1/checks/{}", accepted.id());
+    assert_eq!(accepted.headers["location"], location.as_str());
+    let job = service.wait_for(&accepted.id());
+    assert_eq!([&job["state"], &job["verdict"]], ["done", "pass"]);
+
+    // Its page is the one of --html, and the same when it is asked for again.
+    let page = service.get(&format!("{location}/report.html"));
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    assert!(page.text.contains("PASS: grad is right"), "{}", page.text);
+    assert!(page.text.contains("<svg"));
+    assert_eq!(
+        service.get(&format!("{location}/report.html")).text,
+        page.text
+    );
+
+    let list = service.jobs();
+    let states: Vec<_> = list.iter().map(|job| &job["verdict"]).collect();
+    assert_eq!(states, ["pass", "fail"]);
+    assert!(list.iter().all(|job| job.get("report").is_none()));
+    assert_eq!(
+        service.get("/v1/checks?state=queued").json()["checks"],
+        Value::Array(Vec::new())
+    );
+
+    let devices = service.get("/v1/devices").json();
+    assert_eq!(devices["used"]["type"], "cpu");
+    assert!(!devices["present"].as_array().unwrap().is_empty());
+    let metrics = service.get("/metrics").text;
+    for line in [
+        "gradprobe_queue_length 0",
+        "gradprobe_jobs_accepted_total 2",
+        "gradprobe_jobs_ended_total{state=\"done\"} 2",
+        "gradprobe_entries_total 144",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+    }
+}
+
+#[test]
+fn a_running_check_is_watched_and_cancelled_while_short_ones_pass_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let (long, small) = (long(folder.path()), small(folder.path()));
+    let first = service.post(LONG, &long).id();
+    let second = service.post(LONG, &long).id();
+    // Behind two long ones, and done before the first of them.
+    let quick = service.post("wait=60", &small).json();
+    assert_eq!(quick["state"], "done");
+    let first_now = service.get(&format!("/v1/checks/{first}")).json();
+    assert_eq!(first_now["state"], "running");
+
+    // The second's turn has not come.
+    let cancelled = service.delete(&format!("/v1/checks/{second}"));
+    assert_eq!(
+        (cancelled.status, cancelled.json()["state"].as_str()),
+        (200, Some("cancelled"))
+    );
+    let again = service.delete(&format!("/v1/checks/{second}"));
+    assert_eq!(
+        (again.status, again.detail().as_str()),
+        (409, "it has ended already: it is cancelled")
+    );
+
+    // The first runs: it is told as it goes, up to its end.
+    let mut stream = TcpStream::connect(service.address()).unwrap();
+    let head = format!(
+        "GET /v1/checks/{first}/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let asked = service.delete(&format!("/v1/checks/{first}"));
+    assert!(asked.status == 202, "{asked:?}");
+    let mut events = String::new();
+    stream.read_to_string(&mut events).unwrap();
+    assert!(events.contains("text/event-stream"), "{events}");
+    assert!(events.contains("event: running\ndata: {"), "{events}");
+    assert!(events.contains("\"progress\":{\"done\":"), "{events}");
+    let last = events.rsplit("event: ").next().unwrap();
+    assert!(last.starts_with("cancelled\ndata: {"), "{events}");
+    assert_eq!(service.wait_for(&first)["state"], "cancelled");
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = [
+        "--device",
+        "cpu",
+        "--max-body",
+        "1MB",
+        "--max-queue",
+        "1",
+        "--max-silence",
+        "300ms",
+    ];
+    let service = Service::start(&folder.path().join("data"), &flags);
+    let (long, small) = (
+        case(folder.path(), [2048, 32, 256], 1.0),
+        small(folder.path()),
+    );
+    let told = |query: &str, body: &[u8]| {
+        let answer = service.post(query, body);
+        (answer.status, answer.detail())
+    };
+    for (query, status, detail) in [
+        (
+            "rtol=x",
+            400,
+            "invalid value 'x' for '--rtol <RTOL>': invalid float literal",
+        ),
+        (
+            "tolerance=1",
+            400,
+            "unexpected argument '--tolerance' found",
+        ),
+        (
+            "wait=-1",
+            400,
+            "wait is -1, but it must be seconds, 300 at most",
+        ),
+        (
+            "rows=2..2",
+            422,
+            "--rows is 2..2, but input has 8 rows: A..B takes them from A to before B, and B is at most 8",
+        ),
+        (
+            "wrt=weight&sample=2",
+            422,
+            "--sample is some of the samples, but grad_weight is a sum over all of them",
+        ),
+    ] {
+        assert_eq!(told(query, &small), (status, detail.to_owned()), "{query}");
+    }
+    assert_eq!(
+        told("name=mine", b"0123456789"),
+        (400, "mine is not a readable safetensors file: it is cut short, or its header claims a false length".to_owned())
+    );
+    let mut nan = small.clone();
+    let (header, tensors) = safetensors::SafeTensors::read_metadata(&nan).unwrap();
+    let start = 8 + header + tensors.info("input").unwrap().data_offsets.0;
+    nan[start..start + 8].copy_from_slice(&f64::NAN.to_le_bytes());
+    let (status, detail) = told("", &nan);
+    assert_eq!(status, 422);
+    assert!(
+        detail.contains("is NaN, but every number that the loss is computed from must be finite"),
+        "{detail}"
+    );
+    assert_eq!(
+        told("", &vec![0; 1_000_001]),
+        (
+            413,
+            "the body is longer than 976.6 KiB, which is the most that this service takes"
+                .to_owned()
+        )
+    );
+    // Without a length beforehand, too: it is counted as it comes.
+    let chunked = {
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        stream.write_all(b"POST /v1/checks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n").unwrap();
+        for _ in 0..200 {
+            // It may be cut off before the end.
+            let _ = stream.write_all(format!("2000\r\n{}\r\n", "x".repeat(0x2000)).as_bytes());
+        }
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    assert!(chunked.starts_with("HTTP/1.1 413 "), "{chunked}");
+
+    assert_eq!(
+        service.get("/v1/checks/absent").detail(),
+        "there is no such check, or it has been let go"
+    );
+    assert_eq!(service.get("/v1/check").status, 404);
+    assert_eq!(service.get("/v1/checks?state=new").status, 400);
+    assert_eq!(service.delete("/v1/checks").status, 405);
+    let typed = service.get_with("/healthz", ("host", "evil.example"));
+    assert_eq!(
+        (typed.status, typed.detail().as_str()),
+        (
+            421,
+            "this service answers to localhost, and to no page from elsewhere"
+        )
+    );
+    let page = ureq::post(service.url("/v1/checks")).header("content-type", "text/plain");
+    assert!(matches!(
+        page.send(&small[..]),
+        Err(ureq::Error::StatusCode(415))
+    ));
+
+    // One runs, one waits, and there is no room for a third.
+    let running = service.post(LONG, &long).id();
+    while service.get(&format!("/v1/checks/{running}")).json()["state"] != "running" {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(service.post(LONG, &long).status, 202);
+    let full = service.post("", &small);
+    assert_eq!(
+        (full.status, full.detail().as_str()),
+        (429, "the queue is full")
+    );
+    assert_eq!(full.headers["retry-after"], "5");
+
+    // A body that stops coming is given up, and so is a request that does not end.
+    for (said, answered) in [
+        (
+            "POST /v1/checks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nab",
+            "HTTP/1.1 4",
+        ),
+        ("GET /v1/checks HTTP/1.1\r\nHost: loc", ""),
+    ] {
+        let started = Instant::now();
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        stream.write_all(said.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(answer.starts_with(answered), "{answer}");
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+    assert!(
+        std::fs::read_dir(folder.path().join("data/spool"))
+            .unwrap()
+            .count()
+            == 2
+    );
+}
+
+#[test]
+fn a_token_is_wanted_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let service = Service::start(
+        &folder.path().join("data"),
+        &["--device", "cpu", "--token-file", token.to_str().unwrap()],
+    );
+    assert_eq!(service.get("/healthz").status, 200);
+    let none = service.get("/v1/checks");
+    assert_eq!(
+        (none.status, none.detail().as_str()),
+        (
+            401,
+            "this service wants a token: Authorization: Bearer TOKEN"
+        )
+    );
+    assert_eq!(none.headers["www-authenticate"], "Bearer");
+    for (value, status) in [
+        ("Bearer 0123456789abcdee", 401),
+        ("Bearer 0123456789abcdef0", 401),
+        ("Basic 0123456789abcdef", 401),
+        ("Bearer 0123456789abcdef", 200),
+    ] {
+        let answer = service.get_with("/v1/checks", ("authorization", value));
+        assert_eq!(answer.status, status, "{value}");
+    }
+    assert_eq!(service.post("", &small(folder.path())).status, 401);
+    assert_eq!(service.get("/metrics").status, 401);
+}
+
+/// Asked to end, it takes no more jobs, and what runs is done again by the next if it does not end soon.
+#[test]
+fn a_service_that_is_asked_to_end_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let flags = ["--device", "cpu", "--grace", "100ms"];
+    let service = Service::start(&data, &flags);
+    let long = service
+        .post(LONG, &case(folder.path(), [4096, 64, 256], 1.0))
+        .id();
+    let waiting = service
+        .post(LONG, &case(folder.path(), [512, 32, 64], 1.0))
+        .id();
+    while service.get(&format!("/v1/checks/{long}")).json()["state"] != "running" {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let started = Instant::now();
+    service.signal("TERM");
+    assert_eq!(service.wait(), Some(0));
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+
+    let service = Service::start(&data, &flags);
+    for id in [long, waiting] {
+        let job = service.wait_for(&id);
+        assert_eq!([&job["state"], &job["verdict"]], ["done", "pass"]);
+    }
+    assert_eq!(service.jobs().len(), 2);
+}
+
+/// Fifty jobs are accepted; at some moment the process is killed; the next reports each of them once.
+#[test]
+fn what_was_accepted_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(std::process::id().into());
+    let bodies = [
+        small(folder.path()),
+        case(folder.path(), [64, 32, 10], 64.0),
+        case(folder.path(), [512, 64, 32], 1.0),
+    ];
+    for round in 0..3 {
+        let data = folder.path().join(format!("data-{round}"));
+        let service = Service::start(&data, &["--device", "cpu"]);
+        let post = |i: usize| {
+            let query = match i % 10 {
+                0 => LONG,
+                _ => "",
+            };
+            service.post(query, &bodies[i % 3]).id()
+        };
+        let accepted: Vec<String> = std::thread::scope(|scope| {
+            let workers = (0..5).map(|worker| {
+                let post = &post;
+                scope.spawn(move || (0..10).map(|i| post(10 * worker + i)).collect::<Vec<_>>())
+            });
+            let workers: Vec<_> = workers.collect();
+            workers
+                .into_iter()
+                .flat_map(|it| it.join().unwrap())
+                .collect()
+        });
+        assert_eq!(accepted.len(), 50);
+        std::thread::sleep(Duration::from_millis(random.random_range(0..300)));
+        let before: Vec<Value> = service.jobs();
+        service.kill();
+        // What a body on its way leaves behind.
+        std::fs::write(data.join("spool/part-xyz.safetensors"), b"half").unwrap();
+
+        let service = Service::start(&data, &["--device", "cpu"]);
+        for id in &accepted {
+            let job = service.wait_for(id);
+            assert_eq!(job["state"], "done", "round {round}: {job}");
+            assert_eq!(job["report"]["schema"], "gradprobe/report/1");
+        }
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for job in service.jobs() {
+            *seen
+                .entry(job["id"].as_str().unwrap().to_owned())
+                .or_default() += 1;
+        }
+        assert_eq!(seen.len(), 50);
+        assert!(accepted.iter().all(|id| seen[id] == 1), "{seen:?}");
+        // A report that was told before is the one that is told now.
+        for job in before.iter().filter(|job| job["state"] == "done") {
+            let now = service
+                .get(&format!("/v1/checks/{}", job["id"].as_str().unwrap()))
+                .json();
+            assert_eq!(job["finished"], now["finished"]);
+        }
+        assert!(!data.join("spool/part-xyz.safetensors").exists());
+        // A second service keeps off the same folder.
+        let flags = [
+            "serve",
+            "--device",
+            "cpu",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ];
+        let mut second = std::process::Command::new(env!("CARGO_BIN_EXE_gradprobe"));
+        let second = second.args(flags).arg(&data).output().unwrap();
+        assert_eq!(second.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&second.stderr);
+        assert!(said.contains("another service works on it"), "{said}");
+    }
+}
