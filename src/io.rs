@@ -57,6 +57,8 @@ pub struct Request {
     pub label_smoothing: Option<f64>,
     /// What the arrays may take in memory beside the weights, in bytes; none for [`MEMORY`].
     pub memory: Option<usize>,
+    /// What a compressed array may unpack to, in bytes; none for any size.
+    pub unpacked: Option<usize>,
     /// The rows of the input to be read here, to see that they are finite; none for all. A random draw is read by the check.
     pub rows: Option<Range<usize>>,
 }
@@ -78,7 +80,10 @@ trait Archive {
 /// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, [`Error::MissingTensor`], [`Error::Setting`] for a
 /// part of the loss that cannot be checked, and all of [`Problem::new`].
 pub fn load(source: &Source, request: &Request) -> Result<Case> {
-    let budget = Budget(request.memory.unwrap_or(MEMORY));
+    let budget = Budget {
+        memory: request.memory.unwrap_or(MEMORY),
+        unpacked: request.unpacked.unwrap_or(usize::MAX),
+    };
     let (mut archive, path) = match source {
         Source::File(path) => (open(path, budget)?, path.clone()),
         Source::Separate(paths) => (

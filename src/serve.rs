@@ -6,9 +6,9 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     engine::Device,
     error::{Error, Result},
+    io::{Case, Source},
     report::DeviceInfo,
     settings::Settings,
 };
@@ -99,7 +100,8 @@ impl Default for Limits {
 /// What the handlers and the worker share.
 struct Service {
     options: Options,
-    device: DeviceInfo,
+    /// As it was opened first.
+    device: OnceLock<DeviceInfo>,
     store: Store,
     queue: Queue,
     metrics: Metrics,
@@ -128,28 +130,14 @@ pub fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) ->
             options.listen
         )));
     }
-    let store = Store::open(&options.data)?;
-    let queue = Queue::default();
-    for ticket in store.queued()? {
-        queue.push(ticket);
+    let service = Arc::new(Service::new(options)?);
+    for ticket in service.store.queued()? {
+        service.queue.push(ticket);
     }
-    let waiting = queue.waiting();
+    let waiting = service.queue.waiting();
     if waiting > 0 {
         tracing::info!("{waiting} jobs were accepted before and are checked now");
     }
-    let device = select(&options)?;
-    let service = Arc::new(Service {
-        device: device.info(),
-        store,
-        queue,
-        metrics: Metrics::new(),
-        uploads: Semaphore::new(options.limits.uploads),
-        looks: Semaphore::new(LOOKS),
-        ending: watch::Sender::new(false),
-        abort: AtomicBool::new(false),
-        options,
-    });
-    drop(device);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -165,6 +153,20 @@ fn select(options: &Options) -> Result<Device> {
 }
 
 impl Service {
+    fn new(options: Options) -> Result<Self> {
+        Ok(Self {
+            store: Store::open(&options.data)?,
+            device: OnceLock::new(),
+            queue: Queue::default(),
+            metrics: Metrics::new(),
+            uploads: Semaphore::new(options.limits.uploads),
+            looks: Semaphore::new(LOOKS),
+            ending: watch::Sender::new(false),
+            abort: AtomicBool::new(false),
+            options,
+        })
+    }
+
     fn device(&self) -> Result<Device> {
         select(&self.options)
     }
@@ -173,6 +175,13 @@ impl Service {
     fn settings(&self, query: &str) -> Result<Settings> {
         let pairs = pairs(query);
         Settings::parse(pairs.iter().map(|(name, value)| (&**name, &**value)))
+    }
+
+    /// Reads a body, which may unpack to no more than one that is not packed.
+    fn load(&self, settings: &Settings, body: &Path) -> Result<Case> {
+        let source = Source::File(body.to_owned());
+        let Options { memory, limits, .. } = &self.options;
+        settings.load(&source, *memory, Some(limits.body))
     }
 
     fn is_ending(&self) -> bool {

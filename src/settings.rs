@@ -35,6 +35,7 @@ impl LossSettings {
     pub fn request(&self, memory: Option<u64>) -> Request {
         Request {
             memory: memory.map(|bytes| bytes as usize),
+            unpacked: None,
             rows: None,
             wrt: self.wrt.clone(),
             reduction: self.reduction,
@@ -146,13 +147,14 @@ impl Settings {
         }
     }
 
-    /// Reads what is checked, with so many bytes beside the weights. Gradients that sum over all samples cannot be checked on some of them:
+    /// Reads what is checked, with so many bytes beside the weights, and compressed arrays of so many at most. Gradients that sum over all samples cannot be checked on some of them:
     /// they are left out with a warning, unless they were asked for.
     ///
     /// # Errors
     /// Those of [`io::load`].
-    pub fn load(&self, source: &Source, memory: u64) -> Result<Case> {
+    pub fn load(&self, source: &Source, memory: u64, unpacked: Option<u64>) -> Result<Case> {
         let mut request = self.loss.request(Some(memory));
+        request.unpacked = unpacked.map(|bytes| bytes as usize);
         request.rows = match self.sample {
             Some(_) => Some(0..0),
             None => self.rows.clone(),

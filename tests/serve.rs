@@ -444,3 +444,182 @@ fn what_was_accepted_outlives_a_kill() {
         assert!(said.contains("another service works on it"), "{said}");
     }
 }
+
+/// Broken, cut short, lying and hostile bodies, by what is wrong with them.
+fn bad_bodies(right: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut bodies = Vec::new();
+    let header = u64::from_le_bytes(right[..8].try_into().unwrap()) as usize;
+    let text = std::str::from_utf8(&right[8..8 + header]).unwrap();
+    // At every byte of the header's beginning and end, and of each tensor's.
+    let (_, tensors) = safetensors::SafeTensors::read_metadata(right).unwrap();
+    let places = tensors.tensors().into_values().map(|it| it.data_offsets);
+    let edges = places.flat_map(|(begin, end)| [8 + header + begin, 8 + header + end]);
+    let edges = edges
+        .chain([0, 8, 8 + header])
+        .flat_map(|edge| edge.saturating_sub(3)..edge + 4);
+    let mut edges: Vec<usize> = edges.filter(|&edge| edge < right.len()).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    for edge in edges {
+        bodies.push((format!("cut at {edge}"), right[..edge].to_vec()));
+    }
+    for place in 8..8 + header {
+        let mut body = right.to_vec();
+        body[place] ^= 1 << (place % 7);
+        bodies.push((format!("byte {place} of the header"), body));
+    }
+    for length in [
+        0,
+        1,
+        header as u64 - 1,
+        header as u64 + 1,
+        1 << 24,
+        1 << 40,
+        u64::MAX,
+    ] {
+        let mut body = right.to_vec();
+        body[..8].copy_from_slice(&length.to_le_bytes());
+        bodies.push((format!("a header of {length}"), body));
+    }
+    let with_header = |text: &str| {
+        let mut body = (text.len() as u64).to_le_bytes().to_vec();
+        body.extend(text.as_bytes());
+        body.extend(&right[8 + header..]);
+        body
+    };
+    for (what, from, to) in [
+        ("too large a shape", "[8,6]", "[8,600]"),
+        ("a shape that overflows", "[8,6]", "[4294967296,4294967296]"),
+        ("a negative shape", "[8,6]", "[-8,6]"),
+        ("a type that there is not", "F64", "F65"),
+        ("another type", "F64", "U8"),
+        ("a missing tensor", "\"input\"", "\"inputs\""),
+        ("a name twice", "\"weight\"", "\"input\""),
+        ("no object", "{", "["),
+    ] {
+        assert!(text.contains(from), "{text}");
+        bodies.push((what.to_owned(), with_header(&text.replacen(from, to, 1))));
+    }
+    bodies.push(("nested".to_owned(), with_header(&"[".repeat(1 << 16))));
+    bodies.push((
+        "no archive".to_owned(),
+        b"PK\x03\x04 and nothing else".to_vec(),
+    ));
+    bodies
+}
+
+/// An .npz archive of zeros in a type, by name, each with a header that announces a shape.
+fn archive(members: &[(&str, &str, usize)]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, shape, bytes) in members {
+        let options = zip::write::SimpleFileOptions::default();
+        zip.start_file(format!("{name}.npy"), options).unwrap();
+        let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+        header += &" ".repeat(117 - header.len());
+        zip.write_all(b"\x93NUMPY\x01\x00\x76\x00").unwrap();
+        zip.write_all(format!("{header}\n").as_bytes()).unwrap();
+        zip.write_all(&vec![0; *bytes]).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn bad_bodies_are_refused_and_cost_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--device", "cpu", "--max-body", "1MB"];
+    let data = folder.path().join("data");
+    let service = Service::start(&data, &flags);
+    let right = small(folder.path());
+    let mut bodies = bad_bodies(&right);
+    // Archives that unpack to a thousand times their size.
+    let large = 100 << 20;
+    for (what, members) in [
+        (
+            "a bomb",
+            vec![
+                ("input", "(1638400, 8)", large),
+                ("weight", "(4, 8)", 256),
+                ("target", "(8,)", 64),
+            ],
+        ),
+        (
+            "a bomb that lies",
+            vec![
+                ("input", "(8, 8)", large),
+                ("weight", "(4, 8)", 256),
+                ("target", "(8,)", 64),
+            ],
+        ),
+        (
+            "a bomb in the settings",
+            vec![
+                ("input", "(8, 8)", 512),
+                ("weight", "(4, 8)", 256),
+                ("target", "(8,)", 64),
+                ("reduction", "(13107200,)", large),
+            ],
+        ),
+        (
+            "short of what it announces",
+            vec![
+                ("input", "(8, 8)", 511),
+                ("weight", "(4, 8)", 256),
+                ("target", "(8,)", 64),
+            ],
+        ),
+        ("another folder's", vec![("../input", "(8, 8)", 512)]),
+    ] {
+        bodies.push((what.to_owned(), archive(&members)));
+    }
+    let archived = archive(&[("input", "(8, 8)", 512)]);
+    for cut in 0..archived.len() {
+        if cut % 7 == 0 {
+            bodies.push((format!("archive cut at {cut}"), archived[..cut].to_vec()));
+        }
+    }
+    let mut refused = 0;
+    for (what, body) in &bodies {
+        // What the library takes, such as another name for an optional tensor, the service takes too.
+        let kind = if body.starts_with(b"PK") {
+            "npz"
+        } else {
+            "safetensors"
+        };
+        let path = folder.path().join("body").with_extension(kind);
+        std::fs::write(&path, body).unwrap();
+        let request = io::Request {
+            unpacked: Some(1_000_000),
+            ..io::Request::default()
+        };
+        let is_bad = io::load(&io::Source::File(path), &request)
+            .and_then(|case| {
+                gradprobe::check::validate(
+                    &case.problem,
+                    &case.subjects,
+                    &gradprobe::check::Options::default(),
+                )
+            })
+            .is_err();
+        let answer = service.post("", body);
+        assert_eq!(is_bad, answer.status != 202, "{what}: {answer:?}");
+        if is_bad {
+            assert!((400..500).contains(&answer.status), "{what}: {answer:?}");
+            assert!(!answer.detail().contains("spool"), "{what}: {answer:?}");
+            refused += 1;
+        }
+    }
+    assert!(
+        refused >= 200,
+        "only {refused} of {} were bad",
+        bodies.len()
+    );
+    assert_eq!(service.post("wait=60", &right).json()["verdict"], "pass");
+    // None of them has left a file, or filled the memory.
+    let kept = service.jobs().len();
+    assert_eq!(std::fs::read_dir(data.join("spool")).unwrap().count(), kept);
+    #[cfg(target_os = "linux")]
+    {
+        let most = service.peak_memory();
+        assert!(most < 128 << 20, "{most} bytes");
+    }
+}

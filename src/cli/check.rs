@@ -245,7 +245,7 @@ impl CheckArguments {
     }
 
     fn load(&self, source: &Source) -> Result<Case> {
-        self.settings.load(source, self.memory.as_u64())
+        self.settings.load(source, self.memory.as_u64(), None)
     }
 
     fn device(&self) -> Result<Device> {

@@ -19,23 +19,36 @@ use crate::{
 
 /// The memory that a check's arrays may take beside the weights, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget(pub(super) usize);
+pub(super) struct Budget {
+    pub(super) memory: usize,
+    /// What a compressed array may unpack to, in a temporary file.
+    pub(super) unpacked: usize,
+}
 
 impl Budget {
+    /// With no bound on what is unpacked.
+    #[cfg(test)]
+    pub(super) fn of(memory: usize) -> Self {
+        Self {
+            memory,
+            unpacked: usize::MAX,
+        }
+    }
+
     /// Of one mapped file: input and gradient may each have their own, and other things want memory too.
     fn mapped(self) -> usize {
-        self.0 / 4
+        self.memory / 4
     }
 
     /// Of an archive's member that is inflated in memory; a larger one goes to a temporary file.
     pub(super) fn inflated(self) -> usize {
-        self.0 / 16
+        self.memory / 16
     }
 
     /// # Errors
     /// [`Error::Setting`] if an array of `bytes` that is not stored row-major and little-endian is too large to be turned in memory.
     pub(super) fn require_turned(self, name: &str, bytes: usize) -> Result<()> {
-        if bytes <= self.0 / 2 {
+        if bytes <= self.memory / 2 {
             return Ok(());
         }
         let expected = format!(
@@ -44,7 +57,7 @@ impl Budget {
         );
         Err(Error::Setting {
             name: "--memory",
-            found: ByteSize::b(self.0 as u64).to_string(),
+            found: ByteSize::b(self.memory as u64).to_string(),
             expected,
         })
     }

@@ -101,7 +101,11 @@ pub(super) fn scalar(bytes: Vec<u8>) -> Option<String> {
     } else if descr.starts_with("|S") {
         String::from_utf8(elements.to_vec()).ok()?
     } else {
-        let (place, budget) = (0..bytes.len(), Budget(bytes.len() * 2));
+        let place = 0..bytes.len();
+        let budget = Budget {
+            memory: 2 * bytes.len(),
+            unpacked: 0,
+        };
         let tensor = parse(Path::new(""), FORMAT, "", Arc::new(bytes), place, budget).ok()?;
         let values = if tensor.shape().is_empty() {
             tensor.values::<f64>()
@@ -269,7 +273,7 @@ mod tests {
     fn parse_whole(bytes: Bytes) -> Result<Tensor> {
         let place = 0..bytes.bytes().len();
         let path = Path::new("a.npy");
-        parse(path, FORMAT, "a.npy", bytes, place, Budget(100))
+        parse(path, FORMAT, "a.npy", bytes, place, Budget::of(100))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use bytesize::ByteSize;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::{
@@ -45,6 +46,13 @@ impl Npz {
         let bytes = bytes::map(path, budget)?;
         let archive = ZipArchive::new(Cursor::new(Shared(bytes.clone())))
             .map_err(|_| broken(path, FORMAT, "it is cut short, or no zip archive"))?;
+        if archive.has_duplicate_names() {
+            return Err(broken(
+                path,
+                FORMAT,
+                "two of its members have the same name",
+            ));
+        }
         Ok(Self {
             path: path.to_owned(),
             bytes,
@@ -91,6 +99,10 @@ impl Npz {
             .read_to_end(&mut bytes)
             .map_err(|reason| failed(&reason))?;
         let length = npy::length(&bytes).map_or(bytes.len(), |length| length.saturating_add(1));
+        if length > self.budget.unpacked {
+            let most = ByteSize::b(self.budget.unpacked as u64);
+            return Err(failed(&format!("it unpacks to more than {most}")));
+        }
         let rest = (length - length.min(bytes.len())) as u64;
         let stored = if length <= self.budget.inflated() {
             file.take(rest)
@@ -148,7 +160,7 @@ mod tests {
 
     fn input(file: &str, budget: usize) -> Vec<f64> {
         let path = Path::new("tests/cli/data").join(file);
-        let mut archive = Npz::open(&path, Budget(budget)).unwrap();
+        let mut archive = Npz::open(&path, Budget::of(budget)).unwrap();
         archive.tensor("input").unwrap().unwrap().values()
     }
 

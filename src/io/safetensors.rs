@@ -1,8 +1,15 @@
 //! The safetensors format: a length, a JSON header, and the tensors' bytes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use ::safetensors::{SafeTensorError, SafeTensors, tensor::Metadata};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 use super::{
     Archive, broken,
@@ -15,6 +22,9 @@ use crate::{
 
 const FORMAT: &str = "safetensors";
 
+/// Bytes of a header that names some hundred thousand tensors. What claims more costs memory before it can be found out.
+const MOST_HEADER: u64 = 16 << 20;
+
 pub(super) struct Safetensors {
     path: PathBuf,
     bytes: Bytes,
@@ -26,14 +36,56 @@ pub(super) struct Safetensors {
 impl Safetensors {
     pub(super) fn open(path: &Path, budget: Budget) -> Result<Self> {
         let bytes = bytes::map(path, budget)?;
+        let announced = bytes.bytes().first_chunk().copied().map(u64::from_le_bytes);
+        if announced.is_some_and(|length| length > MOST_HEADER) {
+            let reason = "it is cut short, or its header claims a false length";
+            return Err(broken(path, FORMAT, reason));
+        }
         let (length, header) = SafeTensors::read_metadata(bytes.bytes())
             .map_err(|error| broken(path, FORMAT, reason(error)))?;
+        let text = &bytes.bytes()[8..8 + length];
+        if let Ok(Names { twice: Some(name) }) = serde_json::from_slice(text) {
+            let reason = format!("two of its tensors are called {name}");
+            return Err(broken(path, FORMAT, reason));
+        }
         Ok(Self {
             path: path.to_owned(),
             bytes,
             start: 8 + length,
             header,
         })
+    }
+}
+
+/// The first name that a header gives twice: a map would keep what comes last.
+struct Names {
+    twice: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Names;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a header")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Names, A::Error> {
+                let (mut seen, mut twice) = (HashSet::new(), None);
+                while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                    if let Some(name) = seen.replace(name) {
+                        twice.get_or_insert(name);
+                    }
+                }
+                Ok(Names { twice })
+            }
+        }
+        deserializer.deserialize_map(Keys)
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
     upload::{self, Upload},
     worker,
 };
-use crate::{check, engine, gpu, io::Source, plan::Plan, report::DeviceInfo};
+use crate::{check, engine, gpu, plan::Plan, report::DeviceInfo};
 
 /// Seconds after which a full queue may have room.
 const RETRY: u64 = 5;
@@ -118,7 +118,7 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> impl IntoRes
 pub(super) struct Devices {
     /// The one that checks are computed on.
     #[schema(value_type = Object)]
-    used: DeviceInfo,
+    used: Option<DeviceInfo>,
     /// All that there are: the processor, and what drivers offer.
     #[schema(value_type = Vec<Object>)]
     present: Vec<DeviceInfo>,
@@ -127,7 +127,7 @@ pub(super) struct Devices {
 /// What computes.
 #[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = Devices)))]
 pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<Devices>, Refusal> {
-    let used = service.device.clone();
+    let used = service.device.get().cloned();
     let present = blocking(|| {
         let adapters = gpu::adapters();
         let gpus = adapters.iter().map(|adapter| adapter.info().clone());
@@ -286,7 +286,7 @@ fn accept(
     let settings = service.settings(&asked.settings)?;
     let path = upload.file.path().to_owned();
     let looked = || -> crate::error::Result<f64> {
-        let case = settings.load(&Source::File(path.clone()), service.options.memory)?;
+        let case = service.load(&settings, &path)?;
         check::validate(&case.problem, &case.subjects, &settings.options(false))?;
         let problem = &case.problem;
         let works = case.subjects.iter().map(|subject| {

@@ -33,8 +33,10 @@ pub(super) async fn run(
     let address = service.options.listen;
     let failed = |source| io_error("listen on", &address.to_string(), source);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let (worker, device) = worker::start(service.clone())?;
-    started(listener.local_addr().map_err(failed)?, &device);
+    let worker = worker::start(service.clone())?;
+    if let Some(device) = service.device.get() {
+        started(listener.local_addr().map_err(failed)?, device);
+    }
 
     let forgetting = tokio::spawn({
         let service = service.clone();

@@ -431,3 +431,135 @@ fn database_failed(path: &Path, error: rusqlite::Error) -> Error {
         _ => failed(path, std::io::Error::other(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::serve::{job::now, refusal::Refusal};
+
+    fn job(id: usize) -> Job {
+        Job {
+            id: format!("job-{id}"),
+            state: State::Queued,
+            name: None,
+            bytes: 1000,
+            created: now(),
+            finished: None,
+            progress: None,
+            verdict: None,
+            summary: None,
+            report: None,
+            error: None,
+        }
+    }
+
+    fn accept(store: &Store, id: usize) -> Result<Ticket> {
+        let mut body = store.receive("npz")?;
+        body.write_all(&[0; 1000]).unwrap();
+        store.accept(job(id), String::new(), 1.0, body)
+    }
+
+    fn bodies(folder: &Path) -> usize {
+        fs::read_dir(folder.join("spool")).unwrap().count()
+    }
+
+    fn done() -> Outcome {
+        Outcome::Done {
+            verdict: Verdict::Pass,
+            summary: "grad".to_owned(),
+            report: format!("{{\"text\": \"{}\"}}", "x".repeat(5000)),
+        }
+    }
+
+    /// A database that cannot grow any more is what a full disk makes of it.
+    #[test]
+    fn a_full_disk_is_told_and_breaks_no_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        store
+            .with(|connection| connection.pragma_update(None, "max_page_count", 10))
+            .unwrap();
+        let mut accepted = 0;
+        let error = loop {
+            match accept(&store, accepted) {
+                Ok(_) => accepted += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(accepted > 0);
+        assert_eq!(Refusal::from(error).status, 507);
+        assert_eq!(store.queued().unwrap().len(), accepted);
+        assert_eq!(bodies(folder.path()), accepted);
+        // There is no room for reports either: a job waits for them, and is not lost.
+        let error =
+            (0..accepted).find_map(|id| store.finish(&format!("job-{id}"), &done(), now()).err());
+        assert_eq!(Refusal::from(error.unwrap()).status, 507);
+        // With room it goes on.
+        store
+            .with(|connection| connection.pragma_update(None, "max_page_count", 1000))
+            .unwrap();
+        let left = store.queued().unwrap();
+        assert!(!left.is_empty());
+        for ticket in left {
+            assert!(store.finish(&ticket.job.id, &done(), now()).unwrap());
+        }
+        let listed = store.list(Some(State::Done), 1000, None).unwrap();
+        assert_eq!(listed.jobs.len(), accepted);
+    }
+
+    #[test]
+    fn a_job_ends_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        accept(&store, 0).unwrap();
+        assert!(store.finish("job-0", &done(), 1.0).unwrap());
+        assert!(!store.finish("job-0", &Outcome::Cancelled, 2.0).unwrap());
+        let job = store.ticket("job-0").unwrap().unwrap().job;
+        assert_eq!((job.state, job.finished), (State::Done, Some(1.0)));
+        assert!(job.report.unwrap().get().starts_with("{\"text\": "));
+        assert!(store.ticket("job-1").unwrap().is_none());
+    }
+
+    #[test]
+    fn old_jobs_go_by_age_and_by_size_but_none_that_is_to_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for id in 0..6 {
+            accept(&store, id).unwrap();
+        }
+        for id in 0..4 {
+            let at = if id == 0 { 10.0 } else { 100.0 };
+            store.finish(&format!("job-{id}"), &done(), at).unwrap();
+        }
+        // By age the first; by size two more, since 3,500 bytes hold three of the five that are left.
+        assert_eq!(store.forget(50.0, u64::MAX).unwrap(), 1);
+        assert_eq!(store.forget(50.0, 3500).unwrap(), 2);
+        let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+        let left = store.list(None, 10, None).unwrap();
+        assert_eq!(ids(left.jobs), ["job-5", "job-4", "job-3"]);
+        assert_eq!(bodies(folder.path()), 3);
+        // Those that are to come stay, however much there is.
+        assert_eq!(store.forget(1e12, 0).unwrap(), 1);
+        assert_eq!(
+            ids(store.list(None, 10, None).unwrap().jobs),
+            ["job-5", "job-4"]
+        );
+    }
+
+    #[test]
+    fn another_programs_database_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("jobs.sqlite"),
+            "something else, of some length: no database at all",
+        )
+        .unwrap();
+        let error = Store::open(folder.path()).err().unwrap().to_string();
+        assert!(
+            error.contains("it is another program's, or damaged"),
+            "{error}"
+        );
+    }
+}

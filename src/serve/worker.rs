@@ -20,10 +20,10 @@ use crate::{
     check::{Listener, check},
     engine::Device,
     error::{Error, Result},
-    io::{Case, OutputFile, Source},
+    io::{Case, OutputFile},
     output::{Run, html, json, words},
     problem::Wrt,
-    report::{DeviceInfo, Report},
+    report::Report,
     settings::command_line,
     sweep,
 };
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Those of [`Device::select`].
-pub(super) fn start(service: Arc<Service>) -> Result<(JoinHandle<()>, DeviceInfo)> {
+pub(super) fn start(service: Arc<Service>) -> Result<JoinHandle<()>> {
     let (send, opened) = mpsc::channel();
     let body = move || {
         let device = match service.device() {
@@ -48,7 +48,8 @@ pub(super) fn start(service: Arc<Service>) -> Result<(JoinHandle<()>, DeviceInfo
                 return;
             }
         };
-        let _ = send.send(Ok(device.info()));
+        let _ = service.device.set(device.info());
+        let _ = send.send(Ok(()));
         Worker {
             service: &service,
             device: RefCell::new(Rc::new(device)),
@@ -64,7 +65,7 @@ pub(super) fn start(service: Arc<Service>) -> Result<(JoinHandle<()>, DeviceInfo
         source,
     })?;
     match opened.recv() {
-        Ok(Ok(info)) => Ok((handle, info)),
+        Ok(Ok(())) => Ok(handle),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(Error::Usage("the device's driver has failed".to_owned())),
     }
@@ -172,8 +173,7 @@ impl Worker<'_> {
     fn report(&self, ticket: &Ticket, draws: bool, turn: &mut Turn<'_>) -> Result<(Report, Case)> {
         let started = Instant::now();
         let settings = self.service.settings(&ticket.settings)?;
-        let source = Source::File(ticket.body.clone());
-        let case = settings.load(&source, self.service.options.memory)?;
+        let case = self.service.load(&settings, &ticket.body)?;
         let load = started.elapsed().as_secs_f64();
         let once = |device: &Device, turn: &mut Turn<'_>| {
             let options = settings.options(draws);
@@ -371,5 +371,140 @@ impl Listener for Turn<'_> {
         self.worker.service.abort.load(Ordering::Relaxed)
             || self.live.is_some_and(Live::is_cancelled)
             || self.is_too_long()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::{
+        check::Subject,
+        io,
+        loss::CrossEntropy,
+        problem::Problem,
+        report::DeviceKind,
+        serve::{Limits, Options, job},
+        tensor::{Dtype, Tensor},
+    };
+
+    fn service(folder: &std::path::Path, device: &str) -> Service {
+        let options = Options {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data: folder.to_owned(),
+            device: device.to_owned(),
+            memory: 1 << 30,
+            token: None,
+            insecure: false,
+            limits: Limits::default(),
+            keep_for: Duration::from_secs(3600),
+            keep_bytes: 1 << 30,
+            grace: Duration::ZERO,
+        };
+        Service::new(options).unwrap()
+    }
+
+    /// A right gradient of the smallest problem.
+    fn accept(service: &Service) -> Ticket {
+        let problem = Problem::new(
+            Tensor::from_f64(&[1, 2], &[1.0, 2.0]),
+            Tensor::from_f64(&[2, 2], &[0.5, -0.5, 0.0, 1.0]),
+            None,
+            &Tensor::from_classes(&[1]),
+            CrossEntropy::default(),
+        )
+        .unwrap();
+        let p = 1.0 / (1.0 + 2.5_f64.exp());
+        // As wide as the shaders are.
+        let gradient = [0.5 * p, -1.5 * p].map(|value| (value as f32).to_le_bytes());
+        let gradient = Arc::new(gradient.as_flattened().to_vec());
+        let gradient = Tensor::over(Dtype::F32, vec![1, 2], gradient, 0..8);
+        let subject = Subject {
+            wrt: Wrt::Input,
+            gradient,
+        };
+        let mut body = service.store.receive("safetensors").unwrap();
+        let path = body.path().with_extension("made.safetensors");
+        io::save(&path, &problem, &subject).unwrap();
+        body.write_all(&std::fs::read(&path).unwrap()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let job = Job {
+            id: "it".to_owned(),
+            state: State::Queued,
+            name: None,
+            bytes: 1,
+            created: job::now(),
+            finished: None,
+            progress: None,
+            verdict: None,
+            summary: None,
+            report: None,
+            error: None,
+        };
+        service.store.accept(job, String::new(), 1.0, body).unwrap()
+    }
+
+    /// A device that is gone is opened anew, and the job is done on it; one that is gone for good is stood in for, and the report says so.
+    #[test]
+    fn a_lost_device_costs_no_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut service = service(folder.path(), "software");
+        let ticket = accept(&service);
+        for (asked, kind) in [
+            ("software", DeviceKind::Software),
+            ("no such device", DeviceKind::Cpu),
+        ] {
+            let device = Device::select("software").unwrap();
+            let Device::Gpu(opened) = &device else {
+                panic!("{device:?}");
+            };
+            opened.destroy();
+            service.options.device = asked.to_owned();
+            let worker = Worker {
+                service: &service,
+                device: RefCell::new(Rc::new(device)),
+                lost: Cell::new(None),
+                has_given_way: Cell::new(false),
+            };
+            let mut turn = Turn::new(&worker, None);
+            let (report, _) = worker.report(&ticket, false, &mut turn).unwrap();
+            assert_eq!(report.verdict(), crate::report::Verdict::Pass);
+            assert_eq!(report.device.kind, kind);
+            let note = report.device.note.unwrap_or_default();
+            assert_eq!(
+                note.contains("is lost: "),
+                kind == DeviceKind::Cpu,
+                "{note}"
+            );
+        }
+        assert!(
+            service
+                .metrics
+                .render(0)
+                .contains("gradprobe_devices_lost_total 2")
+        );
+    }
+
+    /// A fault of this program ends one check, in words, and the thread goes on.
+    #[test]
+    fn a_panic_ends_a_check_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path(), "cpu");
+        let worker = Worker {
+            service: &service,
+            device: RefCell::new(Rc::new(Device::Cpu { note: None })),
+            lost: Cell::new(None),
+            has_given_way: Cell::new(false),
+        };
+        let error = worker
+            .guarded::<()>(|| panic!("as it happens"))
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("a fault of gradprobe has ended this check")
+        );
+        assert_eq!(worker.guarded(|| Ok(1)).unwrap(), 1);
     }
 }

@@ -142,6 +142,16 @@ impl Service {
         assert!(sent.unwrap().success());
     }
 
+    /// The most bytes that it has had in memory.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kilobytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        kilobytes.parse::<u64>().unwrap() << 10
+    }
+
     /// Kills it, as a power cut would.
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
