@@ -46,6 +46,7 @@ pub(super) fn router(service: Arc<Service>) -> Router {
     };
     Router::new()
         .route("/", get(page::page))
+        .route("/service.js", get(page::script))
         .route("/example.safetensors", get(page::example))
         .route("/openapi.json", get(openapi::document))
         .route("/healthz", get(async || "ok\n"))

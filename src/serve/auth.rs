@@ -13,8 +13,9 @@ use subtle::ConstantTimeEq;
 use super::{Service, refusal::Refusal, upload};
 
 /// Paths that everybody may read: they say nothing of anybody's jobs.
-const OPEN: [&str; 5] = [
+const OPEN: [&str; 6] = [
     "/",
+    "/service.js",
     "/healthz",
     "/readyz",
     "/openapi.json",

@@ -1,0 +1,229 @@
+//! The service's page, in headless Chromium, as somebody without a mouse uses it.
+
+#[path = "common/service.rs"]
+#[allow(dead_code)]
+mod service;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    actions::{InputSource, KeyAction, KeyActions},
+    key::Key,
+};
+use serde_json::json;
+use service::Service;
+
+/// Chromium's driver in a process of its own; dropped, it is killed.
+struct Driver {
+    process: Child,
+    url: String,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("chromedriver is there (Debian: chromium-driver); scripts/test installs it");
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let port = line.split("started successfully on port ").nth(1)?;
+            Some(port.trim_end_matches('.').to_owned())
+        });
+        Self {
+            process,
+            url: format!("http://127.0.0.1:{}", port.expect("it tells its port")),
+        }
+    }
+
+    async fn browser(&self) -> Client {
+        let options = json!({
+            "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,1000"],
+        });
+        let capabilities = json!({ "goog:chromeOptions": options });
+        let mut builder =
+            ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+        builder.capabilities(capabilities.as_object().unwrap().clone());
+        builder.connect(&self.url).await.unwrap()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn text(browser: &Client, id: &str) -> String {
+    let element = browser.find(Locator::Id(id)).await.unwrap();
+    element.text().await.unwrap()
+}
+
+/// Waits until an element says something.
+async fn wait_for(browser: &Client, id: &str, said: &str) {
+    let started = Instant::now();
+    while !text(browser, id).await.contains(said) {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "{id} says {:?}, not {said:?}",
+            text(browser, id).await
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The report that is shown.
+async fn report(browser: &Client) -> String {
+    let frame = browser.find(Locator::Id("report")).await.unwrap();
+    frame.enter_frame().await.unwrap();
+    let text = browser
+        .find(Locator::Css("body"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    browser.enter_parent_frame().await.unwrap();
+    text
+}
+
+/// A key, for whatever has the focus.
+async fn press(browser: &Client, key: Key) {
+    let value = char::from(key);
+    let keys = KeyActions::new("keys".to_owned())
+        .then(KeyAction::Down { value })
+        .then(KeyAction::Up { value });
+    browser.perform_actions(keys).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let driver = Driver::start();
+    let browser = driver.browser().await;
+    browser.goto(&service.url("/")).await.unwrap();
+
+    // From the top of the page the second thing that takes a key is the example.
+    let started = Instant::now();
+    press(&browser, Key::Tab).await;
+    press(&browser, Key::Tab).await;
+    let active = browser.active_element().await.unwrap();
+    assert_eq!(active.text().await.unwrap(), "Run the example");
+    press(&browser, Key::Enter).await;
+    wait_for(&browser, "status", "The gradient is wrong.").await;
+    let said = report(&browser).await;
+    assert!(
+        said.contains("it looks like the sum of 10 backward passes"),
+        "{said}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+    wait_for(&browser, "past", "grad (accumulated)").await;
+
+    // A file of one's own.
+    let right = Path::new("tests/cli/data/right.safetensors")
+        .canonicalize()
+        .unwrap();
+    let file = browser.find(Locator::Id("file")).await.unwrap();
+    file.send_keys(right.to_str().unwrap()).await.unwrap();
+    wait_for(&browser, "current-name", "right.safetensors").await;
+    wait_for(&browser, "status", "The gradient is right.").await;
+    assert!(report(&browser).await.contains("PASS: grad is right"));
+
+    // One that is none, and settings that there are not.
+    let broken = Path::new("tests/cli/data/truncated.safetensors")
+        .canonicalize()
+        .unwrap();
+    let file = browser.find(Locator::Id("file")).await.unwrap();
+    file.send_keys(broken.to_str().unwrap()).await.unwrap();
+    wait_for(
+        &browser,
+        "status",
+        "truncated.safetensors is not a readable safetensors file",
+    )
+    .await;
+    let settings = browser.find(Locator::Id("settings")).await.unwrap();
+    settings.send_keys("tolerance=1").await.unwrap();
+    let file = browser.find(Locator::Id("file")).await.unwrap();
+    file.send_keys(right.to_str().unwrap()).await.unwrap();
+    wait_for(
+        &browser,
+        "status",
+        "unexpected argument '--tolerance' found",
+    )
+    .await;
+
+    // Back to a check before.
+    let past = browser
+        .find(Locator::LinkText("digits-accumulated.safetensors"))
+        .await
+        .unwrap();
+    past.click().await.unwrap();
+    wait_for(&browser, "status", "The gradient is wrong.").await;
+    assert_eq!(
+        text(&browser, "current-name").await,
+        "digits-accumulated.safetensors"
+    );
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_asks_for_a_token_and_loads_nothing_from_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let flags = ["--device", "cpu", "--token-file", token.to_str().unwrap()];
+    let service = Service::start(&folder.path().join("data"), &flags);
+    let driver = Driver::start();
+    let browser = driver.browser().await;
+    browser.goto(&service.url("/")).await.unwrap();
+    wait_for(&browser, "token-form", "This service wants a token.").await;
+    let field = browser.find(Locator::Id("token")).await.unwrap();
+    field.send_keys("0123456789abcdef").await.unwrap();
+    field
+        .send_keys(&char::from(Key::Enter).to_string())
+        .await
+        .unwrap();
+    wait_for(&browser, "device", "It is computed on ").await;
+    browser
+        .find(Locator::Id("example"))
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    wait_for(&browser, "status", "The gradient is wrong.").await;
+
+    let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";
+    let loaded = browser.execute(loaded, Vec::new()).await.unwrap();
+    let loaded: Vec<&str> = loaded
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    assert!(
+        loaded.iter().any(|url| url.ends_with("/service.js")),
+        "{loaded:?}"
+    );
+    assert!(
+        loaded
+            .iter()
+            .all(|url| url.starts_with(&service.url("/")) || url.starts_with("data:")),
+        "{loaded:?}"
+    );
+    browser.close().await.unwrap();
+}
