@@ -10,7 +10,7 @@ use crate::{
     engine::Device,
     error::Result,
     loss::{CrossEntropy, Samples},
-    output::words,
+    output::{document::Check, words},
     plan::Law,
     problem::{Problem, Wrt},
     report::CheckReport,
@@ -61,7 +61,7 @@ pub fn run() -> Result<String> {
             .mean_rel_err())
     })?;
     let verdict = it.check(Wrt::Input, &it.accumulated, &Options::default())?;
-    let sentence = words::sentence(&verdict);
+    let sentence = words::sentence(&Check::from(&verdict));
     let fix = verdict.findings.first().map_or("", |finding| &finding.fix);
     Ok(format!(
         "\

@@ -12,7 +12,7 @@
 //!     check::{Options, Subject, check},
 //!     engine::Device,
 //!     loss::CrossEntropy,
-//!     output::text,
+//!     output::{document::Document, text},
 //!     problem::{Problem, Wrt},
 //!     report::Verdict,
 //!     tensor::Tensor,
@@ -36,7 +36,7 @@
 //! assert_eq!(report.checks[0].findings[0].code, "rows-zero");
 //! let worst = &report.checks[0].tally.worst[0];
 //! println!("{} is {}, not {}", Wrt::Input.place(worst.row, worst.column), worst.numeric, worst.analytic);
-//! print!("{}", text::render(&report, text::Layout::default()));
+//! print!("{}", text::render(&Document::from(&report), text::Layout::default()));
 //! # Ok::<(), gradprobe::error::Error>(())
 //! ```
 

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How the samples' losses become one number; PyTorch's `reduction`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
     /// Their sum over Z: the class weights of the rows that count, or n for class probabilities.

@@ -3,7 +3,7 @@
 
 use std::{ops::Range, sync::OnceLock};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What the gradient is taken with respect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Wrt {
     /// The layer's input, [n, d].

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     loss::Reduction,
@@ -24,10 +24,10 @@ pub use histogram::Histogram;
 pub use picture::{Cell, Pairs, Picture};
 pub use places::{Ranges, WrongPlaces};
 pub use sum::ExactSum;
-pub use tally::{Caught, Decision, Entry, Tally};
+pub use tally::{Caught, Decision, Entry, Tally, severity};
 
 /// What a check, or a run of several, says of the gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// No entry is wrong, and nearly all could be decided.
@@ -39,7 +39,7 @@ pub enum Verdict {
 }
 
 /// Who did the arithmetic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceInfo {
     /// The processor's or the adapter's name.
     pub name: String,
@@ -51,12 +51,12 @@ pub struct DeviceInfo {
     /// The driver and its version.
     pub driver: String,
     /// Why it is not the device that might have been expected.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
 /// The kinds of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
     /// The host's processor, by this crate's own loops.
@@ -78,7 +78,7 @@ impl std::fmt::Display for DeviceKind {
 }
 
 /// The sizes and options of the problem.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProblemInfo {
     /// Samples.
     pub n: usize,
@@ -87,7 +87,7 @@ pub struct ProblemInfo {
     /// Classes.
     pub k: usize,
     /// The input's element type.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub dtype: Dtype,
     /// How the samples' losses become one number.
     pub reduction: Reduction,
@@ -106,8 +106,16 @@ fn as_text<S: serde::Serializer>(
     serializer.collect_str(value)
 }
 
+fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Dtype, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let named = Dtype::ALL
+        .into_iter()
+        .find(|dtype| dtype.to_string() == text);
+    named.ok_or_else(|| serde::de::Error::custom(format!("{text} is no element type")))
+}
+
 /// Where the gradient under test came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// A file.
@@ -277,7 +285,7 @@ pub struct CheckReport {
 }
 
 /// Where the errors were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compared {
     /// Every entry on the host, in f64.
@@ -454,7 +462,7 @@ fn which(one: &str, many: &str, set: &Ranges, all: usize) -> Option<String> {
 }
 
 /// Wall-clock seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
     /// From the start to tensors in memory, or mapped.
     pub load: f64,

@@ -1,11 +1,11 @@
 //! Difference schemes as values: where the loss is taken, with which coefficients, at which step.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::tensor::Dtype;
 
 /// How the losses at the perturbed points are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Loss differences by an identity that cannot cancel: log1p of a product with expm1(eps·W).
@@ -16,7 +16,9 @@ pub enum Method {
 }
 
 /// The arithmetic that the losses are computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Serialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Precision {

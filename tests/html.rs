@@ -43,20 +43,12 @@ fn run(problem: &Problem, wrts: &[Wrt], corrupt: impl Fn(&mut Vec<f64>)) -> (Rep
         .iter()
         .map(|subject| sweep::glance(problem, subject));
     let sweeps: Vec<_> = sweeps.collect::<Result<_, _>>().unwrap();
-    let runs = [Run {
-        name: "cases/a.npz".to_owned(),
-        outcome: Ok(report.clone()),
-        sweeps,
-    }];
+    let runs = [Run::new("cases/a.npz".to_owned(), report.clone(), sweeps)];
     (report, html::render(&runs))
 }
 
 fn run_of(report: Report) -> Run {
-    Run {
-        name: "cases/a.npz".to_owned(),
-        outcome: Ok(report),
-        sweeps: Vec::new(),
-    }
+    Run::new("cases/a.npz".to_owned(), report, Vec::new())
 }
 
 fn parse(page: &str) -> RcDom {
@@ -191,14 +183,11 @@ fn what_comes_from_outside_stays_text() {
 fn several_files_make_one_page() {
     let (pass, _) = run(&problem(), &[Wrt::Input], |_| {});
     let (fail, _) = run(&problem(), &[Wrt::Input, Wrt::Logits], |g| g.reverse());
-    let broken = Run {
-        name: "<b>.npz".to_owned(),
-        outcome: Err(Error::NoDevice {
-            asked: "<gpu>".to_owned(),
-            present: vec!["cpu".to_owned()],
-        }),
-        sweeps: Vec::new(),
+    let error = Error::NoDevice {
+        asked: "<gpu>".to_owned(),
+        present: vec!["cpu".to_owned()],
     };
+    let broken = Run::failed("<b>.npz".to_owned(), error);
     let runs = [run_of(pass), run_of(fail.clone()), broken, run_of(fail)];
     let page = html::render(&runs);
     require_sound(&page);

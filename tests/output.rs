@@ -71,10 +71,19 @@ fn reports() -> [(&'static str, Report); 3] {
 }
 
 fn run(name: &str, outcome: Result<Report, Error>) -> Run {
+    match outcome {
+        Ok(report) => Run::new(name.to_owned(), report, Vec::new()),
+        Err(error) => Run::failed(name.to_owned(), error),
+    }
+}
+
+/// The same, as it is read from the JSON of its report.
+fn told_anew(run: &Run) -> Run {
+    let json = json::render(run.outcome.as_ref().unwrap());
     Run {
-        name: name.to_owned(),
-        outcome,
-        sweeps: Vec::new(),
+        name: run.name.clone(),
+        outcome: Ok(serde_json::from_str(&json).unwrap()),
+        computed: None,
     }
 }
 
@@ -84,6 +93,7 @@ fn snapshots(format: &str, render: impl Fn(&[Run]) -> String) {
         let runs = [run("cases/a,b: 50%.npz", Ok(report))];
         let rendered = render(&runs);
         assert_eq!(rendered, render(&runs));
+        assert_eq!(rendered, render(&[told_anew(&runs[0])]));
         insta::assert_snapshot!(format!("{format}-{verdict}"), rendered);
     }
     let [(_, pass), (_, fail), (_, inconclusive)] = reports();

@@ -131,11 +131,8 @@ impl CheckArguments {
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
-        let runs = [Run {
-            name: name(source),
-            sweeps: self.sweeps(&case, &report)?,
-            outcome: Ok(report),
-        }];
+        let sweeps = self.sweeps(&case, &report)?;
+        let runs = [Run::new(name(source), report, sweeps)];
         // The report first: it must not be lost where a failure cannot be saved.
         outputs.deliver(&runs)?;
         let [run] = &runs;
@@ -226,22 +223,12 @@ impl CheckArguments {
             report.command = Some(self.command_of(source));
             report.seconds.load = load;
             report.seconds.total = started.elapsed().as_secs_f64();
-            let run = Run {
-                name: name(source),
-                sweeps: self.sweeps(&case, &report)?,
-                outcome: Ok(report),
-            };
+            let sweeps = self.sweeps(&case, &report)?;
+            let run = Run::new(name(source), report, sweeps);
             let saved = self.save_failures(&case, &run, device);
             Ok((run, saved))
         };
-        checked().unwrap_or_else(|error| {
-            let run = Run {
-                name: name(source),
-                outcome: Err(error),
-                sweeps: Vec::new(),
-            };
-            (run, Ok(()))
-        })
+        checked().unwrap_or_else(|error| (Run::failed(name(source), error), Ok(())))
     }
 
     fn load(&self, source: &Source) -> Result<Case> {
@@ -265,11 +252,11 @@ impl CheckArguments {
 
     /// For each gradient that failed a file that shows it, or the whole where no part does, and the command that repeats it.
     fn save_failures(&self, case: &Case, run: &Run, device: &Device) -> Result<()> {
-        let (Some(folder), Ok(report)) = (&self.save_failures, &run.outcome) else {
+        let (Some(folder), Some(computed)) = (&self.save_failures, &run.computed) else {
             return Ok(());
         };
         let failed = |check: &&CheckReport| check.verdict() == Verdict::Fail;
-        for check in report.checks.iter().filter(failed) {
+        for check in computed.report.checks.iter().filter(failed) {
             let mut subjects = case.subjects.iter();
             let Some(subject) = subjects.find(|it| it.wrt == check.wrt && it.gradient.is_some())
             else {
@@ -309,7 +296,7 @@ impl CheckArguments {
     fn exit_code(&self, runs: &[Run]) -> ExitCode {
         let code = |run: &Run| match &run.outcome {
             Ok(report) if report.interrupted => INTERRUPTED,
-            Ok(report) => match report.verdict() {
+            Ok(report) => match report.verdict {
                 Verdict::Pass => 0,
                 Verdict::Inconclusive if self.allow_inconclusive => 0,
                 Verdict::Inconclusive | Verdict::Fail => 1,

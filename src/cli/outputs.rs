@@ -74,7 +74,7 @@ impl Outputs {
         match (&self.json, self.format) {
             (JsonOutput::Stdout, _) | (_, Format::Markdown) => Ok(()),
             (_, Format::Text | Format::Github) => match &run.outcome {
-                Ok(report) if self.quiet && report.verdict() == Verdict::Pass => Ok(()),
+                Ok(report) if self.quiet && report.verdict == Verdict::Pass => Ok(()),
                 _ => print(&text::line(run, self.layout)),
             },
         }

@@ -1,7 +1,7 @@
 //! Workflow commands of GitHub Actions: an annotation for each gradient.
 
-use super::{Run, words};
-use crate::report::{CheckReport, Verdict};
+use super::{Run, document::Check, words};
+use crate::report::Verdict;
 
 /// A line for each check of each file.
 pub fn render(runs: &[Run]) -> String {
@@ -19,8 +19,8 @@ pub fn render(runs: &[Run]) -> String {
     lines.collect()
 }
 
-fn line(check: &CheckReport, file: &str) -> String {
-    let level = match check.verdict() {
+fn line(check: &Check, file: &str) -> String {
+    let level = match check.verdict {
         Verdict::Pass => "notice",
         Verdict::Inconclusive => "warning",
         Verdict::Fail => "error",

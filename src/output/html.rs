@@ -2,11 +2,12 @@
 
 use askama::Template;
 
-use crate::{
-    output::{Run, words},
-    report::{CheckReport, Finding, Report, Verdict},
-    sweep::Sweep,
+use super::{
+    Computed, Run,
+    document::{Check, Document, Finding},
+    words,
 };
+use crate::report::Verdict;
 
 mod error_map;
 mod histogram;
@@ -25,12 +26,13 @@ pub fn render(runs: &[Run]) -> String {
         let Ok(report) = &run.outcome else {
             continue;
         };
-        if !is_one && report.verdict() == Verdict::Pass {
+        if !is_one && report.verdict == Verdict::Pass {
             continue;
         }
         let sections = report.checks.iter().enumerate().map(|(index, check)| {
-            let sweep = run.sweeps.get(index).and_then(Option::as_ref);
-            Section::new(checks + index, check, sweep)
+            let figures = run.computed.as_ref();
+            let figures = figures.map(|computed| figures_of(checks + index, computed, index));
+            Section::new(check, figures.unwrap_or_default())
         });
         parts.push(Part {
             name: (!is_one).then_some(run.name.as_str()),
@@ -81,13 +83,13 @@ struct Line<'a> {
 /// What is told of a file.
 struct Part<'a> {
     name: Option<&'a str>,
-    report: &'a Report,
+    report: &'a Document,
     sections: Vec<Section<'a>>,
 }
 
 /// One gradient.
 struct Section<'a> {
-    check: &'a CheckReport,
+    check: &'a Check,
     verdict: &'static str,
     sentence: String,
     findings: Vec<FindingView<'a>>,
@@ -101,7 +103,7 @@ struct FindingView<'a> {
     finding: &'a Finding,
     heading: &'static str,
     sure: String,
-    evidence: Vec<(&'static str, String)>,
+    evidence: Vec<(&'a str, String)>,
     proof: Option<ProofView>,
 }
 
@@ -120,26 +122,33 @@ struct WorstView {
     severity: String,
 }
 
+/// Pictures of one of the checks that were computed here, of which so many are on the page before.
+fn figures_of(before: usize, computed: &Computed, index: usize) -> Vec<Figure> {
+    let check = &computed.report.checks[index];
+    let tally = &check.tally;
+    let mut figures = Vec::new();
+    if let Some(picture) = &tally.picture {
+        figures.push(scatter::figure(before, check, picture));
+        figures.push(error_map::figure(before, check, picture));
+    }
+    figures.push(histogram::figure(before, &tally.rel_err));
+    let sweep = computed.sweeps.get(index).and_then(Option::as_ref);
+    figures.extend(sweep.map(|sweep| steps::figure(before, sweep)));
+    figures
+}
+
 impl<'a> Section<'a> {
-    fn new(index: usize, check: &'a CheckReport, sweep: Option<&Sweep>) -> Self {
-        let tally = &check.tally;
-        let mut figures = Vec::new();
-        if let Some(picture) = &tally.picture {
-            figures.push(scatter::figure(index, check, picture));
-            figures.push(error_map::figure(index, check, picture));
-        }
-        figures.push(histogram::figure(index, &tally.rel_err));
-        figures.extend(sweep.map(|sweep| steps::figure(index, sweep)));
-        let worst = tally.worst.iter().map(|entry| WorstView {
-            place: check.wrt.place(entry.row, entry.column),
-            analytic: format!("{:.4e}", entry.analytic),
-            numeric: format!("{:.4e}", entry.numeric),
-            rel_err: format!("{:.2e}", entry.rel_err),
+    fn new(check: &'a Check, figures: Vec<Figure>) -> Self {
+        let worst = check.worst.iter().map(|entry| WorstView {
+            place: entry.place(check.wrt),
+            analytic: format!("{:.4e}", entry.analytic.0),
+            numeric: format!("{:.4e}", entry.numeric.0),
+            rel_err: format!("{:.2e}", entry.rel_err.0),
             severity: format!("{:.2e}", entry.severity()),
         });
         Self {
             check,
-            verdict: words::verdict(check.verdict()),
+            verdict: words::verdict(check.verdict),
             sentence: words::sentence(check),
             findings: findings(check),
             figures,
@@ -149,7 +158,7 @@ impl<'a> Section<'a> {
     }
 }
 
-fn findings(check: &CheckReport) -> Vec<FindingView<'_>> {
+fn findings(check: &Check) -> Vec<FindingView<'_>> {
     let mut before: Option<&Finding> = None;
     let mut views = Vec::new();
     for finding in &check.findings {
@@ -159,24 +168,24 @@ fn findings(check: &CheckReport) -> Vec<FindingView<'_>> {
             Some(_) => "Then, with that undone",
         };
         before = Some(finding);
-        let evidence = finding.evidence.iter();
+        let evidence = finding.evidence.0.iter();
         let proof = finding
             .proof
             .as_ref()
-            .filter(|_| !finding.correction.is_empty());
+            .filter(|proof| !proof.correction.is_empty());
         views.push(FindingView {
             finding,
             heading,
             sure: words::sure(finding),
             evidence: evidence
-                .map(|(name, value)| (*name, words::rounded(*value)))
+                .map(|(name, value)| (name.as_str(), words::rounded(*value)))
                 .collect(),
             proof: proof.map(|proof| {
                 let share = |at: usize| {
                     let of = words::group(proof.entries[at] as u64);
                     format!("{} of {of}", words::group(proof.wrong[at] as u64))
                 };
-                let error = proof.error.map(words::rounded);
+                let error = proof.error.map(|error| words::rounded(error.0));
                 let [error_before, error_after] = error;
                 let up_to = if proof.up_to_factor {
                     ", up to one factor"
@@ -184,7 +193,7 @@ fn findings(check: &CheckReport) -> Vec<FindingView<'_>> {
                     ""
                 };
                 ProofView {
-                    correction: format!("{}{up_to}", finding.correction),
+                    correction: format!("{}{up_to}", proof.correction),
                     rows: [
                         ("wrong entries", share(0), share(1)),
                         ("|analytic - right| / |right|", error_before, error_after),

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use quick_junit::{NonSuccessKind, Report as Document, TestCase, TestCaseStatus, TestSuite};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Run, text, words};
-use crate::{
-    error::Error,
-    report::{CheckReport, Report, Verdict},
+use super::{
+    Run,
+    document::{Check, Document},
+    text, words,
 };
+use crate::{error::Error, report::Verdict};
 
 /// The document. Inconclusive checks count as failed unless `allow_inconclusive`.
 pub fn render(runs: &[Run], allow_inconclusive: bool) -> String {
-    let mut document = Document::new("gradprobe");
+    let mut document = Report::new("gradprobe");
     for run in runs {
         document.add_test_suite(match &run.outcome {
             Ok(report) => suite(report, &run.name, allow_inconclusive),
@@ -33,7 +34,7 @@ fn broken(name: &str, error: &Error) -> TestSuite {
     suite
 }
 
-fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> TestSuite {
+fn suite(report: &Document, name: &str, allow_inconclusive: bool) -> TestSuite {
     let mut suite = TestSuite::new(name);
     suite.set_time(Duration::from_secs_f64(report.seconds.total));
     suite.add_property(("device", words::device(&report.device).as_str()));
@@ -45,9 +46,9 @@ fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> TestSuite {
     suite
 }
 
-fn test_case(check: &CheckReport, name: &str, allow_inconclusive: bool) -> TestCase {
+fn test_case(check: &Check, name: &str, allow_inconclusive: bool) -> TestCase {
     let sentence = words::sentence(check);
-    let status = match check.verdict() {
+    let status = match check.verdict {
         Verdict::Pass => TestCaseStatus::success(),
         Verdict::Inconclusive if allow_inconclusive => {
             let mut skipped = TestCaseStatus::skipped();
@@ -56,7 +57,7 @@ fn test_case(check: &CheckReport, name: &str, allow_inconclusive: bool) -> TestC
         }
         verdict => {
             let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            let first = check.findings.first().map(|finding| finding.code);
+            let first = check.findings.first().map(|finding| finding.code.as_str());
             let kind = match verdict {
                 Verdict::Inconclusive => "inconclusive",
                 _ => first.unwrap_or("wrong"),

@@ -1,7 +1,11 @@
 //! The report as GitHub-flavoured Markdown, for a job's summary or a comment.
 
-use super::{Run, single, words};
-use crate::report::{CheckReport, Finding, Report, Verdict};
+use super::{
+    Run,
+    document::{Check, Document, Finding},
+    single, words,
+};
+use crate::report::Verdict;
 
 /// How many of the worst entries are shown.
 const SHOWN: usize = 5;
@@ -17,14 +21,14 @@ pub fn render(runs: &[Run]) -> String {
     );
     for run in runs {
         let (mark, told) = match &run.outcome {
-            Ok(report) => (mark(report.verdict()), words::brief(report)),
+            Ok(report) => (mark(report.verdict), words::brief(report)),
             Err(error) => ("❗", error.to_string()),
         };
         text += &format!("| {mark} | {} | {} |\n", escape(&run.name), escape(&told));
     }
     for run in runs {
         if let Ok(report) = &run.outcome
-            && report.verdict() != Verdict::Pass
+            && report.verdict != Verdict::Pass
         {
             text += &format!("\n## {}\n{}", escape(&run.name), of_report(report));
         }
@@ -32,7 +36,7 @@ pub fn render(runs: &[Run]) -> String {
     text
 }
 
-fn of_report(report: &Report) -> String {
+fn of_report(report: &Document) -> String {
     let mut text = String::new();
     if report.interrupted {
         text += "\n**INTERRUPTED: this is what was found before, and not diagnosed.**\n";
@@ -40,7 +44,7 @@ fn of_report(report: &Report) -> String {
     for check in &report.checks {
         text += &section(check);
     }
-    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict()) {
+    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
         text += &format!("\nTo repeat it:\n\n{}\n", fenced(command));
     }
     let run = [
@@ -51,25 +55,25 @@ fn of_report(report: &Report) -> String {
     text + "\n" + &details("This run", &run)
 }
 
-fn section(check: &CheckReport) -> String {
+fn section(check: &Check) -> String {
     let mut text = format!(
         "\n### {} {}\n\n**{}**\n",
-        mark(check.verdict()),
+        mark(check.verdict),
         check.wrt.grad_name(),
         escape(&words::sentence(check))
     );
     for finding in &check.findings {
         text += &cause(finding);
     }
-    if check.verdict() == Verdict::Fail && !check.tally.worst.is_empty() {
+    if check.verdict == Verdict::Fail && !check.worst.is_empty() {
         text += "\n| entry | analytic | numeric | relative error | error / allowed |\n|---|--:|--:|--:|--:|\n";
-        for entry in check.tally.worst.iter().take(SHOWN) {
-            let place = check.wrt.place(entry.row, entry.column);
+        for entry in check.worst.iter().take(SHOWN) {
+            let place = entry.place(check.wrt);
             text += &format!(
                 "| `{place}` | {:.4e} | {:.4e} | {:.2e} | {:.2e} |\n",
-                entry.analytic,
-                entry.numeric,
-                entry.rel_err,
+                entry.analytic.0,
+                entry.numeric.0,
+                entry.rel_err.0,
                 entry.severity()
             );
         }
@@ -85,10 +89,10 @@ fn cause(finding: &Finding) -> String {
         escape(&finding.message),
         escape(&finding.fix)
     );
-    if !finding.correction.is_empty()
-        && let Some(proof) = &finding.proof
+    if let Some(proof) = &finding.proof
+        && !proof.correction.is_empty()
     {
-        let proved = words::proved(&finding.correction, proof);
+        let proved = words::proved(proof);
         text += &format!("  - *Proof*: {}.\n", escape(&proved));
     }
     if let Some(test) = &finding.test {

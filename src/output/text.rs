@@ -2,11 +2,12 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Run, single, words};
-use crate::{
-    problem::Wrt,
-    report::{CheckReport, Entry, Finding, Report, Verdict},
+use super::{
+    Run,
+    document::{Check, Document, Finding, Worst},
+    single, words,
 };
+use crate::{problem::Wrt, report::Verdict};
 
 /// How many of the worst entries are shown.
 const SHOWN: usize = 5;
@@ -25,7 +26,7 @@ pub struct Layout {
 }
 
 /// The report, with a line break at its end.
-pub fn render(report: &Report, layout: Layout) -> String {
+pub fn render(report: &Document, layout: Layout) -> String {
     let mut page = Page::new(layout);
     if report.interrupted {
         page.paragraph("INTERRUPTED: this is what was found before, and not diagnosed.");
@@ -34,7 +35,7 @@ pub fn render(report: &Report, layout: Layout) -> String {
         page.sentence(check);
         write_diagnosis(&mut page, check);
     }
-    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict()) {
+    if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
         page.whole("repeat", command);
     }
     write_run(&mut page, report);
@@ -52,7 +53,7 @@ pub fn render_all(runs: &[Run], layout: Layout) -> String {
     let mut text = String::new();
     for run in runs {
         if let Ok(report) = &run.outcome
-            && report.verdict() != Verdict::Pass
+            && report.verdict != Verdict::Pass
         {
             let name = Page::new(layout).styled(Style::new().bold(), &run.name);
             text += &format!("\n== {name}\n\n{}", render(report, layout));
@@ -62,10 +63,10 @@ pub fn render_all(runs: &[Run], layout: Layout) -> String {
 }
 
 /// A sentence on each gradient that did not pass.
-pub fn sentences(report: &Report, layout: Layout) -> String {
+pub fn sentences(report: &Document, layout: Layout) -> String {
     let mut page = Page::new(layout);
     let checks = report.checks.iter();
-    for check in checks.filter(|check| check.verdict() != Verdict::Pass) {
+    for check in checks.filter(|check| check.verdict != Verdict::Pass) {
         page.sentence(check);
     }
     page.text
@@ -82,7 +83,7 @@ pub fn line(run: &Run, layout: Layout) -> String {
         name += ": ";
     }
     let heading = format!("{:<13}", words::heading(run).to_uppercase());
-    let style = style(run.outcome.as_ref().ok().map(Report::verdict));
+    let style = style(run.outcome.as_ref().ok().map(|report| report.verdict));
     let heading = Page::new(layout).styled(style, &heading);
     format!("{heading} {name}{told}\n")
 }
@@ -127,10 +128,10 @@ impl Page {
     }
 
     /// The verdict on a gradient.
-    fn sentence(&mut self, check: &CheckReport) {
+    fn sentence(&mut self, check: &Check) {
         let sentence = words::sentence(check);
         let (verdict, rest) = sentence.split_once(' ').unwrap_or((&sentence, ""));
-        let verdict = self.styled(style(Some(check.verdict())), verdict);
+        let verdict = self.styled(style(Some(check.verdict)), verdict);
         self.paragraph(&format!("{verdict} {rest}"));
     }
 
@@ -173,10 +174,10 @@ impl Page {
 }
 
 /// Where the errors are, how large, what they point to, and what was ruled out.
-fn write_diagnosis(page: &mut Page, check: &CheckReport) {
-    if check.verdict() == Verdict::Fail && check.tally.wrong > 0 {
+fn write_diagnosis(page: &mut Page, check: &Check) {
+    if check.verdict == Verdict::Fail && check.wrong > 0 {
         page.blank();
-        page.labelled("where", &check.whereabouts());
+        page.labelled("where", &words::whereabouts(check));
         if let Some(size) = words::size(check) {
             page.labelled("size", &size);
         }
@@ -184,7 +185,7 @@ fn write_diagnosis(page: &mut Page, check: &CheckReport) {
     let mut before: Option<&Finding> = None;
     for finding in &check.findings {
         page.blank();
-        let code = page.styled(Style::new().bold(), finding.code);
+        let code = page.styled(Style::new().bold(), &finding.code);
         let sure = words::sure(finding);
         match before {
             // The sentence has said the rest.
@@ -199,14 +200,15 @@ fn write_diagnosis(page: &mut Page, check: &CheckReport) {
         }
         before = Some(finding);
         page.labelled("fix", &finding.fix);
-        if !finding.correction.is_empty()
-            && let Some(proof) = &finding.proof
+        if let Some(proof) = &finding.proof
+            && !proof.correction.is_empty()
         {
-            page.labelled("proof", &words::proved(&finding.correction, proof));
+            page.labelled("proof", &words::proved(proof));
         }
-        if !finding.evidence.is_empty() {
+        if !finding.evidence.0.is_empty() {
             let numbers = finding
                 .evidence
+                .0
                 .iter()
                 .map(|(name, value)| format!("{name} {}", words::rounded(*value)));
             page.labelled("numbers", &numbers.collect::<Vec<_>>().join(", "));
@@ -228,7 +230,7 @@ fn write_diagnosis(page: &mut Page, check: &CheckReport) {
 }
 
 /// What all checks share.
-fn write_run(page: &mut Page, report: &Report) {
+fn write_run(page: &mut Page, report: &Document) {
     page.blank();
     page.labelled("device", &words::device(&report.device));
     if let Some(note) = &report.device.note {
@@ -238,12 +240,11 @@ fn write_run(page: &mut Page, report: &Report) {
     page.labelled("time", &words::time(report.seconds));
 }
 
-fn write_check(page: &mut Page, check: &CheckReport) {
-    let tally = &check.tally;
+fn write_check(page: &mut Page, check: &Check) {
     page.blank();
     page.labelled("gradient", &words::gradient(check));
-    if !check.coverage.is_whole() {
-        page.labelled("rows", &words::coverage(&check.coverage));
+    if let Some(rows) = &check.rows {
+        page.labelled("rows", &words::coverage(rows));
     }
     page.labelled("numeric", &words::numeric(check));
     page.labelled("tolerance", &words::tolerance(check));
@@ -251,21 +252,21 @@ fn write_check(page: &mut Page, check: &CheckReport) {
         page.labelled("sees", &sees);
     }
     page.labelled("rel. error", &words::rel_err(check));
-    page.labelled("cs231n", words::grade(tally.mean_rel_err()));
+    page.labelled("cs231n", words::grade(check.rel_err.mean.0));
     page.blank();
     page.row("  worst entries          analytic      numeric   rel. error   error/allowed");
-    for entry in tally.worst.iter().take(SHOWN) {
+    for entry in check.worst.iter().take(SHOWN) {
         page.row(&format!("  {}", worst(check.wrt, entry)));
     }
 }
 
-fn worst(wrt: Wrt, entry: &Entry) -> String {
-    let place = wrt.place(entry.row, entry.column);
+fn worst(wrt: Wrt, entry: &Worst) -> String {
+    let place = entry.place(wrt);
     format!(
         "{place:<20} {:>11.4e}  {:>11.4e}     {:>8.2e}        {:>8.2e}",
-        entry.analytic,
-        entry.numeric,
-        entry.rel_err,
+        entry.analytic.0,
+        entry.numeric.0,
+        entry.rel_err.0,
         entry.severity()
     )
 }

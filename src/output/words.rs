@@ -1,31 +1,32 @@
 //! The words that all reports share: the verdict in a sentence, what it rests on, numbers as people read them.
 
-use super::Run;
+use super::{
+    Run,
+    document::{Check, Document, Draw, Finding, Proof, Rows, Worst},
+};
 use crate::{
     loss::{IGNORE_INDEX, Reduction},
-    report::{
-        CheckReport, Compared, Coverage, DeviceInfo, Draw, Entry, Finding, ProblemInfo, Proof,
-        Report, Seconds, Source, Tolerance, Verdict,
-    },
+    report::{Compared, DeviceInfo, ProblemInfo, Seconds, Source, Verdict},
     scheme::{Method, Precision},
 };
 
 /// How sure the diagnosis is, in brackets behind the code.
 pub fn sure(finding: &Finding) -> String {
-    match finding.code {
+    match finding.code.as_str() {
         "unknown" => String::new(),
-        _ => format!(", confidence {:.0} %", 100.0 * finding.confidence),
+        _ => format!(", confidence {:.0} %", 100.0 * finding.confidence.0),
     }
 }
 
 /// `divided by 10: 40 of 40 entries wrong before, none after; error 9.0 before, 1.1e-7 after`.
-pub fn proved(correction: &str, proof: &Proof) -> String {
+pub fn proved(proof: &Proof) -> String {
+    let correction = &proof.correction;
     let [before, after] = proof.wrong;
     let left = match after {
         0 => "none".to_owned(),
         after => group(after as u64),
     };
-    let [error_before, error_after] = proof.error.map(rounded);
+    let [error_before, error_after] = proof.error.map(|error| rounded(error.0));
     let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
     let of = match entries == entries_after {
         true => String::new(),
@@ -79,7 +80,7 @@ pub fn time(seconds: Seconds) -> String {
 }
 
 /// How the numeric gradient was made, and where it was compared.
-pub fn numeric(check: &CheckReport) -> String {
+pub fn numeric(check: &Check) -> String {
     let method = match check.method {
         Method::Difference => "difference",
         Method::ForwardPass => "forward-pass",
@@ -91,15 +92,21 @@ pub fn numeric(check: &CheckReport) -> String {
     format!(
         "{method} in {precision}, {}, eps = {:.3e}{}",
         check.scheme,
-        check.eps,
+        check.eps.0,
         compared(check.compared)
     )
 }
 
+/// Where the wrong entries are.
+pub fn whereabouts(check: &Check) -> String {
+    let places = check.places.as_ref();
+    places.map_or_else(String::new, |places| places.text.clone())
+}
+
 /// How large the errors of a wrong gradient are; none where no entry alone is wrong, or one is off without bounds.
-pub fn size(check: &CheckReport) -> Option<String> {
-    let worst = check.tally.worst.first().map_or(0.0, Entry::severity);
-    if check.tally.wrong == 0 || !worst.is_finite() {
+pub fn size(check: &Check) -> Option<String> {
+    let worst = check.worst.first().map_or(0.0, Worst::severity);
+    if check.wrong == 0 || !worst.is_finite() {
         return None;
     }
     let times = match worst > 1e9 {
@@ -108,7 +115,7 @@ pub fn size(check: &CheckReport) -> Option<String> {
     };
     Some(format!(
         "{} relative on average; the worst entry is off by {times} times what is allowed",
-        short(check.tally.mean_rel_err())
+        short(check.rel_err.mean.0)
     ))
 }
 
@@ -146,25 +153,24 @@ pub fn grade(rel_err: f64) -> &'static str {
 }
 
 /// The verdict in one sentence that stands alone.
-pub fn sentence(check: &CheckReport) -> String {
-    let tally = &check.tally;
+pub fn sentence(check: &Check) -> String {
     let name = match check.source {
         Source::Given => check.wrt.grad_name().to_owned(),
         Source::BuiltIn => format!("the built-in gradient of {}", check.wrt.name()),
     };
-    let counted = |count| counted(count, tally.entries);
-    let mut sentence = match check.verdict() {
+    let counted = |count| counted(count, check.entries);
+    let mut sentence = match check.verdict {
         Verdict::Pass => {
-            let undecided = match tally.undecided {
+            let undecided = match check.undecided {
                 0 => String::new(),
                 count => format!(", {} undecided", group(count)),
             };
-            let entries = group(tally.entries);
-            let (so_far, of) = match check.coverage.is_whole() {
-                true => ("", String::new()),
-                false => {
-                    let rows = group(check.coverage.rows.len() as u64);
-                    let of = group(check.coverage.of as u64);
+            let entries = group(check.entries);
+            let (so_far, of) = match &check.rows {
+                None => ("", String::new()),
+                Some(rows) => {
+                    let of = group(rows.of as u64);
+                    let rows = group(rows.compared as u64);
                     (" where it was checked", format!(" of {rows} of {of} rows"))
                 }
             };
@@ -173,17 +179,17 @@ pub fn sentence(check: &CheckReport) -> String {
             )
         }
         Verdict::Fail if !check.findings.is_empty() => caused(check),
-        Verdict::Fail if tally.not_finite > 0 => {
+        Verdict::Fail if check.not_finite > 0 => {
             format!(
                 "FAIL: {name} is wrong in {}; {} of them not finite.",
-                counted(tally.wrong),
-                group(tally.not_finite)
+                counted(check.wrong),
+                group(check.not_finite)
             )
         }
-        Verdict::Fail if tally.wrong > 0 => format!(
+        Verdict::Fail if check.wrong > 0 => format!(
             "FAIL: {name} is wrong in {}, by {} relative on average.",
-            counted(tally.wrong),
-            short(tally.mean_rel_err())
+            counted(check.wrong),
+            short(check.rel_err.mean.0)
         ),
         Verdict::Fail => format!(
             "FAIL: {name} is off as a whole or in a column, by less than an entry alone shows."
@@ -196,19 +202,19 @@ pub fn sentence(check: &CheckReport) -> String {
         {
             format!(
                 "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: --atol is larger than they are.",
-                counted(tally.undecided)
+                counted(check.undecided)
             )
         }
-        Verdict::Inconclusive if tally.undecided > tally.entries / 100 => format!(
+        Verdict::Inconclusive if check.undecided > check.entries / 100 => format!(
             "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: the finite difference is less accurate than the tolerance.",
-            counted(tally.undecided)
+            counted(check.undecided)
         ),
         Verdict::Inconclusive => format!(
             "INCONCLUSIVE: {name} shows no error, but {} would have passed as well.",
             check
-                .blind_to()
-                .into_iter()
-                .map(copy)
+                .blind_to
+                .iter()
+                .map(|name| copy(name))
                 .collect::<Vec<_>>()
                 .join(" or ")
         ),
@@ -223,15 +229,14 @@ pub fn sentence(check: &CheckReport) -> String {
 }
 
 /// The verdict on a gradient whose errors have a cause.
-fn caused(check: &CheckReport) -> String {
-    let tally = &check.tally;
+fn caused(check: &Check) -> String {
     let first = &check.findings[0];
-    let wrong = match (tally.wrong, first.code) {
+    let wrong = match (check.wrong, first.code.as_str()) {
         // It says so itself.
         (_, "unknown") | (0, _) => String::new(),
         (1, _) => " One entry is wrong.".to_owned(),
         (wrong, _) => {
-            let counted = counted(wrong, tally.entries);
+            let counted = counted(wrong, check.entries);
             format!(
                 " {}{} are wrong.",
                 counted[..1].to_uppercase(),
@@ -242,8 +247,8 @@ fn caused(check: &CheckReport) -> String {
     let same = check.findings[1..]
         .iter()
         .filter(|finding| finding.step == 1);
-    let same: Vec<&str> = same.map(|finding| finding.code).collect();
-    let code = match (first.code, same.as_slice()) {
+    let same: Vec<&str> = same.map(|finding| finding.code.as_str()).collect();
+    let code = match (first.code.as_str(), same.as_slice()) {
         ("unknown", _) => String::new(),
         (code, []) => format!(" ({code})"),
         (code, same) => format!(
@@ -255,7 +260,7 @@ fn caused(check: &CheckReport) -> String {
     let others: Vec<String> = steps
         .map(|step| {
             step.iter()
-                .map(|finding| finding.code)
+                .map(|finding| finding.code.as_str())
                 .collect::<Vec<_>>()
                 .join(" or ")
         })
@@ -275,7 +280,7 @@ fn caused(check: &CheckReport) -> String {
 }
 
 /// Which gradient was checked, and where it came from.
-pub fn gradient(check: &CheckReport) -> String {
+pub fn gradient(check: &Check) -> String {
     let wrt = check.wrt.name();
     match check.source {
         Source::Given => format!("with respect to {wrt}, {}, as given", check.dtype),
@@ -289,37 +294,40 @@ pub fn gradient(check: &CheckReport) -> String {
 }
 
 /// Which rows were compared; of a random draw what it can see.
-pub fn coverage(coverage: &Coverage) -> String {
+pub fn coverage(rows: &Rows) -> String {
     let count = |rows: usize| group(rows as u64);
-    let Coverage { rows, of, draw } = coverage;
+    let Rows {
+        compared, of, draw, ..
+    } = rows;
     match draw {
-        None => format!("{rows} of {}", count(*of)),
-        Some(Draw { seed, from }) => {
-            let drawn_from = match from.len() == *of {
+        None => format!("{} of {}", rows.listed(), count(*of)),
+        Some(Draw {
+            seed,
+            from: [first, last],
+            seen_share,
+        }) => {
+            let drawn_from = match last + 1 - first == *of {
                 true => count(*of),
-                false => format!("rows {} to {}", from.start, from.end - 1),
+                false => format!("rows {first} to {last}"),
             };
             format!(
                 "{} of {drawn_from}, drawn at random (seed {seed}); if {:.2} % of all were wrong, one of them would be here with 99 % probability",
-                count(rows.len()),
-                100.0 * coverage.seen_share()
+                count(*compared),
+                100.0 * seen_share.0
             )
         }
     }
 }
 
 /// How far an entry may be off.
-pub fn tolerance(check: &CheckReport) -> String {
-    match check.tolerance {
-        Tolerance {
-            given: Some(given), ..
-        } => format!("rtol {:e}, atol {:e}, as given", given.rtol, given.atol),
-        Tolerance { factor, .. } => {
-            format!(
-                "{factor:.1e} of the magnitudes that an entry is made of, which rounding to {} explains",
-                check.dtype
-            )
-        }
+pub fn tolerance(check: &Check) -> String {
+    let tolerance = &check.tolerance;
+    match (tolerance.rtol, tolerance.atol) {
+        (Some(rtol), Some(atol)) => format!("rtol {:e}, atol {:e}, as given", rtol.0, atol.0),
+        _ => format!(
+            "{:.1e} of the magnitudes that an entry is made of, which rounding to {} explains",
+            tolerance.factor.0, check.dtype
+        ),
     }
 }
 
@@ -387,44 +395,37 @@ pub fn group(number: u64) -> String {
 }
 
 /// Of a pass, the smallest error that would have failed.
-pub fn sees(check: &CheckReport) -> Option<String> {
+pub fn sees(check: &Check) -> Option<String> {
     let told = || {
-        let detectable = check.detectable();
+        let detectable = check.detectable.0;
         format!("an error of {detectable:.1e} or more, relative, if all entries have it")
     };
-    (check.verdict() == Verdict::Pass).then(told)
+    (check.verdict == Verdict::Pass).then(told)
 }
 
 /// How the relative errors are distributed, and that of the whole.
-pub fn rel_err(check: &CheckReport) -> String {
-    let tally = &check.tally;
+pub fn rel_err(check: &Check) -> String {
+    let it = &check.rel_err;
     format!(
         "mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
-        tally.mean_rel_err(),
-        tally.rel_err.quantile(0.5),
-        tally.rel_err.quantile(0.99),
-        tally.max_rel_err,
-        tally.norm_rel_err()
+        it.mean.0, it.median.0, it.p99.0, it.max.0, it.norm.0
     )
 }
 
 /// What a verdict rests on.
-pub fn facts(check: &CheckReport) -> Vec<(&'static str, String)> {
-    let tally = &check.tally;
+pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    if tally.wrong > 0 {
-        facts.push(("where", check.whereabouts()));
+    if check.wrong > 0 {
+        facts.push(("where", whereabouts(check)));
     }
     facts.extend(size(check).map(|size| ("size", size)));
     facts.push(("gradient", gradient(check)));
-    if !check.coverage.is_whole() {
-        facts.push(("rows", coverage(&check.coverage)));
-    }
+    facts.extend(check.rows.as_ref().map(|rows| ("rows", coverage(rows))));
     facts.push(("numeric", numeric(check)));
     facts.push(("tolerance", tolerance(check)));
     facts.extend(sees(check).map(|sees| ("sees", sees)));
     facts.push(("relative error", rel_err(check)));
-    facts.push(("cs231n", grade(tally.mean_rel_err()).to_owned()));
+    facts.push(("cs231n", grade(check.rel_err.mean.0).to_owned()));
     if !check.ruled_out.is_empty() {
         facts.push(("ruled out", check.ruled_out.join(", ")));
     }
@@ -434,7 +435,7 @@ pub fn facts(check: &CheckReport) -> Vec<(&'static str, String)> {
 /// The verdict on a file, or that there is none.
 pub fn heading(run: &Run) -> &'static str {
     match &run.outcome {
-        Ok(report) => verdict(report.verdict()),
+        Ok(report) => verdict(report.verdict),
         Err(_) => "error",
     }
 }
@@ -449,10 +450,10 @@ pub fn verdict(verdict: Verdict) -> &'static str {
 }
 
 /// The gradients that were checked; of those that did not pass, what was found.
-pub fn brief(report: &Report) -> String {
-    let of_check = |check: &CheckReport| {
+pub fn brief(report: &Document) -> String {
+    let of_check = |check: &Check| {
         let name = check.wrt.grad_name();
-        match (check.verdict(), check.findings.first()) {
+        match (check.verdict, check.findings.first()) {
             (Verdict::Pass, _) => name.to_owned(),
             (_, Some(finding)) => format!("{name} ({})", finding.code),
             (other, None) => format!("{name} ({})", verdict(other)),

@@ -40,12 +40,16 @@ pub struct Entry {
 impl Entry {
     /// |analytic - numeric| in units of what is allowed; above 1 the entry is wrong.
     pub fn severity(&self) -> f64 {
-        let error = (self.analytic - self.numeric).abs();
-        if error.is_nan() {
-            f64::INFINITY
-        } else {
-            error / (self.tolerance + self.noise)
-        }
+        severity(self.analytic, self.numeric, self.tolerance + self.noise)
+    }
+}
+
+/// |analytic - numeric| in units of what is allowed; what is not a number is off without bounds.
+pub fn severity(analytic: f64, numeric: f64, allowed: f64) -> f64 {
+    let error = (analytic - numeric).abs();
+    match error.is_nan() {
+        true => f64::INFINITY,
+        false => error / allowed,
     }
 }
 

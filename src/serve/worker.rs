@@ -21,7 +21,7 @@ use crate::{
     engine::Device,
     error::{Error, Result},
     io::{Case, OutputFile},
-    output::{Run, html, json, words},
+    output::{Run, document::Document, html, json, words},
     problem::Wrt,
     report::Report,
     settings::command_line,
@@ -111,8 +111,9 @@ impl Worker<'_> {
             Ok(report) if report.interrupted => return self.service.queue.put_back(ticket),
             Ok(report) => {
                 self.service.metrics.checked(&report, started.elapsed());
+                let report = Document::from(&report);
                 Outcome::Done {
-                    verdict: report.verdict(),
+                    verdict: report.verdict,
                     summary: words::brief(&report),
                     report: json::compact(&report),
                 }
@@ -151,15 +152,11 @@ impl Worker<'_> {
             let (report, case) = self.report(&ticket, true, &mut turn)?;
             let subjects = case.subjects.iter();
             let sweeps = subjects.map(|subject| sweep::glance(&case.problem, subject));
-            let run = Run {
-                name: name(&ticket.job),
-                sweeps: match report.checks.len() == case.subjects.len() {
-                    true => sweeps.collect::<Result<_>>()?,
-                    false => Vec::new(),
-                },
-                outcome: Ok(report),
+            let sweeps = match report.checks.len() == case.subjects.len() {
+                true => sweeps.collect::<Result<_>>()?,
+                false => Vec::new(),
             };
-            let text = html::render(&[run]);
+            let text = html::render(&[Run::new(name(&ticket.job), report, sweeps)]);
             let mut file = OutputFile::create(&page(&ticket.body))?;
             file.write(text.as_bytes())?;
             file.finish()?;
