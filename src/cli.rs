@@ -28,9 +28,11 @@ mod inputs;
 mod log;
 mod outputs;
 mod progress;
+mod remote;
 mod serve;
 
 use check::CheckArguments;
+use config::Completed;
 use inputs::InputArguments;
 use serve::ServeArguments;
 
@@ -134,11 +136,15 @@ fn memory(text: &str) -> std::result::Result<ByteSize, String> {
 /// # Errors
 /// Whatever keeps it from running; the caller prints it and exits with 2.
 pub fn run() -> Result<ExitCode> {
-    let (arguments, words) = config::arguments(std::env::args_os().collect())?;
+    let Completed {
+        arguments,
+        words,
+        settings,
+    } = config::arguments(std::env::args_os().collect())?;
     let quiet = matches!(&arguments.command, Command::Check(check) if check.quiet);
     log::listen(arguments.verbose, quiet);
     match arguments.command {
-        Command::Check(arguments) => arguments.run(words),
+        Command::Check(arguments) => arguments.run(words, settings),
         Command::Sweep(arguments) => arguments.run(),
         Command::Demo => {
             print(&demo::run()?)?;

@@ -95,6 +95,9 @@ pub enum Error {
     /// The command line, or the file of settings that completes it, asks for what there is not.
     #[error("{0}")]
     Usage(String),
+    /// A service does not check what it was sent, or cannot be reached.
+    #[error("{0}")]
+    Service(String),
     /// No device goes by the name that was asked for.
     #[error("no device matches \"{asked}\"; present: {}", list(present))]
     NoDevice {

@@ -27,6 +27,8 @@ pub struct Run {
     pub outcome: Result<Document>,
     /// What was computed here, which pictures are drawn of.
     pub computed: Option<Computed>,
+    /// Its page, where a service has drawn it.
+    pub page: Option<String>,
 }
 
 /// A report with all that was counted.
@@ -44,6 +46,7 @@ impl Run {
             name,
             outcome: Ok(Document::from(&report)),
             computed: Some(Computed { report, sweeps }),
+            page: None,
         }
     }
 
@@ -53,6 +56,17 @@ impl Run {
             name,
             outcome: Err(error),
             computed: None,
+            page: None,
+        }
+    }
+
+    /// A file that was checked elsewhere.
+    pub fn told(name: String, report: Document, page: Option<String>) -> Self {
+        Self {
+            name,
+            outcome: Ok(report),
+            computed: None,
+            page,
         }
     }
 }

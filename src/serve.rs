@@ -1,8 +1,8 @@
 //! The compute service: checks over HTTP, computed on one device, none of them lost.
 //!
-//! A body is received into a spool folder ([`upload`]), looked at, and kept as a job in SQLite ([`store`]) before its sender is told so. One
-//! thread computes ([`worker`]), from a queue ([`queue`]) that is filled anew from the store when the service starts. Answers are given by
-//! the handlers of [`api`]; what they refuse, and why, is a [`refusal`].
+//! A body is received into a spool folder (`upload`), looked at, and kept as a job in SQLite (`store`) before its sender is told so. One
+//! thread computes (`worker`), from a queue (`queue`) that is filled anew from the store when the service starts. Answers are given by
+//! the handlers of `api`; what they refuse, and why, is a `refusal`.
 
 use std::{
     net::SocketAddr,

@@ -80,11 +80,7 @@ fn run(name: &str, outcome: Result<Report, Error>) -> Run {
 /// The same, as it is read from the JSON of its report.
 fn told_anew(run: &Run) -> Run {
     let json = json::render(run.outcome.as_ref().unwrap());
-    Run {
-        name: run.name.clone(),
-        outcome: Ok(serde_json::from_str(&json).unwrap()),
-        computed: None,
-    }
+    Run::told(run.name.clone(), serde_json::from_str(&json).unwrap(), None)
 }
 
 /// Each format is the same for the same reports, alone and together with a file that could not be checked; that is a snapshot.

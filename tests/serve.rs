@@ -262,6 +262,24 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         Err(ureq::Error::StatusCode(415))
     ));
 
+    // A head that does not end soon is no request.
+    let long_head = format!(
+        "GET /v1/checks HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+        "x".repeat(40_000)
+    );
+    let many = format!(
+        "GET /v1/checks HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        "X: y\r\n".repeat(100)
+    );
+    for head in [long_head, many] {
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        // It may be cut off before its end.
+        let _ = stream.write_all(head.as_bytes());
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
+    }
+
     // One runs, one waits, and there is no room for a third.
     let running = service.post(LONG, &long).id();
     while service.get(&format!("/v1/checks/{running}")).json()["state"] != "running" {
@@ -622,4 +640,93 @@ fn bad_bodies_are_refused_and_cost_nothing() {
         let most = service.peak_memory();
         assert!(most < 128 << 20, "{most} bytes");
     }
+}
+
+/// `gradprobe check` with these arguments: its exit code, and what it says.
+fn check(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+        .arg("check")
+        .args(arguments)
+        .env("GITHUB_ACTIONS", "")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// Without what is another each time: how long it took, and the command.
+fn lasting(text: &str) -> String {
+    let other = |line: &&str| line.starts_with("  time") || line.starts_with("  repeat");
+    text.lines()
+        .filter(|line| !other(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn a_check_at_a_service_is_told_as_one_done_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let token = token.to_str().unwrap();
+    let flags = ["--device", "cpu", "--token-file", token];
+    let service = Service::start(&folder.path().join("data"), &flags);
+    let url = service.url("/");
+    let there = ["--server", &url, "--token-file", token];
+    let here = ["--device", "cpu"];
+    let data = |name: &str| format!("tests/cli/data/{name}.safetensors");
+    let (right, wrong, broken) = (data("right"), data("wrong-sum"), data("truncated"));
+    for arguments in [
+        vec![right.as_str()],
+        vec![&wrong],
+        vec![&right, "--wrt", "input,bias", "--rtol", "1e-9"],
+        vec![&right, "--allow-inconclusive", "--atol=1"],
+        vec![&wrong, "--format", "markdown"],
+        vec![&right, "--quiet"],
+        vec![&broken],
+        vec![&right, &broken, &wrong],
+    ] {
+        let (code, text, errors) = check(&[&arguments[..], &here].concat());
+        let (code_there, text_there, errors_there) = check(&[&arguments[..], &there].concat());
+        assert_eq!(code, code_there, "{arguments:?}: {errors_there}");
+        assert_eq!(errors, errors_there, "{arguments:?}");
+        if !arguments.contains(&"markdown") {
+            assert_eq!(lasting(&text), lasting(&text_there), "{arguments:?}");
+        }
+    }
+    // Files as well, the page with its pictures.
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (html, junit, json) = (file("r.html"), file("r.xml"), file("r.json"));
+    let files = [&wrong, "--html", &html, "--junit", &junit, "--json", &json];
+    let (code, _, _) = check(&[&files[..], &there].concat());
+    assert_eq!(code, Some(1));
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    assert!(read(&html).contains("<svg"));
+    assert!(read(&junit).contains("<testcase"));
+    assert!(read(&json).contains("\"schema\": \"gradprobe/report/1\""));
+
+    // What is in the way is told in a sentence.
+    let (code, _, errors) = check(&[&right, "--server", &url]);
+    assert_eq!(
+        (code, errors.as_str()),
+        (
+            Some(2),
+            "error: this service wants a token: Authorization: Bearer TOKEN\n"
+        )
+    );
+    drop(service);
+    let (code, _, errors) = check(&[&[right.as_str()][..], &there].concat());
+    assert_eq!(code, Some(2));
+    assert!(
+        errors.starts_with(&format!(
+            "error: {} cannot be asked: ",
+            url.trim_end_matches('/')
+        )),
+        "{errors}"
+    );
+    assert_eq!(errors.lines().count(), 1, "{errors}");
 }

@@ -20,6 +20,7 @@ use super::{
     memory,
     outputs::{Format, Outputs},
     progress::{Interrupts, Watcher},
+    remote::{Remote, RemoteArguments},
     size,
 };
 use crate::{
@@ -53,6 +54,8 @@ pub(super) struct CheckArguments {
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
     memory: ByteSize,
 
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// How many of several files are checked at a time
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = size)]
     jobs: usize,
@@ -87,6 +90,9 @@ pub(super) struct CheckArguments {
     /// The command line, with what gradprobe.toml gave, without the program's name.
     #[arg(skip)]
     words: Vec<OsString>,
+    /// What it says of the check itself.
+    #[arg(skip)]
+    given: Vec<(String, String)>,
 }
 
 /// The exit code of a program that was interrupted: 128 and the number of the signal.
@@ -104,15 +110,22 @@ const OF_ALL: [&str; 7] = [
 ];
 
 impl CheckArguments {
-    pub(super) fn run(mut self, words: Vec<OsString>) -> Result<ExitCode> {
+    pub(super) fn run(
+        mut self,
+        words: Vec<OsString>,
+        given: Vec<(String, String)>,
+    ) -> Result<ExitCode> {
         self.words = words.into_iter().skip(1).collect();
+        self.given = given;
         let sources = self.inputs.sources()?;
         for source in &sources {
             self.require_distinct(source)?;
         }
-        match sources.as_slice() {
-            [source] => self.run_one(source),
-            sources => self.run_several(sources),
+        let remote = Remote::new(&self.remote, self.given.clone(), self.html.is_some())?;
+        match (sources.as_slice(), remote) {
+            ([source], Some(remote)) => self.run_remote(source, &remote),
+            ([source], None) => self.run_one(source),
+            (sources, remote) => self.run_several(sources, remote.as_ref()),
         }
     }
 
@@ -140,8 +153,24 @@ impl CheckArguments {
         Ok(self.exit_code(&runs))
     }
 
+    /// A file that a service checks.
+    fn run_remote(&self, source: &Source, remote: &Remote) -> Result<ExitCode> {
+        let outputs = Outputs::open(self)?;
+        let interrupts = Interrupts::listen();
+        let Some(mut run) = remote.check(&name(source), &interrupts)? else {
+            return Ok(ExitCode::from(INTERRUPTED));
+        };
+        if let Ok(report) = &mut run.outcome {
+            let words = self.words.iter().map(|word| word.to_string_lossy());
+            report.command = Some(command_line(words));
+        }
+        let runs = [run];
+        outputs.deliver(&runs)?;
+        Ok(self.exit_code(&runs))
+    }
+
     /// All of them, some at a time, each told as soon as it and those before it are done.
-    fn run_several(&self, sources: &[Source]) -> Result<ExitCode> {
+    fn run_several(&self, sources: &[Source], remote: Option<&Remote>) -> Result<ExitCode> {
         if self.numeric.is_some() {
             return Err(Error::Setting {
                 name: "--numeric",
@@ -162,7 +191,10 @@ impl CheckArguments {
                 let (send, next, interrupts) = (send.clone(), &next, interrupts.clone());
                 scope.spawn(move || {
                     // A device serves one thread; what it cannot be opened for is told of each file.
-                    let device = self.device();
+                    let device = match remote {
+                        Some(_) => None,
+                        None => Some(self.device()),
+                    };
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(source) = sources.get(index) else {
@@ -171,7 +203,17 @@ impl CheckArguments {
                         if interrupts.is_interrupted() {
                             return;
                         }
-                        let run = self.run_of(source, device.as_ref(), &interrupts);
+                        let run = match (remote, &device) {
+                            (Some(remote), _) => remote
+                                .check(&name(source), &interrupts)
+                                .unwrap_or_else(|error| Some(Run::failed(name(source), error)))
+                                .map(|run| (run, Ok(()))),
+                            (None, Some(device)) => {
+                                Some(self.run_of(source, device.as_ref(), &interrupts))
+                            }
+                            (None, None) => None,
+                        };
+                        let Some(run) = run else { return };
                         if send.send((index, run)).is_err() {
                             return;
                         }

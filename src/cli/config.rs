@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches,
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches,
     error::{ContextKind, ErrorKind},
     parser::ValueSource,
 };
@@ -15,7 +15,7 @@ use toml::{Table, Value};
 use super::Arguments;
 use crate::{
     error::{Error, Result},
-    settings::in_a_line,
+    settings::{Settings as CheckSettings, in_a_line},
 };
 
 /// The file's name.
@@ -31,14 +31,14 @@ const PATHS: [&str; 5] = ["json", "html", "junit", "numeric", "save-failures"];
 ///
 /// # Errors
 /// [`Error::Usage`] for what is no argument or no setting, [`Error::Io`] and [`Error::Format`] for a file that cannot be read.
-pub(super) fn arguments(words: Vec<OsString>) -> Result<(Arguments, Vec<OsString>)> {
+pub(super) fn arguments(words: Vec<OsString>) -> Result<Completed> {
     let matches = parse(&words)?;
     let settings = match matches.subcommand() {
         Some((name, given)) if COMMANDS.contains(&name) => match locate(given)? {
             Some(path) => settings(&path, name, given)?,
-            None => return Ok((build(&matches)?, words)),
+            None => return build(&matches, words),
         },
-        _ => return Ok((build(&matches)?, words)),
+        _ => return build(&matches, words),
     };
     let mut completed = words;
     let command = completed
@@ -48,13 +48,43 @@ pub(super) fn arguments(words: Vec<OsString>) -> Result<(Arguments, Vec<OsString
     let Settings { path, words } = settings;
     completed.splice(command..command, words);
     // What was well without the file's words is wrong because of them.
-    let parsed = parse(&completed).and_then(|matches| build(&matches));
-    let arguments = parsed.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
-    Ok((arguments, completed))
+    let parsed = parse(&completed).and_then(|matches| build(&matches, completed));
+    parsed.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
 }
 
-fn build(matches: &ArgMatches) -> Result<Arguments> {
-    Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))
+/// What a command line says, with gradprobe.toml.
+pub(super) struct Completed {
+    pub(super) arguments: Arguments,
+    /// All its words, the program's name first.
+    pub(super) words: Vec<OsString>,
+    /// What is said of the check itself: names without dashes, and values.
+    pub(super) settings: Vec<(String, String)>,
+}
+
+fn build(matches: &ArgMatches, words: Vec<OsString>) -> Result<Completed> {
+    let arguments = Arguments::from_arg_matches(matches);
+    let arguments = arguments.map_err(|error| Error::Usage(error.to_string()))?;
+    let settings = match matches.subcommand() {
+        Some(("check", given)) => settings_in(given),
+        _ => Vec::new(),
+    };
+    Ok(Completed {
+        arguments,
+        words,
+        settings,
+    })
+}
+
+fn settings_in(given: &ArgMatches) -> Vec<(String, String)> {
+    let command = CheckSettings::augment_args(Command::new("check"));
+    let settings = command.get_arguments().filter_map(|arg| {
+        let id = arg.get_id().as_str();
+        let is_given = given.value_source(id) == Some(ValueSource::CommandLine);
+        let values = given.get_raw(id).filter(|_| is_given)?;
+        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        Some((arg.get_long()?.to_owned(), values.join(",")))
+    });
+    settings.collect()
 }
 
 fn parse(words: &[OsString]) -> Result<ArgMatches> {

@@ -118,7 +118,7 @@ impl ServeArguments {
 }
 
 /// A file's first line, which must be hard to guess.
-fn token(path: &Path) -> Result<String> {
+pub(super) fn token(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
         action: "read",
         path: path.to_owned(),

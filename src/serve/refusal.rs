@@ -70,7 +70,8 @@ impl From<Error> for Refusal {
             | Error::NoDevice { .. }
             | Error::Gpu { .. }
             | Error::Miscomputes { .. }
-            | Error::OraclesDisagree { .. } => return Self::internal(&error),
+            | Error::OraclesDisagree { .. }
+            | Error::Service(_) => return Self::internal(&error),
         };
         Self::new(status, error.to_string())
     }
