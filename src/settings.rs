@@ -147,6 +147,11 @@ impl Settings {
         }
     }
 
+    /// Whether no rows are left out.
+    pub fn is_of_all_rows(&self) -> bool {
+        self.rows.is_none() && self.sample.is_none()
+    }
+
     /// Reads what is checked, with so many bytes beside the weights, and compressed arrays of so many at most. Gradients that sum over all samples cannot be checked on some of them:
     /// they are left out with a warning, unless they were asked for.
     ///

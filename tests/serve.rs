@@ -44,7 +44,7 @@ fn small(folder: &Path) -> Vec<u8> {
 const LONG: &str = "method=forward-pass";
 
 fn long(folder: &Path) -> Vec<u8> {
-    case(folder, [8192, 64, 256], 1.0)
+    case(folder, [16384, 64, 256], 1.0)
 }
 
 #[test]
@@ -120,6 +120,10 @@ fn a_running_check_is_watched_and_cancelled_while_short_ones_pass_it() {
     // Behind two long ones, and done before the first of them.
     let quick = service.post("wait=60", &small).json();
     assert_eq!(quick["state"], "done");
+    // One of some chunks, too.
+    let shorter = case(folder.path(), [512, 64, 256], 1.0);
+    let shorter = service.post(&format!("{LONG}&wait=60"), &shorter).json();
+    assert_eq!(shorter["state"], "done");
     let first_now = service.get(&format!("/v1/checks/{first}")).json();
     assert_eq!(first_now["state"], "running");
 
@@ -344,7 +348,9 @@ fn a_token_is_wanted_where_there_is_one() {
         ("Bearer 0123456789abcdee", 401),
         ("Bearer 0123456789abcdef0", 401),
         ("Basic 0123456789abcdef", 401),
+        ("Bearer", 401),
         ("Bearer 0123456789abcdef", 200),
+        ("bearer 0123456789abcdef", 200),
     ] {
         let answer = service.get_with("/v1/checks", ("authorization", value));
         assert_eq!(answer.status, status, "{value}");

@@ -95,6 +95,12 @@ pub(super) struct CheckArguments {
     given: Vec<(String, String)>,
 }
 
+/// Where several files are checked.
+enum Place<'a> {
+    Here(Result<Device>),
+    There(&'a Remote),
+}
+
 /// The exit code of a program that was interrupted: 128 and the number of the signal.
 const INTERRUPTED: u8 = 130;
 
@@ -191,9 +197,9 @@ impl CheckArguments {
                 let (send, next, interrupts) = (send.clone(), &next, interrupts.clone());
                 scope.spawn(move || {
                     // A device serves one thread; what it cannot be opened for is told of each file.
-                    let device = match remote {
-                        Some(_) => None,
-                        None => Some(self.device()),
+                    let place = match remote {
+                        Some(remote) => Place::There(remote),
+                        None => Place::Here(self.device()),
                     };
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
@@ -203,15 +209,14 @@ impl CheckArguments {
                         if interrupts.is_interrupted() {
                             return;
                         }
-                        let run = match (remote, &device) {
-                            (Some(remote), _) => remote
+                        let run = match &place {
+                            Place::Here(device) => {
+                                Some(self.run_of(source, device.as_ref(), &interrupts))
+                            }
+                            Place::There(remote) => remote
                                 .check(&name(source), &interrupts)
                                 .unwrap_or_else(|error| Some(Run::failed(name(source), error)))
                                 .map(|run| (run, Ok(()))),
-                            (None, Some(device)) => {
-                                Some(self.run_of(source, device.as_ref(), &interrupts))
-                            }
-                            (None, None) => None,
                         };
                         let Some(run) = run else { return };
                         if send.send((index, run)).is_err() {
@@ -372,10 +377,7 @@ impl CheckArguments {
 
     /// For each check the errors at every step size, for a page's pictures; none where no page or a part of the rows was asked for.
     fn sweeps(&self, case: &Case, report: &Report) -> Result<Vec<Option<Sweep>>> {
-        let is_part = self.html.is_none()
-            || self.settings.rows.is_some()
-            || self.settings.sample.is_some()
-            || report.interrupted;
+        let is_part = self.html.is_none() || !self.settings.is_of_all_rows() || report.interrupted;
         let of_check = |check: &CheckReport| {
             let subject = case
                 .subjects

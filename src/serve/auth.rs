@@ -22,6 +22,9 @@ const OPEN: [&str; 6] = [
     "/example.safetensors",
 ];
 
+/// What stands before a token.
+const SCHEME: &[u8] = b"Bearer ";
+
 /// Lets a request pass, or refuses it.
 pub(super) async fn guard(
     State(service): State<Arc<Service>>,
@@ -46,7 +49,10 @@ pub(super) async fn guard(
 /// Whether the right token is presented; the comparison takes as long for a wrong one.
 fn present(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
     let presented = headers.get(header::AUTHORIZATION);
-    let presented = presented.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let presented = presented.and_then(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(SCHEME.len())?;
+        scheme.eq_ignore_ascii_case(SCHEME).then_some(token)
+    });
     let same = presented.is_some_and(|presented| presented.ct_eq(token.as_bytes()).into());
     same.then_some(()).ok_or_else(|| {
         let detail = "this service wants a token: Authorization: Bearer TOKEN";

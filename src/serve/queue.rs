@@ -16,9 +16,6 @@ use super::{
     store::Ticket,
 };
 
-/// Multiply-adds up to which a job is done in a moment: a twentieth of a second on two cores, as measured in 2026, and its diagnosis.
-const SMALL: f64 = 1e8;
-
 /// A job that has not ended.
 pub(super) struct Live {
     job: watch::Sender<Job>,
@@ -59,10 +56,8 @@ pub(super) enum Task {
 #[derive(Default)]
 struct Inner {
     pages: VecDeque<PageRequest>,
-    /// Jobs that need a moment.
-    small: VecDeque<Ticket>,
-    /// The others.
-    large: VecDeque<Ticket>,
+    /// In the order of their coming.
+    jobs: VecDeque<Ticket>,
     live: HashMap<String, Arc<Live>>,
     closed: bool,
 }
@@ -87,10 +82,7 @@ impl Queue {
         });
         let mut inner = self.inner();
         inner.live.insert(ticket.job.id.clone(), live.clone());
-        match is_small(&ticket) {
-            true => inner.small.push_back(ticket),
-            false => inner.large.push_back(ticket),
-        }
+        inner.jobs.push_back(ticket);
         drop(inner);
         self.ready.notify_one();
         live
@@ -109,7 +101,7 @@ impl Queue {
             if inner.closed {
                 return None;
             }
-            if let Some(task) = inner.next(false) {
+            if let Some(task) = inner.next(f64::INFINITY) {
                 return Some(task);
             }
             inner = self
@@ -119,12 +111,12 @@ impl Queue {
         }
     }
 
-    /// What can be done in a moment, if there is such a thing.
-    pub(super) fn next_small(&self) -> Option<Task> {
+    /// What is next of all that takes so many multiply-adds at most, if there is such a thing.
+    pub(super) fn next_within(&self, work: f64) -> Option<Task> {
         let mut inner = self.inner();
         match inner.closed {
             true => None,
-            false => inner.next(true),
+            false => inner.next(work),
         }
     }
 
@@ -140,8 +132,7 @@ impl Queue {
 
     /// How many jobs wait for their turn.
     pub(super) fn waiting(&self) -> usize {
-        let inner = self.inner();
-        inner.small.len() + inner.large.len()
+        self.inner().jobs.len()
     }
 
     /// Asks that a job be ended. True if its turn had not come: then it will not.
@@ -149,10 +140,9 @@ impl Queue {
         let mut inner = self.inner();
         let live = inner.live.get(id)?.clone();
         live.cancelled.store(true, Ordering::Relaxed);
-        let before = inner.small.len() + inner.large.len();
-        inner.small.retain(|ticket| ticket.job.id != id);
-        inner.large.retain(|ticket| ticket.job.id != id);
-        Some(inner.small.len() + inner.large.len() < before)
+        let before = inner.jobs.len();
+        inner.jobs.retain(|ticket| ticket.job.id != id);
+        Some(inner.jobs.len() < before)
     }
 
     /// A job has ended: those who watch it see `job`, and it is known to the store alone.
@@ -172,33 +162,19 @@ impl Queue {
                 job.progress = None;
             });
         }
-        match is_small(&ticket) {
-            true => inner.small.push_front(ticket),
-            false => inner.large.push_front(ticket),
-        }
+        inner.jobs.push_front(ticket);
     }
 }
 
-fn is_small(ticket: &Ticket) -> bool {
-    ticket.work <= SMALL
-}
-
 impl Inner {
-    /// Pages first, since somebody looks at the screen; then the job that came first, or the first that is small.
-    fn next(&mut self, only_small: bool) -> Option<Task> {
-        if let Some(request) = self.pages.pop_front() {
+    /// Pages first, since somebody looks at the screen; then the jobs as they came. Of either what takes no more than `work`.
+    fn next(&mut self, work: f64) -> Option<Task> {
+        let page = self.pages.iter().position(|it| it.ticket.work <= work);
+        if let Some(request) = page.and_then(|place| self.pages.remove(place)) {
             return Some(Task::Page(request));
         }
-        let number = |queue: &VecDeque<Ticket>| queue.front().map(|ticket| ticket.number);
-        let large_is_first = match (number(&self.small), number(&self.large)) {
-            (Some(small), Some(large)) => large < small,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        let ticket = match large_is_first && !only_small {
-            true => self.large.pop_front(),
-            false => self.small.pop_front(),
-        }?;
+        let job = self.jobs.iter().position(|it| it.work <= work)?;
+        let ticket = self.jobs.remove(job)?;
         let live = self.live.get(&ticket.job.id)?.clone();
         Some(Task::Check(ticket, live))
     }

@@ -43,7 +43,6 @@ const TABLES: &str = "
 /// What is kept of a job beside what a client sees.
 #[derive(Clone, Debug)]
 pub(super) struct Ticket {
-    pub(super) number: i64,
     pub(super) job: Job,
     /// The query that it came with.
     pub(super) settings: String,
@@ -220,8 +219,7 @@ impl Store {
             ])
         });
         match inserted {
-            Ok(number) => Ok(Ticket {
-                number,
+            Ok(_) => Ok(Ticket {
                 job,
                 settings,
                 body: path,
@@ -304,7 +302,6 @@ impl Store {
             .and_then(|text| RawValue::from_string(text).ok())
             .map(Arc::from);
         Ok(Ticket {
-            number: row.get(0)?,
             settings: row.get(10)?,
             body: self.spool.join(body),
             work: row.get(12)?,

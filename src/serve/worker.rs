@@ -1,4 +1,4 @@
-//! The one thread that computes. A long check gives way, between its chunks, to short ones.
+//! The one thread that computes. A check gives way, between its chunks, to much shorter ones.
 
 use std::{
     cell::{Cell, RefCell},
@@ -30,6 +30,8 @@ use crate::{
 
 /// How often those who watch a job are told of its progress.
 const TELLING: Duration = Duration::from_millis(100);
+/// Of a check's work: what takes no more passes it.
+const MUCH_SHORTER: f64 = 0.1;
 /// A device that was lost and could not be had again is asked for again after it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -54,7 +56,6 @@ pub(super) fn start(service: Arc<Service>) -> Result<JoinHandle<()>> {
             service: &service,
             device: RefCell::new(Rc::new(device)),
             lost: Cell::new(None),
-            has_given_way: Cell::new(false),
         }
         .run();
     };
@@ -77,8 +78,6 @@ struct Worker<'a> {
     device: RefCell<Rc<Device>>,
     /// Since when the processor stands in for a device that cannot be had.
     lost: Cell<Option<Instant>>,
-    /// Whether a check has given way: those that it gives way to do not.
-    has_given_way: Cell<bool>,
 }
 
 impl Worker<'_> {
@@ -98,7 +97,7 @@ impl Worker<'_> {
     fn check(&self, ticket: Ticket, live: &Live) {
         let started = Instant::now();
         live.tell(|job| job.state = State::Running);
-        let mut turn = Turn::new(self, Some(live));
+        let mut turn = Turn::new(self, ticket.work, Some(live));
         let report = self.guarded(|| self.report(&ticket, false, &mut turn).map(|(it, _)| it));
         let too_long = turn.is_too_long();
         let outcome = match report {
@@ -147,12 +146,13 @@ impl Worker<'_> {
         if answer.is_closed() {
             return;
         }
-        let mut turn = Turn::new(self, None);
+        let mut turn = Turn::new(self, ticket.work, None);
         let drawn = self.guarded(|| {
             let (report, case) = self.report(&ticket, true, &mut turn)?;
+            let settings = self.service.settings(&ticket.settings)?;
             let subjects = case.subjects.iter();
             let sweeps = subjects.map(|subject| sweep::glance(&case.problem, subject));
-            let sweeps = match report.checks.len() == case.subjects.len() {
+            let sweeps = match settings.is_of_all_rows() && !report.interrupted {
                 true => sweeps.collect::<Result<_>>()?,
                 false => Vec::new(),
             };
@@ -284,13 +284,13 @@ pub(super) fn ended(mut job: Job, outcome: Outcome, at: f64) -> Job {
 /// What happens between the chunks of a check.
 struct Turn<'a> {
     worker: &'a Worker<'a>,
+    /// Multiply-adds that it takes, about.
+    work: f64,
     /// Who is told of the progress; nobody of a page's.
     live: Option<&'a Live>,
     started: Instant,
     /// Time that other jobs took in between.
     given: Duration,
-    /// When the last chunk began.
-    resumed: Instant,
     told: Option<Instant>,
     /// Entries of the gradients before, and of this one.
     before: u64,
@@ -298,14 +298,13 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn new(worker: &'a Worker<'a>, live: Option<&'a Live>) -> Self {
-        let now = Instant::now();
+    fn new(worker: &'a Worker<'a>, work: f64, live: Option<&'a Live>) -> Self {
         Self {
             worker,
+            work,
             live,
-            started: now,
+            started: Instant::now(),
             given: Duration::ZERO,
-            resumed: now,
             told: None,
             before: 0,
             current: 0,
@@ -321,21 +320,19 @@ impl<'a> Turn<'a> {
         self.spent() > self.worker.service.options.limits.check
     }
 
-    /// Does what needs a moment, no longer than the last chunk took.
+    /// Lets pass what is much shorter, which gives way in its turn; but half of the time is its own.
     fn give_way(&mut self) {
-        let (now, chunk) = (Instant::now(), self.resumed.elapsed());
-        let worker = self.worker;
-        if worker.has_given_way.replace(true) {
-            return;
-        }
-        while now.elapsed() < chunk
-            && let Some(task) = worker.service.queue.next_small()
+        let (own, began) = (self.spent(), Instant::now());
+        while self.given + began.elapsed() <= own
+            && let Some(task) = self
+                .worker
+                .service
+                .queue
+                .next_within(MUCH_SHORTER * self.work)
         {
-            worker.perform(task);
+            self.worker.perform(task);
         }
-        worker.has_given_way.set(false);
-        self.given += now.elapsed();
-        self.resumed = Instant::now();
+        self.given += began.elapsed();
     }
 }
 
@@ -462,9 +459,8 @@ mod tests {
                 service: &service,
                 device: RefCell::new(Rc::new(device)),
                 lost: Cell::new(None),
-                has_given_way: Cell::new(false),
             };
-            let mut turn = Turn::new(&worker, None);
+            let mut turn = Turn::new(&worker, ticket.work, None);
             let (report, _) = worker.report(&ticket, false, &mut turn).unwrap();
             assert_eq!(report.verdict(), crate::report::Verdict::Pass);
             assert_eq!(report.device.kind, kind);
@@ -492,7 +488,6 @@ mod tests {
             service: &service,
             device: RefCell::new(Rc::new(Device::Cpu { note: None })),
             lost: Cell::new(None),
-            has_given_way: Cell::new(false),
         };
         let error = worker
             .guarded::<()>(|| panic!("as it happens"))
