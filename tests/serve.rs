@@ -165,7 +165,7 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         "--device",
         "cpu",
         "--max-body",
-        "1MB",
+        "4MB",
         "--max-queue",
         "1",
         "--max-silence",
@@ -173,7 +173,7 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
     ];
     let service = Service::start(&folder.path().join("data"), &flags);
     let (long, small) = (
-        case(folder.path(), [2048, 32, 256], 1.0),
+        case(folder.path(), [8192, 32, 512], 1.0),
         small(folder.path()),
     );
     let told = |query: &str, body: &[u8]| {
@@ -224,18 +224,17 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         "{detail}"
     );
     assert_eq!(
-        told("", &vec![0; 1_000_001]),
+        told("", &vec![0; 4_000_001]),
         (
             413,
-            "the body is longer than 976.6 KiB, which is the most that this service takes"
-                .to_owned()
+            "the body is longer than 3.8 MiB, which is the most that this service takes".to_owned()
         )
     );
     // Without a length beforehand, too: it is counted as it comes.
     let chunked = {
         let mut stream = TcpStream::connect(service.address()).unwrap();
         stream.write_all(b"POST /v1/checks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n").unwrap();
-        for _ in 0..200 {
+        for _ in 0..600 {
             // It may be cut off before the end.
             let _ = stream.write_all(format!("2000\r\n{}\r\n", "x".repeat(0x2000)).as_bytes());
         }

@@ -199,7 +199,7 @@ pub(super) async fn create(
         let _ = tokio::time::timeout(wait, ended).await;
         job = watched.borrow().clone();
     }
-    if job.state.is_final() {
+    if wait.is_some() && job.state.is_final() {
         return Ok(Json(job).into_response());
     }
     let location = format!("/v1/checks/{}", job.id);
