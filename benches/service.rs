@@ -3,6 +3,8 @@
 //! `cargo bench --bench service`; on this machine's own address only, and at most a few minutes. Every answer is looked at, and every job is
 //! found again.
 
+#[path = "../tests/common/cases.rs"]
+mod cases;
 #[path = "../tests/common/framework.rs"]
 #[allow(dead_code)]
 mod framework;
@@ -14,7 +16,6 @@ mod service;
 
 use std::{
     collections::BTreeSet,
-    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -22,26 +23,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framework::{gradient, tensor};
-use gradprobe::{check::Subject, io, loss::Reduction, problem::Wrt, tensor::Dtype};
+use cases::case;
 use service::Service;
 
 const CHECKS: usize = 1000;
 const CLIENTS: usize = 32;
 const UPLOADS: usize = 10;
-
-fn case(folder: &Path, [n, d, k]: [usize; 3], factor: f64) -> Vec<u8> {
-    let problem = problems::random(1, n, d, k, 1.0, Reduction::Mean);
-    let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
-    values.iter_mut().for_each(|value| *value *= factor);
-    let subject = Subject {
-        wrt: Wrt::Input,
-        gradient: Some(tensor(Dtype::F32, &[n, d], &values)),
-    };
-    let path = folder.join("case.safetensors");
-    io::save(&path, &problem, &subject).unwrap();
-    std::fs::read(path).unwrap()
-}
 
 /// What came of the small checks.
 struct Load {

@@ -124,11 +124,15 @@ fn size(text: &str) -> std::result::Result<usize, String> {
 const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
 
 fn memory(text: &str) -> std::result::Result<ByteSize, String> {
-    match text.parse() {
-        Ok(size) if size >= LEAST_MEMORY => Ok(size),
-        Ok(_) => Err(format!("at least {LEAST_MEMORY} are needed")),
-        Err(_) => Err("expected a size, such as 1GiB or 500MB".to_owned()),
+    match bytes(text)? {
+        size if size >= LEAST_MEMORY => Ok(size),
+        _ => Err(format!("at least {LEAST_MEMORY} are needed")),
     }
+}
+
+fn bytes(text: &str) -> std::result::Result<ByteSize, String> {
+    text.parse()
+        .map_err(|_| "expected a size, such as 1GiB or 500MB".to_owned())
 }
 
 /// Runs the program on the process's arguments.

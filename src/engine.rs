@@ -192,6 +192,16 @@ impl Device {
         Ok(Self::Gpu(Box::new(adapter.open()?)))
     }
 
+    /// The same for a check that may take so many bytes: half of them are its arrays'.
+    ///
+    /// # Errors
+    /// Those of [`Device::select`].
+    pub fn select_within(asked: &str, memory: u64) -> Result<Self> {
+        let mut device = Self::select(asked)?;
+        device.limit_memory(memory / 2);
+        Ok(device)
+    }
+
     /// Sets what the arrays of an evaluation may take together, in bytes.
     pub fn limit_memory(&mut self, bytes: u64) {
         if let Self::Gpu(device) = self {

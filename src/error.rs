@@ -146,6 +146,21 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Of what the operating system says: `action` is `read`, `write` or the like, `path` what it was to be done to.
+    pub fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
 fn places(index: &[usize]) -> String {
     index
         .iter()

@@ -40,7 +40,8 @@ mod worker;
 
 use metrics::Metrics;
 use queue::Queue;
-use store::{Store, Ticket};
+use refusal::Refusal;
+use store::Store;
 
 /// How a service is run.
 #[derive(Clone, Debug)]
@@ -141,15 +142,8 @@ pub fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) ->
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|source| io_error("start", "the runtime", source))?;
+        .map_err(Error::io("start", "the runtime"))?;
     runtime.block_on(connections::run(service, started))
-}
-
-/// Opens the device.
-fn select(options: &Options) -> Result<Device> {
-    let mut device = Device::select(&options.device)?;
-    device.limit_memory(options.memory / 2);
-    Ok(device)
 }
 
 impl Service {
@@ -168,13 +162,7 @@ impl Service {
     }
 
     fn device(&self) -> Result<Device> {
-        select(&self.options)
-    }
-
-    /// What a query says of a check.
-    fn settings(&self, query: &str) -> Result<Settings> {
-        let pairs = pairs(query);
-        Settings::parse(pairs.iter().map(|(name, value)| (&**name, &**value)))
+        Device::select_within(&self.options.device, self.options.memory)
     }
 
     /// Reads a body, which may unpack to no more than one that is not packed.
@@ -207,12 +195,6 @@ impl Service {
             Err(error) => tracing::error!("{error}"),
         }
     }
-
-    /// An error in words that speak of the body by the name that its sender gave it.
-    fn in_words(&self, error: &Error, ticket: &Ticket) -> String {
-        let path = ticket.body.display().to_string();
-        error.to_string().replace(&path, &worker::name(&ticket.job))
-    }
 }
 
 /// The names and values of a query.
@@ -221,10 +203,23 @@ fn pairs(query: &str) -> Vec<(String, String)> {
     pairs.into_owned().collect()
 }
 
-fn io_error(action: &'static str, what: &str, source: std::io::Error) -> Error {
-    Error::Io {
-        action,
-        path: what.into(),
-        source,
+/// What a query says of a check.
+fn settings(query: &str) -> Result<Settings> {
+    let pairs = pairs(query);
+    Settings::parse(pairs.iter().map(|(name, value)| (&**name, &**value)))
+}
+
+/// An error in words that speak of a body by the name that its sender gave it.
+fn in_words(error: &str, body: &Path, called: &str) -> String {
+    error.replace(&body.display().to_string(), called)
+}
+
+/// Does what waits for a disk or a driver, where it keeps no request waiting.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, Refusal> + Send + 'static,
+) -> std::result::Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Refusal::internal(&error)),
     }
 }

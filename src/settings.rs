@@ -121,10 +121,8 @@ impl Settings {
             #[command(flatten)]
             settings: Settings,
         }
-        let pairs = pairs.into_iter();
-        // In a URL or a file of settings a name may well be written as in Python.
-        let words = pairs.map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
-        let parsed = Words::try_parse_from(words).map_err(|error| Error::Usage(in_a_line(&error)));
+        let parsed =
+            Words::try_parse_from(flags(pairs)).map_err(|error| Error::Usage(in_a_line(&error)));
         Ok(parsed?.settings)
     }
 
@@ -187,6 +185,14 @@ impl Settings {
         }
         case.subjects.retain(|subject| !is_sum(subject));
     }
+}
+
+/// Names and values as flags. In a URL a name may well be written as in Python.
+pub fn flags<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> impl Iterator<Item = String> {
+    let pairs = pairs.into_iter();
+    pairs.map(|(name, value)| format!("--{}={value}", name.replace('_', "-")))
 }
 
 /// What clap says in paragraphs: the fault, and how it might be mended.

@@ -1,5 +1,7 @@
 //! The service: what it answers, and that it loses nothing.
 
+#[path = "common/cases.rs"]
+mod cases;
 #[path = "common/framework.rs"]
 mod framework;
 #[path = "common/problems.rs"]
@@ -15,25 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framework::{gradient, tensor};
-use gradprobe::{check::Subject, io, loss::Reduction, problem::Wrt, tensor::Dtype};
+use cases::case;
+use gradprobe::io;
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use serde_json::Value;
 use service::Service;
-
-/// A file with the input's gradient, times a factor.
-fn case(folder: &Path, [n, d, k]: [usize; 3], factor: f64) -> Vec<u8> {
-    let problem = problems::random(1, n, d, k, 1.0, Reduction::Mean);
-    let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
-    values.iter_mut().for_each(|value| *value *= factor);
-    let subject = Subject {
-        wrt: Wrt::Input,
-        gradient: Some(tensor(Dtype::F32, &[n, d], &values)),
-    };
-    let path = folder.join("case.safetensors");
-    io::save(&path, &problem, &subject).unwrap();
-    std::fs::read(path).unwrap()
-}
 
 /// A small right one.
 fn small(folder: &Path) -> Vec<u8> {

@@ -90,9 +90,6 @@ pub(super) struct CheckArguments {
     /// The command line, with what gradprobe.toml gave, without the program's name.
     #[arg(skip)]
     words: Vec<OsString>,
-    /// What it says of the check itself.
-    #[arg(skip)]
-    given: Vec<(String, String)>,
 }
 
 /// Where several files are checked.
@@ -122,12 +119,11 @@ impl CheckArguments {
         given: Vec<(String, String)>,
     ) -> Result<ExitCode> {
         self.words = words.into_iter().skip(1).collect();
-        self.given = given;
         let sources = self.inputs.sources()?;
         for source in &sources {
             self.require_distinct(source)?;
         }
-        let remote = Remote::new(&self.remote, self.given.clone(), self.html.is_some())?;
+        let remote = Remote::new(&self.remote, given, self.html.is_some())?;
         match (sources.as_slice(), remote) {
             ([source], Some(remote)) => self.run_remote(source, &remote),
             ([source], None) => self.run_one(source),
@@ -144,9 +140,7 @@ impl CheckArguments {
         let mut watcher = Watcher::new(!self.quiet, self.numeric_file(&case)?);
         watcher.listen_for_interrupts();
         let mut report = self.check(&case, &device, &mut watcher)?;
-        report.command = Some(command_line(
-            self.words.iter().map(|word| word.to_string_lossy()),
-        ));
+        report.command = Some(self.command());
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
@@ -167,8 +161,7 @@ impl CheckArguments {
             return Ok(ExitCode::from(INTERRUPTED));
         };
         if let Ok(report) = &mut run.outcome {
-            let words = self.words.iter().map(|word| word.to_string_lossy());
-            report.command = Some(command_line(words));
+            report.command = Some(self.command());
         }
         let runs = [run];
         outputs.deliver(&runs)?;
@@ -283,9 +276,7 @@ impl CheckArguments {
     }
 
     fn device(&self) -> Result<Device> {
-        let mut device = Device::select(&self.device)?;
-        device.limit_memory(self.memory.as_u64() / 2);
-        Ok(device)
+        Device::select_within(&self.device, self.memory.as_u64())
     }
 
     fn check(&self, case: &Case, device: &Device, listener: &mut dyn Listener) -> Result<Report> {
@@ -309,11 +300,7 @@ impl CheckArguments {
             else {
                 continue;
             };
-            std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-                action: "write",
-                path: folder.clone(),
-                source,
-            })?;
+            std::fs::create_dir_all(folder).map_err(Error::io("write", folder))?;
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             let name = run.name.replace(|c| !is_plain(c), "_");
             let path = folder.join(format!("{name}-{}.safetensors", check.wrt.grad_name()));
@@ -351,6 +338,11 @@ impl CheckArguments {
             Err(_) => 2,
         };
         ExitCode::from(runs.iter().map(code).max().unwrap_or(0))
+    }
+
+    /// The command line that repeats all of it.
+    fn command(&self) -> String {
+        command_line(self.words.iter().map(|word| word.to_string_lossy()))
     }
 
     /// The command line that repeats the check of one file: without what was to be done with what came of all.

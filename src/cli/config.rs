@@ -75,12 +75,18 @@ fn build(matches: &ArgMatches, words: Vec<OsString>) -> Result<Completed> {
     })
 }
 
+/// Whether the command line has an argument, which the command need not know.
+fn is_given(given: &ArgMatches, arg: &Arg) -> bool {
+    let id = arg.get_id().as_str();
+    given
+        .try_contains_id(id)
+        .is_ok_and(|_| given.value_source(id) == Some(ValueSource::CommandLine))
+}
+
 fn settings_in(given: &ArgMatches) -> Vec<(String, String)> {
     let command = CheckSettings::augment_args(Command::new("check"));
     let settings = command.get_arguments().filter_map(|arg| {
-        let id = arg.get_id().as_str();
-        let is_given = given.value_source(id) == Some(ValueSource::CommandLine);
-        let values = given.get_raw(id).filter(|_| is_given)?;
+        let values = is_given(given, arg).then(|| given.get_raw(arg.get_id().as_str()))??;
         let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
         Some((arg.get_long()?.to_owned(), values.join(",")))
     });
@@ -143,11 +149,7 @@ struct Settings {
 
 /// Those that the command takes and the command line leaves open.
 fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().map_or("", |span| &text[..span.start]);
         Error::Format {
@@ -170,11 +172,8 @@ fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> 
                 path.display()
             )));
         };
-        let is_given = given.try_contains_id(arg.get_id().as_str()).is_ok_and(|_| {
-            given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
-        });
         let separate = key == FILES && given.get_one::<PathBuf>("input").is_some();
-        if find(own, key).is_none() || is_given || separate {
+        if find(own, key).is_none() || is_given(given, arg) || separate {
             continue;
         }
         let of_setting = to_words(arg, key, value, folder);

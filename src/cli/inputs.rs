@@ -166,11 +166,7 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let failed = |source| Error::Io {
-        action: "read",
-        path: folder.to_owned(),
-        source,
-    };
+    let failed = |source| Error::io("read", folder)(source);
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);

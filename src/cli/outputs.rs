@@ -144,9 +144,5 @@ fn append(path: &Path, text: &str) -> Result<()> {
         .append(true)
         .open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| Error::Io {
-            action: "write",
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(Error::io("write", path))
 }

@@ -147,11 +147,7 @@ impl Remote {
     }
 
     fn send(&self, name: &str) -> Result<Response<Body>> {
-        let file = File::open(name).map_err(|source| Error::Io {
-            action: "read",
-            path: name.into(),
-            source,
-        })?;
+        let file = File::open(name).map_err(Error::io("read", name))?;
         let request = self
             .with_token(self.agent.post(self.url("/v1/checks")))
             .header("content-type", "application/octet-stream")

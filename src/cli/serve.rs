@@ -10,7 +10,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::{memory, print, size};
+use super::{bytes, memory, print, size};
 use crate::{
     error::{Error, Result},
     serve::{self, Limits, Options},
@@ -61,11 +61,6 @@ pub(super) struct ServeArguments {
     /// How long the check that runs may go on when the service is asked to end
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
     grace: Duration,
-}
-
-fn bytes(text: &str) -> std::result::Result<ByteSize, String> {
-    text.parse()
-        .map_err(|_| "expected a size, such as 1GiB or 500MB".to_owned())
 }
 
 /// A number and a unit.
@@ -119,11 +114,7 @@ impl ServeArguments {
 
 /// A file's first line, which must be hard to guess.
 pub(super) fn token(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
     let token = text.lines().next().unwrap_or_default().trim();
     let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
     match token.len() >= 16 && is_plain {

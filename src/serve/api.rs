@@ -16,16 +16,17 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::ToSchema;
 
 use super::{
-    Service, auth, events,
+    Service, auth, blocking, events, in_words,
     job::{self, Job, now},
     openapi, page, pairs,
     queue::PageRequest,
     refusal::Refusal,
+    settings,
     store::{self, Outcome, Ticket},
     upload::{self, Upload},
     worker,
 };
-use crate::{check, engine, gpu, plan::Plan, report::DeviceInfo};
+use crate::{check, engine, gpu, plan::Plan, report::DeviceInfo, settings::Settings};
 
 /// Seconds after which a full queue may have room.
 const RETRY: u64 = 5;
@@ -213,13 +214,12 @@ pub(super) async fn create(
 
 /// What a request asks for, and its body.
 async fn receive(
-    service: &Service,
+    service: &Arc<Service>,
     query: Option<String>,
     headers: &HeaderMap,
     stream: &mut BodyDataStream,
 ) -> Result<(Asked, Upload), Refusal> {
     let asked = Asked::parse(&query.unwrap_or_default())?;
-    service.settings(&asked.settings)?;
     if service.is_ending() {
         return Err(ending());
     }
@@ -239,14 +239,15 @@ async fn receive(
 struct Asked {
     wait: Option<Duration>,
     name: Option<String>,
-    /// Of the check.
-    settings: String,
+    /// Of the check, and the part of the query that they come from.
+    settings: Settings,
+    query: String,
 }
 
 impl Asked {
     fn parse(query: &str) -> Result<Self, Refusal> {
         let (mut wait, mut name) = (None, None);
-        let mut settings = form_urlencoded::Serializer::new(String::new());
+        let mut query_of_check = form_urlencoded::Serializer::new(String::new());
         let wrong = |detail: String| Refusal::new(StatusCode::BAD_REQUEST, detail);
         for (key, value) in pairs(query) {
             match key.as_str() {
@@ -266,14 +267,16 @@ impl Asked {
                 }
                 "name" => name = Some(value).filter(|name| !name.is_empty()),
                 _ => {
-                    settings.append_pair(&key, &value);
+                    query_of_check.append_pair(&key, &value);
                 }
             }
         }
+        let query = query_of_check.finish();
         Ok(Self {
             wait,
             name,
-            settings: settings.finish(),
+            settings: settings(&query)?,
+            query,
         })
     }
 }
@@ -284,7 +287,7 @@ fn accept(
     asked: Asked,
     upload: Upload,
 ) -> Result<tokio::sync::watch::Receiver<Job>, Refusal> {
-    let settings = service.settings(&asked.settings)?;
+    let settings = asked.settings;
     let path = upload.file.path().to_owned();
     let looked = || -> crate::error::Result<f64> {
         let case = service.load(&settings, &path)?;
@@ -298,25 +301,12 @@ fn accept(
     let work = looked().map_err(|error| {
         let mut refusal = Refusal::from(error);
         let called = asked.name.as_deref().unwrap_or("the body");
-        refusal.detail = refusal.detail.replace(&path.display().to_string(), called);
+        refusal.detail = in_words(&refusal.detail, &path, called);
         refusal
     })?;
-    let job = Job {
-        id: uuid::Uuid::now_v7().simple().to_string(),
-        state: job::State::Queued,
-        name: asked.name,
-        bytes: upload.bytes,
-        created: now(),
-        finished: None,
-        progress: None,
-        verdict: None,
-        summary: None,
-        report: None,
-        error: None,
-    };
-    let ticket = service
-        .store
-        .accept(job, asked.settings, work, upload.file)?;
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    let job = Job::queued(id, asked.name, upload.bytes);
+    let ticket = service.store.accept(job, asked.query, work, upload.file)?;
     service.metrics.accepted(upload.bytes);
     Ok(service.queue.push(ticket).watch())
 }
@@ -492,15 +482,5 @@ pub(super) async fn report_page(
     match drawn.await {
         Ok(text) => Ok(Html(text?).into_response()),
         Err(_) => Err(ending()),
-    }
-}
-
-/// Does what waits for a disk or a driver, where it keeps no other request waiting.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(Refusal::internal(&error)),
     }
 }

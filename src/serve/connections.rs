@@ -10,8 +10,11 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use super::{Service, api, io_error, worker};
-use crate::{error::Result, report::DeviceInfo};
+use super::{Service, api, worker};
+use crate::{
+    error::{Error, Result},
+    report::DeviceInfo,
+};
 
 /// Bytes of a request's head.
 const HEAD: usize = 32 << 10;
@@ -25,13 +28,13 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Serves until the process is asked to end.
 ///
 /// # Errors
-/// [`Error::Io`](crate::error::Error::Io) if the address cannot be had, and those of the device.
+/// [`Error::Io`] if the address cannot be had, and those of the device.
 pub(super) async fn run(
     service: Arc<Service>,
     started: impl FnOnce(SocketAddr, &DeviceInfo),
 ) -> Result<()> {
     let address = service.options.listen;
-    let failed = |source| io_error("listen on", &address.to_string(), source);
+    let failed = |source| Error::io("listen on", address.to_string())(source);
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let worker = worker::start(service.clone())?;
     if let Some(device) = service.device.get() {

@@ -104,6 +104,25 @@ pub(super) struct Job {
     pub(super) error: Option<String>,
 }
 
+impl Job {
+    /// One whose turn is to come.
+    pub(super) fn queued(id: String, name: Option<String>, bytes: u64) -> Self {
+        Self {
+            id,
+            state: State::Queued,
+            name,
+            bytes,
+            created: now(),
+            finished: None,
+            progress: None,
+            verdict: None,
+            summary: None,
+            report: None,
+            error: None,
+        }
+    }
+}
+
 /// Seconds since 1970.
 pub(super) fn now() -> f64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 use super::store::Outcome;
@@ -42,76 +42,55 @@ pub(super) struct Metrics {
     lost: Counter,
 }
 
+/// A metric under that name.
+fn counted<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// The same with a unit.
+fn measured<M: Metric + Default + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    unit: Unit,
+) -> M {
+    let metric = M::default();
+    registry.register_with_unit(name, help, unit, metric.clone());
+    metric
+}
+
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::with_prefix("gradprobe");
-        let metrics = Self {
-            waiting: Gauge::default(),
-            accepted: Counter::default(),
-            bytes: Counter::default(),
-            refused: Family::default(),
-            ended: Family::default(),
-            checks: Family::default(),
-            entries: Counter::default(),
-            // From a millisecond to a quarter of an hour.
-            seconds: Histogram::new((0..21).map(|power| 1e-3 * 2_f64.powi(power))),
-            compute_seconds: Counter::default(),
-            lost: Counter::default(),
-            registry: Registry::default(),
-        };
-        let it = &metrics;
-        registry.register(
-            "queue_length",
-            "Jobs whose turn is to come",
-            it.waiting.clone(),
-        );
-        registry.register(
-            "jobs_accepted",
-            "Jobs that were accepted",
-            it.accepted.clone(),
-        );
-        registry.register_with_unit(
-            "body",
-            "Bodies of accepted jobs",
-            Unit::Bytes,
-            it.bytes.clone(),
-        );
-        registry.register(
-            "requests_refused",
-            "Requests with a status of 400 or more",
-            it.refused.clone(),
-        );
-        registry.register(
-            "jobs_ended",
-            "Jobs by the state in which they ended",
-            it.ended.clone(),
-        );
-        registry.register("checks", "Reports by verdict and device", it.checks.clone());
-        registry.register(
-            "entries",
-            "Entries of gradients that were compared",
-            it.entries.clone(),
-        );
-        registry.register_with_unit(
-            "check",
-            "From the beginning of a check to its report",
-            Unit::Seconds,
-            it.seconds.clone(),
-        );
-        registry.register_with_unit(
-            "compute",
-            "Spent on computing",
-            Unit::Seconds,
-            it.compute_seconds.clone(),
-        );
-        registry.register(
-            "devices_lost",
-            "Times that the device had to be opened anew",
-            it.lost.clone(),
-        );
+        let all = &mut registry;
         Self {
+            waiting: counted(all, "queue_length", "Jobs whose turn is to come"),
+            accepted: counted(all, "jobs_accepted", "Jobs that were accepted"),
+            bytes: measured(all, "body", "Bodies of accepted jobs", Unit::Bytes),
+            refused: counted(
+                all,
+                "requests_refused",
+                "Requests with a status of 400 or more",
+            ),
+            ended: counted(all, "jobs_ended", "Jobs by the state in which they ended"),
+            checks: counted(all, "checks", "Reports by verdict and device"),
+            entries: counted(all, "entries", "Entries of gradients that were compared"),
+            seconds: {
+                // From a millisecond to a quarter of an hour.
+                let seconds = Histogram::new((0..21).map(|power| 1e-3 * 2_f64.powi(power)));
+                let help = "From the beginning of a check to its report";
+                all.register_with_unit("check", help, Unit::Seconds, seconds.clone());
+                seconds
+            },
+            compute_seconds: measured(all, "compute", "Spent on computing", Unit::Seconds),
+            lost: counted(
+                all,
+                "devices_lost",
+                "Times that the device had to be opened anew",
+            ),
             registry,
-            ..metrics
         }
     }
 

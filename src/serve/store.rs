@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use super::job::{Job, State};
 use crate::{
     error::{Error, Result},
+    output::words,
     report::Verdict,
 };
 
@@ -243,7 +244,7 @@ impl Store {
                 summary,
                 report,
             } => (
-                Some(verdict_name(*verdict)),
+                Some(words::verdict(*verdict)),
                 Some(summary),
                 Some(report),
                 None,
@@ -387,7 +388,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         created: row.get(5)?,
         finished: row.get(6)?,
         progress: None,
-        verdict: verdict.and_then(|name| VERDICTS.into_iter().find(|it| verdict_name(*it) == name)),
+        verdict: verdict
+            .and_then(|name| VERDICTS.into_iter().find(|it| words::verdict(*it) == name)),
         summary: row.get(8)?,
         report: None,
         error: row.get(9)?,
@@ -395,10 +397,6 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
 }
 
 const VERDICTS: [Verdict; 3] = [Verdict::Pass, Verdict::Inconclusive, Verdict::Fail];
-
-fn verdict_name(verdict: Verdict) -> &'static str {
-    crate::output::words::verdict(verdict)
-}
 
 /// A file that is not there needs no removing.
 fn remove(path: &Path) -> Result<()> {
@@ -409,11 +407,7 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 fn failed(path: &Path, source: std::io::Error) -> Error {
-    Error::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    }
+    Error::io("write", path)(source)
 }
 
 fn database_failed(path: &Path, error: rusqlite::Error) -> Error {
@@ -436,26 +430,11 @@ mod tests {
     use super::*;
     use crate::serve::{job::now, refusal::Refusal};
 
-    fn job(id: usize) -> Job {
-        Job {
-            id: format!("job-{id}"),
-            state: State::Queued,
-            name: None,
-            bytes: 1000,
-            created: now(),
-            finished: None,
-            progress: None,
-            verdict: None,
-            summary: None,
-            report: None,
-            error: None,
-        }
-    }
-
     fn accept(store: &Store, id: usize) -> Result<Ticket> {
         let mut body = store.receive("npz")?;
         body.write_all(&[0; 1000]).unwrap();
-        store.accept(job(id), String::new(), 1.0, body)
+        let job = Job::queued(format!("job-{id}"), None, 1000);
+        store.accept(job, String::new(), 1.0, body)
     }
 
     fn bodies(folder: &Path) -> usize {

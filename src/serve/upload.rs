@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,8 @@ use axum::{
 use futures::StreamExt;
 use tempfile::NamedTempFile;
 
-use super::{Service, io_error, refusal::Refusal};
+use super::{Service, blocking, refusal::Refusal};
+use crate::error::Error;
 
 /// What is held of a body before it is written.
 const HELD: usize = 1 << 20;
@@ -70,16 +72,11 @@ fn too_long(service: &Service) -> Refusal {
 
 /// Receives a body.
 pub(super) async fn receive(
-    service: &Service,
+    service: &Arc<Service>,
     stream: &mut BodyDataStream,
 ) -> Result<Upload, Refusal> {
     let mut file: Option<NamedTempFile> = None;
     let (mut held, mut bytes) = (Vec::new(), 0_u64);
-    // By the first bytes, which are all held until there are many.
-    let format = |held: &[u8]| match held.starts_with(b"PK") {
-        true => "npz",
-        false => "safetensors",
-    };
     let started = Instant::now();
     loop {
         let next = tokio::time::timeout(service.options.limits.idle, stream.next());
@@ -103,19 +100,11 @@ pub(super) async fn receive(
         }
         held.extend_from_slice(&chunk);
         if held.len() >= HELD {
-            let begun = match file.take() {
-                Some(file) => file,
-                None => service.store.receive(format(&held))?,
-            };
-            let (begun, emptied) = write(begun, held).await?;
+            let (begun, emptied) = write(service, file, held).await?;
             (file, held) = (Some(begun), emptied);
         }
     }
-    let begun = match file {
-        Some(file) => file,
-        None => service.store.receive(format(&held))?,
-    };
-    let (file, _) = write(begun, held).await?;
+    let (file, _) = write(service, file, held).await?;
     Ok(Upload { file, bytes })
 }
 
@@ -126,20 +115,31 @@ pub(super) async fn drain(stream: &mut BodyDataStream) {
     let _ = tokio::time::timeout(DRAINING, rest).await;
 }
 
-/// Writes what is held, where it keeps no other request waiting, and hands back the empty buffer.
+/// Writes what is held, the first of it into a new file, where it keeps no other request waiting; hands back the empty buffer.
 async fn write(
-    mut file: NamedTempFile,
+    service: &Arc<Service>,
+    file: Option<NamedTempFile>,
     mut held: Vec<u8>,
 ) -> Result<(NamedTempFile, Vec<u8>), Refusal> {
-    let work = move || {
+    let service = service.clone();
+    let write = move || {
+        let mut file = match file {
+            Some(file) => file,
+            None => service.store.receive(format(&held))?,
+        };
         file.write_all(&held)
-            .map_err(|source| io_error("write", "the spool folder", source))?;
+            .map_err(Error::io("write", "the spool folder"))?;
         held.clear();
         Ok((file, held))
     };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(written) => written.map_err(|error: crate::error::Error| error.into()),
-        Err(error) => Err(Refusal::internal(&error)),
+    blocking(write).await
+}
+
+/// By the first bytes of a body.
+fn format(head: &[u8]) -> &'static str {
+    match head.starts_with(b"PK") {
+        true => "npz",
+        false => "safetensors",
     }
 }
 

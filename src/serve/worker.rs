@@ -10,10 +10,11 @@ use std::{
 };
 
 use super::{
-    Service,
+    Service, in_words,
     job::{Job, Progress, State, now},
     queue::{Live, PageRequest, Task},
     refusal::Refusal,
+    settings,
     store::{Outcome, Ticket, page},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     output::{Run, document::Document, html, json, words},
     problem::Wrt,
     report::Report,
-    settings::command_line,
+    settings::{command_line, flags},
     sweep,
 };
 
@@ -60,11 +61,7 @@ pub(super) fn start(service: Arc<Service>) -> Result<JoinHandle<()>> {
         .run();
     };
     let thread = std::thread::Builder::new().name("worker".to_owned());
-    let handle = thread.spawn(body).map_err(|source| Error::Io {
-        action: "start",
-        path: "a thread".into(),
-        source,
-    })?;
+    let handle = thread.spawn(body).map_err(Error::io("start", "a thread"))?;
     match opened.recv() {
         Ok(Ok(())) => Ok(handle),
         Ok(Err(error)) => Err(error),
@@ -117,7 +114,10 @@ impl Worker<'_> {
                     report: json::compact(&report),
                 }
             }
-            Err(error) => Outcome::Failed(self.service.in_words(&error, &ticket)),
+            Err(error) => {
+                let called = name(&ticket.job);
+                Outcome::Failed(in_words(&error.to_string(), &ticket.body, &called))
+            }
         };
         self.end(ticket, outcome);
     }
@@ -149,7 +149,7 @@ impl Worker<'_> {
         let mut turn = Turn::new(self, ticket.work, None);
         let drawn = self.guarded(|| {
             let (report, case) = self.report(&ticket, true, &mut turn)?;
-            let settings = self.service.settings(&ticket.settings)?;
+            let settings = settings(&ticket.settings)?;
             let subjects = case.subjects.iter();
             let sweeps = subjects.map(|subject| sweep::glance(&case.problem, subject));
             let sweeps = match settings.is_of_all_rows() && !report.interrupted {
@@ -169,7 +169,7 @@ impl Worker<'_> {
     /// Checks, and if the device fails once more on it opened anew; then on the processor, which the report says.
     fn report(&self, ticket: &Ticket, draws: bool, turn: &mut Turn<'_>) -> Result<(Report, Case)> {
         let started = Instant::now();
-        let settings = self.service.settings(&ticket.settings)?;
+        let settings = settings(&ticket.settings)?;
         let case = self.service.load(&settings, &ticket.body)?;
         let load = started.elapsed().as_secs_f64();
         let once = |device: &Device, turn: &mut Turn<'_>| {
@@ -250,8 +250,8 @@ pub(super) fn name(job: &Job) -> String {
 /// The command line that would do the same with the file that its sender has named.
 fn repeat(job: &Job, query: &str) -> Option<String> {
     let name = job.name.clone()?;
-    let flags = super::pairs(query).into_iter();
-    let flags = flags.map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
+    let pairs = super::pairs(query);
+    let flags = flags(pairs.iter().map(|(name, value)| (&**name, &**value)));
     let words = ["check".to_owned(), name].into_iter().chain(flags);
     Some(command_line(words))
 }
@@ -379,7 +379,7 @@ mod tests {
         loss::CrossEntropy,
         problem::Problem,
         report::DeviceKind,
-        serve::{Limits, Options, job},
+        serve::{Limits, Options},
         tensor::{Dtype, Tensor},
     };
 
@@ -423,19 +423,7 @@ mod tests {
         io::save(&path, &problem, &subject).unwrap();
         body.write_all(&std::fs::read(&path).unwrap()).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let job = Job {
-            id: "it".to_owned(),
-            state: State::Queued,
-            name: None,
-            bytes: 1,
-            created: job::now(),
-            finished: None,
-            progress: None,
-            verdict: None,
-            summary: None,
-            report: None,
-            error: None,
-        };
+        let job = Job::queued("it".to_owned(), None, 1);
         service.store.accept(job, String::new(), 1.0, body).unwrap()
     }
 
