@@ -10,7 +10,9 @@ use crate::{
     io::{self, Case, Request, Source},
     loss::Reduction,
     problem::Wrt,
+    report::{CheckReport, Report},
     scheme::{Method, Precision, Scheme},
+    sweep::{self, Sweep},
 };
 
 /// What the loss is, where the file does not say, and which of its gradients are meant.
@@ -145,9 +147,20 @@ impl Settings {
         }
     }
 
-    /// Whether no rows are left out.
-    pub fn is_of_all_rows(&self) -> bool {
-        self.rows.is_none() && self.sample.is_none()
+    /// For each check of a report the errors at every step size, for a page's pictures; none where rows are left out.
+    ///
+    /// # Errors
+    /// Those of [`sweep::glance`].
+    pub fn sweeps(&self, case: &Case, report: &Report) -> Result<Vec<Option<Sweep>>> {
+        let is_whole = self.rows.is_none() && self.sample.is_none() && !report.interrupted;
+        let of_check = |check: &CheckReport| {
+            let mut subjects = case.subjects.iter();
+            match subjects.find(|subject| is_whole && subject.wrt == check.wrt) {
+                Some(subject) => sweep::glance(&case.problem, subject),
+                None => Ok(None),
+            }
+        };
+        report.checks.iter().map(of_check).collect()
     }
 
     /// Reads what is checked, with so many bytes beside the weights, and compressed arrays of so many at most. Gradients that sum over all samples cannot be checked on some of them:

@@ -102,10 +102,20 @@ async function watch(id) {
       }
     }
     if (last && ENDED.includes(last.state)) { await end(last); return; }
-    say('The service has ended; the check goes on when it is back.');
+    again(id, 'The service has ended; the check goes on when it is back.');
   } catch (error) {
-    if (shown === id) fail(error.message);
+    if (shown !== id) return;
+    // What a connection dies of is a TypeError; a refusal is none.
+    if (error instanceof TypeError) again(id, 'The service cannot be reached; it is tried again.');
+    else fail(error.message);
   }
+}
+
+function again(id, text) {
+  at('cancel').hidden = true;
+  progress(null);
+  say(text);
+  setTimeout(() => { if (shown === id) watch(id); }, 2000);
 }
 
 // How far a check is.
@@ -129,8 +139,14 @@ async function end(job) {
   list();
   if (job.state === 'failed') { say(job.error, 'failed'); return; }
   if (job.state === 'cancelled') { say('Cancelled'); return; }
-  say('Drawing the report');
-  const page = await (await ask(`v1/checks/${job.id}/report.html`)).text();
+  say(`${verdict(job)} The report is being drawn.`, job.verdict);
+  let page;
+  try {
+    page = await (await ask(`v1/checks/${job.id}/report.html`)).text();
+  } catch (error) {
+    if (shown === job.id) say(`${verdict(job)} ${job.summary} The report cannot be drawn: ${error.message}`, job.verdict);
+    return;
+  }
   if (shown !== job.id) return;
   const frame = at('report');
   frame.onload = () => {

@@ -31,7 +31,6 @@ use crate::{
     output::Run,
     report::{CheckReport, Report, Verdict},
     settings::{Settings, command_line},
-    sweep::{self, Sweep},
 };
 
 #[derive(Args)]
@@ -144,8 +143,7 @@ impl CheckArguments {
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish(report.interrupted)?;
-        let sweeps = self.sweeps(&case, &report)?;
-        let runs = [Run::new(name(source), report, sweeps)];
+        let runs = [self.to_run(source, &case, report)?];
         // The report first: it must not be lost where a failure cannot be saved.
         outputs.deliver(&runs)?;
         let [run] = &runs;
@@ -263,8 +261,7 @@ impl CheckArguments {
             report.command = Some(self.command_of(source));
             report.seconds.load = load;
             report.seconds.total = started.elapsed().as_secs_f64();
-            let sweeps = self.sweeps(&case, &report)?;
-            let run = Run::new(name(source), report, sweeps);
+            let run = self.to_run(source, &case, report)?;
             let saved = self.save_failures(&case, &run, device);
             Ok((run, saved))
         };
@@ -367,20 +364,13 @@ impl CheckArguments {
         command_line(words.iter().map(|word| word.to_string_lossy()))
     }
 
-    /// For each check the errors at every step size, for a page's pictures; none where no page or a part of the rows was asked for.
-    fn sweeps(&self, case: &Case, report: &Report) -> Result<Vec<Option<Sweep>>> {
-        let is_part = self.html.is_none() || !self.settings.is_of_all_rows() || report.interrupted;
-        let of_check = |check: &CheckReport| {
-            let subject = case
-                .subjects
-                .iter()
-                .find(|subject| subject.wrt == check.wrt);
-            match subject.filter(|_| !is_part) {
-                Some(subject) => sweep::glance(&case.problem, subject),
-                None => Ok(None),
-            }
+    /// What came of a file, with what a page needs if one was asked for.
+    fn to_run(&self, source: &Source, case: &Case, report: Report) -> Result<Run> {
+        let sweeps = match self.html {
+            Some(_) => self.settings.sweeps(case, &report)?,
+            None => Vec::new(),
         };
-        report.checks.iter().map(of_check).collect()
+        Ok(Run::new(name(source), report, sweeps))
     }
 
     /// # Errors

@@ -435,27 +435,27 @@ pub(super) async fn cancel(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {
-    let Some(had_not_begun) = service.queue.cancel(&id) else {
+    let Some((live, waiting)) = service.queue.cancel(&id) else {
         let job = ticket(&service, id).await?.job;
         let detail = format!("it has ended already: it is {}", job.state.name());
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     };
-    let Some(live) = service.queue.live(&id) else {
-        return Ok(Json(ticket(&service, id).await?.job).into_response());
-    };
-    if !had_not_begun {
+    let Some(waiting) = waiting else {
         return Ok((StatusCode::ACCEPTED, Json(live.job())).into_response());
-    }
-    let at = now();
-    let kept = blocking({
-        let (service, id) = (service.clone(), id.clone());
-        move || Ok(service.store.finish(&id, &Outcome::Cancelled, at)?)
+    };
+    let kept = blocking(move || {
+        let at = now();
+        if let Err(error) = service.store.finish(&id, &Outcome::Cancelled, at) {
+            // In its turn it is tried again.
+            service.queue.put_back(waiting);
+            return Err(error.into());
+        }
+        service.metrics.ended(&Outcome::Cancelled);
+        let job = worker::ended(waiting.job, Outcome::Cancelled, at);
+        service.queue.end(job.clone());
+        Ok(job)
     });
-    kept.await?;
-    service.metrics.ended(&Outcome::Cancelled);
-    let job = worker::ended(live.job(), Outcome::Cancelled, at);
-    service.queue.end(job.clone());
-    Ok(Json(job).into_response())
+    Ok(Json(kept.await?).into_response())
 }
 
 /// The report as a page, the same as `gradprobe check --html` writes.

@@ -88,10 +88,13 @@ impl Queue {
         live
     }
 
-    /// Asks for a page.
+    /// Asks for a page; once the queue is closed nobody will draw it, which who waits is told at once.
     pub(super) fn push_page(&self, request: PageRequest) {
-        self.inner().pages.push_back(request);
-        self.ready.notify_one();
+        let mut inner = self.inner();
+        if !inner.closed {
+            inner.pages.push_back(request);
+            self.ready.notify_one();
+        }
     }
 
     /// What is next, as soon as there is something; none once the queue is closed.
@@ -122,7 +125,9 @@ impl Queue {
 
     /// From here on there is nothing next.
     pub(super) fn close(&self) {
-        self.inner().closed = true;
+        let mut inner = self.inner();
+        inner.closed = true;
+        inner.pages.clear();
         self.ready.notify_all();
     }
 
@@ -135,14 +140,14 @@ impl Queue {
         self.inner().jobs.len()
     }
 
-    /// Asks that a job be ended. True if its turn had not come: then it will not.
-    pub(super) fn cancel(&self, id: &str) -> Option<bool> {
+    /// Asks that a job be ended, if it has not. One whose turn had not come is taken out.
+    pub(super) fn cancel(&self, id: &str) -> Option<(Arc<Live>, Option<Ticket>)> {
         let mut inner = self.inner();
         let live = inner.live.get(id)?.clone();
         live.cancelled.store(true, Ordering::Relaxed);
-        let before = inner.jobs.len();
-        inner.jobs.retain(|ticket| ticket.job.id != id);
-        Some(inner.jobs.len() < before)
+        let place = inner.jobs.iter().position(|ticket| ticket.job.id == id);
+        let waiting = place.and_then(|place| inner.jobs.remove(place));
+        Some((live, waiting))
     }
 
     /// A job has ended: those who watch it see `job`, and it is known to the store alone.
@@ -163,6 +168,7 @@ impl Queue {
             });
         }
         inner.jobs.push_front(ticket);
+        self.ready.notify_one();
     }
 }
 
@@ -177,5 +183,83 @@ impl Inner {
         let ticket = self.jobs.remove(job)?;
         let live = self.live.get(&ticket.job.id)?.clone();
         Some(Task::Check(ticket, live))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(id: &str, work: f64) -> Ticket {
+        Ticket {
+            job: Job::queued(id.to_owned(), None, 1),
+            settings: String::new(),
+            body: "body.npz".into(),
+            work,
+        }
+    }
+
+    fn request(work: f64) -> (PageRequest, oneshot::Receiver<Result<String, Refusal>>) {
+        let (answer, drawn) = oneshot::channel();
+        let ticket = ticket("seen", work);
+        (PageRequest { ticket, answer }, drawn)
+    }
+
+    /// The id of what is next, and whether it is a page.
+    fn told(task: Option<Task>) -> Option<(String, bool)> {
+        task.map(|task| match task {
+            Task::Check(ticket, _) => (ticket.job.id, false),
+            Task::Page(request) => (request.ticket.job.id, true),
+        })
+    }
+
+    #[test]
+    fn pages_come_first_and_jobs_in_their_order_unless_they_are_too_long() {
+        let queue = Queue::default();
+        for (id, work) in [("long", 100.0), ("short", 1.0), ("longer", 1000.0)] {
+            queue.push(ticket(id, work));
+        }
+        let (request, _drawn) = request(50.0);
+        queue.push_page(request);
+        let is = |id: &str, is_page| Some((id.to_owned(), is_page));
+        assert_eq!(told(queue.next_within(10.0)), is("short", false));
+        assert_eq!(told(queue.next_within(10.0)), None);
+        assert_eq!(told(queue.next()), is("seen", true));
+        assert_eq!(told(queue.next()), is("long", false));
+        queue.put_back(ticket("long", 100.0));
+        assert_eq!(told(queue.next()), is("long", false));
+        assert_eq!(queue.waiting(), 1);
+    }
+
+    #[test]
+    fn a_job_is_cancelled_before_its_turn_or_told_to_end() {
+        let queue = Queue::default();
+        queue.push(ticket("first", 1.0));
+        queue.push(ticket("second", 1.0));
+        let Some(Task::Check(_, first)) = queue.next() else {
+            panic!("no check")
+        };
+        assert!(queue.cancel("first").unwrap().1.is_none());
+        assert!(first.is_cancelled());
+        let (second, waiting) = queue.cancel("second").unwrap();
+        assert!(second.is_cancelled());
+        assert_eq!(waiting.unwrap().job.id, "second");
+        assert!(queue.next_within(f64::INFINITY).is_none());
+        queue.end(second.job());
+        assert!(queue.cancel("second").is_none());
+    }
+
+    #[test]
+    fn who_waits_for_a_page_is_told_that_the_queue_is_closed() {
+        let queue = Queue::default();
+        let (before, mut drawn_before) = request(1.0);
+        queue.push_page(before);
+        queue.close();
+        let (after, mut drawn_after) = request(1.0);
+        queue.push_page(after);
+        let closed = oneshot::error::TryRecvError::Closed;
+        assert_eq!(drawn_before.try_recv().unwrap_err(), closed);
+        assert_eq!(drawn_after.try_recv().unwrap_err(), closed);
+        assert!(queue.next().is_none());
     }
 }

@@ -149,14 +149,15 @@ impl Store {
         let folder = fs::read_dir(&self.spool).map_err(|source| failed(&self.spool, source))?;
         for entry in folder {
             let entry = entry.map_err(|source| failed(&self.spool, source))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = entry.path();
+            let id = path.file_stem().unwrap_or_default().to_string_lossy();
             let known = self.with(|connection| {
                 let mut statement =
-                    connection.prepare_cached("SELECT 1 FROM jobs WHERE body = ?1")?;
-                statement.exists([&name])
+                    connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
+                statement.exists([&id])
             })?;
             if !known {
-                remove(&entry.path())?;
+                remove(&path)?;
             }
         }
         Ok(())
@@ -522,6 +523,23 @@ mod tests {
             ids(store.list(None, 10, None).unwrap().jobs),
             ["job-5", "job-4"]
         );
+    }
+
+    #[test]
+    fn what_belongs_to_no_job_is_gone_when_the_folder_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let body = accept(&store, 0).unwrap().body;
+        let spool = folder.path().join("spool");
+        let strangers = ["part-1.npz", "job-1.npz", "job-1.html", ".gradprobe-1"];
+        for name in strangers {
+            fs::write(spool.join(name), "").unwrap();
+        }
+        fs::write(page(&body), "").unwrap();
+        drop(store);
+        Store::open(folder.path()).unwrap();
+        assert!(strangers.iter().all(|name| !spool.join(name).exists()));
+        assert!(body.exists() && page(&body).exists());
     }
 
     #[test]

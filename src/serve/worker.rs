@@ -24,15 +24,17 @@ use crate::{
     io::{Case, OutputFile},
     output::{Run, document::Document, html, json, words},
     problem::Wrt,
-    report::Report,
-    settings::{command_line, flags},
-    sweep,
+    report::{DeviceKind, Report},
+    settings::{Settings, command_line, flags},
 };
 
 /// How often those who watch a job are told of its progress.
 const TELLING: Duration = Duration::from_millis(100);
 /// Of a check's work: what takes no more passes it.
 const MUCH_SHORTER: f64 = 0.1;
+/// Where a processor spends so many multiply-adds in all and on an entry, its page is drawn along: that costs it little, and to check again for it much.
+const DRAWN_ALONG: f64 = 1e9;
+const DRAWN_ALONG_OF_ENTRY: f64 = 200.0;
 /// A device that was lost and could not be had again is asked for again after it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -65,7 +67,7 @@ pub(super) fn start(service: Arc<Service>) -> Result<JoinHandle<()>> {
     match opened.recv() {
         Ok(Ok(())) => Ok(handle),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(Error::Usage("the device's driver has failed".to_owned())),
+        Err(_) => Err(Error::Service("the device's driver has failed".to_owned())),
     }
 }
 
@@ -95,14 +97,11 @@ impl Worker<'_> {
         let started = Instant::now();
         live.tell(|job| job.state = State::Running);
         let mut turn = Turn::new(self, ticket.work, Some(live));
-        let report = self.guarded(|| self.report(&ticket, false, &mut turn).map(|(it, _)| it));
+        let report = self.guarded(|| self.report(&ticket, &mut turn));
         let too_long = turn.is_too_long();
         let outcome = match report {
             _ if live.is_cancelled() => Outcome::Cancelled,
-            Ok(report) if report.interrupted && too_long => Outcome::Failed(format!(
-                "it took longer than {} s, which is as long as this service works on a check",
-                self.service.options.limits.check.as_secs()
-            )),
+            Ok(report) if report.interrupted && too_long => Outcome::Failed(self.too_long()),
             // The service is to end: whatever is done of it is done again.
             Ok(report) if report.interrupted => return self.service.queue.put_back(ticket),
             Ok(report) => {
@@ -120,6 +119,13 @@ impl Worker<'_> {
             }
         };
         self.end(ticket, outcome);
+    }
+
+    fn too_long(&self) -> String {
+        format!(
+            "it took longer than {} s, which is as long as this service works on a check",
+            self.service.options.limits.check.as_secs()
+        )
     }
 
     /// Keeps what came of a job, then tells it.
@@ -148,34 +154,74 @@ impl Worker<'_> {
         }
         let mut turn = Turn::new(self, ticket.work, None);
         let drawn = self.guarded(|| {
-            let (report, case) = self.report(&ticket, true, &mut turn)?;
-            let settings = settings(&ticket.settings)?;
-            let subjects = case.subjects.iter();
-            let sweeps = subjects.map(|subject| sweep::glance(&case.problem, subject));
-            let sweeps = match settings.is_of_all_rows() && !report.interrupted {
-                true => sweeps.collect::<Result<_>>()?,
-                false => Vec::new(),
-            };
-            let text = html::render(&[Run::new(name(&ticket.job), report, sweeps)]);
-            let mut file = OutputFile::create(&page(&ticket.body))?;
-            file.write(text.as_bytes())?;
-            file.finish()?;
-            Ok(text)
+            let read = self.read(&ticket)?;
+            let report = self.checked(&ticket, &read, true, &mut turn)?;
+            match report.interrupted {
+                true => Ok(None),
+                false => draw(&ticket, &read, report).map(Some),
+            }
         });
+        let drawn = match drawn {
+            Ok(None) if turn.is_too_long() => Err(Error::Service(self.too_long())),
+            // The service is to end, which who waits sees when the answer is dropped.
+            Ok(None) => return,
+            Ok(Some(page)) => Ok(page),
+            Err(error) => Err(error),
+        };
         // Who has gone away needs no page.
         let _ = answer.send(drawn.map_err(Refusal::from));
     }
 
-    /// Checks, and if the device fails once more on it opened anew; then on the processor, which the report says.
-    fn report(&self, ticket: &Ticket, draws: bool, turn: &mut Turn<'_>) -> Result<(Report, Case)> {
+    /// Checks what a job brought.
+    fn report(&self, ticket: &Ticket, turn: &mut Turn<'_>) -> Result<Report> {
+        let read = self.read(ticket)?;
+        let draws = self.is_drawn_along(ticket, &read.case);
+        let report = self.checked(ticket, &read, draws, turn)?;
+        if draws && !report.interrupted {
+            // Without it the page is drawn when somebody asks for it.
+            if let Err(error) = draw(ticket, &read, report.clone()) {
+                tracing::warn!("{error}");
+            }
+        }
+        Ok(report)
+    }
+
+    fn is_drawn_along(&self, ticket: &Ticket, case: &Case) -> bool {
+        let wrts = case.subjects.iter().map(|subject| subject.wrt);
+        let entries: usize = wrts
+            .map(|wrt| case.problem.rows(wrt) * case.problem.columns(wrt))
+            .sum();
+        let kind = self.device.borrow().info().kind;
+        matches!(kind, DeviceKind::Cpu | DeviceKind::Software)
+            && ticket.work >= DRAWN_ALONG.max(DRAWN_ALONG_OF_ENTRY * entries as f64)
+    }
+
+    fn read(&self, ticket: &Ticket) -> Result<Read> {
         let started = Instant::now();
         let settings = settings(&ticket.settings)?;
         let case = self.service.load(&settings, &ticket.body)?;
-        let load = started.elapsed().as_secs_f64();
-        let once = |device: &Device, turn: &mut Turn<'_>| {
-            let options = settings.options(draws);
-            check(&case.problem, &case.subjects, &options, device, turn)
-        };
+        Ok(Read {
+            settings,
+            case,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Checks, and if the device fails once more on it opened anew; then on the processor, which the report says.
+    fn checked(
+        &self,
+        ticket: &Ticket,
+        read: &Read,
+        draws: bool,
+        turn: &mut Turn<'_>,
+    ) -> Result<Report> {
+        let started = Instant::now();
+        let Case {
+            problem, subjects, ..
+        } = &read.case;
+        let options = read.settings.options(draws);
+        let once =
+            |device: &Device, turn: &mut Turn<'_>| check(problem, subjects, &options, device, turn);
         let device = self.current();
         let mut report = match once(&device, turn) {
             Err(Error::Gpu { reason, .. }) => {
@@ -196,9 +242,9 @@ impl Worker<'_> {
             other => other?,
         };
         report.command = repeat(&ticket.job, &ticket.settings);
-        report.seconds.load = load;
-        report.seconds.total = started.elapsed().as_secs_f64();
-        Ok((report, case))
+        report.seconds.load = read.seconds;
+        report.seconds.total = read.seconds + started.elapsed().as_secs_f64();
+        Ok(report)
     }
 
     /// The device, or after a while the one that was lost, if it can be had again.
@@ -237,9 +283,27 @@ impl Worker<'_> {
             // Nobody knows what it has left on the device.
             self.reopen("a fault of gradprobe");
             let said = "a fault of gradprobe has ended this check: please tell its developers";
-            Err(Error::Usage(said.to_owned()))
+            Err(Error::Service(said.to_owned()))
         })
     }
+}
+
+/// What a job brought.
+struct Read {
+    settings: Settings,
+    case: Case,
+    /// How long it took to read it.
+    seconds: f64,
+}
+
+/// Draws a report as a page, and keeps it.
+fn draw(ticket: &Ticket, read: &Read, report: Report) -> Result<String> {
+    let sweeps = read.settings.sweeps(&read.case, &report)?;
+    let text = html::render(&[Run::new(name(&ticket.job), report, sweeps)]);
+    let mut file = OutputFile::create(&page(&ticket.body))?;
+    file.write(text.as_bytes())?;
+    file.finish()?;
+    Ok(text)
 }
 
 /// What a client calls a job, or its name in URLs.
@@ -449,7 +513,7 @@ mod tests {
                 lost: Cell::new(None),
             };
             let mut turn = Turn::new(&worker, ticket.work, None);
-            let (report, _) = worker.report(&ticket, false, &mut turn).unwrap();
+            let report = worker.report(&ticket, &mut turn).unwrap();
             assert_eq!(report.verdict(), crate::report::Verdict::Pass);
             assert_eq!(report.device.kind, kind);
             let note = report.device.note.unwrap_or_default();
@@ -465,6 +529,25 @@ mod tests {
                 .render(0)
                 .contains("gradprobe_devices_lost_total 2")
         );
+    }
+
+    /// What would take long to be drawn later is drawn along, and nothing else.
+    #[test]
+    fn a_long_check_draws_its_page_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path(), "cpu");
+        let mut ticket = accept(&service);
+        let worker = Worker {
+            service: &service,
+            device: RefCell::new(Rc::new(Device::Cpu { note: None })),
+            lost: Cell::new(None),
+        };
+        for (work, is_drawn) in [(1.0, false), (1e10, true)] {
+            ticket.work = work;
+            let mut turn = Turn::new(&worker, work, None);
+            worker.report(&ticket, &mut turn).unwrap();
+            assert_eq!(page(&ticket.body).exists(), is_drawn);
+        }
     }
 
     /// A fault of this program ends one check, in words, and the thread goes on.
