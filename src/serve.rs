@@ -62,7 +62,7 @@ pub struct Options {
     pub limits: Limits,
     /// How long ended jobs are kept.
     pub keep_for: Duration,
-    /// The bytes that the bodies of all jobs may take; beyond them the oldest ended ones go.
+    /// The bytes that the bodies, reports and pages of all jobs may take; beyond them the oldest ended ones go.
     pub keep_bytes: u64,
     /// How long a check may go on when the service is asked to end.
     pub grace: Duration,

@@ -55,7 +55,7 @@ pub(super) struct ServeArguments {
     /// How long ended jobs are kept
     #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
     keep: Duration,
-    /// What the bodies of all jobs may take; beyond it the oldest ended jobs go
+    /// What the bodies, reports and pages of all jobs may take; beyond it the oldest ended jobs go
     #[arg(long, default_value = "20GiB", value_name = "SIZE", value_parser = bytes)]
     keep_size: ByteSize,
     /// How long the check that runs may go on when the service is asked to end

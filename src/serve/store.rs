@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use super::job::{Job, State};
 use crate::{
     error::{Error, Result},
+    io::OutputFile,
     output::words,
     report::Verdict,
 };
@@ -30,6 +31,7 @@ const TABLES: &str = "
         name TEXT,
         body TEXT NOT NULL,
         bytes INTEGER NOT NULL,
+        kept INTEGER NOT NULL,
         work REAL NOT NULL,
         created REAL NOT NULL,
         finished REAL,
@@ -207,7 +209,7 @@ impl Store {
         kept.map_err(|source| failed(&self.spool, source))?;
         let inserted = self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "INSERT INTO jobs (id, state, settings, name, body, bytes, work, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO jobs (id, state, settings, name, body, bytes, kept, work, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)",
             )?;
             statement.insert(params![
                 job.id,
@@ -255,7 +257,7 @@ impl Store {
         };
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7 WHERE id = ?1 AND state = 'queued'",
+                "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7, kept = kept + COALESCE(LENGTH(?6), 0) WHERE id = ?1 AND state = 'queued'",
             )?;
             let changed = statement.execute(params![
                 id,
@@ -268,6 +270,28 @@ impl Store {
             ])?;
             Ok(changed == 1)
         })
+    }
+
+    /// Keeps the page of a job's report, beside its body.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be; then there is none.
+    pub(super) fn keep_page(&self, ticket: &Ticket, text: &str) -> Result<()> {
+        let path = page(&ticket.body);
+        let mut file = OutputFile::create(&path)?;
+        file.write(text.as_bytes())?;
+        file.finish()?;
+        let counted = self.with(|connection| {
+            let mut statement =
+                connection.prepare_cached("UPDATE jobs SET kept = kept + ?2 WHERE id = ?1")?;
+            statement.execute(params![ticket.job.id, text.len() as i64])
+        });
+        match counted {
+            Ok(1) => Ok(()),
+            // The job has been let go meanwhile.
+            Ok(_) => remove(&path),
+            Err(error) => remove(&path).and(Err(error)),
+        }
     }
 
     /// A job with its report.
@@ -341,7 +365,7 @@ impl Store {
         })
     }
 
-    /// Forgets the oldest ended jobs: those that ended before `oldest`, and as many as it takes for the bodies to fit `most_bytes`. Says how many.
+    /// Forgets the oldest ended jobs: those that ended before `oldest`, and as many as it takes for the bodies, reports and pages to fit `most_bytes`. Says how many.
     ///
     /// # Errors
     /// [`Error::Io`] if the database or the folder cannot be written.
@@ -349,7 +373,7 @@ impl Store {
         let bodies: Vec<String> = self.with(|connection| {
             let mut statement = connection.prepare_cached(
                 "DELETE FROM jobs WHERE state <> 'queued' AND (finished < ?1 OR number IN
-                    (SELECT number FROM (SELECT number, SUM(bytes) OVER (ORDER BY number DESC) AS newer FROM jobs) WHERE newer > ?2))
+                    (SELECT number FROM (SELECT number, SUM(kept) OVER (ORDER BY number DESC) AS newer FROM jobs) WHERE newer > ?2))
                  RETURNING body",
             )?;
             let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
@@ -438,7 +462,7 @@ mod tests {
         store.accept(job, String::new(), 1.0, body)
     }
 
-    fn bodies(folder: &Path) -> usize {
+    fn files(folder: &Path) -> usize {
         fs::read_dir(folder.join("spool")).unwrap().count()
     }
 
@@ -468,7 +492,7 @@ mod tests {
         assert!(accepted > 0);
         assert_eq!(Refusal::from(error).status, 507);
         assert_eq!(store.queued().unwrap().len(), accepted);
-        assert_eq!(bodies(folder.path()), accepted);
+        assert_eq!(files(folder.path()), accepted);
         // There is no room for reports either: a job waits for them, and is not lost.
         let error =
             (0..accepted).find_map(|id| store.finish(&format!("job-{id}"), &done(), now()).err());
@@ -510,19 +534,24 @@ mod tests {
             let at = if id == 0 { 10.0 } else { 100.0 };
             store.finish(&format!("job-{id}"), &done(), at).unwrap();
         }
-        // By age the first; by size two more, since 3,500 bytes hold three of the five that are left.
+        let kept = store.ticket("job-3").unwrap().unwrap();
+        store.keep_page(&kept, &"page".repeat(1000)).unwrap();
+        // By age the first; by size two more: two bodies that are to come, and a body with 5,013 bytes of a report and 4,000 of a page.
         assert_eq!(store.forget(50.0, u64::MAX).unwrap(), 1);
-        assert_eq!(store.forget(50.0, 3500).unwrap(), 2);
+        assert_eq!(store.forget(50.0, 12_100).unwrap(), 2);
         let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
         let left = store.list(None, 10, None).unwrap();
         assert_eq!(ids(left.jobs), ["job-5", "job-4", "job-3"]);
-        assert_eq!(bodies(folder.path()), 3);
+        assert_eq!(files(folder.path()), 4);
         // Those that are to come stay, however much there is.
         assert_eq!(store.forget(1e12, 0).unwrap(), 1);
         assert_eq!(
             ids(store.list(None, 10, None).unwrap().jobs),
             ["job-5", "job-4"]
         );
+        // Nobody comes for the page of a job that is gone.
+        store.keep_page(&kept, "page").unwrap();
+        assert_eq!(files(folder.path()), 2);
     }
 
     #[test]

@@ -15,13 +15,13 @@ use super::{
     queue::{Live, PageRequest, Task},
     refusal::Refusal,
     settings,
-    store::{Outcome, Ticket, page},
+    store::{Outcome, Ticket},
 };
 use crate::{
     check::{Listener, check},
     engine::Device,
     error::{Error, Result},
-    io::{Case, OutputFile},
+    io::Case,
     output::{Run, document::Document, html, json, words},
     problem::Wrt,
     report::{DeviceKind, Report},
@@ -158,7 +158,7 @@ impl Worker<'_> {
             let report = self.checked(&ticket, &read, true, &mut turn)?;
             match report.interrupted {
                 true => Ok(None),
-                false => draw(&ticket, &read, report).map(Some),
+                false => self.draw(&ticket, &read, report).map(Some),
             }
         });
         let drawn = match drawn {
@@ -179,11 +179,19 @@ impl Worker<'_> {
         let report = self.checked(ticket, &read, draws, turn)?;
         if draws && !report.interrupted {
             // Without it the page is drawn when somebody asks for it.
-            if let Err(error) = draw(ticket, &read, report.clone()) {
+            if let Err(error) = self.draw(ticket, &read, report.clone()) {
                 tracing::warn!("{error}");
             }
         }
         Ok(report)
+    }
+
+    /// Draws a report as a page, and keeps it.
+    fn draw(&self, ticket: &Ticket, read: &Read, report: Report) -> Result<String> {
+        let sweeps = read.settings.sweeps(&read.case, &report)?;
+        let text = html::render(&[Run::new(name(&ticket.job), report, sweeps)]);
+        self.service.store.keep_page(ticket, &text)?;
+        Ok(text)
     }
 
     fn is_drawn_along(&self, ticket: &Ticket, case: &Case) -> bool {
@@ -294,16 +302,6 @@ struct Read {
     case: Case,
     /// How long it took to read it.
     seconds: f64,
-}
-
-/// Draws a report as a page, and keeps it.
-fn draw(ticket: &Ticket, read: &Read, report: Report) -> Result<String> {
-    let sweeps = read.settings.sweeps(&read.case, &report)?;
-    let text = html::render(&[Run::new(name(&ticket.job), report, sweeps)]);
-    let mut file = OutputFile::create(&page(&ticket.body))?;
-    file.write(text.as_bytes())?;
-    file.finish()?;
-    Ok(text)
 }
 
 /// What a client calls a job, or its name in URLs.
@@ -443,7 +441,7 @@ mod tests {
         loss::CrossEntropy,
         problem::Problem,
         report::DeviceKind,
-        serve::{Limits, Options},
+        serve::{Limits, Options, store::page},
         tensor::{Dtype, Tensor},
     };
 
