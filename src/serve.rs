@@ -108,16 +108,18 @@ struct Service {
     metrics: Metrics,
     /// Bodies that are being received.
     uploads: Semaphore,
-    /// Bodies that are being looked at, which maps them.
-    looks: Semaphore,
+    /// Bodies that are being looked at, which maps or unpacks them: short ones, which wait for no long one, and long ones.
+    looks: [Semaphore; 2],
     /// Whether the service is to end: then it takes no more jobs.
     ending: watch::Sender<bool>,
     /// Whether the check that runs is to be broken off.
     abort: AtomicBool,
 }
 
-/// How many bodies are looked at at a time.
+/// How many bodies of either length are looked at at a time.
 const LOOKS: usize = 2;
+/// Bytes up to which a body is a short one.
+const SHORT: u64 = 1 << 20;
 
 /// Runs a service until the process is asked to end. `started` is told where it listens, and on which device it computes.
 ///
@@ -154,7 +156,7 @@ impl Service {
             queue: Queue::default(),
             metrics: Metrics::new(),
             uploads: Semaphore::new(options.limits.uploads),
-            looks: Semaphore::new(LOOKS),
+            looks: [LOOKS; 2].map(Semaphore::new),
             ending: watch::Sender::new(false),
             abort: AtomicBool::new(false),
             options,
@@ -163,6 +165,11 @@ impl Service {
 
     fn device(&self) -> Result<Device> {
         Device::select_within(&self.options.device, self.options.memory)
+    }
+
+    /// Who looks at bodies of so many bytes.
+    fn looks(&self, bytes: u64) -> &Semaphore {
+        &self.looks[usize::from(bytes > SHORT)]
     }
 
     /// Reads a body, which may unpack to no more than one that is not packed.

@@ -180,7 +180,7 @@ pub(super) async fn create(
         }
     };
     let wait = asked.wait;
-    let looking = service.looks.acquire().await;
+    let looking = service.looks(upload.bytes).acquire().await;
     let live = blocking({
         let service = service.clone();
         move || accept(&service, asked, upload)
