@@ -127,8 +127,14 @@ async fn write(
             Some(file) => file,
             None => service.store.receive(format(&held))?,
         };
-        file.write_all(&held)
-            .map_err(Error::io("write", "the spool folder"))?;
+        let written = file
+            .write_all(&held)
+            .and_then(|()| match held.len() < HELD {
+                true => Ok(()),
+                // Written on the way, so that the jobs beside it never wait for all of it to be on the disk.
+                false => file.as_file().sync_data(),
+            });
+        written.map_err(Error::io("write", "the spool folder"))?;
         held.clear();
         Ok((file, held))
     };
