@@ -247,11 +247,13 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
             "this service answers to localhost, and to no page from elsewhere"
         )
     );
-    let page = ureq::post(service.url("/v1/checks")).header("content-type", "text/plain");
-    assert!(matches!(
-        page.send(&small[..]),
-        Err(ureq::Error::StatusCode(415))
-    ));
+    for (name, value) in [("content-type", "text/plain"), ("content-encoding", "gzip")] {
+        let packed = ureq::post(service.url("/v1/checks")).header(name, value);
+        assert!(matches!(
+            packed.send(&small[..]),
+            Err(ureq::Error::StatusCode(415))
+        ));
+    }
 
     // A head that does not end soon is no request.
     let long_head = format!(

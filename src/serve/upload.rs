@@ -55,6 +55,16 @@ pub(super) fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusa
             ));
         }
     }
+    let coding = headers.get(header::CONTENT_ENCODING);
+    if let Some(coding) =
+        coding.filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        let coding = String::from_utf8_lossy(coding.as_bytes());
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("Content-Encoding is {coding}, but a body is taken only as it is"),
+        ));
+    }
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     match length {
