@@ -38,6 +38,7 @@ mod store;
 mod upload;
 mod worker;
 
+pub(crate) use api::LONGEST_NAME;
 use metrics::Metrics;
 use queue::Queue;
 use refusal::Refusal;

@@ -77,10 +77,10 @@ pub struct Settings {
     )]
     pub compare: Compare,
     /// Relative tolerance, in place of what rounding to the gradient's type explains
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub rtol: Option<f64>,
     /// Absolute tolerance, likewise
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub atol: Option<f64>,
     /// Check the rows from A to before B only
     #[arg(long, value_name = "A..B", value_parser = rows)]

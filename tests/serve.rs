@@ -329,7 +329,7 @@ fn a_token_is_wanted_where_there_is_one() {
         (none.status, none.detail().as_str()),
         (
             401,
-            "this service wants a token: Authorization: Bearer TOKEN"
+            "this service wants a token: --token-file on the command line, Authorization: Bearer TOKEN in HTTP"
         )
     );
     assert_eq!(none.headers["www-authenticate"], "Bearer");
@@ -710,9 +710,33 @@ fn a_check_at_a_service_is_told_as_one_done_here() {
         (code, errors.as_str()),
         (
             Some(2),
-            "error: this service wants a token: Authorization: Bearer TOKEN\n"
+            "error: this service wants a token: --token-file on the command line, Authorization: Bearer TOKEN in HTTP\n"
         )
     );
+    let other = file("another");
+    std::fs::write(&other, "another0123456789\n").unwrap();
+    let (code, _, errors) = check(&[&right, "--server", &url, "--token-file", &other]);
+    assert_eq!(
+        (code, errors.as_str()),
+        (Some(2), "error: the token is not this service's\n")
+    );
+    let (code, _, errors) = check(&[&right, "--server", "localhost:8417"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        errors.ends_with("expected an address, such as http://127.0.0.1:8417\n"),
+        "{errors}"
+    );
+
+    // A name that is longer than the service keeps; and of several files each is told with the command that repeats it there.
+    let long = file(&"x".repeat(120));
+    let long = format!("{long}/{}.safetensors", "y".repeat(120));
+    std::fs::create_dir(Path::new(&long).parent().unwrap()).unwrap();
+    std::fs::copy(&wrong, &long).unwrap();
+    let (code, text, errors) = check(&[&[right.as_str(), &long][..], &there].concat());
+    assert_eq!((code, errors.as_str()), (Some(1), ""));
+    let repeat = text.lines().find(|line| line.trim().starts_with("repeat"));
+    assert!(repeat.unwrap().contains("--server"), "{text}");
+
     drop(service);
     let (code, _, errors) = check(&[&[right.as_str()][..], &there].concat());
     assert_eq!(code, Some(2));

@@ -207,7 +207,12 @@ impl CheckArguments {
                             Place::There(remote) => remote
                                 .check(&name(source), &interrupts)
                                 .unwrap_or_else(|error| Some(Run::failed(name(source), error)))
-                                .map(|run| (run, Ok(()))),
+                                .map(|mut run| {
+                                    if let Ok(report) = &mut run.outcome {
+                                        report.command = Some(self.command_of(source));
+                                    }
+                                    (run, Ok(()))
+                                }),
                         };
                         let Some(run) = run else { return };
                         if send.send((index, run)).is_err() {

@@ -8,7 +8,11 @@ use std::{
 
 use clap::Args;
 use serde::{Deserialize, de::DeserializeOwned};
-use ureq::{Agent, Body, http::Response};
+use ureq::{
+    Agent, Body,
+    http::{Response, Uri},
+    typestate::WithoutBody,
+};
 
 use crate::{
     check::Listener,
@@ -17,12 +21,13 @@ use crate::{
         Run,
         document::{Document, SCHEMA},
     },
+    serve::LONGEST_NAME,
 };
 
 #[derive(Args)]
 pub(super) struct RemoteArguments {
     /// Have a service check, gradprobe serve at this address, on its own device
-    #[arg(long, value_name = "URL", conflicts_with_all = ["input", "numeric", "save_failures"])]
+    #[arg(long, value_name = "URL", value_parser = server, conflicts_with_all = ["input", "numeric", "save_failures"])]
     pub(super) server: Option<String>,
     /// The file that holds the service's token
     #[arg(long, value_name = "FILE", requires = "server")]
@@ -31,10 +36,25 @@ pub(super) struct RemoteArguments {
 
 /// How long a full queue or a restart is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Seconds that a request waits for its report before it is asked for again.
-const WAIT: u64 = 20;
+/// Seconds that a request waits for its report: most come within them, and Ctrl-C is heard after them.
+const WAIT: u64 = 1;
+/// For a connection to be made.
+const CONNECTING: Duration = Duration::from_secs(10);
 /// Between two questions.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
+/// An address that paths can be put behind.
+fn server(text: &str) -> std::result::Result<String, String> {
+    let uri: std::result::Result<Uri, _> = text.parse();
+    let is_address = uri.is_ok_and(|uri| {
+        let scheme = uri.scheme_str().unwrap_or_default();
+        ["http", "https"].contains(&scheme) && uri.host().is_some() && uri.query().is_none()
+    });
+    match is_address {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err("expected an address, such as http://127.0.0.1:8417".to_owned()),
+    }
+}
 
 /// A service, and what is asked of it.
 pub(super) struct Remote {
@@ -76,9 +96,12 @@ impl Remote {
             return Ok(None);
         };
         let token = arguments.token_file.as_deref();
-        let config = Agent::config_builder().http_status_as_error(false);
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECTING))
+            .timeout_recv_response(Some(PATIENCE));
         Ok(Some(Self {
-            url: server.trim_end_matches('/').to_owned(),
+            url: server.clone(),
             agent: config.build().into(),
             token: token.map(super::serve::token).transpose()?,
             settings,
@@ -103,26 +126,49 @@ impl Remote {
             let refused = self.refusal(&mut response);
             match later {
                 Some(seconds) if started.elapsed() < PATIENCE => {
-                    tracing::info!("{}: {refused}; asked again in {seconds} s", self.url);
-                    std::thread::sleep(Duration::from_secs(seconds));
+                    tracing::warn!("{}: {refused}; it is asked again in {seconds} s", self.url);
+                    let again = Instant::now() + Duration::from_secs(seconds);
+                    while Instant::now() < again {
+                        if listener.is_interrupted() {
+                            return Ok(None);
+                        }
+                        std::thread::sleep(PAUSES[0]);
+                    }
                 }
                 _ => return Err(refused),
-            }
-            if listener.is_interrupted() {
-                return Ok(None);
             }
         };
         let path = format!("/v1/checks/{}", job.id);
         let mut pause = PAUSES[0];
+        // Since when the service is not there: it may be on its way back, and the job outlives that.
+        let mut away: Option<Instant> = None;
         while ["queued", "running"].contains(&job.state.as_str()) {
             if listener.is_interrupted() {
                 let cancelled = self.with_token(self.agent.delete(self.url(&path))).call();
                 cancelled.map_err(|error| self.failed(&error))?;
+                tracing::warn!("interrupted: {} is told to cancel {name}", self.url);
                 return Ok(None);
             }
             std::thread::sleep(pause);
             pause = (2 * pause).min(PAUSES[1]);
-            job = self.read(&mut self.get(&path)?)?;
+            match (self.request(&path).call(), away) {
+                (Ok(mut response), _) => {
+                    away = None;
+                    self.accept(&mut response)?;
+                    job = self.read(&mut response)?;
+                }
+                (Err(error), None) => {
+                    let failed = self.failed(&error);
+                    tracing::warn!("{failed}; it is asked again");
+                    away = Some(Instant::now());
+                }
+                (Err(_), Some(since)) if since.elapsed() < PATIENCE => {}
+                (Err(error), Some(_)) => {
+                    let failed = self.failed(&error);
+                    let said = format!("{failed}; it has accepted {name} as {}", job.id);
+                    return Err(Error::Service(said));
+                }
+            }
         }
         let Some(report) = job.report else {
             let said = job.error.unwrap_or_else(|| format!("it was {}", job.state));
@@ -136,7 +182,7 @@ impl Remote {
             return Err(Error::Service(said));
         }
         let page = match self.html {
-            true => Some(self.text(&mut self.get(&format!("{path}/report.html"))?)?),
+            true => Some(self.page(&format!("{path}/report.html"))?),
             false => None,
         };
         Ok(Some(Run::told(name.to_owned(), report, page)))
@@ -152,7 +198,7 @@ impl Remote {
             .with_token(self.agent.post(self.url("/v1/checks")))
             .header("content-type", "application/octet-stream")
             .query("wait", WAIT.to_string())
-            .query("name", name)
+            .query("name", end_of(name))
             .query_pairs(
                 self.settings
                     .iter()
@@ -161,13 +207,26 @@ impl Remote {
         request.send(file).map_err(|error| self.failed(&error))
     }
 
-    fn get(&self, path: &str) -> Result<Response<Body>> {
-        let request = self.with_token(self.agent.get(self.url(path)));
-        let mut response = request.call().map_err(|error| self.failed(&error))?;
+    fn request(&self, path: &str) -> ureq::RequestBuilder<WithoutBody> {
+        self.with_token(self.agent.get(self.url(path)))
+    }
+
+    /// # Errors
+    /// What the service says where it does not do what it was asked.
+    fn accept(&self, response: &mut Response<Body>) -> Result<()> {
         match response.status().as_u16() {
-            400.. => Err(self.refusal(&mut response)),
-            _ => Ok(response),
+            400.. => Err(self.refusal(response)),
+            _ => Ok(()),
         }
+    }
+
+    fn page(&self, path: &str) -> Result<String> {
+        // It may have to be drawn, behind a check that takes long.
+        let request = self.request(path).config().timeout_recv_response(None);
+        let answered = request.build().call();
+        let mut response = answered.map_err(|error| self.failed(&error))?;
+        self.accept(&mut response)?;
+        self.text(&mut response)
     }
 
     fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
@@ -202,4 +261,11 @@ impl Remote {
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
         Error::Service(format!("{} cannot be asked: {error}", self.url))
     }
+}
+
+/// What a service can keep of a name: its end tells most.
+fn end_of(name: &str) -> &str {
+    let surplus = name.chars().count().saturating_sub(LONGEST_NAME);
+    let start = name.char_indices().nth(surplus);
+    start.map_or("", |(start, _)| &name[start..])
 }

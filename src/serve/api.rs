@@ -37,7 +37,7 @@ const LISTED: usize = 50;
 /// At most.
 const MOST_LISTED: usize = 1000;
 /// Characters of the name that a client gives a job.
-const LONGEST_NAME: usize = 200;
+pub(crate) const LONGEST_NAME: usize = 200;
 
 /// All paths.
 pub(super) fn router(service: Arc<Service>) -> Router {
@@ -84,7 +84,7 @@ async fn count(State(service): State<Arc<Service>>, request: Request, next: Next
 }
 
 /// Whether jobs are taken.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "Jobs are taken"), (status = 503, body = Refusal)))]
+#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "Jobs are taken"), (status = 503, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'static str, Refusal> {
     if service.is_ending() {
         return Err(ending());
@@ -153,15 +153,15 @@ pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<
     responses(
         (status = 200, description = "It has ended while the request waited", body = Job),
         (status = 202, description = "It is accepted, and outlives this process", body = Job, headers(("Location" = String, description = "Where it is told of"))),
-        (status = 400, description = "No readable file, or no such setting", body = Refusal),
-        (status = 401, description = "No token, or a wrong one", body = Refusal),
-        (status = 408, description = "The body came too slowly", body = Refusal),
-        (status = 413, description = "The body is too long", body = Refusal),
-        (status = 415, description = "The body is of another type", body = Refusal),
-        (status = 422, description = "The tensors do not fit each other or the settings", body = Refusal),
-        (status = 429, description = "The queue is full, or too many bodies are under way", body = Refusal),
-        (status = 503, description = "The service is about to end", body = Refusal),
-        (status = 507, description = "The disk is full", body = Refusal),
+        (status = 400, description = "No readable file, or no such setting", body = Refusal, content_type = "application/problem+json"),
+        (status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"),
+        (status = 408, description = "The body came too slowly", body = Refusal, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long", body = Refusal, content_type = "application/problem+json"),
+        (status = 415, description = "The body is of another type", body = Refusal, content_type = "application/problem+json"),
+        (status = 422, description = "The tensors do not fit each other or the settings", body = Refusal, content_type = "application/problem+json"),
+        (status = 429, description = "The queue is full, or too many bodies are under way", body = Refusal, content_type = "application/problem+json"),
+        (status = 503, description = "The service is about to end", body = Refusal, content_type = "application/problem+json"),
+        (status = 507, description = "The disk is full", body = Refusal, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(
@@ -330,7 +330,7 @@ pub(super) struct List {
         ("limit" = Option<usize>, Query, description = "How many at most: 50, and no more than 1000"),
         ("cursor" = Option<i64>, Query, description = "Where to go on: the `next` of the part before"),
     ),
-    responses((status = 200, body = List), (status = 400, body = Refusal), (status = 401, body = Refusal))
+    responses((status = 200, body = List), (status = 400, body = Refusal, content_type = "application/problem+json"), (status = 401, body = Refusal, content_type = "application/problem+json"))
 )]
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
@@ -391,7 +391,7 @@ pub(super) async fn list(
 }
 
 /// A job as it is now; with its report, if it has one.
-#[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 200, body = Job), (status = 404, body = Refusal)))]
+#[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 200, body = Job), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn show(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
@@ -412,7 +412,7 @@ async fn ticket(service: &Arc<Service>, id: String) -> Result<Ticket, Refusal> {
 }
 
 /// A job's states as server-sent events, each with the job: `queued`, `running` with its progress, and `done`, `failed` or `cancelled`.
-#[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, body = Refusal)))]
+#[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn watch(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
@@ -428,8 +428,8 @@ pub(super) async fn watch(
 #[utoipa::path(delete, path = "/v1/checks/{id}", params(("id" = String, Path)), responses(
     (status = 200, description = "It is cancelled", body = Job),
     (status = 202, description = "It runs, and will be cancelled in a moment", body = Job),
-    (status = 404, body = Refusal),
-    (status = 409, description = "It has ended", body = Refusal),
+    (status = 404, body = Refusal, content_type = "application/problem+json"),
+    (status = 409, description = "It has ended", body = Refusal, content_type = "application/problem+json"),
 ))]
 pub(super) async fn cancel(
     State(service): State<Arc<Service>>,
@@ -459,7 +459,7 @@ pub(super) async fn cancel(
 }
 
 /// The report as a page, the same as `gradprobe check --html` writes.
-#[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 200, content_type = "text/html"), (status = 404, body = Refusal)))]
+#[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 200, content_type = "text/html"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn report_page(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,

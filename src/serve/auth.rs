@@ -54,10 +54,14 @@ fn present(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
         scheme.eq_ignore_ascii_case(SCHEME).then_some(token)
     });
     let same = presented.is_some_and(|presented| presented.ct_eq(token.as_bytes()).into());
-    same.then_some(()).ok_or_else(|| {
-        let detail = "this service wants a token: Authorization: Bearer TOKEN";
-        Refusal::new(StatusCode::UNAUTHORIZED, detail)
-    })
+    let detail = match presented {
+        _ if same => return Ok(()),
+        Some(_) => "the token is not this service's",
+        None => {
+            "this service wants a token: --token-file on the command line, Authorization: Bearer TOKEN in HTTP"
+        }
+    };
+    Err(Refusal::new(StatusCode::UNAUTHORIZED, detail))
 }
 
 /// Whether a request was meant for this service, where nobody presents a token: a page from elsewhere, in a browser on this machine, could
