@@ -236,6 +236,10 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         service.get("/v1/checks/absent").detail(),
         "there is no such check, or it has been let go"
     );
+    assert_eq!(
+        service.get("/v1/checks/%ff").detail(),
+        "there is no such check, or it has been let go"
+    );
     assert_eq!(service.get("/v1/check").status, 404);
     assert_eq!(service.get("/v1/checks?state=new").status, 400);
     assert_eq!(service.delete("/v1/checks").status, 405);

@@ -47,10 +47,10 @@ pub(super) struct ServeArguments {
     #[arg(long, default_value_t = Limits::default().uploads, value_name = "N", value_parser = size)]
     max_uploads: usize,
     /// How long a check may take
-    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = time)]
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = some_time)]
     max_time: Duration,
     /// How long a sender may be silent in the middle of a request
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = time)]
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = some_time)]
     max_silence: Duration,
     /// How long ended jobs are kept
     #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
@@ -77,6 +77,14 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
         Duration::try_from_secs_f64(number * seconds).ok()
     });
     found.ok_or_else(|| "expected a time, such as 30s, 5m, 1h or 7d".to_owned())
+}
+
+/// The same, and more than none.
+fn some_time(text: &str) -> std::result::Result<Duration, String> {
+    match time(text)? {
+        Duration::ZERO => Err("more than no time is needed".to_owned()),
+        time => Ok(time),
+    }
 }
 
 impl ServeArguments {

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     body::{Body, BodyDataStream},
-    extract::{Path, RawQuery, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, Path, RawQuery, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -390,11 +390,27 @@ pub(super) async fn list(
     }))
 }
 
+/// A job's name in a path. What cannot be one is one that there is not.
+pub(super) struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| no_such_check())
+    }
+}
+
+fn no_such_check() -> Refusal {
+    Refusal::not_found("such check, or it has been let go")
+}
+
 /// A job as it is now; with its report, if it has one.
 #[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 200, body = Job), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn show(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Json<Job>, Refusal> {
     if let Some(live) = service.queue.live(&id) {
         return Ok(Json(live.job()));
@@ -406,16 +422,14 @@ pub(super) async fn show(
 async fn ticket(service: &Arc<Service>, id: String) -> Result<Ticket, Refusal> {
     let service = service.clone();
     let found = blocking(move || Ok(service.store.ticket(&id)?));
-    found
-        .await?
-        .ok_or_else(|| Refusal::not_found("such check, or it has been let go"))
+    found.await?.ok_or_else(no_such_check)
 }
 
 /// A job's states as server-sent events, each with the job: `queued`, `running` with its progress, and `done`, `failed` or `cancelled`.
 #[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn watch(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     if let Some(live) = service.queue.live(&id) {
         let ending = service.ending.subscribe();
@@ -433,7 +447,7 @@ pub(super) async fn watch(
 ))]
 pub(super) async fn cancel(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     let Some((live, waiting)) = service.queue.cancel(&id) else {
         let job = ticket(&service, id).await?.job;
@@ -462,7 +476,7 @@ pub(super) async fn cancel(
 #[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 200, content_type = "text/html"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn report_page(
     State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Refusal> {
     let none_yet =
         |state: job::State| Refusal::not_found(&format!("report: this check is {}", state.name()));
