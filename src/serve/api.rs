@@ -50,7 +50,7 @@ pub(super) fn router(service: Arc<Service>) -> Router {
         .route("/service.js", get(page::script))
         .route("/example.safetensors", get(page::example))
         .route("/openapi.json", get(openapi::document))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(healthy))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/v1/devices", get(devices))
@@ -83,6 +83,12 @@ async fn count(State(service): State<Arc<Service>>, request: Request, next: Next
     response
 }
 
+/// That it is there.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It is there", content_type = "text/plain")))]
+pub(super) async fn healthy() -> &'static str {
+    "ok\n"
+}
+
 /// Whether jobs are taken.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, description = "Jobs are taken"), (status = 503, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'static str, Refusal> {
@@ -108,7 +114,7 @@ fn ending() -> Refusal {
 }
 
 /// Counts and times, as Prometheus reads them.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, description = "Text in the format of OpenMetrics", content_type = "application/openmetrics-text")))]
+#[utoipa::path(get, path = "/metrics", responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, description = "Text in the format of OpenMetrics", content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(service): State<Arc<Service>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = service.metrics.render(service.queue.waiting());
@@ -127,7 +133,7 @@ pub(super) struct Devices {
 }
 
 /// What computes.
-#[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = Devices)))]
+#[utoipa::path(get, path = "/v1/devices", responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, body = Devices)))]
 pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<Devices>, Refusal> {
     let used = service.device.get().cloned();
     let present = blocking(|| {
@@ -146,7 +152,7 @@ pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<
     post,
     path = "/v1/checks",
     params(
-        ("wait" = Option<f64>, Query, description = "Seconds to wait for the report, 300 at most"),
+        ("wait" = Option<f64>, Query, minimum = 0, maximum = 300, description = "Seconds to wait for the report"),
         ("name" = Option<String>, Query, description = "What to call it in lists and in the report"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -327,7 +333,7 @@ pub(super) struct List {
     path = "/v1/checks",
     params(
         ("state" = Option<job::State>, Query, description = "Only those in that state"),
-        ("limit" = Option<usize>, Query, description = "How many at most: 50, and no more than 1000"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "How many at most: 50 where it is not said"),
         ("cursor" = Option<i64>, Query, description = "Where to go on: the `next` of the part before"),
     ),
     responses((status = 200, body = List), (status = 400, body = Refusal, content_type = "application/problem+json"), (status = 401, body = Refusal, content_type = "application/problem+json"))
@@ -407,7 +413,7 @@ fn no_such_check() -> Refusal {
 }
 
 /// A job as it is now; with its report, if it has one.
-#[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 200, body = Job), (status = 404, body = Refusal, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, body = Job), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn show(
     State(service): State<Arc<Service>>,
     Id(id): Id,
@@ -426,7 +432,7 @@ async fn ticket(service: &Arc<Service>, id: String) -> Result<Ticket, Refusal> {
 }
 
 /// A job's states as server-sent events, each with the job: `queued`, `running` with its progress, and `done`, `failed` or `cancelled`.
-#[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn watch(
     State(service): State<Arc<Service>>,
     Id(id): Id,
@@ -439,7 +445,7 @@ pub(super) async fn watch(
 }
 
 /// Ends a job that nobody wants any more.
-#[utoipa::path(delete, path = "/v1/checks/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), 
     (status = 200, description = "It is cancelled", body = Job),
     (status = 202, description = "It runs, and will be cancelled in a moment", body = Job),
     (status = 404, body = Refusal, content_type = "application/problem+json"),
@@ -473,7 +479,7 @@ pub(super) async fn cancel(
 }
 
 /// The report as a page, the same as `gradprobe check --html` writes.
-#[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 200, content_type = "text/html"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, content_type = "text/html"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
 pub(super) async fn report_page(
     State(service): State<Arc<Service>>,
     Id(id): Id,

@@ -32,6 +32,7 @@ use crate::settings::Settings;
         api::cancel,
         api::report_page,
         api::devices,
+        api::healthy,
         api::ready,
         api::metrics,
     ),
