@@ -703,7 +703,7 @@ impl Options {
                 let expected = "a tolerance is a number that is not negative".to_owned();
                 Err(Error::Setting {
                     name,
-                    found: value.to_string(),
+                    found: format!("{value:?}"),
                     expected,
                 })
             }
@@ -716,7 +716,7 @@ impl Options {
                 let expected = "a step lies between 1e-30 and 1e3".to_owned();
                 Err(Error::Setting {
                     name: "--eps",
-                    found: eps.to_string(),
+                    found: format!("{eps:?}"),
                     expected,
                 })
             }

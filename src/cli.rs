@@ -144,9 +144,13 @@ pub fn run() -> Result<ExitCode> {
         arguments,
         words,
         settings,
+        from_file,
     } = config::arguments(std::env::args_os().collect())?;
     let quiet = matches!(&arguments.command, Command::Check(check) if check.quiet);
     log::listen(arguments.verbose, quiet);
+    if let Some(said) = from_file {
+        tracing::info!("{said}");
+    }
     match arguments.command {
         Command::Check(arguments) => arguments.run(words, settings),
         Command::Sweep(arguments) => arguments.run(),

@@ -21,6 +21,7 @@ mod output_file;
 mod safetensors;
 mod save;
 
+pub(crate) use bytes::regular;
 pub use output_file::{NumericFile, OutputFile};
 pub use save::save;
 

@@ -32,14 +32,15 @@ mod job;
 mod metrics;
 mod openapi;
 mod page;
+mod query;
 mod queue;
 mod refusal;
 mod store;
 mod upload;
 mod worker;
 
-pub(crate) use api::LONGEST_NAME;
 use metrics::Metrics;
+pub(crate) use query::LONGEST_NAME;
 use queue::Queue;
 use refusal::Refusal;
 use store::Store;
@@ -203,18 +204,6 @@ impl Service {
             Err(error) => tracing::error!("{error}"),
         }
     }
-}
-
-/// The names and values of a query.
-fn pairs(query: &str) -> Vec<(String, String)> {
-    let pairs = form_urlencoded::parse(query.as_bytes());
-    pairs.into_owned().collect()
-}
-
-/// What a query says of a check.
-fn settings(query: &str) -> Result<Settings> {
-    let pairs = pairs(query);
-    Settings::parse(pairs.iter().map(|(name, value)| (&**name, &**value)))
 }
 
 /// An error in words that speak of a body by the name that its sender gave it.

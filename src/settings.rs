@@ -1,8 +1,11 @@
 //! What can be said of a check, the same on the command line, in gradprobe.toml and to a service.
 
-use std::ops::Range;
+use std::{ops::Range, str::FromStr};
 
-use clap::{Args, Parser};
+use clap::{
+    Arg, Args, Command, Parser, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 use crate::{
     check::{Compare, Options, Sample, Subject},
@@ -25,10 +28,10 @@ pub struct LossSettings {
     #[arg(long, value_enum)]
     pub reduction: Option<Reduction>,
     /// The target that marks samples which count for nothing [default: the file's, or -100]
-    #[arg(long, value_name = "I", allow_negative_numbers = true)]
+    #[arg(long, value_name = "I", allow_negative_numbers = true, value_parser = whole::<i64>)]
     pub ignore_index: Option<i64>,
     /// The share of the target that is spread over all classes [default: the file's, or 0]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = number)]
     pub label_smoothing: Option<f64>,
 }
 
@@ -55,16 +58,16 @@ pub struct Settings {
     pub loss: LossSettings,
 
     /// The step: auto, or a number
-    #[arg(long, default_value = "auto", value_parser = eps)]
+    #[arg(long, default_value = "auto", allow_negative_numbers = true, value_parser = eps)]
     pub eps: Auto<f64>,
     /// How the losses at the perturbed points are computed
     #[arg(long, value_enum, default_value_t)]
     pub method: Method,
     /// Where the losses are taken: central (2 an entry), forward (1), or five-point (4)
-    #[arg(long, default_value = "central", value_parser = scheme)]
+    #[arg(long, default_value = "central", value_name = "central|forward|five-point", hide_possible_values = true, value_parser = scheme())]
     pub scheme: Scheme,
     /// The arithmetic of the losses; auto is f64 for an f64 gradient (on the CPU where the device has none) and on the CPU, else f32
-    #[arg(long, value_parser = precision, value_name = "auto|f32|f64", default_value = "auto")]
+    #[arg(long, default_value = "auto", value_name = "auto|f32|f64", hide_possible_values = true, value_parser = precision())]
     pub precision: Auto<Precision>,
     /// Where errors are found: host (derivatives are read back), device (sums are, and the rows that the host is to look at again), or auto
     /// (on a GPU where a gradient has more than 4 million entries)
@@ -77,19 +80,19 @@ pub struct Settings {
     )]
     pub compare: Compare,
     /// Relative tolerance, in place of what rounding to the gradient's type explains
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub rtol: Option<f64>,
     /// Absolute tolerance, likewise
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub atol: Option<f64>,
     /// Check the rows from A to before B only
     #[arg(long, value_name = "A..B", value_parser = rows)]
     pub rows: Option<Range<usize>>,
     /// Check so many rows only, drawn at random
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     pub sample: Option<usize>,
     /// What the random numbers of --sample begin with
-    #[arg(long, default_value_t = 0, value_name = "S", requires = "sample")]
+    #[arg(long, default_value_t = 0, value_name = "S", requires = "sample", value_parser = whole::<u64>)]
     pub seed: u64,
 }
 
@@ -112,11 +115,29 @@ impl<T> Auto<T> {
 }
 
 impl Settings {
+    /// What can be said, as clap has it: names, texts and types.
+    pub fn arguments() -> Vec<Arg> {
+        let command = Self::augment_args(Command::new("check"));
+        command.get_arguments().cloned().collect()
+    }
+
     /// Reads names and values, each name that of a flag without its dashes.
     ///
     /// # Errors
     /// [`Error::Usage`] for a name that there is not, or a value that cannot be used.
-    pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+    pub fn parse(pairs: &[(String, String)]) -> Result<Self> {
+        let arguments = Self::arguments();
+        let names: Vec<&str> = arguments.iter().filter_map(Arg::get_long).collect();
+        let unknown = pairs
+            .iter()
+            .find(|(name, _)| !names.contains(&&*flag(name)));
+        if let Some((name, _)) = unknown {
+            let said = format!(
+                "there is no setting '{name}'; there are {}",
+                names.join(", ")
+            );
+            return Err(Error::Usage(said));
+        }
         #[derive(Parser)]
         #[command(no_binary_name = true, disable_help_flag = true)]
         struct Words {
@@ -200,12 +221,15 @@ impl Settings {
     }
 }
 
-/// Names and values as flags. In a URL a name may well be written as in Python.
-pub fn flags<'a>(
-    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> impl Iterator<Item = String> {
-    let pairs = pairs.into_iter();
-    pairs.map(|(name, value)| format!("--{}={value}", name.replace('_', "-")))
+/// Names and values as flags.
+pub fn flags(pairs: &[(String, String)]) -> impl Iterator<Item = String> {
+    let pairs = pairs.iter();
+    pairs.map(|(name, value)| format!("--{}={value}", flag(name)))
+}
+
+/// In a URL a name may well be written as in Python.
+fn flag(name: &str) -> String {
+    name.replace('_', "-")
 }
 
 /// What clap says in paragraphs: the fault, and how it might be mended.
@@ -257,39 +281,61 @@ fn eps(text: &str) -> std::result::Result<Auto<f64>, String> {
     }
 }
 
-fn scheme(text: &str) -> std::result::Result<Scheme, String> {
-    let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == text);
-    named.ok_or_else(|| "expected central, forward or five-point".to_owned())
+fn number(text: &str) -> std::result::Result<f64, &'static str> {
+    text.parse().map_err(|_| "expected a number, such as 1e-3")
 }
 
-fn precision(text: &str) -> std::result::Result<Auto<Precision>, String> {
-    match text {
-        "auto" => Ok(Auto::Auto),
-        "f32" => Ok(Auto::Given(Precision::F32)),
-        "f64" => Ok(Auto::Given(Precision::F64)),
-        _ => Err("expected auto, f32 or f64".to_owned()),
-    }
+fn whole<T: FromStr>(text: &str) -> std::result::Result<T, &'static str> {
+    text.parse().map_err(|_| "expected a whole number")
+}
+
+fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    PossibleValuesParser::new(Scheme::ALL.map(|scheme| scheme.name)).map(|name| {
+        let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == name);
+        named.unwrap_or_default()
+    })
+}
+
+fn precision() -> impl TypedValueParser<Value = Auto<Precision>> {
+    PossibleValuesParser::new(["auto", "f32", "f64"]).map(|name| {
+        let named = Precision::from_str(&name, false);
+        named.map_or(Auto::Auto, Auto::Given)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheme::FIVE_POINT;
 
     #[test]
     fn names_are_those_of_flags() {
-        let settings = Settings::parse([
+        let settings = parse(&[
             ("wrt", "input,weight"),
             ("ignore_index", "-1"),
             ("label-smoothing", "0.1"),
             ("rtol", "1e-3"),
             ("rows", "2..4"),
+            ("scheme", "five-point"),
+            ("precision", "f32"),
         ])
         .unwrap();
         assert_eq!(settings.loss.wrt, [Wrt::Input, Wrt::Weight]);
         assert_eq!(settings.loss.ignore_index, Some(-1));
         let options = settings.options(false);
         assert_eq!((options.rtol, options.rows), (Some(1e-3), Some(2..4)));
-        assert_eq!(Settings::parse([]).unwrap().options(true).eps, None);
+        assert_eq!(options.scheme, FIVE_POINT);
+        assert_eq!(options.precision, Some(Precision::F32));
+        let options = parse(&[]).unwrap().options(true);
+        assert_eq!((options.eps, options.precision), (None, None));
+    }
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Settings> {
+        let pairs = pairs.iter();
+        let pairs: Vec<_> = pairs
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Settings::parse(&pairs)
     }
 
     #[test]
@@ -297,15 +343,22 @@ mod tests {
         for (pair, said) in [
             (
                 ("rtols", "1"),
-                "unexpected argument '--rtols' found; a similar argument exists: '--rtol'",
+                "there is no setting 'rtols'; there are wrt, reduction, ignore-index, label-smoothing, eps, method, scheme, precision, compare, rtol, atol, rows, sample, seed",
             ),
             (
                 ("eps", "x"),
                 "invalid value 'x' for '--eps <EPS>': expected auto or a number, such as 1e-3",
             ),
-            (("help", ""), "unexpected argument '--help' found"),
+            (
+                ("scheme", "best"),
+                "invalid value 'best' for '--scheme <central|forward|five-point>' [possible values: forward, central, five-point]",
+            ),
+            (
+                ("sample", "few"),
+                "invalid value 'few' for '--sample <N>': expected a whole number",
+            ),
         ] {
-            let error = Settings::parse([pair]).unwrap_err();
+            let error = parse(&[pair]).unwrap_err();
             assert_eq!(error.to_string(), said);
         }
     }

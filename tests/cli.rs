@@ -418,12 +418,14 @@ fn verbose_tells_of_each_step() {
         &["check", "right.safetensors", "--device", "cpu"],
     );
     assert_eq!(quiet.stderr, b"");
+    fs::write(folder.path().join("gradprobe.toml"), "rtol = 1e-3").unwrap();
     let verbose = |flag| {
         let arguments = ["check", "right.safetensors", "--device", "software", flag];
         String::from_utf8(gradprobe(folder.path(), &arguments).stderr).unwrap()
     };
     let steps = verbose("-v");
     for step in [
+        "settings of gradprobe.toml: --rtol=0.001",
         "right.safetensors: input [3, 2]",
         "opening ",
         "grad: 6 entries",

@@ -166,7 +166,7 @@ async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
     wait_for(
         &browser,
         "status",
-        "unexpected argument '--tolerance' found",
+        "there is no setting 'tolerance'; there are wrt, ",
     )
     .await;
 

@@ -172,18 +172,19 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         (
             "rtol=x",
             400,
-            "invalid value 'x' for '--rtol <RTOL>': invalid float literal",
+            "invalid value 'x' for '--rtol <RTOL>': expected a number, such as 1e-3",
         ),
         (
-            "tolerance=1",
+            "device=cpu",
             400,
-            "unexpected argument '--tolerance' found",
+            "there is no setting 'device'; there are wrt, reduction, ignore-index, label-smoothing, eps, method, scheme, precision, compare, rtol, atol, rows, sample, seed",
         ),
         (
             "wait=-1",
             400,
-            "wait is -1, but it must be seconds, 300 at most",
+            "wait is '-1', but it must be a number of seconds from 0 to 300",
         ),
+        ("wait=1&wait=2", 400, "wait is given twice"),
         (
             "rows=2..2",
             422,
@@ -241,7 +242,25 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         "there is no such check, or it has been let go"
     );
     assert_eq!(service.get("/v1/check").status, 404);
-    assert_eq!(service.get("/v1/checks?state=new").status, 400);
+    for (query, detail) in [
+        (
+            "state=new",
+            "state is 'new', but it must be one of queued, running, done, failed, cancelled",
+        ),
+        ("limit=0", "limit is '0', but it must be 1 to 1000"),
+        ("limit=1&limit=2", "limit is given twice"),
+        (
+            "cursor=-5",
+            "cursor is '-5', but it must be the next of the part before",
+        ),
+        (
+            "page=2",
+            "there is no parameter 'page'; there are state, limit, cursor",
+        ),
+    ] {
+        let answer = service.get(&format!("/v1/checks?{query}"));
+        assert_eq!((answer.status, &*answer.detail()), (400, detail));
+    }
     assert_eq!(service.delete("/v1/checks").status, 405);
     let typed = service.get_with("/healthz", ("host", "evil.example"));
     assert_eq!(
@@ -318,6 +337,71 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
     );
 }
 
+/// Every answer is described, and every value that a setting is said to take is taken.
+#[test]
+fn the_document_tells_the_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let document = service.get("/openapi.json").json();
+    let small = small(folder.path());
+    let post = &document["paths"]["/v1/checks"]["post"];
+    let mut names = Vec::new();
+    for parameter in post["parameters"].as_array().unwrap() {
+        let (name, schema) = (&parameter["name"].as_str().unwrap(), &parameter["schema"]);
+        let value = match schema["type"].as_str().unwrap() {
+            "array" => &schema["items"],
+            _ => schema,
+        };
+        let values = match (&value["enum"], value["type"].as_str().unwrap()) {
+            (Value::Array(values), "string") => {
+                let values = values.iter().map(|value| value.as_str().unwrap());
+                values.collect()
+            }
+            (_, "string" | "integer") => vec!["1"],
+            (_, "number") => vec!["0.5"],
+            (_, other) => panic!("{other}"),
+        };
+        names.push(*name);
+        // A draw is refused without its size, and so is a range that is none.
+        for value in values.iter().filter(|_| !["seed", "rows"].contains(name)) {
+            let answer = service.post(&format!("{name}={value}"), &small);
+            assert!(answer.status < 300, "{name}={value}: {answer:?}");
+        }
+    }
+    for name in ["wait", "wrt", "label-smoothing", "scheme", "rows", "seed"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    for kind in post["requestBody"]["content"].as_object().unwrap().keys() {
+        let sent = ureq::post(service.url("/v1/checks")).header("content-type", kind);
+        assert_eq!(sent.send(&small[..]).unwrap().status(), 202, "{kind}");
+    }
+
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    !response["description"].as_str().unwrap().is_empty(),
+                    "{method} {path}: {status}"
+                );
+                let is_problem = response["content"]
+                    .get("application/problem+json")
+                    .is_some();
+                assert_eq!(is_problem, !status.starts_with('2'), "{method} {path}");
+            }
+            assert_eq!(
+                operation["security"].is_array(),
+                operation["responses"].get("401").is_some()
+            );
+        }
+    }
+    let opened = |path: &str| document["paths"][path]["get"]["security"].is_null();
+    assert!(opened("/healthz") && !opened("/metrics"));
+    assert_eq!(
+        document["components"]["securitySchemes"]["token"]["scheme"],
+        "bearer"
+    );
+}
+
 #[test]
 fn a_token_is_wanted_where_there_is_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -357,18 +441,35 @@ fn a_token_is_wanted_where_there_is_one() {
 fn a_service_that_is_asked_to_end_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let flags = ["--device", "cpu", "--grace", "100ms"];
+    let flags = ["--device", "cpu", "--grace", "1m"];
     let service = Service::start(&data, &flags);
-    let long = service
-        .post(LONG, &case(folder.path(), [4096, 64, 256], 1.0))
-        .id();
+    let running = service.post(LONG, &long(folder.path())).id();
     let waiting = service
         .post(LONG, &case(folder.path(), [512, 32, 64], 1.0))
         .id();
-    while service.get(&format!("/v1/checks/{long}")).json()["state"] != "running" {
+    while service.get(&format!("/v1/checks/{running}")).json()["state"] != "running" {
         std::thread::sleep(Duration::from_millis(1));
     }
     let started = Instant::now();
+    service.signal("TERM");
+    // Until the check that runs is put back, whoever comes anew is told.
+    let said = |request: &str| {
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    while said("GET /readyz").starts_with("HTTP/1.1 200") {}
+    let refused = said("POST /v1/checks");
+    assert!(
+        refused.starts_with("HTTP/1.1 503")
+            && refused.contains("this service is about to end, and takes no more jobs"),
+        "{refused}"
+    );
+    assert!(said("GET /v1/checks").starts_with("HTTP/1.1 200"));
+    // Asked again it gives no grace.
     service.signal("TERM");
     assert_eq!(service.wait(), Some(0));
     assert!(
@@ -378,7 +479,7 @@ fn a_service_that_is_asked_to_end_loses_nothing() {
     );
 
     let service = Service::start(&data, &flags);
-    for id in [long, waiting] {
+    for id in [running, waiting] {
         let job = service.wait_for(&id);
         assert_eq!([&job["state"], &job["verdict"]], ["done", "pass"]);
     }
@@ -731,6 +832,30 @@ fn a_check_at_a_service_is_told_as_one_done_here() {
         "{errors}"
     );
 
+    // Where this machine computes is nothing to a service: of the file it is left out, of the command line refused.
+    let settings = file("settings.toml");
+    std::fs::write(&settings, "device = \"no such\"\nrtol = 1e-9").unwrap();
+    let (code, text, errors) = check(&[&[&right, "--config", &settings][..], &there].concat());
+    assert_eq!((code, errors.as_str()), (Some(1), ""), "{text}");
+    let (code, _, errors) = check(&[&[&right, "--device", "cpu"][..], &there].concat());
+    assert_eq!(code, Some(2));
+    let said = "error: the argument '--device <D>' cannot be used with '--server <URL>'; ";
+    assert!(errors.starts_with(said), "{errors}");
+    // Another's address.
+    let (code, _, errors) = check(&[
+        &right,
+        "--server",
+        &service.url("/x"),
+        "--token-file",
+        token,
+    ]);
+    assert_eq!(code, Some(2));
+    let said = format!(
+        "error: {} cannot be asked: there is no such path; ",
+        service.url("/x")
+    );
+    assert!(errors.starts_with(&said), "{errors}");
+
     // A name that is longer than the service keeps; and of several files each is told with the command that repeats it there.
     let long = file(&"x".repeat(120));
     let long = format!("{long}/{}.safetensors", "y".repeat(120));
@@ -752,4 +877,67 @@ fn a_check_at_a_service_is_told_as_one_done_here() {
         "{errors}"
     );
     assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
+/// Who asked for a check may go away, and so may the service: the one cancels it, the other comes back to it.
+#[cfg(unix)]
+#[test]
+fn a_check_at_a_service_is_cancelled_or_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let file = folder.path().join("long.safetensors");
+    std::fs::write(&file, long(folder.path())).unwrap();
+    let flags = ["--device", "cpu", "--grace", "0s"];
+    let service = Service::start(&data, &flags);
+    let url = service.url("");
+    let asked = || {
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_gradprobe"));
+        check
+            .args(["check", "--server", &url, "--method", "forward-pass"])
+            .arg(&file)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped());
+        check.spawn().unwrap()
+    };
+    let newest = |service: &Service, state: &str| {
+        let started = Instant::now();
+        while service
+            .jobs()
+            .first()
+            .is_none_or(|job| job["state"] != state)
+        {
+            assert!(started.elapsed() < Duration::from_secs(60), "{state}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    for signal in ["-INT", "-TERM"] {
+        let check = asked();
+        newest(&service, "running");
+        let killed = std::process::Command::new("kill")
+            .args([signal, &check.id().to_string()])
+            .status();
+        assert!(killed.unwrap().success());
+        let output = check.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        let told = String::from_utf8(output.stderr).unwrap();
+        let said = format!(
+            "note: interrupted: {url} is told to cancel {}\n",
+            file.display()
+        );
+        assert!(told.ends_with(&said), "{told}");
+        newest(&service, "cancelled");
+    }
+
+    let check = asked();
+    newest(&service, "running");
+    let address = service.address().to_owned();
+    service.signal("TERM");
+    assert_eq!(service.wait(), Some(0));
+    std::thread::sleep(Duration::from_secs(2));
+    let service = Service::start_at(&address, &data, &flags);
+    let output = check.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("; it is asked again\n"), "{told}");
+    assert_eq!(service.jobs().len(), 3);
 }

@@ -14,6 +14,7 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::{ArgAction, Args};
+use indicatif::HumanCount;
 
 use super::{
     inputs::InputArguments,
@@ -136,8 +137,8 @@ impl CheckArguments {
         let load = started.elapsed().as_secs_f64();
         let device = self.device()?;
         let outputs = Outputs::open(self)?;
-        let mut watcher = Watcher::new(!self.quiet, self.numeric_file(&case)?);
-        watcher.listen_for_interrupts();
+        let numeric = self.numeric_file(&case)?;
+        let mut watcher = Watcher::new(!self.quiet, numeric, Interrupts::listen());
         let mut report = self.check(&case, &device, &mut watcher)?;
         report.command = Some(self.command());
         report.seconds.load = load;
@@ -155,7 +156,18 @@ impl CheckArguments {
     fn run_remote(&self, source: &Source, remote: &Remote) -> Result<ExitCode> {
         let outputs = Outputs::open(self)?;
         let interrupts = Interrupts::listen();
-        let Some(mut run) = remote.check(&name(source), &interrupts)? else {
+        let mut watcher = Watcher::new(!self.quiet, None, interrupts.clone());
+        let name = name(source);
+        let mut begun = false;
+        let mut follow = |done, all| {
+            if !std::mem::replace(&mut begun, true) {
+                watcher.start(&name, format!("{} entries", HumanCount(all)));
+            }
+            watcher.progress(done, all);
+        };
+        let checked = remote.check(&name, &interrupts, &mut follow);
+        watcher.finish(false)?;
+        let Some(mut run) = checked? else {
             return Ok(ExitCode::from(INTERRUPTED));
         };
         if let Ok(report) = &mut run.outcome {
@@ -205,7 +217,7 @@ impl CheckArguments {
                                 Some(self.run_of(source, device.as_ref(), &interrupts))
                             }
                             Place::There(remote) => remote
-                                .check(&name(source), &interrupts)
+                                .check(&name(source), &interrupts, &mut |_, _| {})
                                 .unwrap_or_else(|error| Some(Run::failed(name(source), error)))
                                 .map(|mut run| {
                                     if let Ok(report) = &mut run.outcome {

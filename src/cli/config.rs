@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches,
     error::{ContextKind, ErrorKind},
     parser::ValueSource,
 };
@@ -24,6 +24,8 @@ const NAME: &str = "gradprobe.toml";
 const FILES: &str = "files";
 /// The commands that read it.
 const COMMANDS: [&str; 2] = ["check", "sweep"];
+/// Flags that say how this machine computes, which is left to a service.
+const HERE: [&str; 2] = ["device", "memory"];
 /// Flags whose value is a path: in the file it is meant from the file's folder.
 const PATHS: [&str; 5] = ["json", "html", "junit", "numeric", "save-failures"];
 
@@ -46,10 +48,16 @@ pub(super) fn arguments(words: Vec<OsString>) -> Result<Completed> {
         .position(|word| COMMANDS.iter().any(|name| word == name))
         .map_or(completed.len(), |place| place + 1);
     let Settings { path, words } = settings;
+    let said = words.join(OsStr::new(" "));
+    let said = format!("settings of {}: {}", path.display(), said.display());
     completed.splice(command..command, words);
     // What was well without the file's words is wrong because of them.
     let parsed = parse(&completed).and_then(|matches| build(&matches, completed));
-    parsed.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    let completed = parsed.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    Ok(Completed {
+        from_file: Some(said),
+        ..completed
+    })
 }
 
 /// What a command line says, with gradprobe.toml.
@@ -59,6 +67,8 @@ pub(super) struct Completed {
     pub(super) words: Vec<OsString>,
     /// What is said of the check itself: names without dashes, and values.
     pub(super) settings: Vec<(String, String)>,
+    /// What gradprobe.toml gave, in a line.
+    pub(super) from_file: Option<String>,
 }
 
 fn build(matches: &ArgMatches, words: Vec<OsString>) -> Result<Completed> {
@@ -72,21 +82,22 @@ fn build(matches: &ArgMatches, words: Vec<OsString>) -> Result<Completed> {
         arguments,
         words,
         settings,
+        from_file: None,
     })
 }
 
 /// Whether the command line has an argument, which the command need not know.
-fn is_given(given: &ArgMatches, arg: &Arg) -> bool {
-    let id = arg.get_id().as_str();
+fn is_given(given: &ArgMatches, id: &str) -> bool {
     given
         .try_contains_id(id)
         .is_ok_and(|_| given.value_source(id) == Some(ValueSource::CommandLine))
 }
 
 fn settings_in(given: &ArgMatches) -> Vec<(String, String)> {
-    let command = CheckSettings::augment_args(Command::new("check"));
-    let settings = command.get_arguments().filter_map(|arg| {
-        let values = is_given(given, arg).then(|| given.get_raw(arg.get_id().as_str()))??;
+    let arguments = CheckSettings::arguments();
+    let settings = arguments.iter().filter_map(|arg| {
+        let id = arg.get_id().as_str();
+        let values = is_given(given, id).then(|| given.get_raw(id))??;
         let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
         Some((arg.get_long()?.to_owned(), values.join(",")))
     });
@@ -172,8 +183,10 @@ fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> 
                 path.display()
             )));
         };
-        let separate = key == FILES && given.get_one::<PathBuf>("input").is_some();
-        if find(own, key).is_none() || is_given(given, arg) || separate {
+        let separate = key == FILES && is_given(given, "input");
+        let elsewhere = HERE.contains(&key.as_str()) && is_given(given, "server");
+        let is_left_open = !is_given(given, arg.get_id().as_str()) && !separate && !elsewhere;
+        if find(own, key).is_none() || !is_left_open {
             continue;
         }
         let of_setting = to_words(arg, key, value, folder);
@@ -185,11 +198,6 @@ fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> 
             ))
         })?);
     }
-    tracing::info!(
-        "settings of {}: {}",
-        path.display(),
-        words.join(OsStr::new(" ")).display()
-    );
     Ok(Settings {
         path: path.to_owned(),
         words,

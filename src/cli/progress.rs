@@ -1,7 +1,6 @@
 //! What a user sees and keeps while a check runs: a forecast and a bar on stderr, and the numeric gradient's file; and how to stop it.
 
 use std::{
-    fmt::Write,
     io::IsTerminal,
     sync::{
         Arc,
@@ -11,7 +10,8 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{check::Listener, error::Result, io::NumericFile, problem::Wrt};
 
@@ -21,25 +21,57 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(10);
 
 pub(super) struct Watcher {
-    /// What is being checked: since when, of what, how many entries, and how many bytes.
-    current: Option<(Instant, Wrt, u64, u64)>,
+    current: Option<Current>,
     bar: Option<ProgressBar>,
     draws: bool,
     numeric: Option<NumericFile>,
     interrupts: Interrupts,
 }
 
-/// Whether Ctrl-C was pressed.
+/// What is being checked.
+struct Current {
+    name: String,
+    /// How much there is of it.
+    what: String,
+    started: Instant,
+    /// When entries were done first, and how many: what comes before is preparation.
+    first: Option<(Instant, u64)>,
+    is_announced: bool,
+}
+
+impl Current {
+    /// Entries a second, and for how long they will be done yet; none until that is known.
+    fn speed(&mut self, done: u64, all: u64) -> Option<(f64, Duration)> {
+        let (first, before) = *self.first.get_or_insert((Instant::now(), done));
+        let taken = first.elapsed();
+        (taken > PATIENCE && done > before).then(|| {
+            let rate = (done - before) as f64 / taken.as_secs_f64();
+            (rate, Duration::from_secs_f64((all - done) as f64 / rate))
+        })
+    }
+}
+
+fn bar(name: &str) -> ProgressBar {
+    let style = "{msg} {wide_bar} {human_pos} of {human_len} entries, {prefix}";
+    let style = ProgressStyle::with_template(style).expect("the template is a constant");
+    // Its own speed would count what was done before there was a bar.
+    ProgressBar::new(0)
+        .with_style(style)
+        .with_message(name.to_owned())
+}
+
+/// Whether the program was asked to end.
 #[derive(Clone, Default)]
 pub(super) struct Interrupts(Arc<AtomicBool>);
 
 impl Interrupts {
-    /// From here on Ctrl-C asks checks to end.
+    /// From here on Ctrl-C, or what a supervisor sends, asks checks to end.
     pub(super) fn listen() -> Self {
         let interrupts = Self::default();
-        let pressed = interrupts.clone();
-        // Where it cannot be listened for, the program just ends.
-        let _ = ctrlc::set_handler(move || pressed.0.store(true, Ordering::Relaxed));
+        for signal in [SIGINT, SIGTERM] {
+            // Where it cannot be listened for, the program just ends.
+            let _ = signal_hook::flag::register(signal, interrupts.0.clone());
+        }
         interrupts
     }
 }
@@ -52,19 +84,28 @@ impl Listener for Interrupts {
 
 impl Watcher {
     /// With a bar or without.
-    pub(super) fn new(draws: bool, numeric: Option<NumericFile>) -> Self {
+    pub(super) fn new(draws: bool, numeric: Option<NumericFile>, interrupts: Interrupts) -> Self {
         Self {
             current: None,
             bar: None,
             draws,
             numeric,
-            interrupts: Interrupts::default(),
+            interrupts,
         }
     }
 
-    /// From here on Ctrl-C asks the check to end.
-    pub(super) fn listen_for_interrupts(&mut self) {
-        self.interrupts = Interrupts::listen();
+    /// From here on what is called so is checked.
+    pub(super) fn start(&mut self, name: &str, what: String) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.current = Some(Current {
+            name: name.to_owned(),
+            what,
+            started: Instant::now(),
+            first: None,
+            is_announced: false,
+        });
     }
 
     /// Takes the bar away and puts the file in its place, unless it is not whole.
@@ -81,44 +122,35 @@ impl Watcher {
 
 impl Listener for Watcher {
     fn begin(&mut self, wrt: Wrt, entries: u64, bytes: u64) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-        self.current = Some((Instant::now(), wrt, entries, bytes));
+        let (entries, bytes) = (HumanCount(entries), ByteSize::b(bytes));
+        self.start(
+            wrt.grad_name(),
+            format!("{entries} entries, with {bytes} to read"),
+        );
     }
 
     fn progress(&mut self, done: u64, all: u64) {
-        if let Some((started, wrt, entries, bytes)) = self.current
-            && started.elapsed() > PATIENCE
-        {
-            self.current = None;
-            let name = wrt.grad_name();
-            let whole = started.elapsed().mul_f64(all as f64 / done.max(1) as f64);
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        let Some((rate, left)) = current.speed(done, all) else {
+            return;
+        };
+        if !std::mem::replace(&mut current.is_announced, true) {
+            let whole = current.started.elapsed() + left;
             if whole > LONG {
-                tracing::warn!(
-                    "{name} has {} entries, with {} to read: about {}",
-                    HumanCount(entries),
-                    ByteSize::b(bytes),
-                    HumanDuration(whole)
-                );
+                let Current { name, what, .. } = &current;
+                tracing::warn!("{name} has {what}: about {}", HumanDuration(whole));
             }
             if self.draws && std::io::stderr().is_terminal() {
-                let style = ProgressStyle::with_template(
-                    "{msg} {wide_bar} {human_pos} of {human_len} entries, {rate} a second, {eta} left",
-                );
-                let style = style.expect("the template is a constant").with_key(
-                    "rate",
-                    |state: &ProgressState, out: &mut dyn Write| {
-                        // A string takes everything.
-                        let _ = write!(out, "{}", HumanCount(state.per_sec() as u64));
-                    },
-                );
-                let bar = ProgressBar::new(all).with_style(style).with_message(name);
-                self.bar = Some(bar.with_elapsed(started.elapsed()));
+                self.bar = Some(bar(&current.name));
             }
         }
         if let Some(bar) = &self.bar {
+            bar.set_length(all);
             bar.set_position(done);
+            let (rate, left) = (HumanCount(rate as u64), HumanDuration(left));
+            bar.set_prefix(format!("{rate} a second, {left:#} left"));
         }
     }
 

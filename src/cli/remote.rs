@@ -1,8 +1,7 @@
 //! `gradprobe check --server`: a service checks, and what it says is told as if it had been done here.
 
 use std::{
-    fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -10,13 +9,14 @@ use clap::Args;
 use serde::{Deserialize, de::DeserializeOwned};
 use ureq::{
     Agent, Body,
-    http::{Response, Uri},
+    http::{Response, StatusCode, Uri},
     typestate::WithoutBody,
 };
 
 use crate::{
     check::Listener,
     error::{Error, Result},
+    io,
     output::{
         Run,
         document::{Document, SCHEMA},
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Args)]
 pub(super) struct RemoteArguments {
     /// Have a service check, gradprobe serve at this address, on its own device
-    #[arg(long, value_name = "URL", value_parser = server, conflicts_with_all = ["input", "numeric", "save_failures"])]
+    #[arg(long, value_name = "URL", value_parser = server, conflicts_with_all = ["input", "numeric", "save_failures", "device", "memory"])]
     pub(super) server: Option<String>,
     /// The file that holds the service's token
     #[arg(long, value_name = "FILE", requires = "server")]
@@ -72,8 +72,16 @@ pub(super) struct Remote {
 struct Job {
     id: String,
     state: String,
+    progress: Option<Progress>,
     report: Option<Document>,
     error: Option<String>,
+}
+
+/// How far a check is, in entries.
+#[derive(Deserialize)]
+struct Progress {
+    done: u64,
+    total: u64,
 }
 
 /// What matters of a refusal.
@@ -109,11 +117,16 @@ impl Remote {
         }))
     }
 
-    /// Sends a file and waits for its report. None if the listener interrupts: then the job is cancelled.
+    /// Sends a file and waits for its report, while `follow` is told how many entries are done, and of how many. None if the listener interrupts: then the job is cancelled.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Service`] for whatever the service, or the way to it, says.
-    pub(super) fn check(&self, name: &str, listener: &dyn Listener) -> Result<Option<Run>> {
+    pub(super) fn check(
+        &self,
+        name: &str,
+        listener: &dyn Listener,
+        follow: &mut dyn FnMut(u64, u64),
+    ) -> Result<Option<Run>> {
         let started = Instant::now();
         let mut job = loop {
             let mut response = self.send(name)?;
@@ -148,6 +161,9 @@ impl Remote {
                 cancelled.map_err(|error| self.failed(&error))?;
                 tracing::warn!("interrupted: {} is told to cancel {name}", self.url);
                 return Ok(None);
+            }
+            if let Some(Progress { done, total }) = job.progress {
+                follow(done, total);
             }
             std::thread::sleep(pause);
             pause = (2 * pause).min(PAUSES[1]);
@@ -193,7 +209,7 @@ impl Remote {
     }
 
     fn send(&self, name: &str) -> Result<Response<Body>> {
-        let file = File::open(name).map_err(Error::io("read", name))?;
+        let file = io::regular(Path::new(name))?;
         let request = self
             .with_token(self.agent.post(self.url("/v1/checks")))
             .header("content-type", "application/octet-stream")
@@ -251,6 +267,8 @@ impl Remote {
     fn refusal(&self, response: &mut Response<Body>) -> Error {
         let status = response.status();
         match self.read::<Problem>(response) {
+            // It is the address that is wrong.
+            Ok(problem) if status == StatusCode::NOT_FOUND => self.failed(&problem.detail),
             Ok(problem) => Error::Service(problem.detail),
             Err(_) => self.failed(&format!(
                 "it answers with {status}, and not as gradprobe does"
@@ -259,7 +277,11 @@ impl Remote {
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
-        Error::Service(format!("{} cannot be asked: {error}", self.url))
+        let tip = match self.url.starts_with("https:") {
+            true => "; gradprobe serve itself speaks http, and https is for what stands before it",
+            false => "",
+        };
+        Error::Service(format!("{} cannot be asked: {error}{tip}", self.url))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Args)]
 pub(super) struct ServeArguments {
     /// Where to listen; 0 for the port takes one that is free
-    #[arg(long, default_value = "127.0.0.1:8417", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "127.0.0.1:8417", value_name = "ADDRESS:PORT", value_parser = address)]
     listen: SocketAddr,
     /// Where jobs, reports and bodies are kept
     #[arg(long, value_name = "DIR")]
@@ -38,7 +38,7 @@ pub(super) struct ServeArguments {
     insecure: bool,
 
     /// How long a body may be
-    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = some_bytes)]
     max_body: ByteSize,
     /// How many jobs may wait for their turn
     #[arg(long, default_value_t = Limits::default().queue, value_name = "N", value_parser = size)]
@@ -61,6 +61,18 @@ pub(super) struct ServeArguments {
     /// How long the check that runs may go on when the service is asked to end
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
     grace: Duration,
+}
+
+fn address(text: &str) -> std::result::Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:8417 or [::1]:8417")
+}
+
+fn some_bytes(text: &str) -> std::result::Result<ByteSize, String> {
+    match bytes(text)? {
+        ByteSize(0) => Err("more than nothing is needed".to_owned()),
+        size => Ok(size),
+    }
 }
 
 /// A number and a unit.

@@ -100,11 +100,21 @@ impl Storage for Mapping {
 /// # Errors
 /// [`Error::Io`] if it cannot be opened or mapped.
 pub(super) fn map(path: &Path, budget: Budget) -> Result<Bytes> {
-    let failed = |source| Error::Io {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    };
+    let file = regular(path)?;
+    let mapped = file.metadata().and_then(|metadata| match metadata.len() {
+        // An empty range cannot be mapped.
+        0 => Ok(Arc::new(Vec::new()) as Bytes),
+        _ => map_file(&file, budget),
+    });
+    mapped.map_err(Error::io("read", path))
+}
+
+/// Opens a file, which a folder and a pipe are not.
+///
+/// # Errors
+/// [`Error::Io`] if it is none, or cannot be opened.
+pub(crate) fn regular(path: &Path) -> Result<File> {
+    let failed = |source| Error::io("read", path)(source);
     // Asked before it is opened: opening a pipe waits for its other end.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
@@ -113,11 +123,7 @@ pub(super) fn map(path: &Path, budget: Budget) -> Result<Bytes> {
     if !metadata.is_file() {
         return Err(failed(std::io::Error::other("it is no regular file")));
     }
-    if metadata.len() == 0 {
-        // An empty range cannot be mapped.
-        return Ok(Arc::new(Vec::new()));
-    }
-    map_file(&File::open(path).map_err(failed)?, budget).map_err(failed)
+    File::open(path).map_err(failed)
 }
 
 /// Maps an open file that is not empty.

@@ -1,6 +1,6 @@
 //! What can be asked: a handler for each path.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -18,27 +18,18 @@ use utoipa::ToSchema;
 use super::{
     Service, auth, blocking, events, in_words,
     job::{self, Job, now},
-    openapi, page, pairs,
+    openapi, page,
+    query::{Asked, Listing},
     queue::PageRequest,
     refusal::Refusal,
-    settings,
     store::{self, Outcome, Ticket},
     upload::{self, Upload},
     worker,
 };
-use crate::{check, engine, gpu, plan::Plan, report::DeviceInfo, settings::Settings};
+use crate::{check, engine, gpu, plan::Plan, report::DeviceInfo};
 
 /// Seconds after which a full queue may have room.
 const RETRY: u64 = 5;
-/// The longest that a request waits for its report, in seconds.
-const LONGEST_WAIT: f64 = 300.0;
-/// Jobs of a list, unless it is said.
-const LISTED: usize = 50;
-/// At most.
-const MOST_LISTED: usize = 1000;
-/// Characters of the name that a client gives a job.
-pub(crate) const LONGEST_NAME: usize = 200;
-
 /// All paths.
 pub(super) fn router(service: Arc<Service>) -> Router {
     let header = |name: &'static str, value: &'static str| {
@@ -90,7 +81,7 @@ pub(super) async fn healthy() -> &'static str {
 }
 
 /// Whether jobs are taken.
-#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "Jobs are taken"), (status = 503, body = Refusal, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/readyz", responses((status = 200, description = "Jobs are taken", content_type = "text/plain"), (status = 503, description = "The service is about to end, or has lost its database")))]
 pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'static str, Refusal> {
     if service.is_ending() {
         return Err(ending());
@@ -114,7 +105,7 @@ fn ending() -> Refusal {
 }
 
 /// Counts and times, as Prometheus reads them.
-#[utoipa::path(get, path = "/metrics", responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, description = "Text in the format of OpenMetrics", content_type = "application/openmetrics-text")))]
+#[utoipa::path(get, path = "/metrics", responses((status = 200, description = "Text in the format of OpenMetrics", content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(service): State<Arc<Service>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = service.metrics.render(service.queue.waiting());
@@ -133,7 +124,7 @@ pub(super) struct Devices {
 }
 
 /// What computes.
-#[utoipa::path(get, path = "/v1/devices", responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, body = Devices)))]
+#[utoipa::path(get, path = "/v1/devices", responses((status = 200, description = "The processor, and what drivers offer", body = Devices)))]
 pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<Devices>, Refusal> {
     let used = service.device.get().cloned();
     let present = blocking(|| {
@@ -155,19 +146,17 @@ pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<
         ("wait" = Option<f64>, Query, minimum = 0, maximum = 300, description = "Seconds to wait for the report"),
         ("name" = Option<String>, Query, description = "What to call it in lists and in the report"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 200, description = "It has ended while the request waited", body = Job),
         (status = 202, description = "It is accepted, and outlives this process", body = Job, headers(("Location" = String, description = "Where it is told of"))),
-        (status = 400, description = "No readable file, or no such setting", body = Refusal, content_type = "application/problem+json"),
-        (status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"),
-        (status = 408, description = "The body came too slowly", body = Refusal, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long", body = Refusal, content_type = "application/problem+json"),
-        (status = 415, description = "The body is of another type", body = Refusal, content_type = "application/problem+json"),
-        (status = 422, description = "The tensors do not fit each other or the settings", body = Refusal, content_type = "application/problem+json"),
-        (status = 429, description = "The queue is full, or too many bodies are under way", body = Refusal, content_type = "application/problem+json"),
-        (status = 503, description = "The service is about to end", body = Refusal, content_type = "application/problem+json"),
-        (status = 507, description = "The disk is full", body = Refusal, content_type = "application/problem+json"),
+        (status = 400, description = "No readable file, or no such setting or value"),
+        (status = 408, description = "The body came too slowly"),
+        (status = 413, description = "The body is too long"),
+        (status = 415, description = "The body is of another type"),
+        (status = 422, description = "The tensors do not fit each other or the settings"),
+        (status = 429, description = "The queue is full, or too many bodies are under way"),
+        (status = 503, description = "The service is about to end"),
+        (status = 507, description = "The disk is full"),
     )
 )]
 pub(super) async fn create(
@@ -241,52 +230,6 @@ async fn receive(
     Ok((asked, upload::receive(service, stream).await?))
 }
 
-/// What a query asks for.
-struct Asked {
-    wait: Option<Duration>,
-    name: Option<String>,
-    /// Of the check, and the part of the query that they come from.
-    settings: Settings,
-    query: String,
-}
-
-impl Asked {
-    fn parse(query: &str) -> Result<Self, Refusal> {
-        let (mut wait, mut name) = (None, None);
-        let mut query_of_check = form_urlencoded::Serializer::new(String::new());
-        let wrong = |detail: String| Refusal::new(StatusCode::BAD_REQUEST, detail);
-        for (key, value) in pairs(query) {
-            match key.as_str() {
-                "wait" => {
-                    let seconds = value.parse::<f64>().ok();
-                    let seconds = seconds.filter(|it| (0.0..=LONGEST_WAIT).contains(it));
-                    let seconds = seconds.ok_or_else(|| {
-                        wrong(format!(
-                            "wait is {value}, but it must be seconds, {LONGEST_WAIT} at most"
-                        ))
-                    })?;
-                    wait = Some(Duration::from_secs_f64(seconds));
-                }
-                "name" if value.chars().count() > LONGEST_NAME => {
-                    let detail = format!("name is longer than {LONGEST_NAME} characters");
-                    return Err(wrong(detail));
-                }
-                "name" => name = Some(value).filter(|name| !name.is_empty()),
-                _ => {
-                    query_of_check.append_pair(&key, &value);
-                }
-            }
-        }
-        let query = query_of_check.finish();
-        Ok(Self {
-            wait,
-            name,
-            settings: settings(&query)?,
-            query,
-        })
-    }
-}
-
 /// Looks at what was received, and keeps it as a job.
 fn accept(
     service: &Service,
@@ -336,45 +279,18 @@ pub(super) struct List {
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 1000, description = "How many at most: 50 where it is not said"),
         ("cursor" = Option<i64>, Query, description = "Where to go on: the `next` of the part before"),
     ),
-    responses((status = 200, body = List), (status = 400, body = Refusal, content_type = "application/problem+json"), (status = 401, body = Refusal, content_type = "application/problem+json"))
+    responses((status = 200, description = "A part of the list", body = List), (status = 400, description = "No such parameter"))
 )]
 pub(super) async fn list(
     State(service): State<Arc<Service>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<List>, Refusal> {
-    let (mut state, mut limit, mut cursor) = (None, LISTED, None);
-    let wrong = |name: &str, value: &str, expected: &str| {
-        let detail = format!("{name} is {value}, but it must be {expected}");
-        Refusal::new(StatusCode::BAD_REQUEST, detail)
-    };
-    for (name, value) in pairs(&query.unwrap_or_default()) {
-        match name.as_str() {
-            "state" => {
-                let states = job::State::ALL.map(job::State::name).join(", ");
-                let named = job::State::named(&value);
-                state =
-                    Some(named.ok_or_else(|| wrong("state", &value, &format!("one of {states}")))?);
-            }
-            "limit" => {
-                let number = value.parse().ok();
-                limit = number
-                    .filter(|number| (1..=MOST_LISTED).contains(number))
-                    .ok_or_else(|| wrong("limit", &value, &format!("1 to {MOST_LISTED}")))?;
-            }
-            "cursor" => {
-                let number = value.parse().ok();
-                cursor = Some(
-                    number.ok_or_else(|| wrong("cursor", &value, "the next of the part before"))?,
-                );
-            }
-            other => {
-                let detail = format!("there is no parameter {other}: state, limit and cursor are");
-                return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
-            }
-        }
-    }
+    let Listing {
+        state: asked,
+        limit,
+        cursor,
+    } = Listing::parse(&query.unwrap_or_default())?;
     // Which of those that have not ended run now, only the queue knows.
-    let asked = state;
     let listed = blocking({
         let service = service.clone();
         let kept = asked.map(|state| match state {
@@ -413,7 +329,7 @@ fn no_such_check() -> Refusal {
 }
 
 /// A job as it is now; with its report, if it has one.
-#[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, body = Job), (status = 404, body = Refusal, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 200, description = "The job", body = Job), (status = 404, description = "No such check")))]
 pub(super) async fn show(
     State(service): State<Arc<Service>>,
     Id(id): Id,
@@ -432,7 +348,7 @@ async fn ticket(service: &Arc<Service>, id: String) -> Result<Ticket, Refusal> {
 }
 
 /// A job's states as server-sent events, each with the job: `queued`, `running` with its progress, and `done`, `failed` or `cancelled`.
-#[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/checks/{id}/events", params(("id" = String, Path)), responses((status = 200, description = "Server-sent events", content_type = "text/event-stream"), (status = 404, description = "No such check")))]
 pub(super) async fn watch(
     State(service): State<Arc<Service>>,
     Id(id): Id,
@@ -445,11 +361,11 @@ pub(super) async fn watch(
 }
 
 /// Ends a job that nobody wants any more.
-#[utoipa::path(delete, path = "/v1/checks/{id}", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), 
+#[utoipa::path(delete, path = "/v1/checks/{id}", params(("id" = String, Path)), responses(
     (status = 200, description = "It is cancelled", body = Job),
     (status = 202, description = "It runs, and will be cancelled in a moment", body = Job),
-    (status = 404, body = Refusal, content_type = "application/problem+json"),
-    (status = 409, description = "It has ended", body = Refusal, content_type = "application/problem+json"),
+    (status = 404, description = "No such check"),
+    (status = 409, description = "It has ended"),
 ))]
 pub(super) async fn cancel(
     State(service): State<Arc<Service>>,
@@ -479,7 +395,7 @@ pub(super) async fn cancel(
 }
 
 /// The report as a page, the same as `gradprobe check --html` writes.
-#[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 401, description = "No token, or a wrong one", body = Refusal, content_type = "application/problem+json"), (status = 200, content_type = "text/html"), (status = 404, body = Refusal, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/checks/{id}/report.html", params(("id" = String, Path)), responses((status = 200, description = "A page that needs nothing else", content_type = "text/html"), (status = 404, description = "No such check, or no report of it"), (status = 503, description = "The service is about to end")))]
 pub(super) async fn report_page(
     State(service): State<Arc<Service>>,
     Id(id): Id,

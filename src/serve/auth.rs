@@ -12,15 +12,18 @@ use subtle::ConstantTimeEq;
 
 use super::{Service, refusal::Refusal, upload};
 
-/// Paths that everybody may read: they say nothing of anybody's jobs.
-const OPEN: [&str; 6] = [
-    "/",
-    "/service.js",
-    "/healthz",
-    "/readyz",
-    "/openapi.json",
-    "/example.safetensors",
-];
+/// Whether everybody may read a path: it says nothing of anybody's jobs.
+pub(super) fn is_open(path: &str) -> bool {
+    let open = [
+        "/",
+        "/service.js",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/example.safetensors",
+    ];
+    open.contains(&path)
+}
 
 /// What stands before a token.
 const SCHEME: &[u8] = b"Bearer ";
@@ -31,7 +34,7 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let is_open = OPEN.contains(&request.uri().path());
+    let is_open = is_open(request.uri().path());
     let allowed = match &service.options.token {
         Some(token) if !is_open => present(request.headers(), token),
         Some(_) => Ok(()),

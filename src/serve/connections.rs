@@ -53,38 +53,49 @@ pub(super) async fn run(
         }
     });
     let connections = GracefulShutdown::new();
-    accept(&service, &listener, &connections).await;
-    drop(listener);
+    accept(&service, &listener, &connections, asked_to_end()).await;
     forgetting.abort();
 
-    tracing::info!("asked to end: no more jobs are taken");
+    tracing::warn!(
+        "asked to end: no more jobs are taken; asked again, it does not wait for the check that runs"
+    );
     service.end();
     let mut computing = tokio::task::spawn_blocking(move || worker.join());
-    if tokio::time::timeout(service.options.grace, &mut computing)
-        .await
-        .is_err()
-    {
+    let in_time = async {
+        tokio::select! {
+            in_time = tokio::time::timeout(service.options.grace, &mut computing) => in_time.is_ok(),
+            () = asked_to_end() => false,
+        }
+    };
+    // Who comes now is told so, and may still fetch a report.
+    if !accept(&service, &listener, &connections, in_time).await {
         tracing::warn!("the check that runs is broken off, and done again by the next service");
         service.abort();
         let _ = computing.await;
     }
+    drop(listener);
     let _ = tokio::time::timeout(LAST_ANSWERS, connections.shutdown()).await;
     Ok(())
 }
 
-/// Answers whoever comes, until the process is asked to end.
-async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &GracefulShutdown) {
+/// Answers whoever comes, until something has happened.
+async fn accept<T>(
+    service: &Arc<Service>,
+    listener: &TcpListener,
+    connections: &GracefulShutdown,
+    until: impl Future<Output = T>,
+) -> T {
     let router = api::router(service.clone());
     let places = Arc::new(Semaphore::new(service.options.limits.connections));
-    let mut end = std::pin::pin!(asked_to_end());
+    let mut until = std::pin::pin!(until);
     loop {
         let place = tokio::select! {
             place = places.clone().acquire_owned() => place,
-            () = &mut end => return,
+            end = &mut until => return end,
         };
         let arrived = tokio::select! {
             arrived = listener.accept() => arrived,
-            () = &mut end => return,
+            end = &mut until => return end,
         };
         let stream = match arrived {
             Ok((stream, _)) => stream,

@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 
 use crate::error::Error;
 
+/// Its type of content.
+pub(super) const TYPE: &str = "application/problem+json";
+
 /// The body of an answer with a status of 400 or more.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Refusal {
@@ -84,8 +87,7 @@ impl IntoResponse for Refusal {
         let mut response =
             (status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body).into_response();
         let headers = response.headers_mut();
-        let kind = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }

@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(10);
 /// What is refused is taken in for so long.
 const DRAINING: Duration = Duration::from_secs(1);
 /// Types of content that are taken.
-const TYPES: [&str; 6] = [
+pub(super) const TYPES: [&str; 6] = [
     "application/octet-stream",
     "application/x-safetensors",
     "application/vnd.safetensors",

@@ -12,10 +12,10 @@ use std::{
 use super::{
     Service, in_words,
     job::{Job, Progress, State, now},
+    query,
     queue::{Live, PageRequest, Task},
     refusal::Refusal,
-    settings,
-    store::{Outcome, Ticket},
+    store::{self, Outcome, Ticket},
 };
 use crate::{
     check::{Listener, check},
@@ -154,6 +154,10 @@ impl Worker<'_> {
         }
         let mut turn = Turn::new(self, ticket.work, None);
         let drawn = self.guarded(|| {
+            // Who asked before may have had it drawn.
+            if let Ok(text) = std::fs::read_to_string(store::page(&ticket.body)) {
+                return Ok(Some(text));
+            }
             let read = self.read(&ticket)?;
             let report = self.checked(&ticket, &read, true, &mut turn)?;
             match report.interrupted {
@@ -206,7 +210,7 @@ impl Worker<'_> {
 
     fn read(&self, ticket: &Ticket) -> Result<Read> {
         let started = Instant::now();
-        let settings = settings(&ticket.settings)?;
+        let settings = Settings::parse(&query::pairs(&ticket.settings))?;
         let case = self.service.load(&settings, &ticket.body)?;
         Ok(Read {
             settings,
@@ -312,9 +316,8 @@ pub(super) fn name(job: &Job) -> String {
 /// The command line that would do the same with the file that its sender has named.
 fn repeat(job: &Job, query: &str) -> Option<String> {
     let name = job.name.clone()?;
-    let pairs = super::pairs(query);
-    let flags = flags(pairs.iter().map(|(name, value)| (&**name, &**value)));
-    let words = ["check".to_owned(), name].into_iter().chain(flags);
+    let pairs = query::pairs(query);
+    let words = ["check".to_owned(), name].into_iter().chain(flags(&pairs));
     Some(command_line(words))
 }
 
@@ -546,6 +549,11 @@ mod tests {
             worker.report(&ticket, &mut turn).unwrap();
             assert_eq!(page(&ticket.body).exists(), is_drawn);
         }
+        // Whoever asks for it gets it as it was kept.
+        std::fs::write(page(&ticket.body), "as it was kept").unwrap();
+        let (answer, mut drawn) = tokio::sync::oneshot::channel();
+        worker.page(PageRequest { ticket, answer });
+        assert_eq!(drawn.try_recv().unwrap().unwrap(), "as it was kept");
     }
 
     /// A fault of this program ends one check, in words, and the thread goes on.

@@ -46,8 +46,13 @@ impl Answer {
 impl Service {
     /// Starts it on a folder, with flags besides.
     pub(crate) fn start(data: &Path, flags: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", data, flags)
+    }
+
+    /// The same, at an address.
+    pub(crate) fn start_at(address: &str, data: &Path, flags: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", address, "--data"])
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
