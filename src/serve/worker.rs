@@ -119,6 +119,8 @@ impl Worker<'_> {
             }
         };
         self.end(ticket, outcome);
+        // The next one may be as long: those that came behind both would wait for all of either.
+        turn.give_way();
     }
 
     fn too_long(&self) -> String {
@@ -465,7 +467,7 @@ mod tests {
     }
 
     /// A right gradient of the smallest problem.
-    fn accept(service: &Service) -> Ticket {
+    fn accept(service: &Service, id: &str) -> Ticket {
         let problem = Problem::new(
             Tensor::from_f64(&[1, 2], &[1.0, 2.0]),
             Tensor::from_f64(&[2, 2], &[0.5, -0.5, 0.0, 1.0]),
@@ -488,7 +490,7 @@ mod tests {
         io::save(&path, &problem, &subject).unwrap();
         body.write_all(&std::fs::read(&path).unwrap()).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let job = Job::queued("it".to_owned(), None, 1);
+        let job = Job::queued(id.to_owned(), None, 1);
         service.store.accept(job, String::new(), 1.0, body).unwrap()
     }
 
@@ -497,7 +499,7 @@ mod tests {
     fn a_lost_device_costs_no_job() {
         let folder = tempfile::tempdir().unwrap();
         let mut service = service(folder.path(), "software");
-        let ticket = accept(&service);
+        let ticket = accept(&service, "it");
         for (asked, kind) in [
             ("software", DeviceKind::Software),
             ("no such device", DeviceKind::Cpu),
@@ -532,12 +534,33 @@ mod tests {
         );
     }
 
+    /// What came behind two long checks waits for one of them.
+    #[test]
+    fn a_short_check_waits_for_no_row_of_long_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path(), "cpu");
+        let works = [("long", 1e6), ("as long", 1e6), ("short", 1.0)];
+        let live = works.map(|(id, work)| {
+            let mut ticket = accept(&service, id);
+            ticket.work = work;
+            service.queue.push(ticket)
+        });
+        let worker = Worker {
+            service: &service,
+            device: RefCell::new(Rc::new(Device::Cpu { note: None })),
+            lost: Cell::new(None),
+        };
+        worker.perform(service.queue.next().unwrap());
+        let states = live.map(|live| live.job().state);
+        assert_eq!(states, [State::Done, State::Queued, State::Done]);
+    }
+
     /// What would take long to be drawn later is drawn along, and nothing else.
     #[test]
     fn a_long_check_draws_its_page_along() {
         let folder = tempfile::tempdir().unwrap();
         let service = service(folder.path(), "cpu");
-        let mut ticket = accept(&service);
+        let mut ticket = accept(&service, "it");
         let worker = Worker {
             service: &service,
             device: RefCell::new(Rc::new(Device::Cpu { note: None })),
