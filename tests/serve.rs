@@ -11,6 +11,7 @@ mod service;
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io::{Read, Write},
     net::TcpStream,
     path::Path,
@@ -232,6 +233,15 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         answer
     };
     assert!(chunked.starts_with("HTTP/1.1 413 "), "{chunked}");
+    // Who asks before it sends is told before.
+    let asked = {
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        stream.write_all(b"POST /v1/checks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(asked.starts_with("HTTP/1.1 413 "), "{asked}");
 
     assert_eq!(
         service.get("/v1/checks/absent").detail(),
@@ -262,14 +272,28 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         assert_eq!((answer.status, &*answer.detail()), (400, detail));
     }
     assert_eq!(service.delete("/v1/checks").status, 405);
-    let typed = service.get_with("/healthz", ("host", "evil.example"));
-    assert_eq!(
-        (typed.status, typed.detail().as_str()),
-        (
-            421,
-            "this service answers to localhost, and to no page from elsewhere"
-        )
-    );
+    // A page from elsewhere learns nothing, but a link on it may be followed.
+    let elsewhere = ("sec-fetch-site", "cross-site");
+    let link = [
+        elsewhere,
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    for (headers, status) in [
+        (&[("host", "evil.example")][..], 421),
+        (&[elsewhere, ("sec-fetch-mode", "cors")], 421),
+        (&link[..2], 421),
+        (&link, 200),
+    ] {
+        let answer = service.get_with("/healthz", headers);
+        assert_eq!(answer.status, status, "{headers:?}");
+        if status == 421 {
+            assert_eq!(
+                answer.detail(),
+                "this service answers to localhost, and to no page from elsewhere"
+            );
+        }
+    }
     for (name, value) in [("content-type", "text/plain"), ("content-encoding", "gzip")] {
         let packed = ureq::post(service.url("/v1/checks")).header(name, value);
         assert!(matches!(
@@ -429,7 +453,7 @@ fn a_token_is_wanted_where_there_is_one() {
         ("Bearer 0123456789abcdef", 200),
         ("bearer 0123456789abcdef", 200),
     ] {
-        let answer = service.get_with("/v1/checks", ("authorization", value));
+        let answer = service.get_with("/v1/checks", &[("authorization", value)]);
         assert_eq!(answer.status, status, "{value}");
     }
     assert_eq!(service.post("", &small(folder.path())).status, 401);
@@ -820,11 +844,16 @@ fn a_check_at_a_service_is_told_as_one_done_here() {
     );
     let other = file("another");
     std::fs::write(&other, "another0123456789\n").unwrap();
-    let (code, _, errors) = check(&[&right, "--server", &url, "--token-file", &other]);
-    assert_eq!(
-        (code, errors.as_str()),
-        (Some(2), "error: the token is not this service's\n")
-    );
+    // Whether the file is short, or so long that it would never be sent.
+    let long = file("long.safetensors");
+    File::create(&long).unwrap().set_len(1 << 40).unwrap();
+    for path in [&right, &long] {
+        let (code, _, errors) = check(&[path, "--server", &url, "--token-file", &other]);
+        assert_eq!(
+            (code, errors.as_str()),
+            (Some(2), "error: the token is not this service's\n")
+        );
+    }
     let (code, _, errors) = check(&[&right, "--server", "localhost:8417"]);
     assert_eq!(code, Some(2));
     assert!(

@@ -213,6 +213,8 @@ impl Remote {
         let request = self
             .with_token(self.agent.post(self.url("/v1/checks")))
             .header("content-type", "application/octet-stream")
+            // What is refused by its head alone is not sent at all.
+            .header("expect", "100-continue")
             .query("wait", WAIT.to_string())
             .query("name", end_of(name))
             .query_pairs(

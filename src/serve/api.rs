@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::{Body, BodyDataStream},
+    body::Body,
     extract::{FromRequestParts, Path, RawQuery, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     middleware::{self, Next},
@@ -23,7 +23,7 @@ use super::{
     queue::PageRequest,
     refusal::Refusal,
     store::{self, Outcome, Ticket},
-    upload::{self, Upload},
+    upload::{self, Incoming, Upload},
     worker,
 };
 use crate::{check, engine, gpu, plan::Plan, report::DeviceInfo};
@@ -165,12 +165,12 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let mut stream = body.into_data_stream();
-    let received = receive(&service, query, &headers, &mut stream).await;
+    let mut body = Incoming::new(&headers, body);
+    let received = receive(&service, query, &headers, &mut body).await;
     let (asked, upload) = match received {
         Ok(received) => received,
         Err(refusal) => {
-            upload::drain(&mut stream).await;
+            body.drain().await;
             return Err(refusal);
         }
     };
@@ -212,7 +212,7 @@ async fn receive(
     service: &Arc<Service>,
     query: Option<String>,
     headers: &HeaderMap,
-    stream: &mut BodyDataStream,
+    body: &mut Incoming,
 ) -> Result<(Asked, Upload), Refusal> {
     let asked = Asked::parse(&query.unwrap_or_default())?;
     if service.is_ending() {
@@ -227,7 +227,7 @@ async fn receive(
         let detail = "too many bodies are being received";
         return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, 1, detail));
     };
-    Ok((asked, upload::receive(service, stream).await?))
+    Ok((asked, upload::receive(service, body).await?))
 }
 
 /// Looks at what was received, and keeps it as a job.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use subtle::ConstantTimeEq;
 
-use super::{Service, refusal::Refusal, upload};
+use super::{Service, refusal::Refusal, upload::Incoming};
 
 /// Whether everybody may read a path: it says nothing of anybody's jobs.
 pub(super) fn is_open(path: &str) -> bool {
@@ -38,12 +38,13 @@ pub(super) async fn guard(
     let allowed = match &service.options.token {
         Some(token) if !is_open => present(request.headers(), token),
         Some(_) => Ok(()),
-        None => is_meant(&service, request.headers()),
+        None => is_meant(&service, &request),
     };
     match allowed {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
-            upload::drain(&mut request.into_body().into_data_stream()).await;
+            let (head, body) = request.into_parts();
+            Incoming::new(&head.headers, body).drain().await;
             refusal.into_response()
         }
     }
@@ -68,10 +69,14 @@ fn present(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
 }
 
 /// Whether a request was meant for this service, where nobody presents a token: a page from elsewhere, in a browser on this machine, could
-/// otherwise have a name of its own resolve to this address.
-fn is_meant(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
-    let cross_site = headers.get("sec-fetch-site");
-    let cross_site = cross_site.is_some_and(|value| value == "cross-site");
+/// otherwise have a name of its own resolve to this address. A link from there may be followed, which tells that page nothing.
+fn is_meant(service: &Service, request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let says = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
+    let is_link = request.method() == Method::GET
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document");
+    let is_foreign = says("sec-fetch-site", "cross-site") && !is_link;
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
@@ -89,7 +94,7 @@ fn is_meant(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
                 .is_ok_and(|it| it.is_loopback())
     });
     let is_loopback = service.options.listen.ip().is_loopback();
-    match (is_local || !is_loopback) && !cross_site {
+    match (is_local || !is_loopback) && !is_foreign {
         true => Ok(()),
         false => Err(Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,

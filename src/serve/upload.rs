@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{
-    body::BodyDataStream,
+    body::{Body, BodyDataStream, Bytes},
     http::{HeaderMap, StatusCode, header},
 };
 use futures::StreamExt;
@@ -38,6 +38,36 @@ pub(super) const TYPES: [&str; 6] = [
 pub(super) struct Upload {
     pub(super) file: NamedTempFile,
     pub(super) bytes: u64,
+}
+
+/// A body on its way.
+pub(super) struct Incoming {
+    stream: BodyDataStream,
+    /// Whether its sender sends it: who asks first (`Expect: 100-continue`) does so only once it is waited for.
+    is_sent: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(headers: &HeaderMap, body: Body) -> Self {
+        Self {
+            stream: body.into_data_stream(),
+            is_sent: !headers.contains_key(header::EXPECT),
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, axum::Error>> {
+        self.is_sent = true;
+        self.stream.next().await
+    }
+
+    /// Takes in what is left of it, for a while, where it is refused: a sender that is still writing when the connection is closed may never read why.
+    pub(super) async fn drain(mut self) {
+        if self.is_sent {
+            let rest = async { while let Some(Ok(_)) = self.next().await {} };
+            // Whether it comes to its end or not, the answer is sent.
+            let _ = tokio::time::timeout(DRAINING, rest).await;
+        }
+    }
 }
 
 /// What can be refused before a body is received.
@@ -83,13 +113,13 @@ fn too_long(service: &Service) -> Refusal {
 /// Receives a body.
 pub(super) async fn receive(
     service: &Arc<Service>,
-    stream: &mut BodyDataStream,
+    body: &mut Incoming,
 ) -> Result<Upload, Refusal> {
     let mut file: Option<NamedTempFile> = None;
     let (mut held, mut bytes) = (Vec::new(), 0_u64);
     let started = Instant::now();
     loop {
-        let next = tokio::time::timeout(service.options.limits.idle, stream.next());
+        let next = tokio::time::timeout(service.options.limits.idle, body.next());
         let Ok(next) = next.await else {
             return Err(too_slow());
         };
@@ -116,13 +146,6 @@ pub(super) async fn receive(
     }
     let (file, _) = write(service, file, held).await?;
     Ok(Upload { file, bytes })
-}
-
-/// Takes in what is left of a refused body, for a while: a sender that is still writing when the connection is closed may never read why.
-pub(super) async fn drain(stream: &mut BodyDataStream) {
-    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
-    // Whether it comes to its end or not, the answer is sent.
-    let _ = tokio::time::timeout(DRAINING, rest).await;
 }
 
 /// Writes what is held, the first of it into a new file, where it keeps no other request waiting; hands back the empty buffer.

@@ -86,9 +86,12 @@ impl Service {
         answer(self.agent.get(self.url(path)).call().unwrap())
     }
 
-    pub(crate) fn get_with(&self, path: &str, header: (&str, &str)) -> Answer {
-        let request = self.agent.get(self.url(path)).header(header.0, header.1);
-        answer(request.call().unwrap())
+    pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = self.agent.get(self.url(path));
+        let add = |request: ureq::RequestBuilder<_>, (name, value): &(&str, &str)| {
+            request.header(*name, *value)
+        };
+        answer(headers.iter().fold(request, add).call().unwrap())
     }
 
     pub(crate) fn delete(&self, path: &str) -> Answer {
