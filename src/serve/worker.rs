@@ -1,4 +1,4 @@
-//! The one thread that computes. A check gives way, between its chunks, to much shorter ones.
+//! The one thread that computes. A check gives way, between its chunks and when it has ended, to much shorter ones.
 
 use std::{
     cell::{Cell, RefCell},
@@ -55,12 +55,7 @@ pub(super) fn start(service: Arc<Service>) -> Result<JoinHandle<()>> {
         };
         let _ = service.device.set(device.info());
         let _ = send.send(Ok(()));
-        Worker {
-            service: &service,
-            device: RefCell::new(Rc::new(device)),
-            lost: Cell::new(None),
-        }
-        .run();
+        Worker::new(&service, device).run();
     };
     let thread = std::thread::Builder::new().name("worker".to_owned());
     let handle = thread.spawn(body).map_err(Error::io("start", "a thread"))?;
@@ -79,7 +74,15 @@ struct Worker<'a> {
     lost: Cell<Option<Instant>>,
 }
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
+    fn new(service: &'a Service, device: Device) -> Self {
+        Self {
+            service,
+            device: RefCell::new(Rc::new(device)),
+            lost: Cell::new(None),
+        }
+    }
+
     fn run(&self) {
         while let Some(task) = self.service.queue.next() {
             self.perform(task);
@@ -510,11 +513,7 @@ mod tests {
             };
             opened.destroy();
             service.options.device = asked.to_owned();
-            let worker = Worker {
-                service: &service,
-                device: RefCell::new(Rc::new(device)),
-                lost: Cell::new(None),
-            };
+            let worker = Worker::new(&service, device);
             let mut turn = Turn::new(&worker, ticket.work, None);
             let report = worker.report(&ticket, &mut turn).unwrap();
             assert_eq!(report.verdict(), crate::report::Verdict::Pass);
@@ -545,11 +544,7 @@ mod tests {
             ticket.work = work;
             service.queue.push(ticket)
         });
-        let worker = Worker {
-            service: &service,
-            device: RefCell::new(Rc::new(Device::Cpu { note: None })),
-            lost: Cell::new(None),
-        };
+        let worker = Worker::new(&service, Device::Cpu { note: None });
         worker.perform(service.queue.next().unwrap());
         let states = live.map(|live| live.job().state);
         assert_eq!(states, [State::Done, State::Queued, State::Done]);
@@ -561,11 +556,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let service = service(folder.path(), "cpu");
         let mut ticket = accept(&service, "it");
-        let worker = Worker {
-            service: &service,
-            device: RefCell::new(Rc::new(Device::Cpu { note: None })),
-            lost: Cell::new(None),
-        };
+        let worker = Worker::new(&service, Device::Cpu { note: None });
         for (work, is_drawn) in [(1.0, false), (1e10, true)] {
             ticket.work = work;
             let mut turn = Turn::new(&worker, work, None);
@@ -584,11 +575,7 @@ mod tests {
     fn a_panic_ends_a_check_alone() {
         let folder = tempfile::tempdir().unwrap();
         let service = service(folder.path(), "cpu");
-        let worker = Worker {
-            service: &service,
-            device: RefCell::new(Rc::new(Device::Cpu { note: None })),
-            lost: Cell::new(None),
-        };
+        let worker = Worker::new(&service, Device::Cpu { note: None });
         let error = worker
             .guarded::<()>(|| panic!("as it happens"))
             .unwrap_err();
