@@ -160,7 +160,9 @@ async fn write(
             Some(file) => file,
             None => service.store.receive(format(&held))?,
         };
+        // The plain file: the wrapper's own write would tell the client the file's path.
         let written = file
+            .as_file_mut()
             .write_all(&held)
             .and_then(|()| match held.len() < HELD {
                 true => Ok(()),
