@@ -18,17 +18,21 @@ use fantoccini::{
 };
 use serde_json::json;
 use service::Service;
+use tempfile::TempDir;
 
-/// Chromium's driver in a process of its own; dropped, it is killed.
+/// Chromium's driver in a process of its own; dropped, it is killed, and the browsers' profiles go with it.
 struct Driver {
     process: Child,
     url: String,
+    _profiles: TempDir,
 }
 
 impl Driver {
     fn start() -> Self {
+        let profiles = tempfile::tempdir().unwrap();
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
+            .env("TMPDIR", profiles.path())
             .stdout(Stdio::piped())
             .spawn()
             .expect("chromedriver is there (Debian: chromium-driver); scripts/test installs it");
@@ -40,6 +44,7 @@ impl Driver {
         Self {
             process,
             url: format!("http://127.0.0.1:{}", port.expect("it tells its port")),
+            _profiles: profiles,
         }
     }
 
