@@ -29,23 +29,24 @@ pub(super) fn signature(vector: impl Iterator<Item = f64> + Clone, on: &Directio
 pub(super) fn pair(left: &[Signature], right: &[Signature]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..right.len()).collect();
     order.sort_by(|&a, &b| right[a][0].total_cmp(&right[b][0]));
+    // Side by side what is looked at together: there may be millions.
+    let sorted: Vec<Signature> = order.iter().map(|&i| right[i]).collect();
     let mut free = Free::new(order.len());
-    let distance = |place: usize, signature: &Signature| {
-        let offs = right[order[place]]
-            .iter()
-            .zip(signature)
-            .map(|(a, b)| (a - b).abs());
-        offs.fold(0.0, f64::max)
-    };
     let nearest = |signature: &Signature| {
-        let middle = order.partition_point(|&i| right[i][0] < signature[0]);
+        let middle = sorted.partition_point(|it| it[0] < signature[0]);
         let window = free.around(middle).into_iter();
-        let place =
-            window.min_by(|&a, &b| distance(a, signature).total_cmp(&distance(b, signature)))?;
+        let window = window.map(|place| (place, distance(&sorted[place], signature)));
+        let (place, _) = window.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         free.take(place);
         Some(order[place])
     };
     left.iter().map(nearest).collect()
+}
+
+/// The largest difference of two projections.
+fn distance(a: &Signature, b: &Signature) -> f64 {
+    let offs = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    offs.fold(0.0, f64::max)
 }
 
 /// The places that are not taken, with a short way to the next: equal vectors, such as zeros, may be many.
