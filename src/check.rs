@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
 use crate::{
-    diagnose::{Diagnosis, diagnose, relate},
+    diagnose::{diagnose, relate},
     engine::{Chunk, Device, Engine},
     error::{Error, Result},
     plan::{Evaluation, Law, Plan},
@@ -97,6 +97,9 @@ pub trait Listener {
     /// So many of all entries are done.
     fn progress(&mut self, _done: u64, _all: u64) {}
 
+    /// Another cause of the errors is looked for.
+    fn diagnosing(&mut self) {}
+
     /// Whether to stop, with a report of what is done.
     fn is_interrupted(&self) -> bool {
         false
@@ -170,17 +173,21 @@ pub fn check(
     let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
     let part = Part::new(problem, options)?;
-    let mut checks = Vec::new();
+    let (mut checks, mut interrupted) = (Vec::new(), false);
     for subject in subjects {
-        checks.extend(check_one(
-            &part, subject, options, precision, device, listener,
-        )?);
+        let report = check_one(&part, subject, options, precision, device, listener)?;
+        let Some(mut report) = report else {
+            interrupted = true;
+            break;
+        };
+        interrupted |= !diagnose_one(&part, subject, &mut report, listener);
+        if options.rows.is_some() {
+            let wrt = subject.wrt;
+            let number = |row| part.range.row_number(wrt, row);
+            report.tally.number_rows(number);
+        }
+        checks.push(report);
     }
-    // The diagnosis of the last one is never skipped once its rows are done.
-    let interrupted = checks.len() < subjects.len()
-        || checks
-            .iter()
-            .any(|check| check.coverage.rows.len() < part.rows(check.wrt));
     relate(&mut checks);
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
@@ -381,7 +388,7 @@ fn check_one(
     if let Some(drawn) = &part.drawn {
         tally.number_rows(|row| drawn.rows[row]);
     }
-    let mut report = CheckReport {
+    Ok(Some(CheckReport {
         wrt,
         source: if subject.gradient.is_some() {
             Source::Given
@@ -399,23 +406,38 @@ fn check_one(
         tally,
         findings: Vec::new(),
         ruled_out: Vec::new(),
+    }))
+}
+
+/// Looks for the cause of what is wrong. Whether it came to its end: not if the listener has interrupted, before it or during it.
+fn diagnose_one(
+    part: &Part<'_>,
+    subject: &Subject,
+    report: &mut CheckReport,
+    listener: &mut dyn Listener,
+) -> bool {
+    let wrt = subject.wrt;
+    if report.coverage.rows.len() < part.rows(wrt) {
+        return false;
+    }
+    let Some(gradient) = &subject.gradient else {
+        return true;
     };
     // A random draw has lost its neighbours, and with them what exchanged them: the cause is looked for in all rows.
-    if let (Some(gradient), true) = (&subject.gradient, done == part.rows(wrt)) {
-        let Diagnosis {
-            findings,
-            ruled_out,
-        } = diagnose(&part.range, &part.gradient_range(wrt, gradient), &report);
-        let codes: Vec<&str> = findings.iter().map(|finding| finding.code).collect();
-        tracing::info!("{name}: {:?} {codes:?}", report.verdict());
-        report.findings = findings;
-        report.ruled_out = ruled_out;
-    }
-    if options.rows.is_some() {
-        let number = |row| part.range.row_number(wrt, row);
-        report.tally.number_rows(number);
-    }
-    Ok(Some(report))
+    let gradient = part.gradient_range(wrt, gradient);
+    let mut goes_on = || {
+        listener.diagnosing();
+        !listener.is_interrupted()
+    };
+    let Some(diagnosis) = diagnose(&part.range, &gradient, report, &mut goes_on) else {
+        return false;
+    };
+    let codes = diagnosis.findings.iter().map(|finding| finding.code);
+    let codes: Vec<&str> = codes.collect();
+    tracing::info!("{}: {:?} {codes:?}", wrt.grad_name(), report.verdict());
+    report.findings = diagnosis.findings;
+    report.ruled_out = diagnosis.ruled_out;
+    true
 }
 
 /// The gradient and its numeric counterpart in the first rows, of one plan.

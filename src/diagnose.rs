@@ -4,6 +4,8 @@
 //! what the correction leaves: a cause is named if nothing is left, or nothing but one factor, which is then explained by the next;
 //! so several bugs at once are found one after the other. A new bug is one file and one row of `STAGES`.
 
+use std::cell::Cell;
+
 use crate::{
     problem::{Problem, Wrt},
     report::{CheckReport, Finding, Proof, Verdict},
@@ -237,16 +239,21 @@ pub struct Diagnosis {
     pub ruled_out: Vec<&'static str>,
 }
 
-/// Diagnoses a check that did not pass.
-pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Diagnosis {
+/// Diagnoses a check that did not pass. Before each cause that it tries it asks whether it `goes_on`; none if it does not.
+pub fn diagnose(
+    problem: &Problem,
+    gradient: &Tensor,
+    check: &CheckReport,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Option<Diagnosis> {
     let mut diagnosis = Diagnosis::default();
     match check.verdict() {
-        Verdict::Pass => return diagnosis,
+        Verdict::Pass => return Some(diagnosis),
         Verdict::Inconclusive => {
             let too_loose = tolerance_too_loose::finding(check);
             let finding = too_loose.or_else(|| below_resolution::finding(check));
             diagnosis.findings.extend(finding);
-            return diagnosis;
+            return Some(diagnosis);
         }
         Verdict::Fail => {}
     }
@@ -254,14 +261,23 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
     let mut case = evidence.case();
     if let Some(finding) = tolerance_too_tight::finding(check, &case) {
         diagnosis.findings.push(finding);
-        return diagnosis;
+        return Some(diagnosis);
     }
+    let is_broken_off = Cell::new(false);
+    let mut goes_on = || {
+        is_broken_off.set(is_broken_off.get() || !goes_on());
+        !is_broken_off.get()
+    };
     // Where the search stood before it took anything out that may have been a part of something else.
     let mut certain: Option<(Case, usize)> = None;
     let mut fallback: Option<(Fallback, usize)> = None;
     let mut step = 1;
     while step <= MOST_STEPS {
-        let Some(found) = diagnosis.step(&evidence, &case, step) else {
+        let found = diagnosis.step(&evidence, &case, step, &mut goes_on);
+        if is_broken_off.get() {
+            return None;
+        }
+        let Some(found) = found else {
             // Nothing explains what a strong claim leaves: what does the weaker one leave?
             let Some((weaker, at)) = fallback.take() else {
                 break;
@@ -269,7 +285,7 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
             diagnosis.fall_back(&weaker, &evidence.case(), at);
             (case, step, certain) = (weaker.after, at + 1, None);
             if case.is_explained() {
-                return diagnosis;
+                return Some(diagnosis);
             }
             continue;
         };
@@ -282,7 +298,7 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
         }
         case = found.case;
         if found.settles || case.is_explained() {
-            return diagnosis;
+            return Some(diagnosis);
         }
         step += 1;
     }
@@ -299,7 +315,7 @@ pub fn diagnose(problem: &Problem, gradient: &Tensor, check: &CheckReport) -> Di
     diagnosis
         .findings
         .push(unknown::finding(&evidence, &case, step));
-    diagnosis
+    Some(diagnosis)
 }
 
 /// Where one gradient of a problem has a cause and another has none that is known, it may well be the same: says so.
@@ -353,15 +369,21 @@ impl Diagnosis {
         }
     }
 
-    /// Looks for one cause.
-    fn step(&mut self, evidence: &Evidence, case: &Case, step: usize) -> Option<Found> {
+    /// Looks for one cause; once it does not go on, what it says counts for nothing.
+    fn step(
+        &mut self,
+        evidence: &Evidence,
+        case: &Case,
+        step: usize,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Found> {
         let is_scaled = case.is_scaled();
         let few = is_scaled || !evidence.is_affordable();
         let asked = STAGES
             .iter()
             .filter(|stage| !few || matches!(stage.kind, Kind::Fact | Kind::Factor));
         for stage in asked {
-            let kept = hypotheses(stage, evidence, case);
+            let kept = hypotheses(stage, evidence, case, goes_on);
             // That a fact does not hold needs no saying.
             let codes = stage.rules.iter().map(|(code, _)| *code);
             let codes = codes.filter(|code| applies(code, evidence));
@@ -392,7 +414,12 @@ impl Diagnosis {
 }
 
 /// What the rules of a stage make of a case: those that count, ranked.
-fn hypotheses(stage: &Stage, evidence: &Evidence, case: &Case) -> Vec<Hypothesis> {
+fn hypotheses(
+    stage: &Stage,
+    evidence: &Evidence,
+    case: &Case,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Vec<Hypothesis> {
     let reordered;
     let evidence = match stage.kind {
         Kind::Reordered => {
@@ -404,6 +431,7 @@ fn hypotheses(stage: &Stage, evidence: &Evidence, case: &Case) -> Vec<Hypothesis
     let found = stage
         .rules
         .iter()
+        .take_while(|_| goes_on())
         .filter_map(|(_, rule)| rule(evidence, case))
         .inspect(|it| {
             if tracing::enabled!(tracing::Level::DEBUG) {

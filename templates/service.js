@@ -129,8 +129,10 @@ function tell(job) {
   } else if (job.state === 'running') {
     const {done, total, rate} = job.progress ?? {};
     const count = number => Math.round(number).toLocaleString('en');
-    say(total ? `Checking: ${count(done)} of ${count(total)} entries, ${count(rate)} a second` : 'Checking');
-    progress(total ? done / total : null);
+    if (!total) say('Checking');
+    else if (done === total) say(`Looking for the cause: ${count(total)} entries are compared`);
+    else say(`Checking: ${count(done)} of ${count(total)} entries, ${count(rate)} a second`);
+    progress(total && done < total ? done / total : null);
   }
 }
 

@@ -148,9 +148,10 @@ fn what_cannot_be_checked_in_part_is_refused() {
     assert!(message(Wrt::Input, sample(0, 0)).starts_with("--sample is 0"));
 }
 
-/// Interrupts when it has been told of progress so often.
+/// Interrupts when it has been told of progress, or of causes that are looked for, so often.
 struct Impatient {
-    patience: usize,
+    progress: usize,
+    causes: usize,
     done: u64,
 }
 
@@ -161,12 +162,16 @@ impl Listener for Impatient {
     }
 
     fn progress(&mut self, done: u64, _all: u64) {
-        self.patience -= 1;
+        self.progress -= 1;
         self.done = done;
     }
 
+    fn diagnosing(&mut self) {
+        self.causes -= 1;
+    }
+
     fn is_interrupted(&self) -> bool {
-        self.patience == 0
+        self.progress == 0 || self.causes == 0
     }
 }
 
@@ -184,8 +189,12 @@ fn an_interruption_leaves_the_report_of_what_was_done() {
             &gradient(&problem, Wrt::Bias, Dtype::F32),
         ),
     ];
-    let check = |patience| {
-        let mut listener = Impatient { patience, done: 0 };
+    let check = |progress, causes| {
+        let mut listener = Impatient {
+            progress,
+            causes,
+            done: 0,
+        };
         let report = check::check(
             &problem,
             &subjects,
@@ -195,7 +204,7 @@ fn an_interruption_leaves_the_report_of_what_was_done() {
         );
         (report.unwrap(), listener.done)
     };
-    let (report, done) = check(2);
+    let (report, done) = check(2, 100);
     assert!(report.interrupted);
     let [check_of_input] = report.checks.as_slice() else {
         panic!("one gradient was begun")
@@ -205,7 +214,19 @@ fn an_interruption_leaves_the_report_of_what_was_done() {
     assert!(done < 4096 * 1024);
     let rows = done as usize / 1024;
     assert_eq!(check_of_input.coverage.rows, Ranges::from(0..rows));
-    let (report, _) = check(100);
+    let (report, _) = check(100, 100);
     assert!(!report.interrupted && report.checks.len() == 2);
     assert_eq!(report.checks[0].tally.wrong, 1);
+    assert_ne!(report.checks[0].findings, []);
+
+    // In the middle of the diagnosis: all was compared, and nothing is said of a cause.
+    let (report, done) = check(100, 2);
+    assert!(report.interrupted);
+    assert_eq!(done, 4096 * 1024);
+    let [check_of_input] = report.checks.as_slice() else {
+        panic!("the other was begun")
+    };
+    assert_eq!(check_of_input.tally.wrong, 1);
+    assert_eq!(check_of_input.findings, []);
+    assert!(check_of_input.ruled_out.is_empty());
 }

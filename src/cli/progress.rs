@@ -154,6 +154,12 @@ impl Listener for Watcher {
         }
     }
 
+    fn diagnosing(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.set_prefix("looking for the cause");
+        }
+    }
+
     fn is_interrupted(&self) -> bool {
         self.interrupts.is_interrupted()
     }

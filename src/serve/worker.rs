@@ -1,4 +1,4 @@
-//! The one thread that computes. A check gives way, between its chunks and when it has ended, to much shorter ones.
+//! The one thread that computes. A check gives way to much shorter ones: between its chunks, between the causes that it tries, and when it has ended.
 
 use std::{
     cell::{Cell, RefCell},
@@ -361,7 +361,8 @@ struct Turn<'a> {
     started: Instant,
     /// Time that other jobs took in between.
     given: Duration,
-    told: Option<Instant>,
+    /// When its progress was told, or it began.
+    told: Instant,
     /// Entries of the gradients before, and of this one.
     before: u64,
     current: u64,
@@ -375,7 +376,7 @@ impl<'a> Turn<'a> {
             live,
             started: Instant::now(),
             given: Duration::ZERO,
-            told: None,
+            told: Instant::now(),
             before: 0,
             current: 0,
         }
@@ -388,6 +389,21 @@ impl<'a> Turn<'a> {
 
     fn is_too_long(&self) -> bool {
         self.spent() > self.worker.service.options.limits.check
+    }
+
+    /// Tells now and then how many entries of this gradient are done.
+    fn tell(&mut self, done: u64) {
+        if let Some(live) = self.live
+            && self.told.elapsed() > TELLING
+        {
+            self.told = Instant::now();
+            let progress = Progress {
+                done: self.before + done,
+                total: self.before + self.current,
+                rate: (self.before + done) as f64 / self.spent().as_secs_f64().max(1e-9),
+            };
+            live.tell(|job| job.progress = Some(progress));
+        }
     }
 
     /// Lets pass what is much shorter, which gives way in its turn; but half of the time is its own.
@@ -413,21 +429,15 @@ impl Listener for Turn<'_> {
     }
 
     fn progress(&mut self, done: u64, all: u64) {
-        // The last chunk's end is told with the report.
-        if done == all {
-            return;
+        // Of a right gradient the report comes at once.
+        if done < all {
+            self.tell(done);
+            self.give_way();
         }
-        if let Some(live) = self.live
-            && self.told.is_none_or(|told| told.elapsed() > TELLING)
-        {
-            self.told = Some(Instant::now());
-            let progress = Progress {
-                done: self.before + done,
-                total: self.before + all,
-                rate: (self.before + done) as f64 / self.spent().as_secs_f64().max(1e-9),
-            };
-            live.tell(|job| job.progress = Some(progress));
-        }
+    }
+
+    fn diagnosing(&mut self) {
+        self.tell(self.current);
         self.give_way();
     }
 
@@ -548,6 +558,26 @@ mod tests {
         worker.perform(service.queue.next().unwrap());
         let states = live.map(|live| live.job().state);
         assert_eq!(states, [State::Done, State::Queued, State::Done]);
+    }
+
+    /// Whoever comes while a cause is looked for does not wait for it, and it is known how far the check is.
+    #[test]
+    fn a_short_check_passes_a_diagnosis() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path(), "cpu");
+        let worker = Worker::new(&service, Device::Cpu { note: None });
+        let long = service.queue.push(accept(&service, "long"));
+        let Some(Task::Check(..)) = service.queue.next() else {
+            panic!("no check")
+        };
+        let short = service.queue.push(accept(&service, "short"));
+        let mut turn = Turn::new(&worker, 1e6, Some(&long));
+        turn.begin(Wrt::Input, 100, 0);
+        std::thread::sleep(TELLING);
+        turn.diagnosing();
+        assert_eq!(short.job().state, State::Done);
+        let progress = long.job().progress.unwrap();
+        assert_eq!((progress.done, progress.total), (100, 100));
     }
 
     /// What would take long to be drawn later is drawn along, and nothing else.
