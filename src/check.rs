@@ -20,10 +20,12 @@ use crate::{
 
 mod compare;
 mod judge;
+mod memory;
 mod noise;
 mod on_device;
 mod smallest;
 
+pub use memory::memory;
 pub use smallest::{Smallest, smallest};
 
 use compare::{Comparator, block_rows, numeric, rel_err};

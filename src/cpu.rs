@@ -23,7 +23,7 @@ pub mod logits;
 pub mod loss;
 pub mod matmul;
 pub mod outer;
-mod parameters;
+pub(crate) mod parameters;
 pub mod perturb;
 pub mod residual;
 

@@ -80,6 +80,17 @@ const LEAST_ROWS: usize = 256;
 /// About a second's work for the CPU engine on two cores, as measured in 2026.
 const MOST_MULTIPLY_ADDS: usize = 1 << 33;
 
+/// Rows that the CPU engine is asked for at a time, at most.
+pub(crate) fn cpu_rows(problem: &Problem, plan: &Plan) -> usize {
+    let entries = match plan.wrt.is_parameter() {
+        true => CPU_INPUTS,
+        false => CPU_ENTRIES,
+    };
+    (entries / problem.columns(plan.wrt))
+        .max(LEAST_ROWS)
+        .clamp(1, plan.rows_at_a_time(problem, MOST_MULTIPLY_ADDS))
+}
+
 struct CpuEngine<'a> {
     cpu: Cpu<'a>,
     rows: usize,
@@ -251,19 +262,10 @@ impl Device {
     /// [`Error::Gpu`] if the problem does not fit the device's limits.
     pub fn engine<'a>(&'a self, problem: &'a Problem, plan: Plan) -> Result<Box<dyn Engine + 'a>> {
         Ok(match self {
-            Self::Cpu { .. } => {
-                let entries = match plan.wrt.is_parameter() {
-                    true => CPU_INPUTS,
-                    false => CPU_ENTRIES,
-                };
-                let rows = (entries / problem.columns(plan.wrt))
-                    .max(LEAST_ROWS)
-                    .clamp(1, plan.rows_at_a_time(problem, MOST_MULTIPLY_ADDS));
-                Box::new(CpuEngine {
-                    cpu: Cpu::new(problem, plan),
-                    rows,
-                })
-            }
+            Self::Cpu { .. } => Box::new(CpuEngine {
+                cpu: Cpu::new(problem, plan),
+                rows: cpu_rows(problem, &plan),
+            }),
             Self::Gpu(device) => match plan.precision {
                 Precision::F32 => Box::new(gpu::Gpu::<f32>::new(device, problem, plan)?),
                 Precision::F64 => Box::new(gpu::Gpu::<f64>::new(device, problem, plan)?),

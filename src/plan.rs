@@ -120,7 +120,7 @@ impl Plan {
             (Method::Difference, Wrt::Weight | Wrt::Bias) => 10 * steps * k,
             (Method::ForwardPass, Wrt::Weight | Wrt::Bias) => steps * k * (d + 10 * k),
         };
-        multiply_adds * m
+        multiply_adds.saturating_mul(m)
     }
 
     /// The steps at which losses are taken: offset·eps, in the order of the scheme's terms.

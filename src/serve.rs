@@ -17,6 +17,7 @@ use std::{
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
+    check,
     engine::Device,
     error::{Error, Result},
     io::{Case, Source},
@@ -43,7 +44,7 @@ use metrics::Metrics;
 pub(crate) use query::LONGEST_NAME;
 use queue::Queue;
 use refusal::Refusal;
-use store::Store;
+use store::{Outcome, Store};
 
 /// How a service is run.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ pub struct Options {
     pub data: PathBuf,
     /// The device, as for [`Device::select`].
     pub device: String,
-    /// What a check may take in memory beside the weights, in bytes.
+    /// What is read, and computed on a GPU, at a time, in bytes.
     pub memory: u64,
     /// What a client has to present; none where everybody is served.
     pub token: Option<String>,
@@ -83,8 +84,10 @@ pub struct Limits {
     pub connections: usize,
     /// Without a byte of a request for so long, it is given up.
     pub idle: Duration,
-    /// What a check may take.
+    /// Time that a check may take.
     pub check: Duration,
+    /// Bytes that the checks under way may take together, by [`check::memory`].
+    pub memory: u64,
 }
 
 impl Default for Limits {
@@ -96,6 +99,7 @@ impl Default for Limits {
             connections: 1024,
             idle: Duration::from_secs(10),
             check: Duration::from_secs(3600),
+            memory: 8 << 30,
         }
     }
 }
@@ -118,6 +122,8 @@ struct Service {
     abort: AtomicBool,
 }
 
+/// A check that was begun so often, each time to the end of the process, is not begun again: it may be the cause, by a fault of a driver, say.
+const MOST_STARTS: usize = 5;
 /// How many bodies of either length are looked at at a time.
 const LOOKS: usize = 2;
 /// Bytes up to which a body is a short one.
@@ -137,7 +143,16 @@ pub fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) ->
     }
     let service = Arc::new(Service::new(options)?);
     for ticket in service.store.queued()? {
-        service.queue.push(ticket);
+        if ticket.starts < MOST_STARTS {
+            service.queue.push(ticket);
+            continue;
+        }
+        let said = format!(
+            "{MOST_STARTS} times the service ended without a word while it was checked, and it is not begun again"
+        );
+        tracing::error!("{}: {said}", ticket.job.id);
+        let outcome = Outcome::Failed(said);
+        service.store.finish(&ticket.job.id, &outcome, job::now())?;
     }
     let waiting = service.queue.waiting();
     if waiting > 0 {
@@ -174,11 +189,28 @@ impl Service {
         &self.looks[usize::from(bytes > SHORT)]
     }
 
-    /// Reads a body, which may unpack to no more than one that is not packed.
-    fn load(&self, settings: &Settings, body: &Path) -> Result<Case> {
+    /// Reads a body, which may unpack to no more than one that is not packed; with the bytes that its check takes.
+    ///
+    /// # Errors
+    /// Those of [`Settings::load`] and [`check::validate`], and [`Error::Setting`] where it would take too many.
+    fn load(&self, settings: &Settings, body: &Path) -> Result<(Case, u64)> {
         let source = Source::File(body.to_owned());
         let Options { memory, limits, .. } = &self.options;
-        settings.load(&source, *memory, Some(limits.body))
+        let case = settings.load(&source, *memory, Some(limits.body))?;
+        let options = settings.options(false);
+        check::validate(&case.problem, &case.subjects, &options)?;
+        let takes = check::memory(&case.problem, &case.subjects, &options);
+        match takes <= limits.memory {
+            true => Ok((case, takes)),
+            false => Err(Error::Setting {
+                name: "--max-memory",
+                found: bytesize::ByteSize::b(limits.memory).to_string(),
+                expected: format!(
+                    "this check takes about {} beside its tensors",
+                    bytesize::ByteSize::b(takes)
+                ),
+            }),
+        }
     }
 
     fn is_ending(&self) -> bool {

@@ -36,6 +36,19 @@ fn long(folder: &Path) -> Vec<u8> {
     case(folder, [16384, 64, 256], 1.0)
 }
 
+/// One sample, one feature, and so many classes.
+fn many_classes(k: usize) -> Vec<u8> {
+    use safetensors::tensor::{Dtype, TensorView, serialize};
+    let (input, weight, target) = ([0, 0x3c], vec![0; 2 * k], [0]);
+    let view = |dtype, shape: &[usize], bytes| TensorView::new(dtype, shape.to_vec(), bytes);
+    let tensors = [
+        ("input", view(Dtype::F16, &[1, 1], &input[..])),
+        ("weight", view(Dtype::F16, &[k, 1], &weight)),
+        ("target", view(Dtype::U8, &[1], &target)),
+    ];
+    serialize(tensors.map(|(name, view)| (name, view.unwrap())), None).unwrap()
+}
+
 #[test]
 fn a_check_is_told_from_its_request_to_its_report() {
     let folder = tempfile::tempdir().unwrap();
@@ -159,6 +172,8 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         "1",
         "--max-silence",
         "300ms",
+        "--max-memory",
+        "512MiB",
     ];
     let service = Service::start(&folder.path().join("data"), &flags);
     let (long, small) = (
@@ -219,6 +234,13 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
             413,
             "the body is longer than 3.8 MiB, which is the most that this service takes".to_owned()
         )
+    );
+    // Tables of a weight of two megabytes: a column is padded to sixteen, in f64, some times over.
+    let (status, detail) = told("", &many_classes(1_000_000));
+    assert_eq!(status, 422);
+    assert!(
+        detail.starts_with("--max-memory is 512.0 MiB, but this check takes about 1."),
+        "{detail}"
     );
     // Without a length beforehand, too: it is counted as it comes.
     let chunked = {
@@ -585,6 +607,37 @@ fn what_was_accepted_outlives_a_kill() {
         let said = String::from_utf8_lossy(&second.stderr);
         assert!(said.contains("another service works on it"), "{said}");
     }
+}
+
+/// What ends the process each time that it is begun must not end every service from then on.
+#[test]
+fn a_job_that_outlives_kill_after_kill_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut service = Service::start(&data, &["--device", "cpu"]);
+    let job = service.post(LONG, &long(folder.path())).id();
+    for _ in 0..5 {
+        loop {
+            let job = service.get(&format!("/v1/checks/{job}")).json();
+            match job["state"].as_str() {
+                Some("queued") => std::thread::sleep(Duration::from_millis(1)),
+                Some("running") => break,
+                _ => panic!("{job}"),
+            }
+        }
+        // It is noted before anything of it is done.
+        std::thread::sleep(Duration::from_millis(100));
+        service.kill();
+        service = Service::start(&data, &["--device", "cpu"]);
+    }
+    let given_up = service.get(&format!("/v1/checks/{job}")).json();
+    assert_eq!(given_up["state"], "failed", "{given_up}");
+    assert_eq!(
+        given_up["error"],
+        "5 times the service ended without a word while it was checked, and it is not begun again"
+    );
+    let next = service.post("wait=60", &small(folder.path())).json();
+    assert_eq!(next["state"], "done");
 }
 
 /// Broken, cut short, lying and hostile bodies, by what is wrong with them.

@@ -13,7 +13,7 @@ use crate::{
     cpu::{matmul::padded, simd},
     engine::Chunk,
     plan::{Evaluation, Plan},
-    problem::Problem,
+    problem::{Problem, Wrt},
     report::{COLUMN_SUMS, Caught, Columns, Decision, Entry, Histogram, Picture, Tally, Tolerance},
 };
 
@@ -35,6 +35,18 @@ const LANES: usize = 8;
 /// Rows of a block: blocks begin at multiples of it.
 pub(crate) fn block_rows(columns: usize) -> usize {
     (BLOCK_ENTRIES / columns).clamp(LEAST_ROWS, MOST_BLOCK_ROWS)
+}
+
+/// Rows that are evaluated and compared at a time: few, so that they stay in the cache; but where the weight does not, enough to be
+/// worth a pass over it.
+pub(crate) fn part_rows(problem: &Problem, wrt: Wrt) -> usize {
+    let (k, d) = (problem.k(), problem.d());
+    let rows = match k * d > CACHED_WEIGHT {
+        true => MOST_PART_LOGITS / k.max(d),
+        false => PART_ENTRIES / problem.columns(wrt),
+    };
+    rows.clamp(LEAST_ROWS, MOST_PART_ROWS)
+        .next_multiple_of(LEAST_ROWS)
 }
 
 /// What all entries of one gradient are compared by.
@@ -490,7 +502,7 @@ impl Comparator<'_> {
         scratch.columns = [(); COLUMN_SUMS].map(|()| vec![0.0; room]);
         let mut totals = Totals::default();
         let mut kept = Vec::new();
-        let size = self.part_rows();
+        let size = part_rows(self.problem, self.plan.wrt);
         let mut part = std::mem::take(&mut scratch.part);
         part.per_normalizer = 1.0 / self.problem.normalizer();
         let mut next = rows.start;
@@ -523,18 +535,6 @@ impl Comparator<'_> {
             false => Default::default(),
         };
         (sums, kept)
-    }
-
-    /// Rows that are evaluated and compared at a time: few, so that they stay in the cache; but where the weight does not, enough to be
-    /// worth a pass over it.
-    fn part_rows(&self) -> usize {
-        let (k, d) = (self.problem.k(), self.problem.d());
-        let rows = match k * d > CACHED_WEIGHT {
-            true => MOST_PART_LOGITS / k.max(d),
-            false => PART_ENTRIES / self.problem.columns(self.plan.wrt),
-        };
-        rows.clamp(LEAST_ROWS, MOST_PART_ROWS)
-            .next_multiple_of(LEAST_ROWS)
     }
 
     fn compare_part(

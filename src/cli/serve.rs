@@ -27,7 +27,7 @@ pub(super) struct ServeArguments {
     /// Where to compute, as for check
     #[arg(long, default_value = "auto", value_name = "D")]
     device: String,
-    /// Memory that a check may take beside the weights
+    /// Memory for what is read, and computed on a GPU, at a time
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
     memory: ByteSize,
     /// Serve those only who present the token that this file holds
@@ -49,6 +49,10 @@ pub(super) struct ServeArguments {
     /// How long a check may take
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = some_time)]
     max_time: Duration,
+    /// Memory that the checks under way may take beside their tensors, most of it for tables of the weights; one that would take more is
+    /// refused
+    #[arg(long, default_value = "8GiB", value_name = "SIZE", value_parser = some_bytes)]
+    max_memory: ByteSize,
     /// How long a sender may be silent in the middle of a request
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = some_time)]
     max_silence: Duration,
@@ -115,6 +119,7 @@ impl ServeArguments {
                 uploads: self.max_uploads,
                 idle: self.max_silence,
                 check: self.max_time,
+                memory: self.max_memory.as_u64(),
                 ..Limits::default()
             },
             keep_for: self.keep,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Parts that the rows of a call are cut into, whatever the number of threads: their sums are added in order.
-const PARTS: usize = 8;
+pub(crate) const PARTS: usize = 8;
 
 impl Cpu<'_> {
     pub(super) fn evaluate_parameters<T: Real>(

@@ -22,11 +22,11 @@ use super::{
     query::{Asked, Listing},
     queue::PageRequest,
     refusal::Refusal,
-    store::{self, Outcome, Ticket},
+    store::{self, Cost, Outcome, Ticket},
     upload::{self, Incoming, Upload},
     worker,
 };
-use crate::{check, engine, gpu, plan::Plan, report::DeviceInfo};
+use crate::{engine, gpu, plan::Plan, report::DeviceInfo};
 
 /// Seconds after which a full queue may have room.
 const RETRY: u64 = 5;
@@ -238,16 +238,16 @@ fn accept(
 ) -> Result<tokio::sync::watch::Receiver<Job>, Refusal> {
     let settings = asked.settings;
     let path = upload.file.path().to_owned();
-    let looked = || -> crate::error::Result<f64> {
-        let case = service.load(&settings, &path)?;
-        check::validate(&case.problem, &case.subjects, &settings.options(false))?;
+    let looked = || -> crate::error::Result<Cost> {
+        let (case, memory) = service.load(&settings, &path)?;
         let problem = &case.problem;
         let works = case.subjects.iter().map(|subject| {
             Plan::work(problem, subject.wrt, settings.method, settings.scheme) as f64
         });
-        Ok(problem.n() as f64 * works.sum::<f64>())
+        let work = problem.n() as f64 * works.sum::<f64>();
+        Ok(Cost { work, memory })
     };
-    let work = looked().map_err(|error| {
+    let cost = looked().map_err(|error| {
         let mut refusal = Refusal::from(error);
         let called = asked.name.as_deref().unwrap_or("the body");
         refusal.detail = in_words(&refusal.detail, &path, called);
@@ -255,7 +255,7 @@ fn accept(
     })?;
     let id = uuid::Uuid::now_v7().simple().to_string();
     let job = Job::queued(id, asked.name, upload.bytes);
-    let ticket = service.store.accept(job, asked.query, work, upload.file)?;
+    let ticket = service.store.accept(job, asked.query, cost, upload.file)?;
     service.metrics.accepted(upload.bytes);
     Ok(service.queue.push(ticket).watch())
 }

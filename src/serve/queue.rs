@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     job::{Job, State},
     refusal::Refusal,
-    store::Ticket,
+    store::{Cost, Ticket},
 };
 
 /// A job that has not ended.
@@ -104,7 +104,7 @@ impl Queue {
             if inner.closed {
                 return None;
             }
-            if let Some(task) = inner.next(f64::INFINITY) {
+            if let Some(task) = inner.next(Cost::ANY) {
                 return Some(task);
             }
             inner = self
@@ -114,12 +114,12 @@ impl Queue {
         }
     }
 
-    /// What is next of all that takes so many multiply-adds at most, if there is such a thing.
-    pub(super) fn next_within(&self, work: f64) -> Option<Task> {
+    /// What is next of all that takes no more, if there is such a thing.
+    pub(super) fn next_within(&self, most: Cost) -> Option<Task> {
         let mut inner = self.inner();
         match inner.closed {
             true => None,
-            false => inner.next(work),
+            false => inner.next(most),
         }
     }
 
@@ -173,13 +173,17 @@ impl Queue {
 }
 
 impl Inner {
-    /// Pages first, since somebody looks at the screen; then the jobs as they came. Of either what takes no more than `work`.
-    fn next(&mut self, work: f64) -> Option<Task> {
-        let page = self.pages.iter().position(|it| it.ticket.work <= work);
+    /// Pages first, since somebody looks at the screen; then the jobs as they came. Of either what takes no more than `most`; between the
+    /// chunks of another check nothing that may have ended a process, or it might take that one along once more.
+    fn next(&mut self, most: Cost) -> Option<Task> {
+        let is_next = |ticket: &Ticket| {
+            ticket.cost.is_within(most) && (ticket.starts == 0 || most == Cost::ANY)
+        };
+        let page = self.pages.iter().position(|it| is_next(&it.ticket));
         if let Some(request) = page.and_then(|place| self.pages.remove(place)) {
             return Some(Task::Page(request));
         }
-        let job = self.jobs.iter().position(|it| it.work <= work)?;
+        let job = self.jobs.iter().position(is_next)?;
         let ticket = self.jobs.remove(job)?;
         let live = self.live.get(&ticket.job.id)?.clone();
         Some(Task::Check(ticket, live))
@@ -190,12 +194,17 @@ impl Inner {
 mod tests {
     use super::*;
 
+    fn cost(work: f64) -> Cost {
+        Cost { work, memory: 1 }
+    }
+
     fn ticket(id: &str, work: f64) -> Ticket {
         Ticket {
             job: Job::queued(id.to_owned(), None, 1),
             settings: String::new(),
             body: "body.npz".into(),
-            work,
+            cost: cost(work),
+            starts: 0,
         }
     }
 
@@ -222,13 +231,31 @@ mod tests {
         let (request, _drawn) = request(50.0);
         queue.push_page(request);
         let is = |id: &str, is_page| Some((id.to_owned(), is_page));
-        assert_eq!(told(queue.next_within(10.0)), is("short", false));
-        assert_eq!(told(queue.next_within(10.0)), None);
+        let no_room = Cost {
+            memory: 0,
+            ..cost(10.0)
+        };
+        assert_eq!(told(queue.next_within(no_room)), None);
+        assert_eq!(told(queue.next_within(cost(10.0))), is("short", false));
+        assert_eq!(told(queue.next_within(cost(10.0))), None);
         assert_eq!(told(queue.next()), is("seen", true));
         assert_eq!(told(queue.next()), is("long", false));
         queue.put_back(ticket("long", 100.0));
         assert_eq!(told(queue.next()), is("long", false));
         assert_eq!(queue.waiting(), 1);
+    }
+
+    #[test]
+    fn what_may_have_ended_a_process_is_done_alone() {
+        let queue = Queue::default();
+        let mut suspect = ticket("suspect", 1.0);
+        suspect.starts = 1;
+        queue.push(suspect);
+        queue.push(ticket("other", 1.0));
+        let other = Some(("other".to_owned(), false));
+        assert_eq!(told(queue.next_within(cost(10.0))), other);
+        assert_eq!(told(queue.next_within(cost(10.0))), None);
+        assert_eq!(told(queue.next()).unwrap().0, "suspect");
     }
 
     #[test]
@@ -244,7 +271,7 @@ mod tests {
         let (second, waiting) = queue.cancel("second").unwrap();
         assert!(second.is_cancelled());
         assert_eq!(waiting.unwrap().job.id, "second");
-        assert!(queue.next_within(f64::INFINITY).is_none());
+        assert!(queue.next_within(cost(10.0)).is_none());
         queue.end(second.job());
         assert!(queue.cancel("second").is_none());
     }

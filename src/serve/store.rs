@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The layout of the tables; another one is another program's.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 const TABLES: &str = "
     CREATE TABLE jobs (
@@ -33,6 +33,8 @@ const TABLES: &str = "
         bytes INTEGER NOT NULL,
         kept INTEGER NOT NULL,
         work REAL NOT NULL,
+        memory INTEGER NOT NULL,
+        starts INTEGER NOT NULL DEFAULT 0,
         created REAL NOT NULL,
         finished REAL,
         verdict TEXT,
@@ -51,8 +53,30 @@ pub(super) struct Ticket {
     pub(super) settings: String,
     /// Where its tensors are.
     pub(super) body: PathBuf,
-    /// Multiply-adds that it takes, about.
+    pub(super) cost: Cost,
+    /// How often it was begun, and then the process ended without a word.
+    pub(super) starts: usize,
+}
+
+/// What a check takes, about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cost {
+    /// Multiply-adds.
     pub(super) work: f64,
+    /// Bytes beside its tensors.
+    pub(super) memory: u64,
+}
+
+impl Cost {
+    /// More than any check takes.
+    pub(super) const ANY: Self = Self {
+        work: f64::INFINITY,
+        memory: u64::MAX,
+    };
+
+    pub(super) fn is_within(self, most: Self) -> bool {
+        self.work <= most.work && self.memory <= most.memory
+    }
 }
 
 /// How a job ended.
@@ -196,7 +220,7 @@ impl Store {
         &self,
         job: Job,
         settings: String,
-        work: f64,
+        cost: Cost,
         body: NamedTempFile,
     ) -> Result<Ticket> {
         let format = body.path().extension().unwrap_or_default();
@@ -209,7 +233,7 @@ impl Store {
         let kept = kept.map_err(|source| failed(&self.spool, source));
         let insert = |connection: &Connection| {
             let mut statement = connection.prepare_cached(
-                "INSERT INTO jobs (id, state, settings, name, body, bytes, kept, work, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)",
+                "INSERT INTO jobs (id, state, settings, name, body, bytes, kept, work, memory, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)",
             )?;
             statement.insert(params![
                 job.id,
@@ -218,7 +242,8 @@ impl Store {
                 job.name,
                 name,
                 job.bytes as i64,
-                work,
+                cost.work,
+                cost.memory as i64,
                 job.created
             ])
         };
@@ -227,13 +252,30 @@ impl Store {
                 job,
                 settings,
                 body: path,
-                work,
+                cost,
+                starts: 0,
             }),
             Err(error) => {
                 remove(&path)?;
                 Err(error)
             }
         }
+    }
+
+    /// Notes that a job is begun, or with `false` that it is put back: what is begun again and again, and never ends, may be what ends the
+    /// process. A power cut may take that note away, so that it need not wait for the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be noted.
+    pub(super) fn begin(&self, id: &str, is_begun: bool) -> Result<()> {
+        self.with(|connection| {
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            let noted = connection
+                .prepare_cached("UPDATE jobs SET starts = (starts + 1) * ?2 WHERE id = ?1")
+                .and_then(|mut statement| statement.execute(params![id, is_begun]));
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            noted.map(|_| ())
+        })
     }
 
     /// Ends a job, unless it has ended before: no job is reported twice.
@@ -302,7 +344,7 @@ impl Store {
     pub(super) fn ticket(&self, id: &str) -> Result<Option<Ticket>> {
         self.with(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, report FROM jobs WHERE id = ?1",
+                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, memory, starts, report FROM jobs WHERE id = ?1",
             )?;
             statement.query_row([id], |row| self.of(row)).optional()
         })
@@ -315,7 +357,7 @@ impl Store {
     pub(super) fn queued(&self) -> Result<Vec<Ticket>> {
         self.with(|connection| {
             let mut statement = connection.prepare(
-                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, NULL FROM jobs WHERE state = 'queued' ORDER BY number",
+                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, memory, starts, NULL FROM jobs WHERE state = 'queued' ORDER BY number",
             )?;
             statement.query_map([], |row| self.of(row))?.collect()
         })
@@ -324,14 +366,18 @@ impl Store {
     fn of(&self, row: &Row<'_>) -> rusqlite::Result<Ticket> {
         let body: String = row.get(11)?;
         let mut job = job(row)?;
-        let report: Option<String> = row.get(13)?;
+        let report: Option<String> = row.get(15)?;
         job.report = report
             .and_then(|text| RawValue::from_string(text).ok())
             .map(Arc::from);
         Ok(Ticket {
             settings: row.get(10)?,
             body: self.spool.join(body),
-            work: row.get(12)?,
+            cost: Cost {
+                work: row.get(12)?,
+                memory: row.get::<_, i64>(13)? as u64,
+            },
+            starts: row.get::<_, i64>(14)? as usize,
             job,
         })
     }
@@ -460,7 +506,11 @@ mod tests {
         let mut body = store.receive("npz")?;
         body.write_all(&[0; 1000]).unwrap();
         let job = Job::queued(format!("job-{id}"), None, 1000);
-        store.accept(job, String::new(), 1.0, body)
+        let cost = Cost {
+            work: 1.0,
+            memory: 1,
+        };
+        store.accept(job, String::new(), cost, body)
     }
 
     fn files(folder: &Path) -> usize {
@@ -522,6 +572,26 @@ mod tests {
         assert_eq!((job.state, job.finished), (State::Done, Some(1.0)));
         assert!(job.report.unwrap().get().starts_with("{\"text\": "));
         assert!(store.ticket("job-1").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_begun_and_not_put_back_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for id in 0..2 {
+            accept(&store, id).unwrap();
+        }
+        store.begin("job-0", true).unwrap();
+        store.begin("job-0", true).unwrap();
+        store.begin("job-1", true).unwrap();
+        store.begin("job-1", false).unwrap();
+        let starts = store.queued().unwrap().into_iter().map(|it| it.starts);
+        assert_eq!(starts.collect::<Vec<_>>(), [2, 0]);
+        // What is accepted waits for the disk as before.
+        let waits: i64 = store
+            .with(|it| it.pragma_query_value(None, "synchronous", |row| row.get(0)))
+            .unwrap();
+        assert_eq!(waits, 2);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     query,
     queue::{Live, PageRequest, Task},
     refusal::Refusal,
-    store::{self, Outcome, Ticket},
+    store::{self, Cost, Outcome, Ticket},
 };
 use crate::{
     check::{Listener, check},
@@ -72,6 +72,8 @@ struct Worker<'a> {
     device: RefCell<Rc<Device>>,
     /// Since when the processor stands in for a device that cannot be had.
     lost: Cell<Option<Instant>>,
+    /// Bytes that the checks under way take.
+    taken: Cell<u64>,
 }
 
 impl<'a> Worker<'a> {
@@ -80,6 +82,7 @@ impl<'a> Worker<'a> {
             service,
             device: RefCell::new(Rc::new(device)),
             lost: Cell::new(None),
+            taken: Cell::new(0),
         }
     }
 
@@ -99,14 +102,18 @@ impl<'a> Worker<'a> {
     fn check(&self, ticket: Ticket, live: &Live) {
         let started = Instant::now();
         live.tell(|job| job.state = State::Running);
-        let mut turn = Turn::new(self, ticket.work, Some(live));
-        let report = self.guarded(|| self.report(&ticket, &mut turn));
+        // Without that note it is only begun once more than it should be.
+        if let Err(error) = self.service.store.begin(&ticket.job.id, true) {
+            tracing::warn!("{error}");
+        }
+        let mut turn = Turn::new(self, ticket.cost.work, Some(live));
+        let report = self.guarded(&ticket, || self.report(&ticket, &mut turn));
         let too_long = turn.is_too_long();
         let outcome = match report {
             _ if live.is_cancelled() => Outcome::Cancelled,
             Ok(report) if report.interrupted && too_long => Outcome::Failed(self.too_long()),
             // The service is to end: whatever is done of it is done again.
-            Ok(report) if report.interrupted => return self.service.queue.put_back(ticket),
+            Ok(report) if report.interrupted => return self.put_back(ticket),
             Ok(report) => {
                 self.service.metrics.checked(&report, started.elapsed());
                 let report = Document::from(&report);
@@ -124,6 +131,13 @@ impl<'a> Worker<'a> {
         self.end(ticket, outcome);
         // The next one may be as long: those that came behind both would wait for all of either.
         turn.give_way();
+    }
+
+    fn put_back(&self, ticket: Ticket) {
+        if let Err(error) = self.service.store.begin(&ticket.job.id, false) {
+            tracing::warn!("{error}");
+        }
+        self.service.queue.put_back(ticket);
     }
 
     fn too_long(&self) -> String {
@@ -157,8 +171,8 @@ impl<'a> Worker<'a> {
         if answer.is_closed() {
             return;
         }
-        let mut turn = Turn::new(self, ticket.work, None);
-        let drawn = self.guarded(|| {
+        let mut turn = Turn::new(self, ticket.cost.work, None);
+        let drawn = self.guarded(&ticket, || {
             // Who asked before may have had it drawn.
             if let Ok(text) = std::fs::read_to_string(store::page(&ticket.body)) {
                 return Ok(Some(text));
@@ -210,13 +224,13 @@ impl<'a> Worker<'a> {
             .sum();
         let kind = self.device.borrow().info().kind;
         matches!(kind, DeviceKind::Cpu | DeviceKind::Software)
-            && ticket.work >= DRAWN_ALONG.max(DRAWN_ALONG_OF_ENTRY * entries as f64)
+            && ticket.cost.work >= DRAWN_ALONG.max(DRAWN_ALONG_OF_ENTRY * entries as f64)
     }
 
     fn read(&self, ticket: &Ticket) -> Result<Read> {
         let started = Instant::now();
         let settings = Settings::parse(&query::pairs(&ticket.settings))?;
-        let case = self.service.load(&settings, &ticket.body)?;
+        let (case, _) = self.service.load(&settings, &ticket.body)?;
         Ok(Read {
             settings,
             case,
@@ -293,9 +307,12 @@ impl<'a> Worker<'a> {
         device
     }
 
-    /// A fault of this program ends a job, and no more.
-    fn guarded<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Does the work of a job, and takes its memory meanwhile. A fault of this program ends the job, and no more.
+    fn guarded<T>(&self, ticket: &Ticket, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let taken = self.taken.get();
+        self.taken.set(taken + ticket.cost.memory);
         let done = catch_unwind(AssertUnwindSafe(work));
+        self.taken.set(taken);
         done.unwrap_or_else(|_| {
             // Nobody knows what it has left on the device.
             self.reopen("a fault of gradprobe");
@@ -409,12 +426,13 @@ impl<'a> Turn<'a> {
     /// Lets pass what is much shorter, which gives way in its turn; but half of the time is its own.
     fn give_way(&mut self) {
         let (own, began) = (self.spent(), Instant::now());
+        let Service { options, queue, .. } = self.worker.service;
+        let most = Cost {
+            work: MUCH_SHORTER * self.work,
+            memory: (options.limits.memory).saturating_sub(self.worker.taken.get()),
+        };
         while self.given + began.elapsed() <= own
-            && let Some(task) = self
-                .worker
-                .service
-                .queue
-                .next_within(MUCH_SHORTER * self.work)
+            && let Some(task) = queue.next_within(most)
         {
             self.worker.perform(task);
         }
@@ -504,7 +522,14 @@ mod tests {
         body.write_all(&std::fs::read(&path).unwrap()).unwrap();
         std::fs::remove_file(&path).unwrap();
         let job = Job::queued(id.to_owned(), None, 1);
-        service.store.accept(job, String::new(), 1.0, body).unwrap()
+        let cost = Cost {
+            work: 1.0,
+            memory: 1 << 20,
+        };
+        service
+            .store
+            .accept(job, String::new(), cost, body)
+            .unwrap()
     }
 
     /// A device that is gone is opened anew, and the job is done on it; one that is gone for good is stood in for, and the report says so.
@@ -524,7 +549,7 @@ mod tests {
             opened.destroy();
             service.options.device = asked.to_owned();
             let worker = Worker::new(&service, device);
-            let mut turn = Turn::new(&worker, ticket.work, None);
+            let mut turn = Turn::new(&worker, ticket.cost.work, None);
             let report = worker.report(&ticket, &mut turn).unwrap();
             assert_eq!(report.verdict(), crate::report::Verdict::Pass);
             assert_eq!(report.device.kind, kind);
@@ -551,7 +576,7 @@ mod tests {
         let works = [("long", 1e6), ("as long", 1e6), ("short", 1.0)];
         let live = works.map(|(id, work)| {
             let mut ticket = accept(&service, id);
-            ticket.work = work;
+            ticket.cost.work = work;
             service.queue.push(ticket)
         });
         let worker = Worker::new(&service, Device::Cpu { note: None });
@@ -588,7 +613,7 @@ mod tests {
         let mut ticket = accept(&service, "it");
         let worker = Worker::new(&service, Device::Cpu { note: None });
         for (work, is_drawn) in [(1.0, false), (1e10, true)] {
-            ticket.work = work;
+            ticket.cost.work = work;
             let mut turn = Turn::new(&worker, work, None);
             worker.report(&ticket, &mut turn).unwrap();
             assert_eq!(page(&ticket.body).exists(), is_drawn);
@@ -606,14 +631,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let service = service(folder.path(), "cpu");
         let worker = Worker::new(&service, Device::Cpu { note: None });
+        let ticket = accept(&service, "it");
         let error = worker
-            .guarded::<()>(|| panic!("as it happens"))
+            .guarded::<()>(&ticket, || panic!("as it happens"))
             .unwrap_err();
         assert!(
             error
                 .to_string()
                 .starts_with("a fault of gradprobe has ended this check")
         );
-        assert_eq!(worker.guarded(|| Ok(1)).unwrap(), 1);
+        assert_eq!(worker.guarded(&ticket, || Ok(1)).unwrap(), 1);
+        assert_eq!(worker.taken.get(), 0);
     }
 }
