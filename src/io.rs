@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     loss::{CrossEntropy, IGNORE_INDEX, Reduction},
     problem::{Problem, Wrt},
-    tensor::Tensor,
+    tensor::{Bytes, Tensor},
 };
 
 mod bytes;
@@ -37,10 +37,12 @@ pub struct Case {
 }
 
 /// Where the tensors of a case lie.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Source {
     /// All in one .safetensors or .npz file, by name.
     File(PathBuf),
+    /// The same in memory, of a file that would have that name.
+    Bytes(PathBuf, Bytes),
     /// Each in an .npy file of its own, under the name that it would have in one file.
     Separate(BTreeMap<&'static str, PathBuf>),
 }
@@ -86,7 +88,8 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
         unpacked: request.unpacked.unwrap_or(usize::MAX),
     };
     let (mut archive, path) = match source {
-        Source::File(path) => (open(path, budget)?, path.clone()),
+        Source::File(path) => (open(path, None, budget)?, path.clone()),
+        Source::Bytes(path, bytes) => (open(path, Some(bytes), budget)?, path.clone()),
         Source::Separate(paths) => (
             Box::new(Separate { paths, budget }) as Box<dyn Archive>,
             PathBuf::from("the command line"),
@@ -211,15 +214,17 @@ fn number<T: std::str::FromStr>(
     archive.setting(name).map(parse).transpose()
 }
 
-fn open(path: &Path, budget: Budget) -> Result<Box<dyn Archive>> {
+/// Opens a file, or what it would hold.
+fn open(path: &Path, held: Option<&Bytes>, budget: Budget) -> Result<Box<dyn Archive>> {
+    let bytes = || held.map_or_else(|| bytes::map(path, budget), |held| Ok(held.clone()));
     let extension = path
         .extension()
         .and_then(|extension| extension.to_str())
         .unwrap_or_default()
         .to_lowercase();
     match extension.as_str() {
-        "safetensors" => Ok(Box::new(safetensors::Safetensors::open(path, budget)?)),
-        "npz" => Ok(Box::new(npz::Npz::open(path, budget)?)),
+        "safetensors" => Ok(Box::new(safetensors::Safetensors::new(path, bytes()?)?)),
+        "npz" => Ok(Box::new(npz::Npz::new(path, bytes()?, budget)?)),
         "npy" => Err(Error::Setting {
             name: "FILE",
             found: path.display().to_string(),

@@ -1,8 +1,8 @@
 //! The compute service: checks over HTTP, computed on one device, none of them lost.
 //!
-//! A body is received into a spool folder (`upload`), looked at, and kept as a job in SQLite (`store`) before its sender is told so. One
-//! thread computes (`worker`), from a queue (`queue`) that is filled anew from the store when the service starts. Answers are given by
-//! the handlers of `api`; what they refuse, and why, is a `refusal`.
+//! A body is received (`upload`), looked at, and kept as a job (`store`), in SQLite (`database`) and if it is long in a spool folder, before
+//! its sender is told so. One thread computes (`worker`), from a queue (`queue`) that is filled anew from the store when the service
+//! starts. Answers are given by the handlers of `api`; what they refuse, and why, is a `refusal`.
 
 use std::{
     net::SocketAddr,
@@ -28,6 +28,7 @@ use crate::{
 mod api;
 mod auth;
 mod connections;
+mod database;
 mod events;
 mod job;
 mod metrics;
@@ -110,8 +111,8 @@ struct Service {
     /// As it was opened first.
     device: OnceLock<DeviceInfo>,
     store: Store,
-    queue: Queue,
-    metrics: Metrics,
+    queue: Arc<Queue>,
+    metrics: Arc<Metrics>,
     /// Bodies that are being received.
     uploads: Semaphore,
     /// Bodies that are being looked at, which maps or unpacks them: short ones, which wait for no long one, and long ones.
@@ -152,7 +153,9 @@ pub fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) ->
         );
         tracing::error!("{}: {said}", ticket.job.id);
         let outcome = Outcome::Failed(said);
-        service.store.finish(&ticket.job.id, &outcome, job::now())?;
+        service
+            .store
+            .finish_now(&ticket.job.id, &outcome, job::now())?;
     }
     let waiting = service.queue.waiting();
     if waiting > 0 {
@@ -170,8 +173,8 @@ impl Service {
         Ok(Self {
             store: Store::open(&options.data)?,
             device: OnceLock::new(),
-            queue: Queue::default(),
-            metrics: Metrics::new(),
+            queue: Arc::default(),
+            metrics: Arc::new(Metrics::new()),
             uploads: Semaphore::new(options.limits.uploads),
             looks: [LOOKS; 2].map(Semaphore::new),
             ending: watch::Sender::new(false),
@@ -193,10 +196,9 @@ impl Service {
     ///
     /// # Errors
     /// Those of [`Settings::load`] and [`check::validate`], and [`Error::Setting`] where it would take too many.
-    fn load(&self, settings: &Settings, body: &Path) -> Result<(Case, u64)> {
-        let source = Source::File(body.to_owned());
+    fn load(&self, settings: &Settings, body: &Source) -> Result<(Case, u64)> {
         let Options { memory, limits, .. } = &self.options;
-        let case = settings.load(&source, *memory, Some(limits.body))?;
+        let case = settings.load(body, *memory, Some(limits.body))?;
         let options = settings.options(false);
         check::validate(&case.problem, &case.subjects, &options)?;
         let takes = check::memory(&case.problem, &case.subjects, &options);

@@ -395,7 +395,7 @@ impl CheckArguments {
     fn require_distinct(&self, source: &Source) -> Result<()> {
         let whole = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
         let mut taken: Vec<PathBuf> = match source {
-            Source::File(file) => vec![whole(file)],
+            Source::File(file) | Source::Bytes(file, _) => vec![whole(file)],
             Source::Separate(files) => files.values().map(whole).collect(),
         };
         let outputs = [
@@ -451,7 +451,7 @@ impl CheckArguments {
 /// What was checked, in a word.
 fn name(source: &Source) -> String {
     let path = match source {
-        Source::File(path) => Some(path),
+        Source::File(path) | Source::Bytes(path, _) => Some(path),
         Source::Separate(files) => files.values().next(),
     };
     path.map_or_else(String::new, |path| path.display().to_string())

@@ -42,8 +42,7 @@ impl AsRef<[u8]> for Shared {
 }
 
 impl Npz {
-    pub(super) fn open(path: &Path, budget: Budget) -> Result<Self> {
-        let bytes = bytes::map(path, budget)?;
+    pub(super) fn new(path: &Path, bytes: Bytes, budget: Budget) -> Result<Self> {
         let archive = ZipArchive::new(Cursor::new(Shared(bytes.clone())))
             .map_err(|_| broken(path, FORMAT, "it is cut short, or no zip archive"))?;
         if archive.has_duplicate_names() {
@@ -160,7 +159,9 @@ mod tests {
 
     fn input(file: &str, budget: usize) -> Vec<f64> {
         let path = Path::new("tests/cli/data").join(file);
-        let mut archive = Npz::open(&path, Budget::of(budget)).unwrap();
+        let budget = Budget::of(budget);
+        let bytes = bytes::map(&path, budget).unwrap();
+        let mut archive = Npz::new(&path, bytes, budget).unwrap();
         archive.tensor("input").unwrap().unwrap().values()
     }
 

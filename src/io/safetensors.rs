@@ -11,10 +11,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{
-    Archive, broken,
-    bytes::{self, Budget},
-};
+use super::{Archive, broken};
 use crate::{
     error::{Error, Result},
     tensor::{Bytes, Dtype, Tensor},
@@ -34,8 +31,7 @@ pub(super) struct Safetensors {
 }
 
 impl Safetensors {
-    pub(super) fn open(path: &Path, budget: Budget) -> Result<Self> {
-        let bytes = bytes::map(path, budget)?;
+    pub(super) fn new(path: &Path, bytes: Bytes) -> Result<Self> {
         let announced = bytes.bytes().first_chunk().copied().map(u64::from_le_bytes);
         if announced.is_some_and(|length| length > MOST_HEADER) {
             let reason = "it is cut short, or its header claims a false length";

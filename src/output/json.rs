@@ -1,6 +1,7 @@
 //! The report as JSON: the [`Document`] as it is.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{Run, document::Document, single};
 
@@ -55,7 +56,7 @@ pub fn render(report: &Document) -> String {
     pretty(report)
 }
 
-/// The report, in one line without a break at its end.
-pub fn compact(report: &Document) -> String {
-    serde_json::to_string(report).expect("plain data has a JSON form")
+/// The report, in one line, as a part of another document.
+pub fn part(report: &Document) -> Box<RawValue> {
+    serde_json::value::to_raw_value(report).expect("plain data has a JSON form")
 }

@@ -237,9 +237,8 @@ fn accept(
     upload: Upload,
 ) -> Result<tokio::sync::watch::Receiver<Job>, Refusal> {
     let settings = asked.settings;
-    let path = upload.file.path().to_owned();
     let looked = || -> crate::error::Result<Cost> {
-        let (case, memory) = service.load(&settings, &path)?;
+        let (case, memory) = service.load(&settings, &upload.body.source())?;
         let problem = &case.problem;
         let works = case.subjects.iter().map(|subject| {
             Plan::work(problem, subject.wrt, settings.method, settings.scheme) as f64
@@ -250,12 +249,12 @@ fn accept(
     let cost = looked().map_err(|error| {
         let mut refusal = Refusal::from(error);
         let called = asked.name.as_deref().unwrap_or("the body");
-        refusal.detail = in_words(&refusal.detail, &path, called);
+        refusal.detail = in_words(&refusal.detail, &upload.body.path(), called);
         refusal
     })?;
     let id = uuid::Uuid::now_v7().simple().to_string();
     let job = Job::queued(id, asked.name, upload.bytes);
-    let ticket = service.store.accept(job, asked.query, cost, upload.file)?;
+    let ticket = service.store.accept(job, asked.query, cost, upload.body)?;
     service.metrics.accepted(upload.bytes);
     Ok(service.queue.push(ticket).watch())
 }
@@ -381,15 +380,19 @@ pub(super) async fn cancel(
     };
     let kept = blocking(move || {
         let at = now();
-        if let Err(error) = service.store.finish(&id, &Outcome::Cancelled, at) {
+        if let Err(error) = service.store.finish_now(&id, &Outcome::Cancelled, at) {
             // In its turn it is tried again.
             service.queue.put_back(waiting);
             return Err(error.into());
         }
-        service.metrics.ended(&Outcome::Cancelled);
-        let job = worker::ended(waiting.job, Outcome::Cancelled, at);
-        service.queue.end(job.clone());
-        Ok(job)
+        worker::tell(
+            &service.queue,
+            &service.metrics,
+            waiting,
+            Outcome::Cancelled,
+            at,
+        );
+        Ok(live.job())
     });
     Ok(Json(kept.await?).into_response())
 }

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     job::{Job, State},
     refusal::Refusal,
-    store::{Cost, Ticket},
+    store::{Cost, Outcome, Ticket},
 };
 
 /// A job that has not ended.
@@ -51,10 +51,13 @@ pub(super) struct PageRequest {
 pub(super) enum Task {
     Check(Ticket, Arc<Live>),
     Page(PageRequest),
+    /// To keep what came of a check, which could not be kept at once.
+    End(Ticket, Outcome, f64),
 }
 
 #[derive(Default)]
 struct Inner {
+    ends: VecDeque<(Ticket, Outcome, f64)>,
     pages: VecDeque<PageRequest>,
     /// In the order of their coming.
     jobs: VecDeque<Ticket>,
@@ -95,6 +98,12 @@ impl Queue {
             inner.pages.push_back(request);
             self.ready.notify_one();
         }
+    }
+
+    /// Asks for what came of a job to be kept.
+    pub(super) fn push_end(&self, ticket: Ticket, outcome: Outcome, at: f64) {
+        self.inner().ends.push_back((ticket, outcome, at));
+        self.ready.notify_one();
     }
 
     /// What is next, as soon as there is something; none once the queue is closed.
@@ -173,12 +182,15 @@ impl Queue {
 }
 
 impl Inner {
-    /// Pages first, since somebody looks at the screen; then the jobs as they came. Of either what takes no more than `most`; between the
+    /// What is done first, then pages, since somebody looks at the screen; then the jobs as they came. Of either what takes no more than `most`; between the
     /// chunks of another check nothing that may have ended a process, or it might take that one along once more.
     fn next(&mut self, most: Cost) -> Option<Task> {
         let is_next = |ticket: &Ticket| {
             ticket.cost.is_within(most) && (ticket.starts == 0 || most == Cost::ANY)
         };
+        if let Some((ticket, outcome, at)) = self.ends.pop_front() {
+            return Some(Task::End(ticket, outcome, at));
+        }
         let page = self.pages.iter().position(|it| is_next(&it.ticket));
         if let Some(request) = page.and_then(|place| self.pages.remove(place)) {
             return Some(Task::Page(request));
@@ -219,6 +231,7 @@ mod tests {
         task.map(|task| match task {
             Task::Check(ticket, _) => (ticket.job.id, false),
             Task::Page(request) => (request.ticket.job.id, true),
+            Task::End(..) => panic!("nothing has ended"),
         })
     }
 

@@ -1,20 +1,23 @@
-//! What outlives the process: jobs and reports in SQLite, bodies in a spool folder beside it.
+//! What outlives the process: jobs and reports in SQLite, and short bodies; long ones, and pages, in a spool folder beside it.
 
 use std::{
     fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 use tempfile::NamedTempFile;
 
-use super::job::{Job, State};
+use super::{
+    database::Database,
+    job::{Job, State},
+};
 use crate::{
     error::{Error, Result},
-    io::OutputFile,
+    io::{OutputFile, Source},
     output::words,
     report::Verdict,
 };
@@ -43,6 +46,7 @@ const TABLES: &str = "
         error TEXT
     ) STRICT;
     CREATE INDEX jobs_by_state ON jobs (state, number);
+    CREATE TABLE bodies (job INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 ";
 
 /// What is kept of a job beside what a client sees.
@@ -51,7 +55,7 @@ pub(super) struct Ticket {
     pub(super) job: Job,
     /// The query that it came with.
     pub(super) settings: String,
-    /// Where its tensors are.
+    /// The file of its tensors, or what that would be called.
     pub(super) body: PathBuf,
     pub(super) cost: Cost,
     /// How often it was begun, and then the process ended without a word.
@@ -80,12 +84,12 @@ impl Cost {
 }
 
 /// How a job ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Done {
         verdict: Verdict,
         summary: String,
-        report: String,
+        report: Arc<RawValue>,
     },
     Failed(String),
     Cancelled,
@@ -101,6 +105,32 @@ impl Outcome {
     }
 }
 
+/// A body that has come. Dropped, it is gone.
+pub(super) enum Received {
+    /// One that needs no file of its own: to create it, and to see it to the disk, takes longer than to write it. With its format.
+    Short(&'static str, Arc<Vec<u8>>),
+    /// A file in the spool folder, with the extension of its format.
+    Long(NamedTempFile),
+}
+
+impl Received {
+    /// What it may be called in messages.
+    pub(super) fn path(&self) -> PathBuf {
+        match self {
+            Self::Short(format, _) => PathBuf::from("part").with_extension(format),
+            Self::Long(file) => file.path().to_owned(),
+        }
+    }
+
+    /// Where its tensors are.
+    pub(super) fn source(&self) -> Source {
+        match self {
+            Self::Short(_, bytes) => Source::Bytes(self.path(), bytes.clone()),
+            Self::Long(_) => Source::File(self.path()),
+        }
+    }
+}
+
 /// A part of the list of jobs, and where the next begins.
 pub(super) struct Listed {
     pub(super) jobs: Vec<Job>,
@@ -108,8 +138,7 @@ pub(super) struct Listed {
 }
 
 pub(super) struct Store {
-    connection: Mutex<Connection>,
-    database: PathBuf,
+    database: Database,
     spool: PathBuf,
     /// Held as long as the process lives, so that no other works on the same jobs.
     _lock: File,
@@ -129,40 +158,9 @@ impl Store {
             let reason = std::io::Error::other("another service works on it");
             return Err(failed(folder, reason));
         }
-        let database = folder.join("jobs.sqlite");
-        let open = || -> rusqlite::Result<Connection> {
-            let connection = Connection::open(&database)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            // A commit is on the disk when it returns: what was accepted outlives a power cut, too.
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            Ok(connection)
-        };
-        let sqlite = |error: rusqlite::Error| database_failed(&database, error);
-        let mut connection = open().map_err(sqlite)?;
-        let layout: i64 = connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(sqlite)?;
-        match layout {
-            0 => {
-                let made = connection.transaction().and_then(|transaction| {
-                    transaction.execute_batch(TABLES)?;
-                    transaction.pragma_update(None, "user_version", LAYOUT)?;
-                    transaction.commit()
-                });
-                made.map_err(sqlite)?;
-            }
-            LAYOUT => {}
-            other => {
-                return Err(Error::Format {
-                    path: database,
-                    format: "job database",
-                    reason: format!("its layout is {other}, and this version knows {LAYOUT}"),
-                });
-            }
-        }
+        let path = folder.join("jobs.sqlite");
         let store = Self {
-            connection: Mutex::new(connection),
-            database,
+            database: Database::open(&path, &spool, TABLES, LAYOUT)?,
             spool,
             _lock: lock,
         };
@@ -177,7 +175,7 @@ impl Store {
             let entry = entry.map_err(|source| failed(&self.spool, source))?;
             let path = entry.path();
             let id = path.file_stem().unwrap_or_default().to_string_lossy();
-            let known = self.with(|connection| {
+            let known = self.database.read(|connection| {
                 let mut statement =
                     connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
                 statement.exists([&id])
@@ -187,17 +185,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        // A panic in between has rolled its transaction back.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.connection()).map_err(|error| database_failed(&self.database, error))
     }
 
     /// A file for a body on its way; dropped, it is gone.
@@ -221,97 +208,108 @@ impl Store {
         job: Job,
         settings: String,
         cost: Cost,
-        body: NamedTempFile,
+        body: Received,
     ) -> Result<Ticket> {
-        let format = body.path().extension().unwrap_or_default();
-        let name = format!("{}.{}", job.id, format.display());
-        let path = self.spool.join(&name);
-        let kept = body.as_file().sync_all().and_then(|()| {
-            body.persist(&path).map_err(|error| error.error)?;
-            File::open(&self.spool)?.sync_all()
-        });
-        let kept = kept.map_err(|source| failed(&self.spool, source));
-        let insert = |connection: &Connection| {
-            let mut statement = connection.prepare_cached(
-                "INSERT INTO jobs (id, state, settings, name, body, bytes, kept, work, memory, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)",
-            )?;
-            statement.insert(params![
-                job.id,
-                State::Queued.name(),
-                settings,
-                job.name,
-                name,
-                job.bytes as i64,
-                cost.work,
-                cost.memory as i64,
-                job.created
-            ])
+        let format = body.path();
+        let format = format.extension().unwrap_or_default();
+        let ticket = Ticket {
+            body: self.spool.join(&job.id).with_extension(format),
+            job,
+            settings,
+            cost,
+            starts: 0,
         };
-        match kept.and_then(|()| self.with(insert)) {
-            Ok(_) => Ok(Ticket {
-                job,
-                settings,
-                body: path,
-                cost,
-                starts: 0,
+        let insert = {
+            let ticket = ticket.clone();
+            move |connection: &Connection| insert(connection, &ticket)
+        };
+        let kept = match body {
+            Received::Short(_, bytes) => self.database.write(move |connection| {
+                let number = insert(connection)?;
+                let mut statement =
+                    connection.prepare_cached("INSERT INTO bodies (job, bytes) VALUES (?1, ?2)")?;
+                statement.execute(params![number, *bytes]).map(|_| ())
             }),
+            Received::Long(file) => {
+                let kept = file.as_file().sync_all().and_then(|()| {
+                    let persisted = file.persist(&ticket.body);
+                    persisted.map_err(|error| error.error)
+                });
+                kept.map_err(|source| failed(&self.spool, source))
+                    .and_then(|_| self.database.write_of_file(insert))
+                    .map(|_| ())
+            }
+        };
+        match kept {
+            Ok(()) => Ok(ticket),
             Err(error) => {
-                remove(&path)?;
+                remove(&ticket.body)?;
                 Err(error)
             }
         }
     }
 
-    /// Notes that a job is begun, or with `false` that it is put back: what is begun again and again, and never ends, may be what ends the
-    /// process. A power cut may take that note away, so that it need not wait for the disk.
+    /// Where a job's tensors are.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be noted.
-    pub(super) fn begin(&self, id: &str, is_begun: bool) -> Result<()> {
-        self.with(|connection| {
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            let noted = connection
-                .prepare_cached("UPDATE jobs SET starts = (starts + 1) * ?2 WHERE id = ?1")
-                .and_then(|mut statement| statement.execute(params![id, is_begun]));
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            noted.map(|_| ())
+    /// [`Error::Io`] if the database cannot be read.
+    pub(super) fn source(&self, ticket: &Ticket) -> Result<Source> {
+        let short: Option<Vec<u8>> = self.database.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT bytes FROM bodies WHERE job = (SELECT number FROM jobs WHERE id = ?1)",
+            )?;
+            statement
+                .query_row([&ticket.job.id], |row| row.get(0))
+                .optional()
+        })?;
+        let body = ticket.body.clone();
+        Ok(match short {
+            Some(bytes) => Source::Bytes(body, Arc::new(bytes)),
+            None => Source::File(body),
         })
     }
 
-    /// Ends a job, unless it has ended before: no job is reported twice.
+    /// Notes that a job is begun, or with `false` that it is put back: what is begun again and again, and never ends, may be what ends the
+    /// process.
+    pub(super) fn begin(&self, id: &str, is_begun: bool) {
+        let id = id.to_owned();
+        self.database.note(move |connection| {
+            let mut statement = connection
+                .prepare_cached("UPDATE jobs SET starts = (starts + 1) * ?2 WHERE id = ?1")?;
+            statement.execute(params![id, is_begun]).map(|_| ())
+        });
+    }
+
+    /// Ends a job, unless it has ended before: no job is reported twice. `then` is told when that is kept, or why it cannot be; then it
+    /// is as it was.
+    pub(super) fn finish(
+        &self,
+        id: &str,
+        outcome: &Outcome,
+        at: f64,
+        then: impl FnOnce(Result<()>) + Send + 'static,
+    ) {
+        let (id, outcome) = (id.to_owned(), outcome.clone());
+        self.database.write_then(
+            move |connection| finish(connection, &id, &outcome, at),
+            then,
+        );
+    }
+
+    /// The same, which returns when it is kept.
     ///
     /// # Errors
     /// [`Error::Io`] if that cannot be kept; then it is as it was.
-    pub(super) fn finish(&self, id: &str, outcome: &Outcome, at: f64) -> Result<bool> {
-        let (verdict, summary, report, error) = match outcome {
-            Outcome::Done {
-                verdict,
-                summary,
-                report,
-            } => (
-                Some(words::verdict(*verdict)),
-                Some(summary),
-                Some(report),
-                None,
-            ),
-            Outcome::Failed(error) => (None, None, None, Some(error)),
-            Outcome::Cancelled => (None, None, None, None),
-        };
-        self.with(|connection| {
-            let mut statement = connection.prepare_cached(
-                "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7, kept = kept + COALESCE(LENGTH(?6), 0) WHERE id = ?1 AND state = 'queued'",
-            )?;
-            let changed = statement.execute(params![
-                id,
-                outcome.state().name(),
-                at,
-                verdict,
-                summary,
-                report,
-                error
-            ])?;
-            Ok(changed == 1)
-        })
+    pub(super) fn finish_now(&self, id: &str, outcome: &Outcome, at: f64) -> Result<()> {
+        let (id, outcome) = (id.to_owned(), outcome.clone());
+        self.database
+            .write(move |connection| finish(connection, &id, &outcome, at))
+    }
+
+    /// Returns when everything is on the disk that was to be kept before.
+    pub(super) fn settle(&self) {
+        // It does nothing that could fail.
+        let _ = self.database.write(|_| Ok(()));
     }
 
     /// Keeps the page of a job's report, beside its body.
@@ -323,11 +321,12 @@ impl Store {
         let mut file = OutputFile::create(&path)?;
         file.write(text.as_bytes())?;
         file.finish()?;
-        let counted = self.with(|connection| {
+        let (id, bytes) = (ticket.job.id.clone(), text.len() as i64);
+        let counted = self.database.write(move |connection| {
             let mut statement = connection.prepare_cached(
                 "UPDATE jobs SET kept = bytes + COALESCE(LENGTH(report), 0) + ?2 WHERE id = ?1",
             )?;
-            statement.execute(params![ticket.job.id, text.len() as i64])
+            statement.execute(params![id, bytes])
         });
         match counted {
             Ok(1) => Ok(()),
@@ -342,7 +341,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the database cannot be read.
     pub(super) fn ticket(&self, id: &str) -> Result<Option<Ticket>> {
-        self.with(|connection| {
+        self.database.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, memory, starts, report FROM jobs WHERE id = ?1",
             )?;
@@ -355,7 +354,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the database cannot be read.
     pub(super) fn queued(&self) -> Result<Vec<Ticket>> {
-        self.with(|connection| {
+        self.database.read(|connection| {
             let mut statement = connection.prepare(
                 "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, memory, starts, NULL FROM jobs WHERE state = 'queued' ORDER BY number",
             )?;
@@ -363,6 +362,7 @@ impl Store {
         })
     }
 
+    /// From a row of all columns.
     fn of(&self, row: &Row<'_>) -> rusqlite::Result<Ticket> {
         let body: String = row.get(11)?;
         let mut job = job(row)?;
@@ -392,7 +392,7 @@ impl Store {
         limit: usize,
         cursor: Option<i64>,
     ) -> Result<Listed> {
-        self.with(|connection| {
+        self.database.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error FROM jobs
                  WHERE number < ?1 AND (?2 IS NULL OR state = ?2) ORDER BY number DESC LIMIT ?3",
@@ -417,34 +417,105 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the database or the folder cannot be written.
     pub(super) fn forget(&self, oldest: f64, most_bytes: u64) -> Result<usize> {
-        let bodies: Vec<String> = self.with(|connection| {
+        let gone = self.database.write(move |connection| {
             let mut statement = connection.prepare_cached(
                 "DELETE FROM jobs WHERE state <> 'queued' AND (finished < ?1 OR number IN
                     (SELECT number FROM (SELECT number, SUM(kept) OVER (ORDER BY number DESC) AS newer FROM jobs) WHERE newer > ?2))
-                 RETURNING body",
+                 RETURNING number, body",
             )?;
             let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
-            let rows = statement.query_map(params![oldest, most], |row| row.get(0))?;
-            rows.collect()
+            let rows = statement.query_map(params![oldest, most], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+            let gone: Vec<(i64, String)> = rows.collect::<rusqlite::Result<_>>()?;
+            let mut statement = connection.prepare_cached("DELETE FROM bodies WHERE job = ?1")?;
+            for (number, _) in &gone {
+                statement.execute([number])?;
+            }
+            Ok(gone)
         })?;
-        for body in &bodies {
+        for (_, body) in &gone {
             let body = self.spool.join(body);
             remove(&body)?;
             remove(&page(&body))?;
         }
-        Ok(bodies.len())
+        Ok(gone.len())
+    }
+
+    /// Lets the database have so many pages at most, or as many as it has: one that cannot grow is what a full disk makes of it.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, most: i64) {
+        let limited = self
+            .database
+            .write(move |connection| connection.pragma_update(None, "max_page_count", most));
+        limited.unwrap();
     }
 
     /// Whether it can be read.
     pub(super) fn is_ready(&self) -> bool {
         let ask = |connection: &Connection| connection.query_row("SELECT 1", [], |_| Ok(()));
-        self.with(ask).is_ok()
+        self.database.read(ask).is_ok()
     }
 }
 
 /// Where the page of a body's report is kept.
 pub(super) fn page(body: &Path) -> PathBuf {
     body.with_extension("html")
+}
+
+/// Writes a job whose turn is to come; its number.
+fn insert(connection: &Connection, ticket: &Ticket) -> rusqlite::Result<i64> {
+    let Ticket {
+        job,
+        settings,
+        body,
+        cost,
+        ..
+    } = ticket;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO jobs (id, state, settings, name, body, bytes, kept, work, memory, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)",
+    )?;
+    statement.insert(params![
+        job.id,
+        State::Queued.name(),
+        settings,
+        job.name,
+        body.file_name().unwrap_or_default().to_string_lossy(),
+        job.bytes as i64,
+        cost.work,
+        cost.memory as i64,
+        job.created
+    ])
+}
+
+fn finish(connection: &Connection, id: &str, outcome: &Outcome, at: f64) -> rusqlite::Result<()> {
+    let (verdict, summary, report, error) = match outcome {
+        Outcome::Done {
+            verdict,
+            summary,
+            report,
+        } => (
+            Some(words::verdict(*verdict)),
+            Some(summary),
+            Some(report.get()),
+            None,
+        ),
+        Outcome::Failed(error) => (None, None, None, Some(error)),
+        Outcome::Cancelled => (None, None, None, None),
+    };
+    let mut statement = connection.prepare_cached(
+        "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7, kept = kept + COALESCE(LENGTH(?6), 0) WHERE id = ?1 AND state = 'queued'",
+    )?;
+    let done = statement.execute(params![
+        id,
+        outcome.state().name(),
+        at,
+        verdict,
+        summary,
+        report,
+        error
+    ]);
+    done.map(|_| ())
 }
 
 /// The columns of a job, without its report.
@@ -482,19 +553,6 @@ fn failed(path: &Path, source: std::io::Error) -> Error {
     Error::io("write", path)(source)
 }
 
-fn database_failed(path: &Path, error: rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{DiskFull, NotADatabase};
-    match error.sqlite_error_code() {
-        Some(DiskFull) => failed(path, ErrorKind::StorageFull.into()),
-        Some(NotADatabase) => Error::Format {
-            path: path.to_owned(),
-            format: "job database",
-            reason: "it is another program's, or damaged".to_owned(),
-        },
-        _ => failed(path, std::io::Error::other(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -502,9 +560,17 @@ mod tests {
     use super::*;
     use crate::serve::{job::now, refusal::Refusal};
 
+    /// Every other one has a file of its own.
     fn accept(store: &Store, id: usize) -> Result<Ticket> {
-        let mut body = store.receive("npz")?;
-        body.write_all(&[0; 1000]).unwrap();
+        let bytes = vec![id as u8; 1000];
+        let body = match id % 2 {
+            0 => {
+                let mut file = store.receive("npz")?;
+                file.write_all(&bytes).unwrap();
+                Received::Long(file)
+            }
+            _ => Received::Short("npz", Arc::new(bytes)),
+        };
         let job = Job::queued(format!("job-{id}"), None, 1000);
         let cost = Cost {
             work: 1.0,
@@ -518,21 +584,19 @@ mod tests {
     }
 
     fn done() -> Outcome {
+        let report = format!("{{\"text\": \"{}\"}}", "x".repeat(5000));
         Outcome::Done {
             verdict: Verdict::Pass,
             summary: "grad".to_owned(),
-            report: format!("{{\"text\": \"{}\"}}", "x".repeat(5000)),
+            report: RawValue::from_string(report).unwrap().into(),
         }
     }
 
-    /// A database that cannot grow any more is what a full disk makes of it.
     #[test]
     fn a_full_disk_is_told_and_breaks_no_job() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        store
-            .with(|connection| connection.pragma_update(None, "max_page_count", 10))
-            .unwrap();
+        store.limit_pages(10);
         let mut accepted = 0;
         let error = loop {
             match accept(&store, accepted) {
@@ -543,19 +607,17 @@ mod tests {
         assert!(accepted > 0);
         assert_eq!(Refusal::from(error).status, 507);
         assert_eq!(store.queued().unwrap().len(), accepted);
-        assert_eq!(files(folder.path()), accepted);
+        assert_eq!(files(folder.path()), accepted.div_ceil(2));
         // There is no room for reports either: a job waits for them, and is not lost.
-        let error =
-            (0..accepted).find_map(|id| store.finish(&format!("job-{id}"), &done(), now()).err());
+        let error = (0..accepted)
+            .find_map(|id| store.finish_now(&format!("job-{id}"), &done(), now()).err());
         assert_eq!(Refusal::from(error.unwrap()).status, 507);
         // With room it goes on.
-        store
-            .with(|connection| connection.pragma_update(None, "max_page_count", 1000))
-            .unwrap();
+        store.limit_pages(1000);
         let left = store.queued().unwrap();
         assert!(!left.is_empty());
         for ticket in left {
-            assert!(store.finish(&ticket.job.id, &done(), now()).unwrap());
+            store.finish_now(&ticket.job.id, &done(), now()).unwrap();
         }
         let listed = store.list(Some(State::Done), 1000, None).unwrap();
         assert_eq!(listed.jobs.len(), accepted);
@@ -566,12 +628,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         accept(&store, 0).unwrap();
-        assert!(store.finish("job-0", &done(), 1.0).unwrap());
-        assert!(!store.finish("job-0", &Outcome::Cancelled, 2.0).unwrap());
+        store.finish_now("job-0", &done(), 1.0).unwrap();
+        store.finish_now("job-0", &Outcome::Cancelled, 2.0).unwrap();
         let job = store.ticket("job-0").unwrap().unwrap().job;
         assert_eq!((job.state, job.finished), (State::Done, Some(1.0)));
         assert!(job.report.unwrap().get().starts_with("{\"text\": "));
         assert!(store.ticket("job-1").unwrap().is_none());
+    }
+
+    /// Wherever it is kept, a body comes back as it was.
+    #[test]
+    fn a_body_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        for id in 0..4 {
+            let ticket = accept(&store, id).unwrap();
+            let bytes = match store.source(&ticket).unwrap() {
+                Source::File(path) => fs::read(path).unwrap(),
+                Source::Bytes(_, bytes) => bytes.bytes().to_vec(),
+                Source::Separate(_) => panic!("one file"),
+            };
+            assert_eq!(bytes, vec![id as u8; 1000]);
+        }
+        assert_eq!(files(folder.path()), 2);
     }
 
     #[test]
@@ -581,17 +660,13 @@ mod tests {
         for id in 0..2 {
             accept(&store, id).unwrap();
         }
-        store.begin("job-0", true).unwrap();
-        store.begin("job-0", true).unwrap();
-        store.begin("job-1", true).unwrap();
-        store.begin("job-1", false).unwrap();
+        store.begin("job-0", true);
+        store.begin("job-0", true);
+        store.begin("job-1", true);
+        store.begin("job-1", false);
+        store.settle();
         let starts = store.queued().unwrap().into_iter().map(|it| it.starts);
         assert_eq!(starts.collect::<Vec<_>>(), [2, 0]);
-        // What is accepted waits for the disk as before.
-        let waits: i64 = store
-            .with(|it| it.pragma_query_value(None, "synchronous", |row| row.get(0)))
-            .unwrap();
-        assert_eq!(waits, 2);
     }
 
     #[test]
@@ -603,7 +678,7 @@ mod tests {
         }
         for id in 0..4 {
             let at = if id == 0 { 10.0 } else { 100.0 };
-            store.finish(&format!("job-{id}"), &done(), at).unwrap();
+            store.finish_now(&format!("job-{id}"), &done(), at).unwrap();
         }
         let kept = store.ticket("job-3").unwrap().unwrap();
         // However often it was drawn, it is kept once.
@@ -616,7 +691,8 @@ mod tests {
         let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
         let left = store.list(None, 10, None).unwrap();
         assert_eq!(ids(left.jobs), ["job-5", "job-4", "job-3"]);
-        assert_eq!(files(folder.path()), 4);
+        // One body of those has a file, and one page.
+        assert_eq!(files(folder.path()), 2);
         // Those that are to come stay, however much there is.
         assert_eq!(store.forget(1e12, 0).unwrap(), 1);
         assert_eq!(
@@ -625,7 +701,14 @@ mod tests {
         );
         // Nobody comes for the page of a job that is gone.
         store.keep_page(&kept, "page").unwrap();
-        assert_eq!(files(folder.path()), 2);
+        assert_eq!(files(folder.path()), 1);
+        // Nor is a body of theirs left.
+        let bodies = store.database.read(|connection| {
+            connection.query_row("SELECT COUNT(*) FROM bodies", [], |row| {
+                row.get::<_, i64>(0)
+            })
+        });
+        assert_eq!(bodies.unwrap(), 1);
     }
 
     #[test]

@@ -13,11 +13,14 @@ use axum::{
 use futures::StreamExt;
 use tempfile::NamedTempFile;
 
-use super::{Service, blocking, refusal::Refusal};
+use super::{Service, blocking, refusal::Refusal, store::Received};
 use crate::error::Error;
 
 /// What is held of a body before it is written.
 const HELD: usize = 1 << 20;
+/// A body that is no longer needs no file of its own. A row of the database is the faster up to about so many bytes, says SQLite
+/// (sqlite.org/fasterthanfs.html).
+const SHORT: usize = 100 << 10;
 /// Bytes a second that a sender must reach on average.
 const LEAST_RATE: f64 = 16384.0;
 /// After it that is asked of it.
@@ -36,7 +39,7 @@ pub(super) const TYPES: [&str; 6] = [
 
 /// A body that has been received. Dropped, it is gone.
 pub(super) struct Upload {
-    pub(super) file: NamedTempFile,
+    pub(super) body: Received,
     pub(super) bytes: u64,
 }
 
@@ -144,8 +147,11 @@ pub(super) async fn receive(
             (file, held) = (Some(begun), emptied);
         }
     }
-    let (file, _) = write(service, file, held).await?;
-    Ok(Upload { file, bytes })
+    let body = match file {
+        None if held.len() <= SHORT => Received::Short(format(&held), Arc::new(held)),
+        file => Received::Long(write(service, file, held).await?.0),
+    };
+    Ok(Upload { body, bytes })
 }
 
 /// Writes what is held, the first of it into a new file, where it keeps no other request waiting; hands back the empty buffer.

@@ -12,8 +12,9 @@ use std::{
 use super::{
     Service, in_words,
     job::{Job, Progress, State, now},
+    metrics::Metrics,
     query,
-    queue::{Live, PageRequest, Task},
+    queue::{Live, PageRequest, Queue, Task},
     refusal::Refusal,
     store::{self, Cost, Outcome, Ticket},
 };
@@ -90,22 +91,21 @@ impl<'a> Worker<'a> {
         while let Some(task) = self.service.queue.next() {
             self.perform(task);
         }
+        self.service.store.settle();
     }
 
     fn perform(&self, task: Task) {
         match task {
             Task::Check(ticket, live) => self.check(ticket, &live),
             Task::Page(request) => self.page(request),
+            Task::End(ticket, outcome, at) => self.end_at_last(ticket, &outcome, at),
         }
     }
 
     fn check(&self, ticket: Ticket, live: &Live) {
         let started = Instant::now();
         live.tell(|job| job.state = State::Running);
-        // Without that note it is only begun once more than it should be.
-        if let Err(error) = self.service.store.begin(&ticket.job.id, true) {
-            tracing::warn!("{error}");
-        }
+        self.service.store.begin(&ticket.job.id, true);
         let mut turn = Turn::new(self, ticket.cost.work, Some(live));
         let report = self.guarded(&ticket, || self.report(&ticket, &mut turn));
         let too_long = turn.is_too_long();
@@ -120,7 +120,7 @@ impl<'a> Worker<'a> {
                 Outcome::Done {
                     verdict: report.verdict,
                     summary: words::brief(&report),
-                    report: json::compact(&report),
+                    report: json::part(&report).into(),
                 }
             }
             Err(error) => {
@@ -134,9 +134,7 @@ impl<'a> Worker<'a> {
     }
 
     fn put_back(&self, ticket: Ticket) {
-        if let Err(error) = self.service.store.begin(&ticket.job.id, false) {
-            tracing::warn!("{error}");
-        }
+        self.service.store.begin(&ticket.job.id, false);
         self.service.queue.put_back(ticket);
     }
 
@@ -147,22 +145,47 @@ impl<'a> Worker<'a> {
         )
     }
 
-    /// Keeps what came of a job, then tells it.
+    /// Has kept what came of a job, and then told, while the next is begun.
     fn end(&self, ticket: Ticket, outcome: Outcome) {
-        let service = self.service;
+        let Service {
+            store,
+            queue,
+            metrics,
+            ..
+        } = self.service;
         let (id, at) = (ticket.job.id.clone(), now());
-        while let Err(error) = service.store.finish(&id, &outcome, at) {
+        let (queue, metrics, of) = (queue.clone(), metrics.clone(), outcome.clone());
+        let then = move |kept| match kept {
+            Ok(()) => tell(&queue, &metrics, ticket, of, at),
+            Err(error) => {
+                tracing::error!("{error}");
+                queue.push_end(ticket, of, at);
+            }
+        };
+        store.finish(&id, &outcome, at, then);
+    }
+
+    /// The same where it could not be kept at once.
+    fn end_at_last(&self, ticket: Ticket, outcome: &Outcome, at: f64) {
+        let service = self.service;
+        // A full disk: old jobs go, and then it is tried again.
+        service.forget();
+        while let Err(error) = service.store.finish_now(&ticket.job.id, outcome, at) {
             tracing::error!("{error}");
             if service.is_ending() {
                 // It is still queued in the store, and will be done again.
                 return;
             }
-            // A full disk: old jobs go, and then it is tried again.
-            service.forget();
             std::thread::sleep(Duration::from_secs(1));
+            service.forget();
         }
-        service.metrics.ended(&outcome);
-        service.queue.end(ended(ticket.job, outcome, at));
+        tell(
+            &service.queue,
+            &service.metrics,
+            ticket,
+            outcome.clone(),
+            at,
+        );
     }
 
     /// Draws the report of a job, which means to check it again: the same tensors on the same device give the same report.
@@ -230,7 +253,8 @@ impl<'a> Worker<'a> {
     fn read(&self, ticket: &Ticket) -> Result<Read> {
         let started = Instant::now();
         let settings = Settings::parse(&query::pairs(&ticket.settings))?;
-        let (case, _) = self.service.load(&settings, &ticket.body)?;
+        let body = self.service.store.source(ticket)?;
+        let (case, _) = self.service.load(&settings, &body)?;
         Ok(Read {
             settings,
             case,
@@ -343,8 +367,14 @@ fn repeat(job: &Job, query: &str) -> Option<String> {
     Some(command_line(words))
 }
 
+/// Tells whoever waits for a job that it has ended.
+pub(super) fn tell(queue: &Queue, metrics: &Metrics, ticket: Ticket, outcome: Outcome, at: f64) {
+    metrics.ended(&outcome);
+    queue.end(ended(ticket.job, outcome, at));
+}
+
 /// A job as it is in the end.
-pub(super) fn ended(mut job: Job, outcome: Outcome, at: f64) -> Job {
+fn ended(mut job: Job, outcome: Outcome, at: f64) -> Job {
     job.progress = None;
     job.finished = Some(at);
     match outcome {
@@ -356,8 +386,7 @@ pub(super) fn ended(mut job: Job, outcome: Outcome, at: f64) -> Job {
             job.state = State::Done;
             job.verdict = Some(verdict);
             job.summary = Some(summary);
-            let report = serde_json::value::RawValue::from_string(report);
-            job.report = report.ok().map(Arc::from);
+            job.report = Some(report);
         }
         Outcome::Failed(error) => {
             job.state = State::Failed;
@@ -468,8 +497,6 @@ impl Listener for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
     use crate::{
         check::Subject,
@@ -477,7 +504,10 @@ mod tests {
         loss::CrossEntropy,
         problem::Problem,
         report::DeviceKind,
-        serve::{Limits, Options, store::page},
+        serve::{
+            Limits, Options,
+            store::{Received, page},
+        },
         tensor::{Dtype, Tensor},
     };
 
@@ -516,11 +546,10 @@ mod tests {
             wrt: Wrt::Input,
             gradient,
         };
-        let mut body = service.store.receive("safetensors").unwrap();
-        let path = body.path().with_extension("made.safetensors");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it.safetensors");
         io::save(&path, &problem, &subject).unwrap();
-        body.write_all(&std::fs::read(&path).unwrap()).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        let body = Received::Short("safetensors", Arc::new(std::fs::read(&path).unwrap()));
         let job = Job::queued(id.to_owned(), None, 1);
         let cost = Cost {
             work: 1.0,
@@ -581,6 +610,7 @@ mod tests {
         });
         let worker = Worker::new(&service, Device::Cpu { note: None });
         worker.perform(service.queue.next().unwrap());
+        service.store.settle();
         let states = live.map(|live| live.job().state);
         assert_eq!(states, [State::Done, State::Queued, State::Done]);
     }
@@ -600,9 +630,34 @@ mod tests {
         turn.begin(Wrt::Input, 100, 0);
         std::thread::sleep(TELLING);
         turn.diagnosing();
+        service.store.settle();
         assert_eq!(short.job().state, State::Done);
         let progress = long.job().progress.unwrap();
         assert_eq!((progress.done, progress.total), (100, 100));
+    }
+
+    /// A report for which there is no room is kept, and told, as soon as there is.
+    #[test]
+    fn a_report_waits_for_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = service(folder.path(), "cpu");
+        let ids = ["a", "b", "c", "d", "e"];
+        let live = ids.map(|id| service.queue.push(accept(&service, id)));
+        let worker = Worker::new(&service, Device::Cpu { note: None });
+        service.store.limit_pages(1);
+        for _ in ids {
+            worker.perform(service.queue.next().unwrap());
+        }
+        service.store.settle();
+        let left = live.iter().filter(|it| it.job().state == State::Running);
+        let left = left.count();
+        assert!(left > 0);
+        service.store.limit_pages(1000);
+        for _ in 0..left {
+            worker.perform(service.queue.next().unwrap());
+        }
+        assert!(live.iter().all(|it| it.job().state == State::Done));
+        assert!(service.store.queued().unwrap().is_empty());
     }
 
     /// What would take long to be drawn later is drawn along, and nothing else.
