@@ -68,6 +68,8 @@ mod value_clipped;
 mod weight_wrong;
 mod wrong_labels;
 
+pub(crate) use evidence::MOST_PARAMETER_WORK;
+
 use case::Case;
 use evidence::Evidence;
 use hypothesis::{Fallback, Hypothesis};

@@ -483,7 +483,7 @@ pub struct Report {
     pub device: DeviceInfo,
     /// The sizes and options.
     pub problem: ProblemInfo,
-    /// Whether it was stopped before all rows were compared.
+    /// Whether it was stopped before all rows were compared, or before the cause was found.
     pub interrupted: bool,
     /// One for each gradient.
     pub checks: Vec<CheckReport>,

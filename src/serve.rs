@@ -38,6 +38,7 @@ mod query;
 mod queue;
 mod refusal;
 mod store;
+mod under_way;
 mod upload;
 mod worker;
 
@@ -115,8 +116,8 @@ struct Service {
     metrics: Arc<Metrics>,
     /// Bodies that are being received.
     uploads: Semaphore,
-    /// Bodies that are being looked at, which maps or unpacks them: short ones, which wait for no long one, and long ones.
-    looks: [Semaphore; 2],
+    /// Bodies that are being looked at, which maps or unpacks them: those that soon are, and long ones.
+    looks: [Arc<Semaphore>; 2],
     /// Whether the service is to end: then it takes no more jobs.
     ending: watch::Sender<bool>,
     /// Whether the check that runs is to be broken off.
@@ -127,8 +128,8 @@ struct Service {
 const MOST_STARTS: usize = 5;
 /// How many bodies of either length are looked at at a time.
 const LOOKS: usize = 2;
-/// Bytes up to which a body is a short one.
-const SHORT: u64 = 1 << 20;
+/// Bytes up to which a body waits for no longer one to be looked at.
+const SOON_LOOKED_AT: u64 = 1 << 20;
 
 /// Runs a service until the process is asked to end. `started` is told where it listens, and on which device it computes.
 ///
@@ -153,9 +154,13 @@ pub fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) ->
         );
         tracing::error!("{}: {said}", ticket.job.id);
         let outcome = Outcome::Failed(said);
-        service
+        let kept = service
             .store
-            .finish_now(&ticket.job.id, &outcome, job::now())?;
+            .finish_now(&ticket.job.id, &outcome, job::now());
+        if let Err(error) = kept {
+            // The next service tries it again.
+            tracing::error!("{error}");
+        }
     }
     let waiting = service.queue.waiting();
     if waiting > 0 {
@@ -176,7 +181,7 @@ impl Service {
             queue: Arc::default(),
             metrics: Arc::new(Metrics::new()),
             uploads: Semaphore::new(options.limits.uploads),
-            looks: [LOOKS; 2].map(Semaphore::new),
+            looks: [LOOKS; 2].map(|looks| Arc::new(Semaphore::new(looks))),
             ending: watch::Sender::new(false),
             abort: AtomicBool::new(false),
             options,
@@ -188,8 +193,8 @@ impl Service {
     }
 
     /// Who looks at bodies of so many bytes.
-    fn looks(&self, bytes: u64) -> &Semaphore {
-        &self.looks[usize::from(bytes > SHORT)]
+    fn looks(&self, bytes: u64) -> Arc<Semaphore> {
+        self.looks[usize::from(bytes > SOON_LOOKED_AT)].clone()
     }
 
     /// Reads a body, which may unpack to no more than one that is not packed; with the bytes that its check takes.
@@ -219,8 +224,9 @@ impl Service {
         *self.ending.borrow()
     }
 
-    /// Says that the service is to end, and breaks off what runs after a while.
+    /// Says that the service is to end: whoever asked for that may end it without a word, too.
     fn end(&self) {
+        self.store.under_way.excuse();
         self.ending.send_replace(true);
         self.queue.close();
     }

@@ -625,8 +625,7 @@ fn a_job_that_outlives_kill_after_kill_is_given_up() {
                 _ => panic!("{job}"),
             }
         }
-        // It is noted before anything of it is done.
-        std::thread::sleep(Duration::from_millis(100));
+        // However soon: it is noted before anything of it is done.
         service.kill();
         service = Service::start(&data, &["--device", "cpu"]);
     }

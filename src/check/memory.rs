@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     cpu::{matmul::TILE, parameters::PARTS},
+    diagnose::MOST_PARAMETER_WORK,
     engine::cpu_rows,
     plan::{Law, Plan},
     problem::{Problem, Wrt},
@@ -24,10 +25,9 @@ const ALONG_COLUMNS: usize = 10;
 /// Vectors along both for each row that a diagnosis looks at, and those rows where they are long.
 const DIAGNOSED: usize = 32;
 const DIAGNOSED_ROWS: usize = 16;
-/// Vectors as long as a parameter in each part of its sum.
+/// Vectors as long as a parameter in each part of its sum, and in a diagnosis.
 const OF_A_PART: usize = 3;
-/// The same in a diagnosis, besides.
-const OF_A_DIAGNOSIS: usize = 8;
+const OF_A_DIAGNOSIS: usize = 12;
 
 /// The bytes that a check of these gradients takes at most, about, on the CPU engine; a GPU takes less of the host.
 pub fn memory(problem: &Problem, subjects: &[Subject], options: &Options) -> u64 {
@@ -82,7 +82,11 @@ fn elements(problem: &Problem, wrt: Wrt, options: &Options) -> f64 {
         _ => 0.0,
     };
     let sums = match wrt.is_parameter() {
-        true => (OF_A_PART as f64 * (parts + 1.0) + OF_A_DIAGNOSIS as f64) * k * m,
+        true => {
+            let is_diagnosed = n * d * k <= MOST_PARAMETER_WORK as f64;
+            let diagnosis = if is_diagnosed { OF_A_DIAGNOSIS } else { 0 };
+            (OF_A_PART as f64 * (threads + 1.0)).max(diagnosis as f64) * k * m
+        }
         false => parts * COLUMN_SUMS as f64 * m,
     };
     OF_EACH as f64 * (n + d + k)

@@ -143,7 +143,7 @@ impl CheckArguments {
         report.command = Some(self.command());
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
-        watcher.finish(report.interrupted)?;
+        watcher.finish()?;
         let runs = [self.to_run(source, &case, report)?];
         // The report first: it must not be lost where a failure cannot be saved.
         outputs.deliver(&runs)?;
@@ -166,7 +166,7 @@ impl CheckArguments {
             watcher.progress(done, all);
         };
         let checked = remote.check(&name, &interrupts, &mut follow);
-        watcher.finish(false)?;
+        watcher.finish()?;
         let Some(mut run) = checked? else {
             return Ok(ExitCode::from(INTERRUPTED));
         };

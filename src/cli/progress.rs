@@ -109,14 +109,11 @@ impl Watcher {
     }
 
     /// Takes the bar away and puts the file in its place, unless it is not whole.
-    pub(super) fn finish(self, interrupted: bool) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
-        match self.numeric {
-            Some(file) if !interrupted => file.finish(),
-            _ => Ok(()),
-        }
+        self.numeric.map_or(Ok(()), NumericFile::finish)
     }
 }
 

@@ -167,20 +167,23 @@ impl Remote {
             }
             std::thread::sleep(pause);
             pause = (2 * pause).min(PAUSES[1]);
-            match (self.request(&path).call(), away) {
-                (Ok(mut response), _) => {
+            let failed = match self.request(&path).call() {
+                Ok(mut response) if !is_away(response.status()) => {
                     away = None;
                     self.accept(&mut response)?;
                     job = self.read(&mut response)?;
+                    continue;
                 }
-                (Err(error), None) => {
-                    let failed = self.failed(&error);
+                Ok(response) => self.failed(&format!("it answers with {}", response.status())),
+                Err(error) => self.failed(&error),
+            };
+            match away {
+                None => {
                     tracing::warn!("{failed}; it is asked again");
                     away = Some(Instant::now());
                 }
-                (Err(_), Some(since)) if since.elapsed() < PATIENCE => {}
-                (Err(error), Some(_)) => {
-                    let failed = self.failed(&error);
+                Some(since) if since.elapsed() < PATIENCE => {}
+                Some(_) => {
                     let said = format!("{failed}; it has accepted {name} as {}", job.id);
                     return Err(Error::Service(said));
                 }
@@ -285,6 +288,14 @@ impl Remote {
         };
         Error::Service(format!("{} cannot be asked: {error}{tip}", self.url))
     }
+}
+
+/// Whether a proxy says that the service behind it is not there.
+fn is_away(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 /// What a service can keep of a name: its end tells most.

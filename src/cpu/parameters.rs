@@ -27,13 +27,7 @@ impl Cpu<'_> {
     ) -> Evaluation {
         let entries = 0..self.problem.k() * self.problem.columns(self.plan.wrt);
         let part = |rows| self.parameters_part(operands, rows, entries.clone());
-        self.parts(rows)
-            .into_par_iter()
-            .map(part)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .reduce(Evaluation::add)
-            .unwrap_or_default()
+        sum_of_parts(rows, part, Evaluation::add)
     }
 
     /// One entry alone, of all samples.
@@ -42,14 +36,8 @@ impl Cpu<'_> {
         operands: &Operands<T>,
         entry: usize,
     ) -> Evaluation {
-        let parts = self.parts(0..self.problem.n()).into_par_iter();
         let part = |rows| self.parameters_part(operands, rows, entry..entry + 1);
-        let mut evaluation = parts
-            .map(part)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .reduce(Evaluation::add)
-            .unwrap_or_default();
+        let mut evaluation = sum_of_parts(0..self.problem.n(), part, Evaluation::add);
         let row = entry / self.problem.columns(self.plan.wrt);
         for values in [
             &mut evaluation.magnitude,
@@ -80,9 +68,8 @@ impl Cpu<'_> {
                 self.problem.columns(self.plan.wrt),
             ))
         };
-        let parts: Vec<Vec<f64>> = self.parts(rows).into_par_iter().map(part).collect();
         let add = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
-        parts.into_iter().reduce(add).unwrap_or_default()
+        sum_of_parts(rows, part, add)
     }
 
     /// What a step in a parameter is multiplied by on its way to a logit: the input, or 1.
@@ -92,14 +79,6 @@ impl Cpu<'_> {
         } else {
             input
         }
-    }
-
-    fn parts(&self, rows: Range<usize>) -> Vec<Range<usize>> {
-        let length = rows.len().div_ceil(PARTS).max(1);
-        rows.clone()
-            .step_by(length)
-            .map(|start| start..rows.end.min(start + length))
-            .collect()
     }
 
     /// The sums over `rows` of the given entries [k·m].
@@ -205,6 +184,28 @@ impl Cpu<'_> {
         };
         entries.into_par_iter().map(loss).collect()
     }
+}
+
+/// Adds what the parts of the rows give, in their order; no more of them are held than are made at a time.
+fn sum_of_parts<S: Send + Default>(
+    rows: Range<usize>,
+    part: impl Fn(Range<usize>) -> S + Sync,
+    add: impl Fn(S, S) -> S,
+) -> S {
+    let length = rows.len().div_ceil(PARTS).max(1);
+    let starts: Vec<usize> = rows.clone().step_by(length).collect();
+    let mut sum = None;
+    for starts in starts.chunks(rayon::current_num_threads()) {
+        let parts = starts.par_iter();
+        let parts = parts.map(|&start| part(start..rows.end.min(start + length)));
+        for part in parts.collect::<Vec<S>>() {
+            sum = Some(match sum {
+                Some(sum) => add(sum, part),
+                None => part,
+            });
+        }
+    }
+    sum.unwrap_or_default()
 }
 
 impl Evaluation {

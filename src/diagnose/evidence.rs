@@ -33,7 +33,7 @@ const MOST_FIRST_WORK: usize = 1 << 24;
 /// Rows that are looked at however long they are.
 const LEAST_ROWS: usize = 4;
 /// Multiply-adds of a pass over all samples, of which a parameter's gradient takes dozens, above which few causes are looked for.
-const MOST_PARAMETER_WORK: usize = 1 << 27;
+pub(crate) const MOST_PARAMETER_WORK: usize = 1 << 27;
 
 /// A linear layer.
 #[derive(Clone)]

@@ -89,7 +89,11 @@ impl OutputFile {
 }
 
 /// The numeric gradient as an .npy file of f64, written a chunk of rows at a time.
-pub struct NumericFile(OutputFile);
+pub struct NumericFile {
+    file: OutputFile,
+    /// Values that are yet to come.
+    left: usize,
+}
 
 impl NumericFile {
     /// Begins a file of that shape.
@@ -99,7 +103,10 @@ impl NumericFile {
     pub fn create(path: &Path, shape: &[usize]) -> Result<Self> {
         let mut file = OutputFile::create(path)?;
         file.write(&npy::f64_header(shape))?;
-        Ok(Self(file))
+        Ok(Self {
+            file,
+            left: shape.iter().product(),
+        })
     }
 
     /// Appends the next values.
@@ -107,17 +114,21 @@ impl NumericFile {
     /// # Errors
     /// [`Error::Io`] if the disk does not take them.
     pub fn write(&mut self, values: &[f64]) -> Result<()> {
+        self.left = self.left.saturating_sub(values.len());
         values
             .iter()
-            .try_for_each(|value| self.0.write(&value.to_le_bytes()))
+            .try_for_each(|value| self.file.write(&value.to_le_bytes()))
     }
 
-    /// Puts the file in its place.
+    /// Puts the file in its place, if it is whole; else there is none.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be put there.
     pub fn finish(self) -> Result<()> {
-        self.0.finish()
+        match self.left {
+            0 => self.file.finish(),
+            _ => Ok(()),
+        }
     }
 }
 

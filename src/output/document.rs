@@ -37,7 +37,7 @@ pub struct Document {
     pub device: DeviceInfo,
     /// The sizes and options.
     pub problem: ProblemInfo,
-    /// Whether it was stopped before all rows were compared.
+    /// Whether it was stopped before all rows were compared, or before the cause was found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
     /// One for each gradient.

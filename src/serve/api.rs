@@ -16,7 +16,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::ToSchema;
 
 use super::{
-    Service, auth, blocking, events, in_words,
+    Service, auth, blocking, events,
     job::{self, Job, now},
     openapi, page,
     query::{Asked, Listing},
@@ -153,7 +153,7 @@ pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<
         (status = 408, description = "The body came too slowly"),
         (status = 413, description = "The body is too long"),
         (status = 415, description = "The body is of another type"),
-        (status = 422, description = "The tensors do not fit each other or the settings"),
+        (status = 422, description = "The tensors do not fit each other or the settings, or their check takes more memory than the service has for one"),
         (status = 429, description = "The queue is full, or too many bodies are under way"),
         (status = 503, description = "The service is about to end"),
         (status = 507, description = "The disk is full"),
@@ -175,13 +175,21 @@ pub(super) async fn create(
         }
     };
     let wait = asked.wait;
-    let looking = service.looks(upload.bytes).acquire().await;
+    // Whoever goes away meanwhile leaves no room for another to be looked at.
+    let looking = service.looks(upload.bytes).acquire_owned().await;
+    let looked = blocking({
+        let service = service.clone();
+        move || {
+            let _looking = looking;
+            look(&service, asked, upload)
+        }
+    });
+    let (asked, upload, cost) = looked.await?;
     let live = blocking({
         let service = service.clone();
-        move || accept(&service, asked, upload)
+        move || accept(&service, asked, upload, cost)
     });
     let mut watched = live.await?;
-    drop(looking);
     let mut ending = service.ending.subscribe();
     let mut job = watched.borrow_and_update().clone();
     if let Some(wait) = wait {
@@ -230,28 +238,30 @@ async fn receive(
     Ok((asked, upload::receive(service, body).await?))
 }
 
-/// Looks at what was received, and keeps it as a job.
+/// Looks at what was received, which maps or unpacks it.
+fn look(service: &Service, asked: Asked, upload: Upload) -> Result<(Asked, Upload, Cost), Refusal> {
+    let settings = &asked.settings;
+    let loaded = service.load(settings, &upload.body.source());
+    let (case, memory) = loaded.map_err(|error| {
+        let called = asked.name.as_deref().unwrap_or("the body");
+        Refusal::from(error).of_body(&upload.body.path(), called)
+    })?;
+    let problem = &case.problem;
+    let works = case
+        .subjects
+        .iter()
+        .map(|subject| Plan::work(problem, subject.wrt, settings.method, settings.scheme) as f64);
+    let work = problem.n() as f64 * works.sum::<f64>();
+    Ok((asked, upload, Cost { work, memory }))
+}
+
+/// Keeps it as a job.
 fn accept(
     service: &Service,
     asked: Asked,
     upload: Upload,
+    cost: Cost,
 ) -> Result<tokio::sync::watch::Receiver<Job>, Refusal> {
-    let settings = asked.settings;
-    let looked = || -> crate::error::Result<Cost> {
-        let (case, memory) = service.load(&settings, &upload.body.source())?;
-        let problem = &case.problem;
-        let works = case.subjects.iter().map(|subject| {
-            Plan::work(problem, subject.wrt, settings.method, settings.scheme) as f64
-        });
-        let work = problem.n() as f64 * works.sum::<f64>();
-        Ok(Cost { work, memory })
-    };
-    let cost = looked().map_err(|error| {
-        let mut refusal = Refusal::from(error);
-        let called = asked.name.as_deref().unwrap_or("the body");
-        refusal.detail = in_words(&refusal.detail, &upload.body.path(), called);
-        refusal
-    })?;
     let id = uuid::Uuid::now_v7().simple().to_string();
     let job = Job::queued(id, asked.name, upload.bytes);
     let ticket = service.store.accept(job, asked.query, cost, upload.body)?;
@@ -319,12 +329,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let path = Path::from_request_parts(parts, state).await;
-        path.map(|Path(id)| Self(id)).map_err(|_| no_such_check())
+        path.map(|Path(id)| Self(id))
+            .map_err(|_| Refusal::no_such_check())
     }
-}
-
-fn no_such_check() -> Refusal {
-    Refusal::not_found("such check, or it has been let go")
 }
 
 /// A job as it is now; with its report, if it has one.
@@ -343,7 +350,7 @@ pub(super) async fn show(
 async fn ticket(service: &Arc<Service>, id: String) -> Result<Ticket, Refusal> {
     let service = service.clone();
     let found = blocking(move || Ok(service.store.ticket(&id)?));
-    found.await?.ok_or_else(no_such_check)
+    found.await?.ok_or_else(Refusal::no_such_check)
 }
 
 /// A job's states as server-sent events, each with the job: `queued`, `running` with its progress, and `done`, `failed` or `cancelled`.
@@ -362,7 +369,7 @@ pub(super) async fn watch(
 /// Ends a job that nobody wants any more.
 #[utoipa::path(delete, path = "/v1/checks/{id}", params(("id" = String, Path)), responses(
     (status = 200, description = "It is cancelled", body = Job),
-    (status = 202, description = "It runs, and will be cancelled in a moment", body = Job),
+    (status = 202, description = "It runs, and will be cancelled in a moment unless it ends before", body = Job),
     (status = 404, description = "No such check"),
     (status = 409, description = "It has ended"),
 ))]

@@ -6,23 +6,19 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, Sender},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{Error, Result};
 
-/// For so long a note may wait for something to be committed with.
-const NOTED: Duration = Duration::from_millis(50);
-
 pub(super) struct Database {
     path: PathBuf,
-    reader: Mutex<Connection>,
-    /// None once it is to end.
+    /// None once it is to end, as the next.
+    reader: Option<Mutex<Connection>>,
     asks: Option<Sender<Ask>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,8 +31,8 @@ struct Ask {
     work: Box<Work>,
     /// Whether it speaks of a file that has come into the folder.
     names_file: bool,
-    /// Who is told when it is on the disk, or why it is not; nobody for a note, which a crash in the next moment may take away.
-    answer: Option<Box<dyn FnOnce(Result<()>) + Send>>,
+    /// Who is told when it is on the disk, or why it is not.
+    answer: Box<dyn FnOnce(Result<()>) + Send>,
 }
 
 impl Database {
@@ -65,7 +61,7 @@ impl Database {
         let thread = builder.spawn(move || thread.run(&asked));
         Ok(Self {
             path: path.to_owned(),
-            reader: Mutex::new(reader.map_err(sqlite)?),
+            reader: Some(Mutex::new(reader.map_err(sqlite)?)),
             asks: Some(asks),
             thread: Some(thread.map_err(Error::io("start", "a thread"))?),
         })
@@ -79,7 +75,8 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = self.reader.as_ref().ok_or_else(closed)?;
+        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
         work(&reader).map_err(|error| failed(&self.path, error))
     }
 
@@ -114,17 +111,7 @@ impl Database {
         let ask = Ask {
             work: Box::new(work),
             names_file: false,
-            answer: Some(Box::new(then)),
-        };
-        self.send(ask);
-    }
-
-    /// Writes with what comes next. What fails is logged.
-    pub(super) fn note(&self, work: impl Fn(&Connection) -> rusqlite::Result<()> + Send + 'static) {
-        let ask = Ask {
-            work: Box::new(work),
-            names_file: false,
-            answer: None,
+            answer: Box::new(then),
         };
         self.send(ask);
     }
@@ -147,12 +134,11 @@ impl Database {
         self.send(Ask {
             work: Box::new(work),
             names_file,
-            answer: Some(Box::new(answer)),
+            answer: Box::new(answer),
         });
-        let ended = || Error::Service("the job database is closed".to_owned());
-        answered.recv().map_err(|_| ended())??;
+        answered.recv().map_err(|_| closed())??;
         // Of a second attempt what that found.
-        finds.try_iter().last().ok_or_else(ended)
+        finds.try_iter().last().ok_or_else(closed)
     }
 
     fn send(&self, ask: Ask) {
@@ -163,9 +149,14 @@ impl Database {
     }
 }
 
+fn closed() -> Error {
+    Error::Service("the job database is closed".to_owned())
+}
+
 impl Drop for Database {
-    /// Waits until everything is written.
+    /// Waits until everything is written, by the last connection: that leaves it in one file.
     fn drop(&mut self) {
+        self.reader = None;
         self.asks = None;
         if let Some(thread) = self.thread.take() {
             // Had it panicked, that would have been told.
@@ -199,38 +190,20 @@ struct Thread {
 
 impl Thread {
     fn run(&self, asked: &Receiver<Ask>) {
-        let mut asks: Vec<Ask> = Vec::new();
-        loop {
-            let next = match asks.is_empty() {
-                true => asked.recv().map_err(RecvTimeoutError::from),
-                false => asked.recv_timeout(NOTED),
-            };
-            match next {
-                Ok(ask) => {
-                    let is_note = ask.answer.is_none();
-                    asks.push(ask);
-                    if is_note {
-                        continue;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) if asks.is_empty() => return,
-                Err(RecvTimeoutError::Disconnected) => {}
-            }
-            // What has come while the last was committed.
-            asks.extend(asked.try_iter());
-            self.answer(std::mem::take(&mut asks));
+        while let Ok(ask) = asked.recv() {
+            // With what has come while the last was committed.
+            self.answer(std::iter::once(ask).chain(asked.try_iter()).collect());
         }
     }
 
     /// Does all at once; if that fails one after the other, so that each knows its own fault.
     fn answer(&self, mut asks: Vec<Ask>) {
         match (self.commit(&asks), asks.len()) {
-            (Ok(()), _) => asks.into_iter().for_each(|ask| ask.tell(Ok(()))),
+            (Ok(()), _) => asks.into_iter().for_each(|ask| (ask.answer)(Ok(()))),
             (Err(_), 2..) => asks.into_iter().for_each(|ask| self.answer(vec![ask])),
             (Err(error), _) => {
                 if let Some(ask) = asks.pop() {
-                    ask.tell(Err(error));
+                    (ask.answer)(Err(error));
                 }
             }
         }
@@ -249,16 +222,6 @@ impl Thread {
             transaction.commit()
         };
         commit().map_err(|error| failed(&self.path, error))
-    }
-}
-
-impl Ask {
-    fn tell(self, done: Result<()>) {
-        match (self.answer, done) {
-            (Some(answer), done) => answer(done),
-            (None, Err(error)) => tracing::warn!("{error}"),
-            (None, Ok(())) => {}
-        }
     }
 }
 
@@ -323,18 +286,16 @@ mod tests {
         assert_eq!(database.read(all).unwrap(), (0..50).collect::<Vec<_>>());
     }
 
-    /// A note goes to the disk with what comes next, or when the database is closed.
+    /// Closed, it is one file.
     #[test]
-    fn a_note_is_kept_without_waiting() {
+    fn all_is_written_when_it_is_closed() {
         let folder = tempfile::tempdir().unwrap();
-        let noted = database(folder.path());
-        noted.note(insert(1));
-        noted.write(insert(2)).unwrap();
-        assert_eq!(noted.read(all).unwrap(), [1, 2]);
-        noted.note(insert(3));
-        noted.note(insert(1));
-        drop(noted);
-        assert_eq!(database(folder.path()).read(all).unwrap(), [1, 2, 3]);
+        let closed = database(folder.path());
+        closed.write_then(insert(1), |_| {});
+        drop(closed);
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        assert_eq!(files.count(), 1);
+        assert_eq!(database(folder.path()).read(all).unwrap(), [1]);
     }
 
     #[test]

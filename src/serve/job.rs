@@ -57,7 +57,7 @@ impl State {
     }
 }
 
-/// Entries of the gradient that is being checked.
+/// Entries of the gradients that were begun.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub(super) struct Progress {
     /// Compared.

@@ -113,7 +113,7 @@ impl Queue {
             if inner.closed {
                 return None;
             }
-            if let Some(task) = inner.next(Cost::ANY) {
+            if let Some(task) = inner.next(None) {
                 return Some(task);
             }
             inner = self
@@ -128,7 +128,7 @@ impl Queue {
         let mut inner = self.inner();
         match inner.closed {
             true => None,
-            false => inner.next(most),
+            false => inner.next(Some(most)),
         }
     }
 
@@ -182,11 +182,11 @@ impl Queue {
 }
 
 impl Inner {
-    /// What is done first, then pages, since somebody looks at the screen; then the jobs as they came. Of either what takes no more than `most`; between the
-    /// chunks of another check nothing that may have ended a process, or it might take that one along once more.
-    fn next(&mut self, most: Cost) -> Option<Task> {
+    /// What is done first, then pages, since somebody looks at the screen; then the jobs as they came. In the middle of another check only
+    /// what takes no more than `most`, and nothing that may have ended a process: it might take that check along once more.
+    fn next(&mut self, most: Option<Cost>) -> Option<Task> {
         let is_next = |ticket: &Ticket| {
-            ticket.cost.is_within(most) && (ticket.starts == 0 || most == Cost::ANY)
+            most.is_none_or(|most| ticket.cost.is_within(most) && ticket.starts == 0)
         };
         if let Some((ticket, outcome, at)) = self.ends.pop_front() {
             return Some(Task::End(ticket, outcome, at));

@@ -1,5 +1,7 @@
 //! Why a request gets no answer: a status and a sentence, as application/problem+json (RFC 9457).
 
+use std::path::Path;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -7,6 +9,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::in_words;
 use crate::error::Error;
 
 /// Its type of content.
@@ -47,6 +50,16 @@ impl Refusal {
     /// No job, no page: there is nothing under that name.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is no {what}"))
+    }
+
+    pub(super) fn no_such_check() -> Self {
+        Self::not_found("such check, or it has been let go")
+    }
+
+    /// In words that speak of a body by the name that its sender gave it.
+    pub(super) fn of_body(mut self, body: &Path, called: &str) -> Self {
+        self.detail = in_words(&self.detail, body, called);
+        self
     }
 
     /// A fault of the service, not of the request.

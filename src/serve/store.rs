@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::ErrorKind,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,10 +14,11 @@ use tempfile::NamedTempFile;
 use super::{
     database::Database,
     job::{Job, State},
+    under_way::UnderWay,
 };
 use crate::{
     error::{Error, Result},
-    io::{OutputFile, Source},
+    io::Source,
     output::words,
     report::Verdict,
 };
@@ -46,6 +47,8 @@ const TABLES: &str = "
         error TEXT
     ) STRICT;
     CREATE INDEX jobs_by_state ON jobs (state, number);
+    CREATE INDEX jobs_by_end ON jobs (finished) WHERE finished IS NOT NULL;
+    CREATE INDEX jobs_by_size ON jobs (kept);
     CREATE TABLE bodies (job INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
 ";
 
@@ -58,7 +61,7 @@ pub(super) struct Ticket {
     /// The file of its tensors, or what that would be called.
     pub(super) body: PathBuf,
     pub(super) cost: Cost,
-    /// How often it was begun, and then the process ended without a word.
+    /// How often the process ended without a word while it was checked.
     pub(super) starts: usize,
 }
 
@@ -72,12 +75,6 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    /// More than any check takes.
-    pub(super) const ANY: Self = Self {
-        work: f64::INFINITY,
-        memory: u64::MAX,
-    };
-
     pub(super) fn is_within(self, most: Self) -> bool {
         self.work <= most.work && self.memory <= most.memory
     }
@@ -140,6 +137,8 @@ pub(super) struct Listed {
 pub(super) struct Store {
     database: Database,
     spool: PathBuf,
+    /// What is being checked.
+    pub(super) under_way: UnderWay,
     /// Held as long as the process lives, so that no other works on the same jobs.
     _lock: File,
 }
@@ -159,11 +158,21 @@ impl Store {
             return Err(failed(folder, reason));
         }
         let path = folder.join("jobs.sqlite");
+        let database = Database::open(&path, &spool, TABLES, LAYOUT)?;
+        let (under_way, broken_off) = UnderWay::open(&folder.join("under-way"))?;
         let store = Self {
-            database: Database::open(&path, &spool, TABLES, LAYOUT)?,
+            database,
             spool,
+            under_way,
             _lock: lock,
         };
+        store.database.write(move |connection| {
+            let mut statement =
+                connection.prepare("UPDATE jobs SET starts = starts + 1 WHERE id = ?1")?;
+            broken_off
+                .iter()
+                .try_for_each(|id| statement.execute([id]).map(|_| ()))
+        })?;
         store.remove_strangers()?;
         Ok(store)
     }
@@ -269,17 +278,6 @@ impl Store {
         })
     }
 
-    /// Notes that a job is begun, or with `false` that it is put back: what is begun again and again, and never ends, may be what ends the
-    /// process.
-    pub(super) fn begin(&self, id: &str, is_begun: bool) {
-        let id = id.to_owned();
-        self.database.note(move |connection| {
-            let mut statement = connection
-                .prepare_cached("UPDATE jobs SET starts = (starts + 1) * ?2 WHERE id = ?1")?;
-            statement.execute(params![id, is_begun]).map(|_| ())
-        });
-    }
-
     /// Ends a job, unless it has ended before: no job is reported twice. `then` is told when that is kept, or why it cannot be; then it
     /// is as it was.
     pub(super) fn finish(
@@ -318,13 +316,16 @@ impl Store {
     /// [`Error::Io`] if it cannot be; then there is none.
     pub(super) fn keep_page(&self, ticket: &Ticket, text: &str) -> Result<()> {
         let path = page(&ticket.body);
-        let mut file = OutputFile::create(&path)?;
-        file.write(text.as_bytes())?;
-        file.finish()?;
+        let mut file = self.receive("html")?;
+        let kept = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.as_file().sync_all())
+            .and_then(|()| file.persist(&path).map_err(|error| error.error));
+        kept.map_err(|source| failed(&self.spool, source))?;
         let (id, bytes) = (ticket.job.id.clone(), text.len() as i64);
-        let counted = self.database.write(move |connection| {
+        let counted = self.database.write_of_file(move |connection| {
             let mut statement = connection.prepare_cached(
-                "UPDATE jobs SET kept = bytes + COALESCE(LENGTH(report), 0) + ?2 WHERE id = ?1",
+                "UPDATE jobs SET kept = bytes + COALESCE(OCTET_LENGTH(report), 0) + ?2 WHERE id = ?1",
             )?;
             statement.execute(params![id, bytes])
         });
@@ -392,15 +393,19 @@ impl Store {
         limit: usize,
         cursor: Option<i64>,
     ) -> Result<Listed> {
+        // Of all, or of those in a state, which an index has.
+        let (of, value) = match state {
+            None => ("?1", "all"),
+            Some(state) => ("state", state.name()),
+        };
         self.database.read(|connection| {
-            let mut statement = connection.prepare_cached(
+            let mut statement = connection.prepare_cached(&format!(
                 "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error FROM jobs
-                 WHERE number < ?1 AND (?2 IS NULL OR state = ?2) ORDER BY number DESC LIMIT ?3",
-            )?;
+                 WHERE {of} = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+            ))?;
             let before = cursor.unwrap_or(i64::MAX);
-            let state = state.map(State::name);
             // One more than asked for tells whether there is a next part.
-            let rows = statement.query_map(params![before, state, limit as i64 + 1], |row| {
+            let rows = statement.query_map(params![value, before, limit as i64 + 1], |row| {
                 Ok((row.get::<_, i64>(0)?, job(row)?))
             })?;
             let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -412,29 +417,27 @@ impl Store {
         })
     }
 
-    /// Forgets the oldest ended jobs: those that ended before `oldest`, and as many as it takes for the bodies, reports and pages to fit `most_bytes`. Says how many.
+    /// Forgets ended jobs: those that ended before `oldest`, and of the others the oldest, until the bodies, reports and pages of all take no
+    /// more than `most_bytes`. Says how many.
     ///
     /// # Errors
     /// [`Error::Io`] if the database or the folder cannot be written.
     pub(super) fn forget(&self, oldest: f64, most_bytes: u64) -> Result<usize> {
-        let gone = self.database.write(move |connection| {
+        let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
+        // Each by an index of its own; most of the time there is nothing to do, and nobody is to wait for that.
+        let is_due: bool = self.database.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "DELETE FROM jobs WHERE state <> 'queued' AND (finished < ?1 OR number IN
-                    (SELECT number FROM (SELECT number, SUM(kept) OVER (ORDER BY number DESC) AS newer FROM jobs) WHERE newer > ?2))
-                 RETURNING number, body",
+                "SELECT EXISTS (SELECT 1 FROM jobs WHERE finished < ?1) OR (SELECT TOTAL(kept) FROM jobs) > ?2",
             )?;
-            let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
-            let rows = statement.query_map(params![oldest, most], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-            let gone: Vec<(i64, String)> = rows.collect::<rusqlite::Result<_>>()?;
-            let mut statement = connection.prepare_cached("DELETE FROM bodies WHERE job = ?1")?;
-            for (number, _) in &gone {
-                statement.execute([number])?;
-            }
-            Ok(gone)
+            statement.query_row(params![oldest, most], |row| row.get(0))
         })?;
-        for (_, body) in &gone {
+        if !is_due {
+            return Ok(0);
+        }
+        let gone = self
+            .database
+            .write(move |connection| forget(connection, oldest, most))?;
+        for body in &gone {
             let body = self.spool.join(body);
             remove(&body)?;
             remove(&page(&body))?;
@@ -456,6 +459,39 @@ impl Store {
         let ask = |connection: &Connection| connection.query_row("SELECT 1", [], |_| Ok(()));
         self.database.read(ask).is_ok()
     }
+}
+
+/// Takes jobs out; the names of their bodies.
+fn forget(connection: &Connection, oldest: f64, most: i64) -> rusqlite::Result<Vec<String>> {
+    let mut statement =
+        connection.prepare_cached("DELETE FROM jobs WHERE finished < ?1 RETURNING number, body")?;
+    let job = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let gone = statement.query_map([oldest], job)?;
+    let mut gone: Vec<(i64, String)> = gone.collect::<rusqlite::Result<_>>()?;
+
+    let all = "SELECT COALESCE(SUM(kept), 0) FROM jobs";
+    let mut surplus: i64 = connection.query_row(all, [], |row| row.get(0))?;
+    surplus = surplus.saturating_sub(most);
+    let mut statement = connection.prepare_cached(
+        "SELECT number, body, kept FROM jobs WHERE finished IS NOT NULL ORDER BY number",
+    )?;
+    let mut ended = statement.query([])?;
+    let by_age = gone.len();
+    while surplus > 0
+        && let Some(row) = ended.next()?
+    {
+        gone.push(job(row)?);
+        surplus = surplus.saturating_sub(row.get(2)?);
+    }
+    let mut statement = connection.prepare_cached("DELETE FROM jobs WHERE number = ?1")?;
+    for (number, _) in &gone[by_age..] {
+        statement.execute([number])?;
+    }
+    let mut statement = connection.prepare_cached("DELETE FROM bodies WHERE job = ?1")?;
+    for (number, _) in &gone {
+        statement.execute([number])?;
+    }
+    Ok(gone.into_iter().map(|(_, body)| body).collect())
 }
 
 /// Where the page of a body's report is kept.
@@ -504,7 +540,7 @@ fn finish(connection: &Connection, id: &str, outcome: &Outcome, at: f64) -> rusq
         Outcome::Cancelled => (None, None, None, None),
     };
     let mut statement = connection.prepare_cached(
-        "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7, kept = kept + COALESCE(LENGTH(?6), 0) WHERE id = ?1 AND state = 'queued'",
+        "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7, kept = kept + COALESCE(OCTET_LENGTH(?6), 0) WHERE id = ?1 AND state = 'queued'",
     )?;
     let done = statement.execute(params![
         id,
@@ -555,8 +591,6 @@ fn failed(path: &Path, source: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
     use crate::serve::{job::now, refusal::Refusal};
 
@@ -654,19 +688,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_begun_and_not_put_back_is_counted() {
+    fn what_was_under_way_at_the_end_of_a_process_is_counted() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        for id in 0..2 {
-            accept(&store, id).unwrap();
+        for begun in [&["job-0", "job-1"][..], &["job-0"], &[]] {
+            let store = Store::open(folder.path()).unwrap();
+            for id in 0..2 {
+                // The first time.
+                let _ = accept(&store, id);
+            }
+            begun.iter().for_each(|id| store.under_way.begin(id));
         }
-        store.begin("job-0", true);
-        store.begin("job-0", true);
-        store.begin("job-1", true);
-        store.begin("job-1", false);
-        store.settle();
+        let store = Store::open(folder.path()).unwrap();
         let starts = store.queued().unwrap().into_iter().map(|it| it.starts);
-        assert_eq!(starts.collect::<Vec<_>>(), [2, 0]);
+        assert_eq!(starts.collect::<Vec<_>>(), [2, 1]);
     }
 
     #[test]

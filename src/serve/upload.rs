@@ -1,4 +1,5 @@
-//! A body, from the wire to the spool folder: never whole in memory, and not longer than it may be.
+//! A body, from the wire to the spool folder, or if it is short to a row of the database: not longer than it may be, and never more of it in
+//! memory than a mebibyte.
 
 use std::{
     io::Write,
@@ -20,7 +21,7 @@ use crate::error::Error;
 const HELD: usize = 1 << 20;
 /// A body that is no longer needs no file of its own. A row of the database is the faster up to about so many bytes, says SQLite
 /// (sqlite.org/fasterthanfs.html).
-const SHORT: usize = 100 << 10;
+const OF_A_ROW: usize = 100 << 10;
 /// Bytes a second that a sender must reach on average.
 const LEAST_RATE: f64 = 16384.0;
 /// After it that is asked of it.
@@ -148,7 +149,7 @@ pub(super) async fn receive(
         }
     }
     let body = match file {
-        None if held.len() <= SHORT => Received::Short(format(&held), Arc::new(held)),
+        None if held.len() <= OF_A_ROW => Received::Short(format(&held), Arc::new(held)),
         file => Received::Long(write(service, file, held).await?.0),
     };
     Ok(Upload { body, bytes })

@@ -104,25 +104,30 @@ impl<'a> Worker<'a> {
 
     fn check(&self, ticket: Ticket, live: &Live) {
         let started = Instant::now();
+        self.service.store.under_way.begin(&ticket.job.id);
         live.tell(|job| job.state = State::Running);
-        self.service.store.begin(&ticket.job.id, true);
-        let mut turn = Turn::new(self, ticket.cost.work, Some(live));
-        let report = self.guarded(&ticket, || self.report(&ticket, &mut turn));
-        let too_long = turn.is_too_long();
-        let outcome = match report {
-            _ if live.is_cancelled() => Outcome::Cancelled,
-            Ok(report) if report.interrupted && too_long => Outcome::Failed(self.too_long()),
-            // The service is to end: whatever is done of it is done again.
-            Ok(report) if report.interrupted => return self.put_back(ticket),
-            Ok(report) => {
-                self.service.metrics.checked(&report, started.elapsed());
-                let report = Document::from(&report);
-                Outcome::Done {
-                    verdict: report.verdict,
-                    summary: words::brief(&report),
-                    report: json::part(&report).into(),
-                }
+        let mut turn = Turn::new(self, &ticket, Some(live));
+        let done = self.guarded(&ticket, || {
+            let report = self.report(&ticket, &mut turn)?;
+            if report.interrupted {
+                return Ok(None);
             }
+            let (took, spent) = (started.elapsed(), turn.spent());
+            self.service.metrics.checked(&report, took, spent);
+            let report = Document::from(&report);
+            Ok(Some(Outcome::Done {
+                verdict: report.verdict,
+                summary: words::brief(&report),
+                report: json::part(&report).into(),
+            }))
+        });
+        self.service.store.under_way.end();
+        let outcome = match done {
+            _ if live.is_cancelled() => Outcome::Cancelled,
+            Ok(Some(outcome)) => outcome,
+            Ok(None) if turn.is_too_long() => Outcome::Failed(self.too_long()),
+            // The service is to end: whatever is done of it is done again.
+            Ok(None) => return self.service.queue.put_back(ticket),
             Err(error) => {
                 let called = name(&ticket.job);
                 Outcome::Failed(in_words(&error.to_string(), &ticket.body, &called))
@@ -131,11 +136,6 @@ impl<'a> Worker<'a> {
         self.end(ticket, outcome);
         // The next one may be as long: those that came behind both would wait for all of either.
         turn.give_way();
-    }
-
-    fn put_back(&self, ticket: Ticket) {
-        self.service.store.begin(&ticket.job.id, false);
-        self.service.queue.put_back(ticket);
     }
 
     fn too_long(&self) -> String {
@@ -194,7 +194,7 @@ impl<'a> Worker<'a> {
         if answer.is_closed() {
             return;
         }
-        let mut turn = Turn::new(self, ticket.cost.work, None);
+        let mut turn = Turn::new(self, &ticket, None);
         let drawn = self.guarded(&ticket, || {
             // Who asked before may have had it drawn.
             if let Ok(text) = std::fs::read_to_string(store::page(&ticket.body)) {
@@ -214,8 +214,12 @@ impl<'a> Worker<'a> {
             Ok(Some(page)) => Ok(page),
             Err(error) => Err(error),
         };
+        let refused = |error: Error| match self.service.store.ticket(&ticket.job.id) {
+            Ok(None) => Refusal::no_such_check(),
+            _ => Refusal::from(error).of_body(&ticket.body, &name(&ticket.job)),
+        };
         // Who has gone away needs no page.
-        let _ = answer.send(drawn.map_err(Refusal::from));
+        let _ = answer.send(drawn.map_err(refused));
     }
 
     /// Checks what a job brought.
@@ -236,7 +240,10 @@ impl<'a> Worker<'a> {
     fn draw(&self, ticket: &Ticket, read: &Read, report: Report) -> Result<String> {
         let sweeps = read.settings.sweeps(&read.case, &report)?;
         let text = html::render(&[Run::new(name(&ticket.job), report, sweeps)]);
-        self.service.store.keep_page(ticket, &text)?;
+        if let Err(error) = self.service.store.keep_page(ticket, &text) {
+            // Then it is drawn again when it is asked for again.
+            tracing::warn!("{error}");
+        }
         Ok(text)
     }
 
@@ -275,8 +282,10 @@ impl<'a> Worker<'a> {
             problem, subjects, ..
         } = &read.case;
         let options = read.settings.options(draws);
-        let once =
-            |device: &Device, turn: &mut Turn<'_>| check(problem, subjects, &options, device, turn);
+        let once = |device: &Device, turn: &mut Turn<'_>| {
+            (turn.before, turn.current) = (0, 0);
+            check(problem, subjects, &options, device, turn)
+        };
         let device = self.current();
         let mut report = match once(&device, turn) {
             Err(Error::Gpu { reason, .. }) => {
@@ -402,6 +411,8 @@ struct Turn<'a> {
     worker: &'a Worker<'a>,
     /// Multiply-adds that it takes, about.
     work: f64,
+    /// Whether it gives way: what may have ended a process does not, so that nothing is taken along if it does so again.
+    gives_way: bool,
     /// Who is told of the progress; nobody of a page's.
     live: Option<&'a Live>,
     started: Instant,
@@ -409,16 +420,17 @@ struct Turn<'a> {
     given: Duration,
     /// When its progress was told, or it began.
     told: Instant,
-    /// Entries of the gradients before, and of this one.
+    /// Entries of the gradients before, and of the current one.
     before: u64,
     current: u64,
 }
 
 impl<'a> Turn<'a> {
-    fn new(worker: &'a Worker<'a>, work: f64, live: Option<&'a Live>) -> Self {
+    fn new(worker: &'a Worker<'a>, ticket: &Ticket, live: Option<&'a Live>) -> Self {
         Self {
             worker,
-            work,
+            work: ticket.cost.work,
+            gives_way: ticket.starts == 0,
             live,
             started: Instant::now(),
             given: Duration::ZERO,
@@ -460,7 +472,8 @@ impl<'a> Turn<'a> {
             work: MUCH_SHORTER * self.work,
             memory: (options.limits.memory).saturating_sub(self.worker.taken.get()),
         };
-        while self.given + began.elapsed() <= own
+        while self.gives_way
+            && self.given + began.elapsed() <= own
             && let Some(task) = queue.next_within(most)
         {
             self.worker.perform(task);
@@ -497,13 +510,15 @@ impl Listener for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
     use crate::{
         check::Subject,
         io,
         loss::CrossEntropy,
         problem::Problem,
-        report::DeviceKind,
+        report::{DeviceKind, Verdict},
         serve::{
             Limits, Options,
             store::{Received, page},
@@ -578,7 +593,7 @@ mod tests {
             opened.destroy();
             service.options.device = asked.to_owned();
             let worker = Worker::new(&service, device);
-            let mut turn = Turn::new(&worker, ticket.cost.work, None);
+            let mut turn = Turn::new(&worker, &ticket, None);
             let report = worker.report(&ticket, &mut turn).unwrap();
             assert_eq!(report.verdict(), crate::report::Verdict::Pass);
             assert_eq!(report.device.kind, kind);
@@ -621,12 +636,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let service = service(folder.path(), "cpu");
         let worker = Worker::new(&service, Device::Cpu { note: None });
-        let long = service.queue.push(accept(&service, "long"));
+        let mut ticket = accept(&service, "long");
+        ticket.cost.work = 1e6;
+        let long = service.queue.push(ticket.clone());
         let Some(Task::Check(..)) = service.queue.next() else {
             panic!("no check")
         };
         let short = service.queue.push(accept(&service, "short"));
-        let mut turn = Turn::new(&worker, 1e6, Some(&long));
+        // But for one that may have ended a process.
+        ticket.starts = 1;
+        let mut turn = Turn::new(&worker, &ticket, Some(&long));
+        turn.diagnosing();
+        assert_eq!(short.job().state, State::Queued);
+        ticket.starts = 0;
+        let mut turn = Turn::new(&worker, &ticket, Some(&long));
         turn.begin(Wrt::Input, 100, 0);
         std::thread::sleep(TELLING);
         turn.diagnosing();
@@ -641,19 +664,26 @@ mod tests {
     fn a_report_waits_for_room() {
         let folder = tempfile::tempdir().unwrap();
         let service = service(folder.path(), "cpu");
-        let ids = ["a", "b", "c", "d", "e"];
-        let live = ids.map(|id| service.queue.push(accept(&service, id)));
+        let tickets = ["a", "b", "c", "d", "e"].map(|id| accept(&service, id));
+        let live = tickets.each_ref().map(|it| service.queue.push(it.clone()));
+        for _ in &tickets {
+            service.queue.next().unwrap();
+        }
         let worker = Worker::new(&service, Device::Cpu { note: None });
+        let report = format!("\"{}\"", "x".repeat(5000));
+        let outcome = Outcome::Done {
+            verdict: Verdict::Pass,
+            summary: String::new(),
+            report: RawValue::from_string(report).unwrap().into(),
+        };
         service.store.limit_pages(1);
-        for _ in ids {
-            worker.perform(service.queue.next().unwrap());
+        for ticket in tickets {
+            worker.end(ticket, outcome.clone());
         }
         service.store.settle();
-        let left = live.iter().filter(|it| it.job().state == State::Running);
-        let left = left.count();
-        assert!(left > 0);
+        assert!(live.iter().all(|it| it.job().state == State::Queued));
         service.store.limit_pages(1000);
-        for _ in 0..left {
+        for _ in &live {
             worker.perform(service.queue.next().unwrap());
         }
         assert!(live.iter().all(|it| it.job().state == State::Done));
@@ -669,7 +699,7 @@ mod tests {
         let worker = Worker::new(&service, Device::Cpu { note: None });
         for (work, is_drawn) in [(1.0, false), (1e10, true)] {
             ticket.cost.work = work;
-            let mut turn = Turn::new(&worker, work, None);
+            let mut turn = Turn::new(&worker, &ticket, None);
             worker.report(&ticket, &mut turn).unwrap();
             assert_eq!(page(&ticket.body).exists(), is_drawn);
         }
