@@ -16,9 +16,31 @@ function headers() {
 async function ask(path, options = {}) {
   const response = await fetch(path, {...options, headers: headers()});
   if (response.ok) return response;
-  if (response.status === 401) at('token-form').hidden = false;
   const problem = await response.json().catch(() => ({detail: response.statusText}));
-  throw new Error(problem.detail);
+  throw new Error(response.status === 401 ? wantToken() : problem.detail);
+}
+
+// Asks for the token, or for another one; says what has to be done before anything else.
+function wantToken() {
+  const isWrong = sessionStorage.getItem('token') !== null;
+  at('token-form').hidden = false;
+  if (isWrong) {
+    sessionStorage.removeItem('token');
+    at('token-status').textContent = 'That is not the token of this service.';
+    at('token').select();
+  }
+  return 'This service wants its token first.';
+}
+
+// What is typed as settings: --rtol 1e-4 --wrt input, or rtol=1e-4&wrt=input.
+function settings() {
+  const text = at('settings').value.replace(/\s*=\s*/g, '=').replace(/(^|[&\s])(--?[\w-]+)\s+(?!-[-a-z])/g, '$1$2=');
+  const asked = new URLSearchParams();
+  for (const word of text.split(/[&\s]+/).filter(word => word)) {
+    const [name, ...value] = word.replace(/^--?/, '').split('=');
+    asked.append(name, value.join('='));
+  }
+  return asked;
 }
 
 function say(text, state = '') {
@@ -32,7 +54,9 @@ function begin(name) {
   shown = null;
   at('current').hidden = false;
   at('current-name').textContent = name;
+  document.title = `${name} - gradprobe`;
   for (const id of ['report', 'links', 'cancel', 'progress']) at(id).hidden = true;
+  at('cancel').disabled = false;
   say('');
   at('current-name').focus({preventScroll: true});
   at('current').scrollIntoView({block: 'start'});
@@ -41,12 +65,12 @@ function begin(name) {
 // Sends a file. XMLHttpRequest, since fetch tells nothing of how much has gone.
 function send(file, name) {
   begin(name);
-  const settings = new URLSearchParams(at('settings').value.trim());
+  const asked = settings();
   // What the service can keep of a name: its end tells most.
-  settings.set('name', [...name].slice(-200).join(''));
+  asked.set('name', [...name].slice(-200).join(''));
   upload = new XMLHttpRequest();
   const request = upload;
-  request.open('POST', `v1/checks?${settings}`);
+  request.open('POST', `v1/checks?${asked}`);
   for (const [key, value] of Object.entries(headers())) request.setRequestHeader(key, value);
   request.setRequestHeader('Content-Type', 'application/octet-stream');
   request.upload.onprogress = event => {
@@ -58,8 +82,7 @@ function send(file, name) {
     let answer;
     try { answer = JSON.parse(request.responseText); } catch { answer = {detail: request.statusText}; }
     if (request.status >= 400) {
-      if (request.status === 401) at('token-form').hidden = false;
-      fail(answer.detail);
+      fail(request.status === 401 ? wantToken() : answer.detail);
       return;
     }
     watch(answer.id);
@@ -123,6 +146,7 @@ function again(id, text) {
 function tell(job) {
   at('current-name').textContent = job.name ?? job.id;
   at('cancel').hidden = ENDED.includes(job.state);
+  if (at('cancel').disabled) return;
   if (job.state === 'queued') {
     say('Waiting for its turn');
     progress(null);
@@ -142,12 +166,13 @@ async function end(job) {
   list();
   if (job.state === 'failed') { say(job.error, 'failed'); return; }
   if (job.state === 'cancelled') { say('Cancelled'); return; }
-  say(`${verdict(job)} The report is being drawn.`, job.verdict);
+  document.title = `${job.verdict}: ${job.name ?? job.id} - gradprobe`;
+  say(`${headline(job)} The report is being drawn.`, job.verdict);
   let page;
   try {
     page = await (await ask(`v1/checks/${job.id}/report.html`)).text();
   } catch (error) {
-    if (shown === job.id) say(`${verdict(job)} ${job.summary} The report cannot be drawn: ${error.message}`, job.verdict);
+    if (shown === job.id) say(`${headline(job)} ${job.summary} The report cannot be drawn: ${error.message}`, job.verdict);
     return;
   }
   if (shown !== job.id) return;
@@ -158,17 +183,30 @@ async function end(job) {
   };
   frame.hidden = false;
   frame.srcdoc = page;
-  const report = new Blob([JSON.stringify(job.report, null, 2)], {type: 'application/json'});
-  URL.revokeObjectURL(at('json').href);
-  at('json').href = URL.createObjectURL(report);
-  at('json').download = `${job.id}.json`;
+  link('page', page, 'text/html');
+  link('json', JSON.stringify(job.report, null, 2), 'application/json');
+  at('json').download = `${job.name ?? job.id}.json`;
   at('links').hidden = false;
-  say(verdict(job), job.verdict);
+  say(headline(job), job.verdict);
 }
 
-function verdict(job) {
-  const {state, verdict} = job;
-  return {pass: 'The gradient is right.', fail: 'The gradient is wrong.', inconclusive: 'That cannot be told.'}[verdict] ?? state;
+function link(id, text, type) {
+  URL.revokeObjectURL(at(id).href);
+  at(id).href = URL.createObjectURL(new Blob([text], {type}));
+}
+
+// The verdict, and what it does not say.
+function headline(job) {
+  const {checks} = job.report;
+  const given = checks.filter(check => check.source === 'given');
+  const where = checks.some(check => check.rows) ? ' in the rows that were checked' : '';
+  if (job.verdict === 'fail') {
+    const wrong = checks.filter(check => check.verdict === 'fail').length;
+    return checks.length === 1 ? 'The gradient is wrong.' : `${wrong} of ${checks.length} gradients are wrong.`;
+  }
+  if (job.verdict === 'inconclusive') return 'Inconclusive: no error was seen, but a wrong gradient might have passed as well.';
+  if (given.length === 0) return 'No gradient was given, so nothing of yours was checked; gradprobe\'s own is right.';
+  return checks.length === 1 ? `The gradient is right${where}.` : `All ${checks.length} gradients are right${where}.`;
 }
 
 // The checks so far, the latest first; with `cursor` the ones before.
@@ -225,8 +263,12 @@ for (const kind of ['dragleave', 'drop']) {
   document.addEventListener(kind, event => { event.preventDefault(); at('drop').classList.remove('over'); });
 }
 document.addEventListener('drop', event => {
-  const [file] = event.dataTransfer.files;
-  if (file) send(file, file.name);
+  const {files} = event.dataTransfer;
+  if (files.length === 1) send(files[0], files[0].name);
+  if (files.length > 1) {
+    begin('Several files');
+    fail('One file at a time is checked here; gradprobe check --server takes several.');
+  }
 });
 at('example').onclick = async () => {
   try {
@@ -237,12 +279,23 @@ at('example').onclick = async () => {
     fail(error.message);
   }
 };
-at('cancel').onclick = () => ask(`v1/checks/${shown}`, {method: 'DELETE'}).catch(error => fail(error.message));
+at('cancel').onclick = async () => {
+  at('cancel').disabled = true;
+  say('Cancelling');
+  try {
+    await ask(`v1/checks/${shown}`, {method: 'DELETE'});
+  } catch (error) {
+    at('cancel').disabled = false;
+    fail(error.message);
+  }
+};
 at('more').onclick = () => list(older);
 at('token-form').onsubmit = event => {
   event.preventDefault();
   sessionStorage.setItem('token', at('token').value);
+  at('token-status').textContent = '';
   at('token-form').hidden = true;
+  at('current').hidden = true;
   start();
 };
 window.onhashchange = open;

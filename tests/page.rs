@@ -149,7 +149,7 @@ async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
     let file = browser.find(Locator::Id("file")).await.unwrap();
     file.send_keys(right.to_str().unwrap()).await.unwrap();
     wait_for(&browser, "current-name", "right.safetensors").await;
-    wait_for(&browser, "status", "The gradient is right.").await;
+    wait_for(&browser, "status", "All 2 gradients are right.").await;
     wait_for(&browser, "report", "PASS: grad is right").await;
 
     // One that is none, and settings that there are not.
@@ -165,7 +165,7 @@ async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
     )
     .await;
     let settings = browser.find(Locator::Id("settings")).await.unwrap();
-    settings.send_keys("tolerance=1").await.unwrap();
+    settings.send_keys("--tolerance 1").await.unwrap();
     let file = browser.find(Locator::Id("file")).await.unwrap();
     file.send_keys(right.to_str().unwrap()).await.unwrap();
     wait_for(
@@ -174,6 +174,24 @@ async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
         "there is no setting 'tolerance'; there are wrt, ",
     )
     .await;
+
+    // As flags, or as a query.
+    for typed in ["--rtol 1e-9 --atol=0", "rtol = 1e-9 & atol=0"] {
+        let settings = browser.find(Locator::Id("settings")).await.unwrap();
+        settings.clear().await.unwrap();
+        settings.send_keys(typed).await.unwrap();
+        let file = browser.find(Locator::Id("file")).await.unwrap();
+        file.send_keys(right.to_str().unwrap()).await.unwrap();
+        wait_for(&browser, "status", "2 of 2 gradients are wrong.").await;
+    }
+    // A pass says what was not looked at.
+    let settings = browser.find(Locator::Id("settings")).await.unwrap();
+    settings.clear().await.unwrap();
+    settings.send_keys("--rows 0..1").await.unwrap();
+    let file = browser.find(Locator::Id("file")).await.unwrap();
+    file.send_keys(right.to_str().unwrap()).await.unwrap();
+    let said = "All 2 gradients are right in the rows that were checked.";
+    wait_for(&browser, "status", said).await;
 
     // Back to a check before.
     let past = browser
@@ -201,11 +219,14 @@ async fn the_page_asks_for_a_token_and_loads_nothing_from_elsewhere() {
     browser.goto(&service.url("/")).await.unwrap();
     wait_for(&browser, "token-form", "This service wants a token.").await;
     let field = browser.find(Locator::Id("token")).await.unwrap();
+    field.send_keys("another0123456789").await.unwrap();
+    let enter = char::from(Key::Enter).to_string();
+    field.send_keys(&enter).await.unwrap();
+    let said = "That is not the token of this service.";
+    wait_for(&browser, "token-status", said).await;
+    field.clear().await.unwrap();
     field.send_keys("0123456789abcdef").await.unwrap();
-    field
-        .send_keys(&char::from(Key::Enter).to_string())
-        .await
-        .unwrap();
+    field.send_keys(&enter).await.unwrap();
     wait_for(&browser, "device", "It is computed on ").await;
     browser
         .find(Locator::Id("example"))
