@@ -210,6 +210,7 @@ pub fn check(
             ignore_index: problem.loss().ignore_index,
             class_weight: problem.loss().class_weight.is_some(),
         },
+        notes: Vec::new(),
         interrupted,
         checks,
     })

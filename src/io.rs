@@ -34,6 +34,8 @@ pub struct Case {
     pub problem: Problem,
     /// The gradients under test.
     pub subjects: Vec<Subject>,
+    /// What of the files is left out, and why, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// Where the tensors of a case lie.
@@ -160,7 +162,11 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
             .collect::<Vec<_>>()
             .join(", ")
     );
-    Ok(Case { problem, subjects })
+    Ok(Case {
+        problem,
+        subjects,
+        notes: Vec::new(),
+    })
 }
 
 /// The request's options, or the file's, or PyTorch's defaults.
@@ -214,30 +220,47 @@ fn number<T: std::str::FromStr>(
     archive.setting(name).map(parse).transpose()
 }
 
+/// A format of files that hold named tensors.
+#[derive(Clone, Copy)]
+pub(crate) enum Format {
+    Safetensors,
+    Npz,
+}
+
+/// The format of a file, by its name.
+///
+/// # Errors
+/// [`Error::Setting`] for any other.
+pub(crate) fn format(path: &Path) -> Result<Format> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let expected = match extension.unwrap_or_default().to_lowercase().as_str() {
+        "safetensors" => return Ok(Format::Safetensors),
+        "npz" => return Ok(Format::Npz),
+        "npy" => {
+            "an .npy file holds one tensor only; name each: --input F --weight F --target F --grad F"
+        }
+        _ => {
+            "a .safetensors or .npz file is expected (safetensors.torch.save_file or numpy.savez write one)"
+        }
+    };
+    Err(Error::Setting {
+        name: "FILE",
+        found: path.display().to_string(),
+        expected: expected.to_owned(),
+    })
+}
+
 /// Opens a file, or what it would hold.
 fn open(path: &Path, held: Option<&Bytes>, budget: Budget) -> Result<Box<dyn Archive>> {
-    let bytes = || held.map_or_else(|| bytes::map(path, budget), |held| Ok(held.clone()));
-    let extension = path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or_default()
-        .to_lowercase();
-    match extension.as_str() {
-        "safetensors" => Ok(Box::new(safetensors::Safetensors::new(path, bytes()?)?)),
-        "npz" => Ok(Box::new(npz::Npz::new(path, bytes()?, budget)?)),
-        "npy" => Err(Error::Setting {
-            name: "FILE",
-            found: path.display().to_string(),
-            expected: "an .npy file holds one tensor only; name each: --input F --weight F --target F --grad F"
-                .to_owned(),
-        }),
-        _ => Err(Error::Setting {
-            name: "FILE",
-            found: path.display().to_string(),
-            expected: "a .safetensors or .npz file is expected (safetensors.torch.save_file or numpy.savez write one)"
-                .to_owned(),
-        }),
-    }
+    let format = format(path)?;
+    let bytes = match held {
+        Some(held) => held.clone(),
+        None => bytes::map(path, budget)?,
+    };
+    Ok(match format {
+        Format::Safetensors => Box::new(safetensors::Safetensors::new(path, bytes)?),
+        Format::Npz => Box::new(npz::Npz::new(path, bytes, budget)?),
+    })
 }
 
 /// Tensors in .npy files of their own.

@@ -483,6 +483,8 @@ pub struct Report {
     pub device: DeviceInfo,
     /// The sizes and options.
     pub problem: ProblemInfo,
+    /// What of the files was left out, and why, in sentences.
+    pub notes: Vec<String>,
     /// Whether it was stopped before all rows were compared, or before the cause was found.
     pub interrupted: bool,
     /// One for each gradient.

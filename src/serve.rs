@@ -210,7 +210,7 @@ impl Service {
         match takes <= limits.memory {
             true => Ok((case, takes)),
             false => Err(Error::Setting {
-                name: "--max-memory",
+                name: "the service's --max-memory",
                 found: bytesize::ByteSize::b(limits.memory).to_string(),
                 expected: format!(
                     "this check takes about {} beside its tensors",

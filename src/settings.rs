@@ -184,8 +184,8 @@ impl Settings {
         report.checks.iter().map(of_check).collect()
     }
 
-    /// Reads what is checked, with so many bytes beside the weights, and compressed arrays of so many at most. Gradients that sum over all samples cannot be checked on some of them:
-    /// they are left out with a warning, unless they were asked for.
+    /// Reads what is checked, with so many bytes beside the weights, and compressed arrays of so many at most. Gradients that sum over all
+    /// samples cannot be checked on some of them: they are left out with a note, unless they were asked for.
     ///
     /// # Errors
     /// Those of [`io::load`].
@@ -213,9 +213,9 @@ impl Settings {
         }
         for sum in case.subjects.iter().filter(|subject| is_sum(subject)) {
             let name = sum.wrt.grad_name();
-            tracing::warn!(
+            case.notes.push(format!(
                 "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
-            );
+            ));
         }
         case.subjects.retain(|subject| !is_sum(subject));
     }

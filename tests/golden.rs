@@ -51,7 +51,13 @@ fn gradients_of_pytorch_pass_on_every_device() {
         .into_iter()
         .map(|device| Device::Gpu(Box::new(device)));
     for device in std::iter::once(Device::Cpu { note: None }).chain(on_gpus) {
-        for (path, Case { problem, subjects }) in cases() {
+        for (
+            path,
+            Case {
+                problem, subjects, ..
+            },
+        ) in cases()
+        {
             let report =
                 check::check(&problem, &subjects, &Options::default(), &device, &mut ()).unwrap();
             assert_eq!(
@@ -74,7 +80,13 @@ fn gradients_of_pytorch_pass_on_every_device() {
 /// The exact gradient that the other tests rest on, and the built-in backward pass, are PyTorch's.
 #[test]
 fn the_reference_is_pytorchs_gradient() {
-    for (path, Case { problem, subjects }) in cases() {
+    for (
+        path,
+        Case {
+            problem, subjects, ..
+        },
+    ) in cases()
+    {
         for subject in subjects {
             let gradient = subject.gradient.unwrap();
             let error = distance(&gradient.values::<f64>(), &exact(&problem, subject.wrt));
@@ -96,7 +108,13 @@ fn the_reference_is_pytorchs_gradient() {
 /// In f64 plain forward passes see PyTorch's gradient too: nothing but the loss itself is assumed.
 #[test]
 fn forward_passes_agree_with_pytorch() {
-    for (path, Case { problem, subjects }) in cases() {
+    for (
+        path,
+        Case {
+            problem, subjects, ..
+        },
+    ) in cases()
+    {
         let options = Options {
             method: Method::ForwardPass,
             ..Options::default()

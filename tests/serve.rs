@@ -71,6 +71,17 @@ fn a_check_is_told_from_its_request_to_its_report() {
         "gradprobe check mine.safetensors --rtol=1e-3"
     );
 
+    // Of some rows only, it says of how many.
+    let right = folder.path().join("right.safetensors");
+    with_parameters(&right);
+    let right = std::fs::read(right).unwrap();
+    for (query, summary) in [
+        ("wait=60", "grad, grad_weight"),
+        ("wait=60&rows=0..5", "grad (5 of 8 rows)"),
+    ] {
+        assert_eq!(service.post(query, &right).json()["summary"], summary);
+    }
+
     // Not waited for: it is told where it will be.
     let accepted = service.post("", &small(folder.path()));
     assert_eq!(accepted.status, 202);
@@ -91,7 +102,7 @@ fn a_check_is_told_from_its_request_to_its_report() {
 
     let list = service.jobs();
     let states: Vec<_> = list.iter().map(|job| &job["verdict"]).collect();
-    assert_eq!(states, ["pass", "fail"]);
+    assert_eq!(states, ["pass", "pass", "pass", "fail"]);
     assert!(list.iter().all(|job| job.get("report").is_none()));
     assert_eq!(
         service.get("/v1/checks?state=queued").json()["checks"],
@@ -104,9 +115,9 @@ fn a_check_is_told_from_its_request_to_its_report() {
     let metrics = service.get("/metrics").text;
     for line in [
         "gradprobe_queue_length 0",
-        "gradprobe_jobs_accepted_total 2",
-        "gradprobe_jobs_ended_total{state=\"done\"} 2",
-        "gradprobe_entries_total 144",
+        "gradprobe_jobs_accepted_total 4",
+        "gradprobe_jobs_ended_total{state=\"done\"} 4",
+        "gradprobe_entries_total 246",
     ] {
         assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
     }
@@ -138,7 +149,7 @@ fn a_running_check_is_watched_and_cancelled_while_short_ones_pass_it() {
     let again = service.delete(&format!("/v1/checks/{second}"));
     assert_eq!(
         (again.status, again.detail().as_str()),
-        (409, "it has ended already: it is cancelled")
+        (409, "it has ended already: it was cancelled")
     );
 
     // The first runs: it is told as it goes, up to its end.
@@ -239,9 +250,12 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
     let (status, detail) = told("", &many_classes(1_000_000));
     assert_eq!(status, 422);
     assert!(
-        detail.starts_with("--max-memory is 512.0 MiB, but this check takes about 1."),
+        detail
+            .starts_with("the service's --max-memory is 512.0 MiB, but this check takes about 1."),
         "{detail}"
     );
+    let none = "there is no body: a safetensors or npz file is expected";
+    assert_eq!(told("", &[]), (400, none.to_owned()));
     // Without a length beforehand, too: it is counted as it comes.
     let chunked = {
         let mut stream = TcpStream::connect(service.address()).unwrap();
@@ -296,6 +310,7 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
     assert_eq!(service.delete("/v1/checks").status, 405);
     // A page from elsewhere learns nothing, but a link on it may be followed.
     let elsewhere = ("sec-fetch-site", "cross-site");
+    let origin = service.url("");
     let link = [
         elsewhere,
         ("sec-fetch-mode", "navigate"),
@@ -306,6 +321,9 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         (&[elsewhere, ("sec-fetch-mode", "cors")], 421),
         (&link[..2], 421),
         (&link, 200),
+        (&[("origin", "http://evil.example")], 421),
+        (&[("origin", "null")], 421),
+        (&[("origin", &origin)], 200),
     ] {
         let answer = service.get_with("/healthz", headers);
         assert_eq!(answer.status, status, "{headers:?}");
@@ -842,6 +860,41 @@ fn lasting(text: &str) -> String {
         .join("\n")
 }
 
+/// A file with the gradients of input and weight.
+fn with_parameters(path: &Path) {
+    use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+    let problem = problems::random(1, 8, 6, 4, 1.0, gradprobe::loss::Reduction::Mean);
+    let bytes = |values: Vec<f64>| -> Vec<u8> {
+        let values = values.into_iter();
+        values.flat_map(f64::to_le_bytes).collect()
+    };
+    let (wrt, f64) = (
+        gradprobe::problem::Wrt::Weight,
+        gradprobe::tensor::Dtype::F64,
+    );
+    let grad = framework::gradient(&problem, gradprobe::problem::Wrt::Input, f64);
+    let tensors = [
+        ("input", vec![8, 6], bytes(problem.input().values())),
+        ("weight", vec![4, 6], bytes(problem.weight().values())),
+        ("bias", vec![4], bytes(problem.bias())),
+        ("grad", vec![8, 6], bytes(grad)),
+        (
+            "grad_weight",
+            vec![4, 6],
+            bytes(framework::gradient(&problem, wrt, f64)),
+        ),
+    ];
+    let labels: Vec<u8> = (0..8)
+        .map(|row| problem.label(row).unwrap() as u8)
+        .collect();
+    let target = TensorView::new(Dtype::U8, vec![8], &labels).unwrap();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F64, shape.clone(), bytes);
+        (*name, view.unwrap())
+    });
+    serialize_to_file(views.chain([("target", target)]), None, path).unwrap();
+}
+
 #[test]
 fn a_check_at_a_service_is_told_as_one_done_here() {
     let folder = tempfile::tempdir().unwrap();
@@ -855,6 +908,13 @@ fn a_check_at_a_service_is_told_as_one_done_here() {
     let here = ["--device", "cpu"];
     let data = |name: &str| format!("tests/cli/data/{name}.safetensors");
     let (right, wrong, broken) = (data("right"), data("wrong-sum"), data("truncated"));
+    // Another format than its name says.
+    let misnamed = folder.path().join("misnamed.safetensors");
+    std::fs::copy("tests/cli/data/right.npz", &misnamed).unwrap();
+    let misnamed = misnamed.to_str().unwrap();
+    let parameters = folder.path().join("parameters.safetensors");
+    with_parameters(&parameters);
+    let parameters = parameters.to_str().unwrap();
     for arguments in [
         vec![right.as_str()],
         vec![&wrong],
@@ -862,6 +922,10 @@ fn a_check_at_a_service_is_told_as_one_done_here() {
         vec![&right, "--allow-inconclusive", "--atol=1"],
         vec![&wrong, "--format", "markdown"],
         vec![&right, "--quiet"],
+        vec![parameters, "--rows", "0..5"],
+        vec![misnamed],
+        vec!["README.md"],
+        vec!["absent.npz"],
         vec![&broken],
         vec![&right, &broken, &wrong],
     ] {
@@ -917,6 +981,16 @@ fn a_check_at_a_service_is_told_as_one_done_here() {
     std::fs::write(&settings, "device = \"no such\"\nrtol = 1e-9").unwrap();
     let (code, text, errors) = check(&[&[&right, "--config", &settings][..], &there].concat());
     assert_eq!((code, errors.as_str()), (Some(1), ""), "{text}");
+    // Of two in the file the service computes.
+    let both = format!(
+        "device = \"no such\"\nserver = \"{}\"\nsave-failures = \"x\"",
+        service.url("")
+    );
+    std::fs::write(&settings, both).unwrap();
+    let (code, _, errors) = check(&[&right, "--config", &settings, "--token-file", token]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let (code, _, errors) = check(&[&right, "--config", &settings, "--device", "cpu"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
     let (code, _, errors) = check(&[&[&right, "--device", "cpu"][..], &there].concat());
     assert_eq!(code, Some(2));
     let said = "error: the argument '--device <D>' cannot be used with '--server <URL>'; ";
@@ -1008,9 +1082,50 @@ fn a_check_at_a_service_is_cancelled_or_waited_for() {
         newest(&service, "cancelled");
     }
 
+    // Whoever comes while it ends waits for the next.
+    let late = |service: &Service| {
+        service.signal("TERM");
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_gradprobe"));
+        check
+            .args([
+                "check",
+                "--server",
+                &url,
+                "tests/cli/data/right.safetensors",
+            ])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped());
+        check.spawn().unwrap()
+    };
+    let address = service.address().to_owned();
+    drop(service);
+    let patient = ["--device", "cpu", "--grace", "2s"];
+    let service = Service::start_at(&address, &data, &patient);
+    let running = asked();
+    newest(&service, "running");
+    let check = late(&service);
+    assert_eq!(service.wait(), Some(0));
+    let service = Service::start_at(&address, &data, &flags);
+    let output = check.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("it is asked again for 120 s\n"), "{told}");
+
+    // Interrupted while the service is away, it says what may become of it.
+    newest(&service, "done");
+    service.kill();
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &running.id().to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    let output = running.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("and may yet check it\n"), "{told}");
+    let service = Service::start_at(&address, &data, &flags);
+
     let check = asked();
     newest(&service, "running");
-    let address = service.address().to_owned();
     service.signal("TERM");
     assert_eq!(service.wait(), Some(0));
     std::thread::sleep(Duration::from_secs(2));
@@ -1019,5 +1134,5 @@ fn a_check_at_a_service_is_cancelled_or_waited_for() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert!(told.contains("; it is asked again\n"), "{told}");
-    assert_eq!(service.jobs().len(), 3);
+    assert_eq!(service.jobs().len(), 5);
 }

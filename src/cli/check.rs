@@ -141,6 +141,7 @@ impl CheckArguments {
         let mut watcher = Watcher::new(!self.quiet, numeric, Interrupts::listen());
         let mut report = self.check(&case, &device, &mut watcher)?;
         report.command = Some(self.command());
+        report.notes.clone_from(&case.notes);
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish()?;
@@ -191,6 +192,9 @@ impl CheckArguments {
             });
         }
         let outputs = Outputs::open(self)?;
+        if remote.is_some() && self.html.is_some() {
+            tracing::warn!("the page of several files has no pictures where a service checks them");
+        }
         let interrupts = Interrupts::listen();
         let (next, (send, arrived)) = (AtomicUsize::new(0), mpsc::channel());
         let mut runs: Vec<Run> = Vec::new();
@@ -276,6 +280,7 @@ impl CheckArguments {
             };
             let mut report = self.check(&case, device, &mut interrupts.clone())?;
             report.command = Some(self.command_of(source));
+            report.notes.clone_from(&case.notes);
             report.seconds.load = load;
             report.seconds.total = started.elapsed().as_secs_f64();
             let run = self.to_run(source, &case, report)?;
@@ -286,7 +291,11 @@ impl CheckArguments {
     }
 
     fn load(&self, source: &Source) -> Result<Case> {
-        self.settings.load(source, self.memory.as_u64(), None)
+        let case = self.settings.load(source, self.memory.as_u64(), None)?;
+        for note in &case.notes {
+            tracing::warn!("{note}");
+        }
+        Ok(case)
     }
 
     fn device(&self) -> Result<Device> {

@@ -24,8 +24,8 @@ const NAME: &str = "gradprobe.toml";
 const FILES: &str = "files";
 /// The commands that read it.
 const COMMANDS: [&str; 2] = ["check", "sweep"];
-/// Flags that say how this machine computes, which is left to a service.
-const HERE: [&str; 2] = ["device", "memory"];
+/// Flags that a service has no use for: how this machine computes, and what it keeps of what it computed.
+const HERE: [&str; 4] = ["device", "memory", "numeric", "save-failures"];
 /// Flags whose value is a path: in the file it is meant from the file's folder.
 const PATHS: [&str; 5] = ["json", "html", "junit", "numeric", "save-failures"];
 
@@ -175,6 +175,11 @@ fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> 
         found.expect("the commands are the program's own")
     });
     let folder = path.parent().unwrap_or(Path::new(""));
+    // Of the two the command line chooses, or else the file a service.
+    let is_here = HERE
+        .iter()
+        .any(|flag| is_given(given, &flag.replace('-', "_")));
+    let by_server = table.contains_key("server") && !is_here;
     let mut words = Vec::new();
     for (key, value) in &table {
         let Some(arg) = find(all, key) else {
@@ -184,7 +189,10 @@ fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> 
             )));
         };
         let separate = key == FILES && is_given(given, "input");
-        let elsewhere = HERE.contains(&key.as_str()) && is_given(given, "server");
+        let elsewhere = match key.as_str() {
+            "server" => is_here,
+            key => HERE.contains(&key) && (is_given(given, "server") || by_server),
+        };
         let is_left_open = !is_given(given, arg.get_id().as_str()) && !separate && !elsewhere;
         if find(own, key).is_none() || !is_left_open {
             continue;

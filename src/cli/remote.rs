@@ -26,11 +26,11 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct RemoteArguments {
-    /// Have a service check, gradprobe serve at this address, on its own device
+    /// Have a service check, gradprobe serve at this address, on its own device (not with --input, --device, --memory, --numeric or --save-failures)
     #[arg(long, value_name = "URL", value_parser = server, conflicts_with_all = ["input", "numeric", "save_failures", "device", "memory"])]
     pub(super) server: Option<String>,
     /// The file that holds the service's token
-    #[arg(long, value_name = "FILE", requires = "server")]
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
@@ -100,10 +100,16 @@ impl Remote {
         settings: Vec<(String, String)>,
         html: bool,
     ) -> Result<Option<Self>> {
-        let Some(server) = &arguments.server else {
-            return Ok(None);
-        };
         let token = arguments.token_file.as_deref();
+        let Some(server) = &arguments.server else {
+            // Not clap's to see: the address may stand in gradprobe.toml.
+            return match token {
+                Some(_) => Err(Error::Usage(
+                    "--token-file is a service's, but there is no --server".to_owned(),
+                )),
+                None => Ok(None),
+            };
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECTING))
@@ -127,30 +133,10 @@ impl Remote {
         listener: &dyn Listener,
         follow: &mut dyn FnMut(u64, u64),
     ) -> Result<Option<Run>> {
-        let started = Instant::now();
-        let mut job = loop {
-            let mut response = self.send(name)?;
-            let status = response.status().as_u16();
-            if status < 400 {
-                break self.read::<Job>(&mut response)?;
-            }
-            let later = response.headers().get("retry-after");
-            let later = later.and_then(|value| value.to_str().ok()?.parse().ok());
-            let refused = self.refusal(&mut response);
-            match later {
-                Some(seconds) if started.elapsed() < PATIENCE => {
-                    tracing::warn!("{}: {refused}; it is asked again in {seconds} s", self.url);
-                    let again = Instant::now() + Duration::from_secs(seconds);
-                    while Instant::now() < again {
-                        if listener.is_interrupted() {
-                            return Ok(None);
-                        }
-                        std::thread::sleep(PAUSES[0]);
-                    }
-                }
-                _ => return Err(refused),
-            }
+        let Some(mut job) = self.ask(name, listener)? else {
+            return Ok(None);
         };
+        tracing::info!("{} has accepted {name} as {}", self.url, job.id);
         let path = format!("/v1/checks/{}", job.id);
         let mut pause = PAUSES[0];
         // Since when the service is not there: it may be on its way back, and the job outlives that.
@@ -158,13 +144,19 @@ impl Remote {
         while ["queued", "running"].contains(&job.state.as_str()) {
             if listener.is_interrupted() {
                 let cancelled = self.with_token(self.agent.delete(self.url(&path))).call();
-                cancelled.map_err(|error| self.failed(&error))?;
-                tracing::warn!("interrupted: {} is told to cancel {name}", self.url);
+                match cancelled.map_err(|error| self.failed(&error)) {
+                    Ok(_) => tracing::warn!("interrupted: {} is told to cancel {name}", self.url),
+                    Err(error) => tracing::warn!(
+                        "interrupted, but {error}; it has accepted {name} as {}, and may yet check it",
+                        job.id
+                    ),
+                }
                 return Ok(None);
             }
             if let Some(Progress { done, total }) = job.progress {
                 follow(done, total);
             }
+            tracing::debug!("{name} is {}", job.state);
             std::thread::sleep(pause);
             pause = (2 * pause).min(PAUSES[1]);
             let failed = match self.request(&path).call() {
@@ -200,11 +192,58 @@ impl Remote {
             );
             return Err(Error::Service(said));
         }
+        for note in &report.notes {
+            tracing::warn!("{note}");
+        }
         let page = match self.html {
             true => Some(self.page(&format!("{path}/report.html"))?),
             false => None,
         };
         Ok(Some(Run::told(name.to_owned(), report, page)))
+    }
+
+    /// Sends a file until it is accepted: a full queue is waited for, and so is a service that has said that it ends. None if the listener
+    /// interrupts.
+    fn ask(&self, name: &str, listener: &dyn Listener) -> Result<Option<Job>> {
+        io::format(Path::new(name))?;
+        let started = Instant::now();
+        let mut is_told_later = false;
+        loop {
+            let (refused, pause) = match self.send(name) {
+                Ok(mut response) if response.status().as_u16() < 400 => {
+                    return self.read(&mut response).map(Some);
+                }
+                Ok(mut response) => {
+                    let later = response.headers().get("retry-after");
+                    let later = later.and_then(|value| value.to_str().ok()?.parse().ok());
+                    let refused = self.refusal(&mut response);
+                    match later {
+                        Some(seconds) => (refused, Duration::from_secs(seconds)),
+                        None => return Err(refused),
+                    }
+                }
+                // It has gone, as it said, and may be on its way back.
+                Err(error @ Error::Service(_)) if is_told_later => (error, PAUSES[1]),
+                Err(error) => return Err(error),
+            };
+            if started.elapsed() > PATIENCE {
+                return Err(refused);
+            }
+            if !std::mem::replace(&mut is_told_later, true) {
+                tracing::warn!(
+                    "{}: {refused}; it is asked again for {} s",
+                    self.url,
+                    PATIENCE.as_secs()
+                );
+            }
+            let again = Instant::now() + pause;
+            while Instant::now() < again {
+                if listener.is_interrupted() {
+                    return Ok(None);
+                }
+                std::thread::sleep(PAUSES[0]);
+            }
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -282,11 +321,15 @@ impl Remote {
     }
 
     fn failed(&self, error: &dyn std::fmt::Display) -> Error {
-        let tip = match self.url.starts_with("https:") {
-            true => "; gradprobe serve itself speaks http, and https is for what stands before it",
-            false => "",
+        let said = error.to_string();
+        let tip = if self.url.starts_with("https:") {
+            "; gradprobe serve itself speaks http, and https is for what stands before it"
+        } else if said.contains("Connection refused") {
+            "; is gradprobe serve running there?"
+        } else {
+            ""
         };
-        Error::Service(format!("{} cannot be asked: {error}{tip}", self.url))
+        Error::Service(format!("{} cannot be asked: {said}{tip}", self.url))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `gradprobe serve`: checks for whoever asks over HTTP.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -51,12 +51,12 @@ pub(super) struct ServeArguments {
     max_time: Duration,
     /// Memory that the checks under way may take beside their tensors, most of it for tables of the weights; one that would take more is
     /// refused
-    #[arg(long, default_value = "8GiB", value_name = "SIZE", value_parser = some_bytes)]
+    #[arg(long, default_value = "8GiB", value_name = "SIZE", value_parser = memory)]
     max_memory: ByteSize,
     /// How long a sender may be silent in the middle of a request
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = some_time)]
     max_silence: Duration,
-    /// How long ended jobs are kept
+    /// How long ended jobs are kept; those that go are looked for once a minute
     #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
     keep: Duration,
     /// What the bodies, reports and pages of all jobs may take; beyond it the oldest ended jobs go
@@ -68,8 +68,8 @@ pub(super) struct ServeArguments {
 }
 
 fn address(text: &str) -> std::result::Result<SocketAddr, &'static str> {
-    text.parse()
-        .map_err(|_| "expected an address and a port, such as 127.0.0.1:8417 or [::1]:8417")
+    let found = text.to_socket_addrs().ok().and_then(|mut all| all.next());
+    found.ok_or("expected an address and a port, such as 127.0.0.1:8417 or [::1]:8417")
 }
 
 fn some_bytes(text: &str) -> std::result::Result<ByteSize, String> {

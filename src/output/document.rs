@@ -37,6 +37,9 @@ pub struct Document {
     pub device: DeviceInfo,
     /// The sizes and options.
     pub problem: ProblemInfo,
+    /// What of the files was left out, and why, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Whether it was stopped before all rows were compared, or before the cause was found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
@@ -376,6 +379,7 @@ impl From<&Report> for Document {
             seconds: report.seconds,
             device: report.device.clone(),
             problem: report.problem.clone(),
+            notes: report.notes.clone(),
             interrupted: report.interrupted,
             checks: report.checks.iter().map(Check::from).collect(),
         }

@@ -449,15 +449,22 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The gradients that were checked; of those that did not pass, what was found.
+/// The gradients that were checked; what was found of those that did not pass, and of the others what a pass does not say.
 pub fn brief(report: &Document) -> String {
     let of_check = |check: &Check| {
         let name = check.wrt.grad_name();
-        match (check.verdict, check.findings.first()) {
-            (Verdict::Pass, _) => name.to_owned(),
-            (_, Some(finding)) => format!("{name} ({})", finding.code),
-            (other, None) => format!("{name} ({})", verdict(other)),
-        }
+        let said = match (check.verdict, check.findings.first(), &check.rows) {
+            (Verdict::Pass, ..) if check.source == Source::BuiltIn => "not given".to_owned(),
+            (Verdict::Pass, _, Some(rows)) => {
+                let (compared, of) = (group(rows.compared as u64), group(rows.of as u64));
+                format!("{compared} of {of} rows")
+            }
+            (Verdict::Pass, _, None) if report.verdict != Verdict::Pass => "right".to_owned(),
+            (Verdict::Pass, _, None) => return name.to_owned(),
+            (_, Some(finding), _) => finding.code.clone(),
+            (other, None, _) => verdict(other).to_owned(),
+        };
+        format!("{name} ({said})")
     };
     let checks = report.checks.iter().map(of_check);
     checks.collect::<Vec<_>>().join(", ")

@@ -66,10 +66,12 @@ pub(super) fn router(service: Arc<Service>) -> Router {
 
 /// Counts what is refused.
 async fn count(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path());
     let response = next.run(request).await;
     let status = response.status();
     if status.as_u16() >= 400 {
         service.metrics.refused(status.as_u16());
+        tracing::info!("{asked}: {status}");
     }
     response
 }
@@ -235,7 +237,8 @@ async fn receive(
         let detail = "too many bodies are being received";
         return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, 1, detail));
     };
-    Ok((asked, upload::receive(service, body).await?))
+    let format = asked.name.as_deref().and_then(upload::format_of_name);
+    Ok((asked, upload::receive(service, body, format).await?))
 }
 
 /// Looks at what was received, which maps or unpacks it.
@@ -266,6 +269,12 @@ fn accept(
     let job = Job::queued(id, asked.name, upload.bytes);
     let ticket = service.store.accept(job, asked.query, cost, upload.body)?;
     service.metrics.accepted(upload.bytes);
+    let called = ticket.job.name.as_deref().unwrap_or("no name");
+    tracing::info!(
+        "{}: accepted, {called}, {} bytes",
+        ticket.job.id,
+        upload.bytes
+    );
     Ok(service.queue.push(ticket).watch())
 }
 
@@ -379,7 +388,7 @@ pub(super) async fn cancel(
 ) -> Result<Response, Refusal> {
     let Some((live, waiting)) = service.queue.cancel(&id) else {
         let job = ticket(&service, id).await?.job;
-        let detail = format!("it has ended already: it is {}", job.state.name());
+        let detail = format!("it has ended already: it {}", job.state.said());
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     };
     let Some(waiting) = waiting else {
@@ -411,7 +420,7 @@ pub(super) async fn report_page(
     Id(id): Id,
 ) -> Result<Response, Refusal> {
     let none_yet =
-        |state: job::State| Refusal::not_found(&format!("report: this check is {}", state.name()));
+        |state: job::State| Refusal::not_found(&format!("report: this check {}", state.said()));
     if let Some(live) = service.queue.live(&id) {
         return Err(none_yet(live.job().state));
     }

@@ -76,10 +76,19 @@ fn is_meant(service: &Service, request: &Request) -> Result<(), Refusal> {
     let is_link = request.method() == Method::GET
         && says("sec-fetch-mode", "navigate")
         && says("sec-fetch-dest", "document");
-    let is_foreign = says("sec-fetch-site", "cross-site") && !is_link;
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
+    // Where a page does not say how far away it is, it says whence it comes.
+    let origin = headers.get(header::ORIGIN);
+    let is_elsewhere = origin.is_some_and(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        origin.split_once("://").map(|(_, host)| host) != host
+    });
+    let is_foreign = match headers.get("sec-fetch-site") {
+        Some(site) => site == "cross-site" && !is_link,
+        None => is_elsewhere,
+    };
     let is_local = host.is_none_or(|host| {
         let name = host.rsplit_once(':').map_or(host, |(name, port)| {
             match port.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -56,9 +56,11 @@ pub(super) async fn run(
     accept(&service, &listener, &connections, asked_to_end()).await;
     forgetting.abort();
 
-    tracing::warn!(
-        "asked to end: no more jobs are taken; asked again, it does not wait for the check that runs"
-    );
+    let waits = match service.store.under_way.is_idle() {
+        true => "",
+        false => "; asked again, it does not wait for the check that runs",
+    };
+    tracing::warn!("asked to end: no more jobs are taken{waits}");
     service.end();
     let mut computing = tokio::task::spawn_blocking(move || worker.join());
     let in_time = async {

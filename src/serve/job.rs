@@ -47,6 +47,17 @@ impl State {
         }
     }
 
+    /// What is said of a check that is so.
+    pub(super) fn said(self) -> &'static str {
+        match self {
+            Self::Queued => "waits for its turn",
+            Self::Running => "is running",
+            Self::Done => "is done",
+            Self::Failed => "has failed",
+            Self::Cancelled => "was cancelled",
+        }
+    }
+
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }

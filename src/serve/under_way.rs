@@ -70,6 +70,10 @@ impl UnderWay {
         self.put(&mut inner, place, "");
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.inner().ids.is_empty()
+    }
+
     /// From here on the process may end at any time, by no fault of what is checked.
     pub(super) fn excuse(&self) {
         let mut inner = self.inner();

@@ -3,6 +3,7 @@
 
 use std::{
     io::Write,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +16,10 @@ use futures::StreamExt;
 use tempfile::NamedTempFile;
 
 use super::{Service, blocking, refusal::Refusal, store::Received};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    io::{self, Format},
+};
 
 /// What is held of a body before it is written.
 const HELD: usize = 1 << 20;
@@ -115,9 +119,12 @@ fn too_long(service: &Service) -> Refusal {
 }
 
 /// Receives a body.
+///
+/// Without a `format` it is told by its first bytes.
 pub(super) async fn receive(
     service: &Arc<Service>,
     body: &mut Incoming,
+    format: Option<Format>,
 ) -> Result<Upload, Refusal> {
     let mut file: Option<NamedTempFile> = None;
     let (mut held, mut bytes) = (Vec::new(), 0_u64);
@@ -144,13 +151,17 @@ pub(super) async fn receive(
         }
         held.extend_from_slice(&chunk);
         if held.len() >= HELD {
-            let (begun, emptied) = write(service, file, held).await?;
+            let (begun, emptied) = write(service, file, held, format).await?;
             (file, held) = (Some(begun), emptied);
         }
     }
+    if bytes == 0 {
+        let detail = "there is no body: a safetensors or npz file is expected";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
+    }
     let body = match file {
-        None if held.len() <= OF_A_ROW => Received::Short(format(&held), Arc::new(held)),
-        file => Received::Long(write(service, file, held).await?.0),
+        None if held.len() <= OF_A_ROW => Received::Short(extension(format, &held), Arc::new(held)),
+        file => Received::Long(write(service, file, held, format).await?.0),
     };
     Ok(Upload { body, bytes })
 }
@@ -160,12 +171,13 @@ async fn write(
     service: &Arc<Service>,
     file: Option<NamedTempFile>,
     mut held: Vec<u8>,
+    format: Option<Format>,
 ) -> Result<(NamedTempFile, Vec<u8>), Refusal> {
     let service = service.clone();
     let write = move || {
         let mut file = match file {
             Some(file) => file,
-            None => service.store.receive(format(&held))?,
+            None => service.store.receive(extension(format, &held))?,
         };
         // The plain file: the wrapper's own write would tell the client the file's path.
         let written = file
@@ -183,11 +195,18 @@ async fn write(
     blocking(write).await
 }
 
-/// By the first bytes of a body.
-fn format(head: &[u8]) -> &'static str {
-    match head.starts_with(b"PK") {
-        true => "npz",
-        false => "safetensors",
+/// What the name of a file says; nothing where it is no such name.
+pub(super) fn format_of_name(name: &str) -> Option<Format> {
+    io::format(Path::new(name)).ok()
+}
+
+/// Of a file of that format, or else by its first bytes.
+fn extension(format: Option<Format>, head: &[u8]) -> &'static str {
+    match format {
+        Some(Format::Npz) => "npz",
+        Some(Format::Safetensors) => "safetensors",
+        None if head.starts_with(b"PK") => "npz",
+        None => "safetensors",
     }
 }
 

@@ -306,6 +306,7 @@ impl<'a> Worker<'a> {
             other => other?,
         };
         report.command = repeat(&ticket.job, &ticket.settings);
+        report.notes.clone_from(&read.case.notes);
         report.seconds.load = read.seconds;
         report.seconds.total = read.seconds + started.elapsed().as_secs_f64();
         Ok(report)
@@ -379,7 +380,15 @@ fn repeat(job: &Job, query: &str) -> Option<String> {
 /// Tells whoever waits for a job that it has ended.
 pub(super) fn tell(queue: &Queue, metrics: &Metrics, ticket: Ticket, outcome: Outcome, at: f64) {
     metrics.ended(&outcome);
-    queue.end(ended(ticket.job, outcome, at));
+    let job = ended(ticket.job, outcome, at);
+    let what = [&job.summary, &job.error].into_iter().flatten().next();
+    tracing::info!(
+        "{}: {} {}",
+        job.id,
+        job.verdict.map_or(job.state.name(), words::verdict),
+        what.map_or("", String::as_str)
+    );
+    queue.end(job);
 }
 
 /// A job as it is in the end.
