@@ -169,9 +169,17 @@ fn places(index: &[usize]) -> String {
         .join(",")
 }
 
-fn list(names: &[String]) -> String {
-    match names {
-        [] => "nothing".to_owned(),
-        names => names.join(", "),
+/// Names, of which a file may hold any number of any length.
+pub(crate) fn list(names: &[String]) -> String {
+    const MOST: usize = 20;
+    let short = |name: &String| match name.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.clone(),
+    };
+    let told: Vec<_> = names.iter().take(MOST).map(short).collect();
+    match names.len() {
+        0 => "nothing".to_owned(),
+        of if of > MOST => format!("{} and {} more", told.join(", "), of - MOST),
+        _ => told.join(", "),
     }
 }

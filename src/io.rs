@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     check::Subject,
-    error::{Error, Result},
+    error::{Error, Result, list},
     loss::{CrossEntropy, IGNORE_INDEX, Reduction},
     problem::{Problem, Wrt},
     tensor::{Bytes, Tensor},
@@ -78,6 +78,18 @@ trait Archive {
     /// A string or number that came with the tensors.
     fn setting(&mut self, name: &str) -> Option<String>;
 }
+
+/// What a file may hold beside gradients; the last three are strings or numbers.
+const NAMES: [&str; 8] = [
+    "input",
+    "weight",
+    "bias",
+    "target",
+    "class_weight",
+    "reduction",
+    "label_smoothing",
+    "ignore_index",
+];
 
 /// Reads a case.
 ///
@@ -165,8 +177,20 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
     Ok(Case {
         problem,
         subjects,
-        notes: Vec::new(),
+        notes: unread(archive.names()).into_iter().collect(),
     })
+}
+
+/// Says which names mean nothing here: one of them may have been meant for another.
+fn unread(mut names: Vec<String>) -> Option<String> {
+    let gradients = Wrt::ALL.map(Wrt::grad_name);
+    names.retain(|name| !NAMES.contains(&&**name) && !gradients.contains(&&**name));
+    let of_them = match names.len() {
+        0 => return None,
+        1 => "is not read: that name means",
+        _ => "are not read: these names mean",
+    };
+    Some(format!("{} {of_them} nothing here", list(&names)))
 }
 
 /// The request's options, or the file's, or PyTorch's defaults.

@@ -75,11 +75,16 @@ fn a_check_is_told_from_its_request_to_its_report() {
     let right = folder.path().join("right.safetensors");
     with_parameters(&right);
     let right = std::fs::read(right).unwrap();
-    for (query, summary) in [
-        ("wait=60", "grad, grad_weight"),
-        ("wait=60&rows=0..5", "grad (5 of 8 rows)"),
+    let unread = "grad_input is not read: that name means nothing here";
+    let sum =
+        "grad_weight is not checked: it is a sum over all samples, and --rows takes some of them";
+    for (query, summary, notes) in [
+        ("wait=60", "grad, grad_weight", &[unread][..]),
+        ("wait=60&rows=0..5", "grad (5 of 8 rows)", &[unread, sum]),
     ] {
-        assert_eq!(service.post(query, &right).json()["summary"], summary);
+        let job = service.post(query, &right).json();
+        assert_eq!(job["summary"], summary);
+        assert_eq!(job["report"]["notes"], serde_json::json!(notes));
     }
 
     // Not waited for: it is told where it will be.
@@ -860,7 +865,7 @@ fn lasting(text: &str) -> String {
         .join("\n")
 }
 
-/// A file with the gradients of input and weight.
+/// A file with the gradients of input and weight, and something else.
 fn with_parameters(path: &Path) {
     use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
     let problem = problems::random(1, 8, 6, 4, 1.0, gradprobe::loss::Reduction::Mean);
@@ -883,6 +888,7 @@ fn with_parameters(path: &Path) {
             vec![4, 6],
             bytes(framework::gradient(&problem, wrt, f64)),
         ),
+        ("grad_input", vec![1], bytes(vec![0.0])),
     ];
     let labels: Vec<u8> = (0..8)
         .map(|row| problem.label(row).unwrap() as u8)
