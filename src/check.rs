@@ -476,7 +476,7 @@ pub(crate) fn numeric_rows(
         analytic: Vec::new(),
         numeric: Vec::new(),
     };
-    for rows in chunks(rows, engine.rows_per_call(), problem.columns(plan.wrt)) {
+    for rows in chunks(rows, engine.rows_per_call(), block_rows(problem, &plan)) {
         let evaluation = engine.evaluate(rows.clone())?;
         all.analytic.extend(match &subject.gradient {
             Some(gradient) => gradient.rows(rows.clone()),
@@ -548,7 +548,7 @@ fn tally_rows(
         true => engine.rows_per_call().min((KEPT_ENTRIES / m).max(1)),
         false => engine.rows_per_call(),
     };
-    let all: Vec<Range<usize>> = chunks(problem.n(), rows_per_call, m)
+    let all: Vec<Range<usize>> = chunks(problem.n(), rows_per_call, block_rows(problem, &plan))
         .filter(|rows| rows.start >= first)
         .collect();
     // With a backward pass between them there is nothing to overlap.
@@ -575,7 +575,20 @@ fn tally_rows(
         if let Some(next) = upcoming.next() {
             engine.submit(next.clone());
         }
-        let chunk = engine.collect()?;
+        let chunk = match engine.has_long_rows() {
+            true => {
+                let mut goes_on = |share: f64| {
+                    let done = (first as f64 + share) * m as f64;
+                    listener.progress(done as u64, (problem.n() * m) as u64);
+                    !listener.is_interrupted()
+                };
+                match engine.evaluate_long_row(first, &mut goes_on)? {
+                    Some(row) => Chunk::Here(Box::new(row)),
+                    None => return Ok((tally, first, compared)),
+                }
+            }
+            false => engine.collect()?,
+        };
         let numeric = comparator.compare(&mut tally, rows.clone(), &chunk, &analytic, keep);
         if keep {
             listener.numeric(&numeric)?;
@@ -601,7 +614,20 @@ fn tally_parameter(
         if listener.is_interrupted() {
             return Ok((Tally::default(), 0, Compared::Host));
         }
-        let part = engine.evaluate(rows.clone())?;
+        let part = match engine.has_long_rows() {
+            true => {
+                let mut goes_on = |share: f64| {
+                    let done = (rows.start as f64 + share) / problem.n() as f64;
+                    listener.progress((done * entries as f64) as u64, entries);
+                    !listener.is_interrupted()
+                };
+                match engine.evaluate_long_row(rows.start, &mut goes_on)? {
+                    Some(part) => part,
+                    None => return Ok((Tally::default(), 0, Compared::Host)),
+                }
+            }
+            false => engine.evaluate(rows.clone())?,
+        };
         let backward = if gradient.is_none() {
             engine.backward(rows.clone())?
         } else {
@@ -635,9 +661,9 @@ fn tally_parameter(
     Ok((tally, problem.k(), Compared::Host))
 }
 
-/// The rows, at most so many at a time; whole blocks of the comparison where that many fit.
-fn chunks(n: usize, rows_per_call: usize, columns: usize) -> impl Iterator<Item = Range<usize>> {
-    let blocks = rows_per_call / block_rows(columns) * block_rows(columns);
+/// The rows, at most so many at a time; whole blocks of so many where those fit.
+fn chunks(n: usize, rows_per_call: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
+    let blocks = rows_per_call / block * block;
     let rows_per_call = match blocks {
         // What is left over would wait for the rest, and then be one thread's.
         _ if rows_per_call >= n => n,

@@ -121,6 +121,57 @@ impl<'a> Cpu<'a> {
         }
     }
 
+    /// The same of one row, so many entries at a time for each thread; before that `goes_on` is told the share that is done. None if it
+    /// does not go on.
+    pub fn evaluate_long_row(
+        &self,
+        row: usize,
+        entries: usize,
+        goes_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Option<Evaluation> {
+        let m = self.problem.columns(self.plan.wrt);
+        let all = match self.plan.wrt.is_parameter() {
+            true => self.problem.k() * m,
+            false => m,
+        };
+        let starts: Vec<usize> = (0..all).step_by(entries.min(all)).collect();
+        let part =
+            |&start: &usize| self.evaluate_part(row..row + 1, start..all.min(start + entries));
+        let mut evaluation = Evaluation::default();
+        for starts in starts.chunks(rayon::current_num_threads()) {
+            if !goes_on(starts[0] as f64 / all as f64) {
+                return None;
+            }
+            let parts: Vec<Evaluation> = starts.par_iter().map(part).collect();
+            for part in parts {
+                evaluation.append_entries(part);
+            }
+        }
+        Some(evaluation)
+    }
+
+    /// Some entries of these rows; with respect to a parameter, what the rows add to some of all its entries.
+    fn evaluate_part(&self, rows: Range<usize>, entries: Range<usize>) -> Evaluation {
+        match &self.arithmetic {
+            Arithmetic::F32(operands) => self.part(operands, rows, entries),
+            Arithmetic::F64(operands) => self.part(operands, rows, entries),
+        }
+    }
+
+    fn part<T: Real>(
+        &self,
+        operands: &Operands<T>,
+        rows: Range<usize>,
+        entries: Range<usize>,
+    ) -> Evaluation {
+        if self.plan.wrt.is_parameter() {
+            return self.parameters_part(operands, rows, entries);
+        }
+        let mut evaluation = Evaluation::default();
+        self.evaluate_block(operands, rows, entries, &mut evaluation);
+        evaluation
+    }
+
     /// The same for one entry alone: vectors of one element.
     pub fn evaluate_entry(&self, row: usize, column: usize) -> Evaluation {
         if self.plan.wrt.is_parameter() {
@@ -130,13 +181,7 @@ impl<'a> Cpu<'a> {
                 Arithmetic::F64(operands) => self.evaluate_parameter(operands, entry),
             };
         }
-        let (rows, columns) = (row..row + 1, column..column + 1);
-        let mut all = Evaluation::default();
-        match &self.arithmetic {
-            Arithmetic::F32(operands) => self.evaluate_block(operands, rows, columns, &mut all),
-            Arithmetic::F64(operands) => self.evaluate_block(operands, rows, columns, &mut all),
-        }
-        all
+        self.evaluate_part(row..row + 1, column..column + 1)
     }
 
     /// The gradient of a range of rows by the chain rule, [rows·m].
@@ -318,17 +363,31 @@ struct Forward<T> {
 
 impl Evaluation {
     /// The evaluation of these rows and then of `next`'s.
-    fn append(mut self, next: Self) -> Self {
+    fn append(mut self, mut next: Self) -> Self {
+        let of_rows =
+            |it: &mut Self| [&mut it.magnitude, &mut it.totals, &mut it.moved].map(std::mem::take);
+        let (mut before, after) = (of_rows(&mut self), of_rows(&mut next));
+        self.append_entries(next);
+        before
+            .iter_mut()
+            .zip(after)
+            .for_each(|(before, after)| before.extend(after));
+        [self.magnitude, self.totals, self.moved] = before;
+        self
+    }
+
+    /// The evaluation of these entries and then of `next`'s, of the same rows.
+    fn append_entries(&mut self, next: Self) {
+        self.losses.resize(next.losses.len(), Vec::new());
         for (losses, next) in self.losses.iter_mut().zip(next.losses) {
             losses.extend(next);
         }
         self.derivative.extend(next.derivative);
         self.base.extend(next.base);
         self.conditioning.extend(next.conditioning);
-        self.magnitude.extend(next.magnitude);
-        self.totals.extend(next.totals);
-        self.moved.extend(next.moved);
-        self
+        self.magnitude = next.magnitude;
+        self.totals = next.totals;
+        self.moved = next.moved;
     }
 }
 

@@ -24,6 +24,25 @@ pub trait Engine {
     /// [`Error::Gpu`] if the device's driver reports a fault.
     fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation>;
 
+    /// Whether one row takes so long that it is better had some of its entries at a time.
+    fn has_long_rows(&self) -> bool {
+        false
+    }
+
+    /// The same of one row; before each part of its entries `goes_on` is told the share that is done. None if it does not go on.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device's driver reports a fault.
+    fn evaluate_long_row(
+        &mut self,
+        row: usize,
+        goes_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<Option<Evaluation>> {
+        goes_on(0.0)
+            .then(|| self.evaluate(row..row + 1))
+            .transpose()
+    }
+
     /// Begins the same, and returns at once; not for a parameter. A few may be begun before the first is collected.
     fn submit(&mut self, rows: Range<usize>);
 
@@ -75,10 +94,20 @@ impl Chunk<'_> {
 const CPU_ENTRIES: usize = 1 << 24;
 /// The same of the input, with respect to a parameter: three f64 vectors of it are 24 MiB.
 const CPU_INPUTS: usize = 1 << 20;
-/// But no fewer rows than make a pass over a large weight worth while, on several threads.
-const LEAST_ROWS: usize = 256;
-/// About a second's work for the CPU engine on two cores, as measured in 2026.
-const MOST_MULTIPLY_ADDS: usize = 1 << 33;
+/// Multiply-adds of a thread in an eighth of a second, as measured in 2026: between the calls others are let pass.
+const SOON: usize = 1 << 29;
+/// But no fewer rows of a thread than make its pass over a large weight worth while, unless they take seconds.
+const LEAST_ROWS: usize = 16;
+const MOST: usize = 1 << 33;
+
+/// Threads that the work is sized for: what the samples add to a parameter depends, in its last bits, on how many are added at a time,
+/// and is to be the same everywhere.
+fn threads(plan: &Plan) -> usize {
+    match plan.wrt.is_parameter() {
+        true => 2,
+        false => rayon::current_num_threads(),
+    }
+}
 
 /// Rows that the CPU engine is asked for at a time, at most.
 pub(crate) fn cpu_rows(problem: &Problem, plan: &Plan) -> usize {
@@ -86,14 +115,38 @@ pub(crate) fn cpu_rows(problem: &Problem, plan: &Plan) -> usize {
         true => CPU_INPUTS,
         false => CPU_ENTRIES,
     };
+    let threads = threads(plan);
+    let least = match plan.method {
+        Method::Difference => threads * LEAST_ROWS,
+        Method::ForwardPass => 1,
+    };
     (entries / problem.columns(plan.wrt))
-        .max(LEAST_ROWS)
-        .clamp(1, plan.rows_at_a_time(problem, MOST_MULTIPLY_ADDS))
+        .min(plan.rows_at_a_time(problem, threads * SOON))
+        .max(least)
+        .clamp(1, plan.rows_at_a_time(problem, threads * MOST))
 }
 
 struct CpuEngine<'a> {
     cpu: Cpu<'a>,
     rows: usize,
+    /// Entries of a row that takes long, for a thread at a time.
+    entries: Option<usize>,
+}
+
+impl<'a> CpuEngine<'a> {
+    fn new(problem: &'a Problem, plan: Plan) -> Self {
+        let a_row = Plan::work(problem, plan.wrt, plan.method, plan.scheme);
+        let entries = match plan.wrt.is_parameter() {
+            true => problem.k() * problem.columns(plan.wrt),
+            false => problem.columns(plan.wrt),
+        };
+        let is_long = plan.method == Method::ForwardPass && a_row > threads(&plan) * SOON;
+        Self {
+            cpu: Cpu::new(problem, plan),
+            rows: cpu_rows(problem, &plan),
+            entries: is_long.then(|| (SOON / (a_row / entries)).clamp(1, entries)),
+        }
+    }
 }
 
 impl Engine for CpuEngine<'_> {
@@ -103,6 +156,19 @@ impl Engine for CpuEngine<'_> {
 
     fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
         Ok(self.cpu.evaluate(rows))
+    }
+
+    fn has_long_rows(&self) -> bool {
+        self.entries.is_some()
+    }
+
+    fn evaluate_long_row(
+        &mut self,
+        row: usize,
+        goes_on: &mut dyn FnMut(f64) -> bool,
+    ) -> Result<Option<Evaluation>> {
+        let entries = self.entries.unwrap_or(usize::MAX);
+        Ok(self.cpu.evaluate_long_row(row, entries, goes_on))
     }
 
     fn submit(&mut self, _rows: Range<usize>) {}
@@ -262,10 +328,7 @@ impl Device {
     /// [`Error::Gpu`] if the problem does not fit the device's limits.
     pub fn engine<'a>(&'a self, problem: &'a Problem, plan: Plan) -> Result<Box<dyn Engine + 'a>> {
         Ok(match self {
-            Self::Cpu { .. } => Box::new(CpuEngine {
-                cpu: Cpu::new(problem, plan),
-                rows: cpu_rows(problem, &plan),
-            }),
+            Self::Cpu { .. } => Box::new(CpuEngine::new(problem, plan)),
             Self::Gpu(device) => match plan.precision {
                 Precision::F32 => Box::new(gpu::Gpu::<f32>::new(device, problem, plan)?),
                 Precision::F64 => Box::new(gpu::Gpu::<f64>::new(device, problem, plan)?),

@@ -109,18 +109,25 @@ impl Plan {
     pub fn work(problem: &Problem, wrt: Wrt, method: Method, scheme: Scheme) -> usize {
         let (d, k, m) = (problem.d(), problem.k(), problem.columns(wrt));
         let steps = scheme.terms(method).count();
-        let multiply_adds = match (method, wrt) {
+        // The logits with their bounds, and the softmax.
+        let forward = k * (2 * d + 100);
+        let of_column = match (method, wrt) {
             // A product for each step, one for S + T, and a logarithm a step that counts as ten.
             (Method::Difference, Wrt::Input) => (steps + 1) * k + 10 * steps,
-            // A class's exponential takes as long as 400, as measured in 2026.
+            // A class's exponential takes as long as 400, as measured in 2026; as long as 20 where it is not waited for.
             (Method::ForwardPass, Wrt::Input) => steps * k * (d + 400),
             (Method::Difference, Wrt::Logits) => 10 * steps,
-            (Method::ForwardPass, Wrt::Logits) => steps * k * 10,
+            (Method::ForwardPass, Wrt::Logits) => steps * k * 20,
             // A row takes part in every entry.
-            (Method::Difference, Wrt::Weight | Wrt::Bias) => 10 * steps * k,
-            (Method::ForwardPass, Wrt::Weight | Wrt::Bias) => steps * k * (d + 10 * k),
+            (Method::Difference, Wrt::Weight | Wrt::Bias) => 16 * steps * k,
+            (Method::ForwardPass, Wrt::Weight | Wrt::Bias) => steps * k * (d + 20 * k),
         };
-        multiply_adds.saturating_mul(m)
+        let columns = match (method, wrt) {
+            // It is computed as a tile of 16 is.
+            (Method::Difference, Wrt::Bias) => 16,
+            _ => m,
+        };
+        of_column.saturating_mul(columns).saturating_add(forward)
     }
 
     /// The steps at which losses are taken: offset·eps, in the order of the scheme's terms.

@@ -15,6 +15,7 @@ use crate::{
     plan::{Evaluation, Plan},
     problem::{Problem, Wrt},
     report::{COLUMN_SUMS, Caught, Columns, Decision, Entry, Histogram, Picture, Tally, Tolerance},
+    scheme::Method,
 };
 
 /// Entries of a block, whose columns are summed as one: enough to make the exact sums cheap, few enough for several threads.
@@ -32,9 +33,25 @@ const LEAST_ROWS: usize = 4;
 /// Entries that are compared side by side: a vector of AVX-512.
 const LANES: usize = 8;
 
+/// Multiply-adds of a block, unless they make it so short that a pass over a large weight does not pay: a hundredth of a second.
+const BLOCK_WORK: usize = 1 << 25;
+const LEAST_BLOCK_ROWS: usize = 16;
+
 /// Rows of a block: blocks begin at multiples of it.
-pub(crate) fn block_rows(columns: usize) -> usize {
-    (BLOCK_ENTRIES / columns).clamp(LEAST_ROWS, MOST_BLOCK_ROWS)
+pub(crate) fn block_rows(problem: &Problem, plan: &Plan) -> usize {
+    let by_entries = BLOCK_ENTRIES / problem.columns(plan.wrt);
+    let (by_work, least) = match (plan.wrt.is_parameter(), plan.method) {
+        // Its rows are classes, and evaluated before.
+        (true, _) => (MOST_BLOCK_ROWS, LEAST_ROWS),
+        (false, method) => {
+            let by_work = BLOCK_WORK / Plan::work(problem, plan.wrt, method, plan.scheme);
+            match method {
+                Method::Difference => (by_work.max(LEAST_BLOCK_ROWS), LEAST_ROWS),
+                Method::ForwardPass => (by_work, 1),
+            }
+        }
+    };
+    by_entries.min(by_work).clamp(least, MOST_BLOCK_ROWS)
 }
 
 /// Rows that are evaluated and compared at a time: few, so that they stay in the cache; but where the weight does not, enough to be
@@ -452,7 +469,7 @@ impl Comparator<'_> {
         keep: bool,
     ) -> Vec<f64> {
         let columns = self.problem.columns(self.plan.wrt);
-        let size = block_rows(columns);
+        let size = block_rows(self.problem, &self.plan);
         // A chunk may begin or end inside of a block.
         let blocks = rows.start / size..rows.end.div_ceil(size);
         let at_once = (blocks.len() / (2 * rayon::current_num_threads())).max(1);

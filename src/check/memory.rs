@@ -51,7 +51,7 @@ fn elements(problem: &Problem, wrt: Wrt, options: &Options) -> f64 {
     let (parts, rows_of_part) = match wrt.is_parameter() {
         true => (PARTS.min(rows), rows.div_ceil(PARTS)),
         false => (
-            rows.div_ceil(block_rows(problem.columns(wrt))),
+            rows.div_ceil(block_rows(problem, &plan)),
             part_rows(problem, wrt).min(rows),
         ),
     };

@@ -4,7 +4,10 @@
 
 use std::ops::Range;
 
-use super::{AHEAD, Listener, chunks, compare::Comparator};
+use super::{
+    AHEAD, Listener, chunks,
+    compare::{Comparator, block_rows},
+};
 use crate::{
     engine::Comparer,
     error::{Error, Result},
@@ -25,7 +28,8 @@ pub(super) fn tally_rows(
 ) -> Result<usize> {
     let n = comparator.problem.n();
     let m = comparator.problem.columns(comparator.plan.wrt);
-    let all: Vec<Range<usize>> = chunks(n, engine.rows_per_call(), m).collect();
+    let block = block_rows(comparator.problem, &comparator.plan);
+    let all: Vec<Range<usize>> = chunks(n, engine.rows_per_call(), block).collect();
     let mut upcoming = all.iter();
     for rows in upcoming.by_ref().take(AHEAD) {
         engine.submit_comparison(rows.clone(), gradient);

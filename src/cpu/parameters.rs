@@ -82,7 +82,7 @@ impl Cpu<'_> {
     }
 
     /// The sums over `rows` of the given entries [k·m].
-    fn parameters_part<T: Real>(
+    pub(super) fn parameters_part<T: Real>(
         &self,
         operands: &Operands<T>,
         rows: Range<usize>,
