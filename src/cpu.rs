@@ -403,6 +403,46 @@ fn select<T: Copy>(values: Vec<T>, m: usize, columns: &Range<usize>) -> Vec<T> {
         .collect()
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        loss::CrossEntropy,
+        scheme::CENTRAL,
+        tensor::{Dtype, Tensor},
+    };
+
+    /// In parts a row is what it is at once, unless nobody wants the rest.
+    #[test]
+    fn a_long_row_is_the_sum_of_its_parts() {
+        let value = |i: usize| ((i * i) as f64 * 0.7).sin();
+        let tensor = |shape: &[usize]| {
+            let values: Vec<f64> = (0..shape.iter().product()).map(value).collect();
+            Tensor::from_f64(shape, &values)
+        };
+        let target = Tensor::from_classes(&[1, 3]);
+        let (input, weight) = (tensor(&[2, 7]), tensor(&[5, 7]));
+        let loss = CrossEntropy::default();
+        let problem = Problem::new(input, weight, None, &target, loss).unwrap();
+        for wrt in Wrt::ALL {
+            for method in [Method::Difference, Method::ForwardPass] {
+                let (f64, scheme) = (Precision::F64, CENTRAL);
+                let plan = Plan::new(&problem, wrt, method, scheme, None, f64, Dtype::F64);
+                let cpu = Cpu::new(&problem, plan);
+                let mut shares = Vec::new();
+                let mut all = |share| {
+                    shares.push(share);
+                    true
+                };
+                let row = cpu.evaluate_long_row(1, 2, &mut all);
+                assert_eq!(row, Some(cpu.evaluate(1..2)), "{wrt:?} {method:?}");
+                assert!(shares.is_sorted() && shares[0] == 0.0);
+                assert_eq!(cpu.evaluate_long_row(1, 2, &mut |_| false), None);
+            }
+        }
+    }
+}
+
 /// Runs a kernel's loops with the widest vectors that the processor has.
 pub(crate) fn simd<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)

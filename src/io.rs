@@ -274,6 +274,21 @@ pub(crate) fn format(path: &Path) -> Result<Format> {
     })
 }
 
+/// Whether it may take long to read for its size, since its arrays are to be unpacked. What is no such file is not: it is refused at once.
+pub(crate) fn is_packed(source: &Source) -> bool {
+    let (path, held) = match source {
+        Source::File(path) => (path, None),
+        Source::Bytes(path, bytes) => (path, Some(bytes.clone())),
+        Source::Separate(_) => return false,
+    };
+    let budget = Budget {
+        memory: MEMORY,
+        unpacked: usize::MAX,
+    };
+    let map = || held.map_or_else(|| bytes::map(path, budget), Ok);
+    matches!(format(path), Ok(Format::Npz)) && map().is_ok_and(npz::is_packed)
+}
+
 /// Opens a file, or what it would hold.
 fn open(path: &Path, held: Option<&Bytes>, budget: Budget) -> Result<Box<dyn Archive>> {
     let format = format(path)?;

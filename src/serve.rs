@@ -84,7 +84,7 @@ pub struct Limits {
     pub uploads: usize,
     /// Connections.
     pub connections: usize,
-    /// Without a byte of a request for so long, it is given up.
+    /// Without a byte of a request for so long, or of an answer that is taken, it is given up.
     pub idle: Duration,
     /// Time that a check may take.
     pub check: Duration,
@@ -116,7 +116,7 @@ struct Service {
     metrics: Arc<Metrics>,
     /// Bodies that are being received.
     uploads: Semaphore,
-    /// Bodies that are being looked at, which maps or unpacks them: those that soon are, and long ones.
+    /// Bodies that are being looked at, which maps or unpacks them: those that soon are, and others.
     looks: [Arc<Semaphore>; 2],
     /// Whether the service is to end: then it takes no more jobs.
     ending: watch::Sender<bool>,
@@ -126,10 +126,8 @@ struct Service {
 
 /// A check that was begun so often, each time to the end of the process, is not begun again: it may be the cause, by a fault of a driver, say.
 const MOST_STARTS: usize = 5;
-/// How many bodies of either length are looked at at a time.
+/// How many bodies of either kind are looked at at a time.
 const LOOKS: usize = 2;
-/// Bytes up to which a body waits for no longer one to be looked at.
-const SOON_LOOKED_AT: u64 = 1 << 20;
 
 /// Runs a service until the process is asked to end. `started` is told where it listens, and on which device it computes.
 ///
@@ -190,11 +188,6 @@ impl Service {
 
     fn device(&self) -> Result<Device> {
         Device::select_within(&self.options.device, self.options.memory)
-    }
-
-    /// Who looks at bodies of so many bytes.
-    fn looks(&self, bytes: u64) -> Arc<Semaphore> {
-        self.looks[usize::from(bytes > SOON_LOOKED_AT)].clone()
     }
 
     /// Reads a body, which may unpack to no more than one that is not packed; with the bytes that its check takes.

@@ -176,6 +176,50 @@ fn a_running_check_is_watched_and_cancelled_while_short_ones_pass_it() {
     assert_eq!(service.wait_for(&first)["state"], "cancelled");
 }
 
+/// Where one row takes long, others pass in the middle of it, and it can be cancelled there; which is kept.
+#[test]
+fn a_long_row_is_passed_and_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let service = Service::start(&data, &["--device", "cpu"]);
+    let small = small(folder.path());
+    for query in [LONG, "method=forward-pass&wrt=weight"] {
+        let size = if query == LONG {
+            [1, 2000, 2000]
+        } else {
+            [1, 500, 500]
+        };
+        let row = case(folder.path(), size, 1.0);
+        let id = service.post(query, &row).id();
+        let state = |service: &Service| {
+            let job = service.get(&format!("/v1/checks/{id}")).json();
+            job["state"].as_str().unwrap().to_owned()
+        };
+        while state(&service) == "queued" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(service.post("wait=60", &small).json()["state"], "done");
+        assert_eq!(state(&service), "running");
+        assert_eq!(service.delete(&format!("/v1/checks/{id}")).status, 202);
+        let job = service.wait_for(&id);
+        assert_eq!(job["state"], "cancelled");
+    }
+    // Cancelled, it does not run again, though the process ends before it is.
+    let long = long(folder.path());
+    let id = service.post("", &long).id();
+    while service.get(&format!("/v1/checks/{id}")).json()["state"] == "queued" {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let status = service.delete(&format!("/v1/checks/{id}")).status;
+    assert_eq!(status, 202);
+    service.kill();
+    let service = Service::start(&data, &["--device", "cpu"]);
+    assert_eq!(
+        service.get(&format!("/v1/checks/{id}")).json()["state"],
+        "cancelled"
+    );
+}
+
 #[test]
 fn what_cannot_be_served_is_refused_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
@@ -201,6 +245,11 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         (answer.status, answer.detail())
     };
     for (query, status, detail) in [
+        (
+            "name=a%0Ab",
+            400,
+            "name has a character that cannot be printed",
+        ),
         (
             "rtol=x",
             400,
@@ -326,6 +375,9 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         (&[elsewhere, ("sec-fetch-mode", "cors")], 421),
         (&link[..2], 421),
         (&link, 200),
+        (&[("sec-fetch-site", "same-site"), ("origin", &origin)], 421),
+        (&[("sec-fetch-site", "same-origin")], 200),
+        (&[("host", "LOCALHOST:8417")], 200),
         (&[("origin", "http://evil.example")], 421),
         (&[("origin", "null")], 421),
         (&[("origin", &origin)], 200),
@@ -377,6 +429,16 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         (429, "the queue is full")
     );
     assert_eq!(full.headers["retry-after"], "5");
+
+    // An answer that nobody takes is given up: much of what was asked for never comes.
+    let mut stream = TcpStream::connect(service.address()).unwrap();
+    let asked = "GET /service.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    stream.write_all(asked.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let mut taken = Vec::new();
+    let _ = stream.read_to_end(&mut taken);
+    let page = service.get("/service.js").text.len();
+    assert!(taken.len() < 999 * page, "{} of {page}", taken.len());
 
     // A body that stops coming is given up, and so is a request that does not end.
     for (said, answered) in [

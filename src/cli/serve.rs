@@ -53,7 +53,7 @@ pub(super) struct ServeArguments {
     /// refused
     #[arg(long, default_value = "8GiB", value_name = "SIZE", value_parser = memory)]
     max_memory: ByteSize,
-    /// How long a sender may be silent in the middle of a request
+    /// How long a client may be silent in the middle of a request, or take nothing of an answer
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = some_time)]
     max_silence: Duration,
     /// How long ended jobs are kept; those that go are looked for once a minute

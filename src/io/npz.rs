@@ -41,6 +41,17 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
+/// Whether a member of it is not only stored.
+pub(super) fn is_packed(bytes: Bytes) -> bool {
+    let Ok(mut archive) = ZipArchive::new(Cursor::new(Shared(bytes))) else {
+        return false;
+    };
+    (0..archive.len()).any(|index| {
+        let member = archive.by_index_raw(index);
+        member.is_ok_and(|member| member.compression() != CompressionMethod::Stored)
+    })
+}
+
 impl Npz {
     pub(super) fn new(path: &Path, bytes: Bytes, budget: Budget) -> Result<Self> {
         let archive = ZipArchive::new(Cursor::new(Shared(bytes.clone())))

@@ -20,9 +20,9 @@ use super::{
     job::{self, Job, now},
     openapi, page,
     query::{Asked, Listing},
-    queue::PageRequest,
+    queue::{PageRequest, Place},
     refusal::Refusal,
-    store::{self, Cost, Outcome, Ticket},
+    store::{self, Cost, Listed, Outcome, Ticket},
     upload::{self, Incoming, Upload},
     worker,
 };
@@ -169,7 +169,7 @@ pub(super) async fn create(
 ) -> Result<Response, Refusal> {
     let mut body = Incoming::new(&headers, body);
     let received = receive(&service, query, &headers, &mut body).await;
-    let (asked, upload) = match received {
+    let (asked, upload, _place) = match received {
         Ok(received) => received,
         Err(refusal) => {
             body.drain().await;
@@ -178,7 +178,10 @@ pub(super) async fn create(
     };
     let wait = asked.wait;
     // Whoever goes away meanwhile leaves no room for another to be looked at.
-    let looking = service.looks(upload.bytes).acquire_owned().await;
+    let upload = blocking(move || Ok((upload.is_soon_looked_at(), upload)));
+    let (is_soon, upload) = upload.await?;
+    let looking = service.looks[usize::from(!is_soon)].clone();
+    let looking = looking.acquire_owned().await;
     let looked = blocking({
         let service = service.clone();
         move || {
@@ -217,28 +220,29 @@ pub(super) async fn create(
         .into_response())
 }
 
-/// What a request asks for, and its body.
+/// What a request asks for, its body, and the place of its job.
 async fn receive(
     service: &Arc<Service>,
     query: Option<String>,
     headers: &HeaderMap,
     body: &mut Incoming,
-) -> Result<(Asked, Upload), Refusal> {
+) -> Result<(Asked, Upload, Place), Refusal> {
     let asked = Asked::parse(&query.unwrap_or_default())?;
     if service.is_ending() {
         return Err(ending());
     }
-    if service.queue.waiting() >= service.options.limits.queue {
+    let Some(place) = service.queue.hold(service.options.limits.queue) else {
         let detail = "the queue is full";
         return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, RETRY, detail));
-    }
+    };
     upload::admit(service, headers)?;
     let Ok(_receiving) = service.uploads.try_acquire() else {
         let detail = "too many bodies are being received";
         return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, 1, detail));
     };
     let format = asked.name.as_deref().and_then(upload::format_of_name);
-    Ok((asked, upload::receive(service, body, format).await?))
+    let upload = upload::receive(service, body, format).await?;
+    Ok((asked, upload, place))
 }
 
 /// Looks at what was received, which maps or unpacks it.
@@ -309,25 +313,29 @@ pub(super) async fn list(
         cursor,
     } = Listing::parse(&query.unwrap_or_default())?;
     // Which of those that have not ended run now, only the queue knows.
-    let listed = blocking({
-        let service = service.clone();
-        let kept = asked.map(|state| match state {
-            job::State::Running => job::State::Queued,
-            other => other,
-        });
-        move || Ok(service.store.list(kept, limit, cursor)?)
+    let kept = asked.map(|state| match state {
+        job::State::Running => job::State::Queued,
+        other => other,
     });
-    let listed = listed.await?;
-    let now = |job: Job| match service.queue.live(&job.id) {
-        Some(live) => live.job(),
-        None => job,
+    let list = move || {
+        let mut cursor = cursor;
+        loop {
+            let Listed { jobs, next } = service.store.list(kept, limit, cursor)?;
+            let now = |job: Job| match service.queue.live(&job.id) {
+                Some(live) => live.job(),
+                None => job,
+            };
+            let jobs = jobs.into_iter().map(now);
+            let checks = jobs.filter(|job| asked.is_none_or(|state| job.state == state));
+            let checks: Vec<Job> = checks.collect();
+            // A part in which there is none of them tells nobody anything.
+            if !checks.is_empty() || next.is_none() {
+                return Ok(List { checks, next });
+            }
+            cursor = next;
+        }
     };
-    let jobs = listed.jobs.into_iter().map(now);
-    let checks = jobs.filter(|job| asked.is_none_or(|state| job.state == state));
-    Ok(Json(List {
-        checks: checks.collect(),
-        next: listed.next,
-    }))
+    Ok(Json(blocking(list).await?))
 }
 
 /// A job's name in a path. What cannot be one is one that there is not.
@@ -392,6 +400,12 @@ pub(super) async fn cancel(
         return Err(Refusal::new(StatusCode::CONFLICT, detail));
     };
     let Some(waiting) = waiting else {
+        // Kept at once: it is not to run again when the process ends before the worker has seen it.
+        let kept = blocking({
+            let service = service.clone();
+            move || Ok(service.store.finish_now(&id, &Outcome::Cancelled, now())?)
+        });
+        kept.await?;
         return Ok((StatusCode::ACCEPTED, Json(live.job())).into_response());
     };
     let kept = blocking(move || {

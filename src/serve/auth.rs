@@ -86,7 +86,7 @@ fn is_meant(service: &Service, request: &Request) -> Result<(), Refusal> {
         origin.split_once("://").map(|(_, host)| host) != host
     });
     let is_foreign = match headers.get("sec-fetch-site") {
-        Some(site) => site == "cross-site" && !is_link,
+        Some(site) => site != "same-origin" && site != "none" && !is_link,
         None => is_elsewhere,
     };
     let is_local = host.is_none_or(|host| {
@@ -97,7 +97,7 @@ fn is_meant(service: &Service, request: &Request) -> Result<(), Refusal> {
             }
         });
         let name = name.trim_start_matches('[').trim_end_matches(']');
-        name == "localhost"
+        name.eq_ignore_ascii_case("localhost")
             || name
                 .parse::<std::net::IpAddr>()
                 .is_ok_and(|it| it.is_loopback())

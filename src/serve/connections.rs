@@ -9,6 +9,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_io_timeout::TimeoutStream;
 
 use super::{Service, api, worker};
 use crate::{
@@ -110,13 +111,16 @@ async fn accept<T>(
         };
         // A report is sent in one piece.
         let _ = stream.set_nodelay(true);
+        // Who takes nothing of an answer holds no place for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(service.options.limits.idle));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(service.options.limits.idle)
             .max_headers(HEADERS)
             .max_buf_size(HEAD)
             .serve_connection(
-                TokioIo::new(stream),
+                TokioIo::new(Box::pin(stream)),
                 TowerToHyperService::new(router.clone()),
             );
         let connection = connections.watch(connection);

@@ -172,7 +172,11 @@ fn open(path: &Path, tables: &str, layout: i64) -> rusqlite::Result<(Connection,
     // A commit is on the disk when it returns: what was accepted outlives a power cut, too.
     connection.pragma_update(None, "synchronous", "FULL")?;
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found != 0 {
+    let is_empty: bool =
+        connection.query_row("SELECT COUNT(*) = 0 FROM sqlite_master", [], |row| {
+            row.get(0)
+        })?;
+    if found != 0 || !is_empty {
         return Ok((connection, found));
     }
     let transaction = connection.transaction()?;

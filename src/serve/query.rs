@@ -54,6 +54,13 @@ impl Asked {
             let detail = format!("name is longer than {LONGEST_NAME} characters");
             return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
         }
+        if name
+            .as_ref()
+            .is_some_and(|name| name.contains(char::is_control))
+        {
+            let detail = "name has a character that cannot be printed";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
+        }
         let settings = Settings::parse(&pairs)?;
         let query = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(&pairs)

@@ -62,6 +62,8 @@ struct Inner {
     /// In the order of their coming.
     jobs: VecDeque<Ticket>,
     live: HashMap<String, Arc<Live>>,
+    /// Places that are held for jobs on their way.
+    held: usize,
     closed: bool,
 }
 
@@ -71,10 +73,33 @@ pub(super) struct Queue {
     ready: Condvar,
 }
 
+/// A place for a job on its way.
+pub(super) struct Place {
+    queue: Arc<Queue>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.inner().held -= 1;
+    }
+}
+
 impl Queue {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Each change is one step: a panic leaves nothing half done.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds a place for a job on its way, if there are fewer than `most`.
+    pub(super) fn hold(self: &Arc<Self>, most: usize) -> Option<Place> {
+        let mut inner = self.inner();
+        if inner.jobs.len() + inner.held >= most {
+            return None;
+        }
+        inner.held += 1;
+        Some(Place {
+            queue: self.clone(),
+        })
     }
 
     /// Puts a job at the end.
@@ -186,7 +211,7 @@ impl Inner {
     /// what takes no more than `most`, and nothing that may have ended a process: it might take that check along once more.
     fn next(&mut self, most: Option<Cost>) -> Option<Task> {
         let is_next = |ticket: &Ticket| {
-            most.is_none_or(|most| ticket.cost.is_within(most) && ticket.starts == 0)
+            most.is_none_or(|most| ticket.cost.is_within(most) && !ticket.is_suspect())
         };
         if let Some((ticket, outcome, at)) = self.ends.pop_front() {
             return Some(Task::End(ticket, outcome, at));
@@ -259,10 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_held_for_a_job_on_its_way() {
+        let queue = Arc::new(Queue::default());
+        queue.push(ticket("first", 1.0));
+        let place = queue.hold(2).unwrap();
+        assert!(queue.hold(2).is_none());
+        drop(place);
+        assert!(queue.hold(2).is_some());
+    }
+
+    #[test]
     fn what_may_have_ended_a_process_is_done_alone() {
         let queue = Queue::default();
         let mut suspect = ticket("suspect", 1.0);
-        suspect.starts = 1;
+        suspect.starts = 2;
         queue.push(suspect);
         queue.push(ticket("other", 1.0));
         let other = Some(("other".to_owned(), false));

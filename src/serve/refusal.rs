@@ -80,7 +80,10 @@ impl From<Error> for Refusal {
             | Error::Target { .. }
             | Error::Setting { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                StatusCode::INSUFFICIENT_STORAGE
+                // Where that is says the log.
+                tracing::error!("{error}");
+                let detail = "the service's disk is full";
+                return Self::new(StatusCode::INSUFFICIENT_STORAGE, detail);
             }
             Error::Io { .. }
             | Error::NoDevice { .. }

@@ -4,7 +4,10 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -25,6 +28,9 @@ use crate::{
 
 /// The layout of the tables; another one is another program's.
 const LAYOUT: i64 = 2;
+
+/// Bytes of the reserve: more than a commit takes.
+const RESERVE: usize = 1 << 20;
 
 const TABLES: &str = "
     CREATE TABLE jobs (
@@ -63,6 +69,13 @@ pub(super) struct Ticket {
     pub(super) cost: Cost,
     /// How often the process ended without a word while it was checked.
     pub(super) starts: usize,
+}
+
+impl Ticket {
+    /// Whether it may be what has ended the process, not one that was beside it: then it is checked alone.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.starts > 1
+    }
 }
 
 /// What a check takes, about.
@@ -136,7 +149,10 @@ pub(super) struct Listed {
 
 pub(super) struct Store {
     database: Database,
+    path: PathBuf,
     spool: PathBuf,
+    /// Room on the disk that is given up so that a full one can be emptied: to take out jobs takes some, too.
+    reserve: PathBuf,
     /// What is being checked.
     pub(super) under_way: UnderWay,
     /// Held as long as the process lives, so that no other works on the same jobs.
@@ -158,11 +174,19 @@ impl Store {
             return Err(failed(folder, reason));
         }
         let path = folder.join("jobs.sqlite");
+        if !path.exists() && has_bodies(&spool)? {
+            let reason = std::io::Error::other(
+                "it is gone, and spool has bodies of jobs that only it knows",
+            );
+            return Err(Error::io("read", &path)(reason));
+        }
         let database = Database::open(&path, &spool, TABLES, LAYOUT)?;
         let (under_way, broken_off) = UnderWay::open(&folder.join("under-way"))?;
         let store = Self {
             database,
+            path,
             spool,
+            reserve: folder.join("reserve"),
             under_way,
             _lock: lock,
         };
@@ -174,6 +198,7 @@ impl Store {
                 .try_for_each(|id| statement.execute([id]).map(|_| ()))
         })?;
         store.remove_strangers()?;
+        store.reserve();
         Ok(store)
     }
 
@@ -183,6 +208,10 @@ impl Store {
         for entry in folder {
             let entry = entry.map_err(|source| failed(&self.spool, source))?;
             let path = entry.path();
+            if !path.is_file() {
+                // lost+found, say: nothing of ours.
+                continue;
+            }
             let id = path.file_stem().unwrap_or_default().to_string_lossy();
             let known = self.database.read(|connection| {
                 let mut statement =
@@ -278,19 +307,24 @@ impl Store {
         })
     }
 
-    /// Ends a job, unless it has ended before: no job is reported twice. `then` is told when that is kept, or why it cannot be; then it
-    /// is as it was.
+    /// Ends a job, unless it has ended before: no job is reported twice. `then` is told when that is kept, and whether it had not, or why it
+    /// cannot be; then it is as it was.
     pub(super) fn finish(
         &self,
         id: &str,
         outcome: &Outcome,
         at: f64,
-        then: impl FnOnce(Result<()>) + Send + 'static,
+        then: impl FnOnce(Result<bool>) + Send + 'static,
     ) {
         let (id, outcome) = (id.to_owned(), outcome.clone());
+        let ended = Arc::new(AtomicBool::new(false));
+        let by = ended.clone();
         self.database.write_then(
-            move |connection| finish(connection, &id, &outcome, at),
-            then,
+            move |connection| {
+                by.store(finish(connection, &id, &outcome, at)?, Ordering::Relaxed);
+                Ok(())
+            },
+            move |kept| then(kept.map(|()| ended.load(Ordering::Relaxed))),
         );
     }
 
@@ -298,7 +332,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`] if that cannot be kept; then it is as it was.
-    pub(super) fn finish_now(&self, id: &str, outcome: &Outcome, at: f64) -> Result<()> {
+    pub(super) fn finish_now(&self, id: &str, outcome: &Outcome, at: f64) -> Result<bool> {
         let (id, outcome) = (id.to_owned(), outcome.clone());
         self.database
             .write(move |connection| finish(connection, &id, &outcome, at))
@@ -434,15 +468,40 @@ impl Store {
         if !is_due {
             return Ok(0);
         }
-        let gone = self
+        let due = self
             .database
-            .write(move |connection| forget(connection, oldest, most))?;
-        for body in &gone {
-            let body = self.spool.join(body);
-            remove(&body)?;
-            remove(&page(&body))?;
+            .read(|connection| due(connection, oldest, most))?;
+        // Files first: a full disk has no room for anything else before.
+        let remove_files = || {
+            let bodies = due.iter().map(|(_, body)| self.spool.join(body));
+            let removed = bodies.map(|body| remove(&body).and(remove(&page(&body))));
+            removed.fold(Ok(()), Result::and)
+        };
+        let removed = remove_files();
+        let numbers: Arc<Vec<i64>> = Arc::new(due.iter().map(|(number, _)| *number).collect());
+        let take_out = || {
+            let numbers = numbers.clone();
+            self.database
+                .write(move |connection| take_out(connection, &numbers))
+        };
+        if take_out().is_err() {
+            remove(&self.reserve)?;
+            take_out()?;
         }
-        Ok(gone.len())
+        self.reserve();
+        // Pages that were drawn meanwhile.
+        removed.and(remove_files())?;
+        Ok(due.len())
+    }
+
+    /// Takes the room that is to be given up again, if there is so much.
+    fn reserve(&self) {
+        if fs::metadata(&self.reserve).is_ok_and(|it| it.len() >= RESERVE as u64) {
+            return;
+        }
+        if let Err(error) = fs::write(&self.reserve, vec![0; RESERVE]) {
+            tracing::debug!("{}: {error}", self.reserve.display());
+        }
     }
 
     /// Lets the database have so many pages at most, or as many as it has: one that cannot grow is what a full disk makes of it.
@@ -454,44 +513,56 @@ impl Store {
         limited.unwrap();
     }
 
-    /// Whether it can be read.
+    /// Whether it can be read, and still is where it was.
     pub(super) fn is_ready(&self) -> bool {
         let ask = |connection: &Connection| connection.query_row("SELECT 1", [], |_| Ok(()));
-        self.database.read(ask).is_ok()
+        self.path.exists() && self.spool.is_dir() && self.database.read(ask).is_ok()
     }
 }
 
-/// Takes jobs out; the names of their bodies.
-fn forget(connection: &Connection, oldest: f64, most: i64) -> rusqlite::Result<Vec<String>> {
-    let mut statement =
-        connection.prepare_cached("DELETE FROM jobs WHERE finished < ?1 RETURNING number, body")?;
-    let job = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let gone = statement.query_map([oldest], job)?;
-    let mut gone: Vec<(i64, String)> = gone.collect::<rusqlite::Result<_>>()?;
-
+/// The numbers of the ended jobs that are to go, and the names of their bodies.
+fn due(connection: &Connection, oldest: f64, most: i64) -> rusqlite::Result<Vec<(i64, String)>> {
     let all = "SELECT COALESCE(SUM(kept), 0) FROM jobs";
-    let mut surplus: i64 = connection.query_row(all, [], |row| row.get(0))?;
-    surplus = surplus.saturating_sub(most);
+    let all: i64 = connection.query_row(all, [], |row| row.get(0))?;
+    let mut surplus = all.saturating_sub(most);
     let mut statement = connection.prepare_cached(
-        "SELECT number, body, kept FROM jobs WHERE finished IS NOT NULL ORDER BY number",
+        "SELECT number, body, kept, finished < ?1 FROM jobs WHERE finished IS NOT NULL ORDER BY finished < ?1 DESC, number",
     )?;
-    let mut ended = statement.query([])?;
-    let by_age = gone.len();
-    while surplus > 0
-        && let Some(row) = ended.next()?
+    let mut ended = statement.query([oldest])?;
+    let mut due = Vec::new();
+    while let Some(row) = ended.next()?
+        && (row.get(3)? || surplus > 0)
     {
-        gone.push(job(row)?);
+        due.push((row.get(0)?, row.get(1)?));
         surplus = surplus.saturating_sub(row.get(2)?);
     }
-    let mut statement = connection.prepare_cached("DELETE FROM jobs WHERE number = ?1")?;
-    for (number, _) in &gone[by_age..] {
-        statement.execute([number])?;
+    Ok(due)
+}
+
+/// Takes jobs out that have ended.
+fn take_out(connection: &Connection, numbers: &[i64]) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM jobs WHERE number = ?1",
+        "DELETE FROM bodies WHERE job = ?1",
+    ] {
+        let mut statement = connection.prepare_cached(sql)?;
+        for number in numbers {
+            statement.execute([number])?;
+        }
     }
-    let mut statement = connection.prepare_cached("DELETE FROM bodies WHERE job = ?1")?;
-    for (number, _) in &gone {
-        statement.execute([number])?;
-    }
-    Ok(gone.into_iter().map(|(_, body)| body).collect())
+    Ok(())
+}
+
+/// Whether a spool folder has bodies of jobs, not only what was on its way.
+fn has_bodies(spool: &Path) -> Result<bool> {
+    let folder = fs::read_dir(spool).map_err(|source| failed(spool, source))?;
+    let is_body = |name: &std::ffi::OsStr| {
+        let name = name.to_string_lossy();
+        let is_format = [".safetensors", ".npz"].iter().any(|it| name.ends_with(it));
+        is_format && !name.starts_with("part-")
+    };
+    let names = folder.filter_map(|entry| Some(entry.ok()?.file_name()));
+    Ok(names.into_iter().any(|name| is_body(&name)))
 }
 
 /// Where the page of a body's report is kept.
@@ -524,7 +595,8 @@ fn insert(connection: &Connection, ticket: &Ticket) -> rusqlite::Result<i64> {
     ])
 }
 
-fn finish(connection: &Connection, id: &str, outcome: &Outcome, at: f64) -> rusqlite::Result<()> {
+/// Whether it had not ended before.
+fn finish(connection: &Connection, id: &str, outcome: &Outcome, at: f64) -> rusqlite::Result<bool> {
     let (verdict, summary, report, error) = match outcome {
         Outcome::Done {
             verdict,
@@ -551,7 +623,7 @@ fn finish(connection: &Connection, id: &str, outcome: &Outcome, at: f64) -> rusq
         report,
         error
     ]);
-    done.map(|_| ())
+    done.map(|rows| rows > 0)
 }
 
 /// The columns of a job, without its report.
@@ -662,8 +734,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         accept(&store, 0).unwrap();
-        store.finish_now("job-0", &done(), 1.0).unwrap();
-        store.finish_now("job-0", &Outcome::Cancelled, 2.0).unwrap();
+        assert!(store.finish_now("job-0", &done(), 1.0).unwrap());
+        assert!(!store.finish_now("job-0", &Outcome::Cancelled, 2.0).unwrap());
         let job = store.ticket("job-0").unwrap().unwrap().job;
         assert_eq!((job.state, job.finished), (State::Done, Some(1.0)));
         assert!(job.report.unwrap().get().starts_with("{\"text\": "));
@@ -757,9 +829,16 @@ mod tests {
         }
         fs::write(page(&body), "").unwrap();
         drop(store);
-        Store::open(folder.path()).unwrap();
+        fs::create_dir(spool.join("lost+found")).unwrap();
+        let store = Store::open(folder.path()).unwrap();
         assert!(strangers.iter().all(|name| !spool.join(name).exists()));
         assert!(body.exists() && page(&body).exists());
+        drop(store);
+        // But where nobody knows whose they are, bodies are left.
+        fs::remove_file(folder.path().join("jobs.sqlite")).unwrap();
+        let error = Store::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("spool has bodies of jobs"), "{error}");
+        assert!(body.exists());
     }
 
     #[test]
@@ -775,5 +854,12 @@ mod tests {
             error.contains("it is another program's, or damaged"),
             "{error}"
         );
+        let path = folder.path().join("jobs.sqlite");
+        fs::remove_file(&path).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE theirs (it)").unwrap();
+        drop(other);
+        let error = Store::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("its layout is 0"), "{error}");
     }
 }

@@ -21,6 +21,8 @@ use crate::{
     io::{self, Format},
 };
 
+/// Bytes of a body that soon is looked at.
+const SOON_LOOKED_AT: u64 = 1 << 20;
 /// What is held of a body before it is written.
 const HELD: usize = 1 << 20;
 /// A body that is no longer needs no file of its own. A row of the database is the faster up to about so many bytes, says SQLite
@@ -116,6 +118,13 @@ fn too_long(service: &Service) -> Refusal {
     let detail =
         format!("the body is longer than {most}, which is the most that this service takes");
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+impl Upload {
+    /// Whether it waits for no longer one to be looked at: it is short, and what it holds is not packed.
+    pub(super) fn is_soon_looked_at(&self) -> bool {
+        self.bytes <= SOON_LOOKED_AT && !io::is_packed(&self.body.source())
+    }
 }
 
 /// Receives a body.

@@ -22,7 +22,7 @@ use crate::{
     check::{Listener, check},
     engine::Device,
     error::{Error, Result},
-    io::Case,
+    io::{self, Case, Source},
     output::{Run, document::Document, html, json, words},
     problem::Wrt,
     report::{DeviceKind, Report},
@@ -36,6 +36,8 @@ const MUCH_SHORTER: f64 = 0.1;
 /// Where a processor spends so many multiply-adds in all and on an entry, its page is drawn along: that costs it little, and to check again for it much.
 const DRAWN_ALONG: f64 = 1e9;
 const DRAWN_ALONG_OF_ENTRY: f64 = 200.0;
+/// How long a body is read before others are let pass, and again.
+const READING: Duration = Duration::from_millis(5);
 /// A device that was lost and could not be had again is asked for again after it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -156,7 +158,9 @@ impl<'a> Worker<'a> {
         let (id, at) = (ticket.job.id.clone(), now());
         let (queue, metrics, of) = (queue.clone(), metrics.clone(), outcome.clone());
         let then = move |kept| match kept {
-            Ok(()) => tell(&queue, &metrics, ticket, of, at),
+            Ok(true) => tell(&queue, &metrics, ticket, of, at),
+            // It was cancelled before.
+            Ok(false) => tell(&queue, &metrics, ticket, Outcome::Cancelled, at),
             Err(error) => {
                 tracing::error!("{error}");
                 queue.push_end(ticket, of, at);
@@ -170,22 +174,23 @@ impl<'a> Worker<'a> {
         let service = self.service;
         // A full disk: old jobs go, and then it is tried again.
         service.forget();
-        while let Err(error) = service.store.finish_now(&ticket.job.id, outcome, at) {
-            tracing::error!("{error}");
+        let is_first = loop {
+            match service.store.finish_now(&ticket.job.id, outcome, at) {
+                Ok(is_first) => break is_first,
+                Err(error) => tracing::error!("{error}"),
+            }
             if service.is_ending() {
                 // It is still queued in the store, and will be done again.
                 return;
             }
             std::thread::sleep(Duration::from_secs(1));
             service.forget();
-        }
-        tell(
-            &service.queue,
-            &service.metrics,
-            ticket,
-            outcome.clone(),
-            at,
-        );
+        };
+        let outcome = match is_first {
+            true => outcome.clone(),
+            false => Outcome::Cancelled,
+        };
+        tell(&service.queue, &service.metrics, ticket, outcome, at);
     }
 
     /// Draws the report of a job, which means to check it again: the same tensors on the same device give the same report.
@@ -200,7 +205,7 @@ impl<'a> Worker<'a> {
             if let Ok(text) = std::fs::read_to_string(store::page(&ticket.body)) {
                 return Ok(Some(text));
             }
-            let read = self.read(&ticket)?;
+            let read = self.read(&ticket, &mut turn)?;
             let report = self.checked(&ticket, &read, true, &mut turn)?;
             match report.interrupted {
                 true => Ok(None),
@@ -214,8 +219,13 @@ impl<'a> Worker<'a> {
             Ok(Some(page)) => Ok(page),
             Err(error) => Err(error),
         };
+        let is_gone = |error: &Error| match error {
+            Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        };
         let refused = |error: Error| match self.service.store.ticket(&ticket.job.id) {
             Ok(None) => Refusal::no_such_check(),
+            Ok(Some(_)) if is_gone(&error) => Refusal::no_such_check(),
             _ => Refusal::from(error).of_body(&ticket.body, &name(&ticket.job)),
         };
         // Who has gone away needs no page.
@@ -224,7 +234,7 @@ impl<'a> Worker<'a> {
 
     /// Checks what a job brought.
     fn report(&self, ticket: &Ticket, turn: &mut Turn<'_>) -> Result<Report> {
-        let read = self.read(ticket)?;
+        let read = self.read(ticket, turn)?;
         let draws = self.is_drawn_along(ticket, &read.case);
         let report = self.checked(ticket, &read, draws, turn)?;
         if draws && !report.interrupted {
@@ -257,11 +267,31 @@ impl<'a> Worker<'a> {
             && ticket.cost.work >= DRAWN_ALONG.max(DRAWN_ALONG_OF_ENTRY * entries as f64)
     }
 
-    fn read(&self, ticket: &Ticket) -> Result<Read> {
+    /// Reads what a job brought; where that may take long, others pass meanwhile.
+    fn read(&self, ticket: &Ticket, turn: &mut Turn<'_>) -> Result<Read> {
         let started = Instant::now();
         let settings = Settings::parse(&query::pairs(&ticket.settings))?;
-        let body = self.service.store.source(ticket)?;
-        let (case, _) = self.service.load(&settings, &body)?;
+        let service = self.service;
+        let body = service.store.source(ticket)?;
+        let load = || service.load(&settings, &body);
+        let is_short = matches!(body, Source::Bytes(..)) && !io::is_packed(&body);
+        let (case, _) = match is_short {
+            true => load(),
+            false => std::thread::scope(|scope| {
+                let (send, loaded) = mpsc::channel();
+                scope.spawn(move || send.send(load()));
+                loop {
+                    match loaded.recv_timeout(READING) {
+                        Ok(loaded) => return loaded,
+                        Err(mpsc::RecvTimeoutError::Timeout) => turn.give_way(),
+                        // Its panic comes after.
+                        Err(mpsc::RecvTimeoutError::Disconnected) => {
+                            return Err(Error::Service("a body could not be read".to_owned()));
+                        }
+                    }
+                }
+            }),
+        }?;
         Ok(Read {
             settings,
             case,
@@ -439,7 +469,7 @@ impl<'a> Turn<'a> {
         Self {
             worker,
             work: ticket.cost.work,
-            gives_way: ticket.starts == 0,
+            gives_way: !ticket.is_suspect(),
             live,
             started: Instant::now(),
             given: Duration::ZERO,
@@ -653,7 +683,7 @@ mod tests {
         };
         let short = service.queue.push(accept(&service, "short"));
         // But for one that may have ended a process.
-        ticket.starts = 1;
+        ticket.starts = 2;
         let mut turn = Turn::new(&worker, &ticket, Some(&long));
         turn.diagnosing();
         assert_eq!(short.job().state, State::Queued);
