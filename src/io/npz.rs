@@ -167,6 +167,20 @@ impl Archive for Npz {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::{Source, is_packed};
+
+    #[test]
+    fn what_is_packed_is_known_before_it_is_unpacked() {
+        for (file, packed) in [
+            ("compressed.npz", true),
+            ("right.npz", false),
+            ("truncated.npz", false),
+            ("right.safetensors", false),
+        ] {
+            let source = Source::File(Path::new("tests/cli/data").join(file));
+            assert_eq!(is_packed(&source), packed, "{file}");
+        }
+    }
 
     fn input(file: &str, budget: usize) -> Vec<f64> {
         let path = Path::new("tests/cli/data").join(file);

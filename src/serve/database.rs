@@ -116,6 +116,18 @@ impl Database {
         self.send(ask);
     }
 
+    /// Moves what is in the log into the database, and gives its room back.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no room to move it to.
+    pub(super) fn empty_log(&self) -> Result<()> {
+        let empty = || {
+            let connection = Connection::open(&self.path)?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        };
+        empty().map_err(|error| failed(&self.path, error))
+    }
+
     fn wait_for<T: Send + 'static>(
         &self,
         names_file: bool,

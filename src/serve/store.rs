@@ -29,8 +29,8 @@ use crate::{
 /// The layout of the tables; another one is another program's.
 const LAYOUT: i64 = 2;
 
-/// Bytes of the reserve: more than a commit takes.
-const RESERVE: usize = 1 << 20;
+/// Bytes of the reserve: the database's log has half as many at most, and as many may be added to what it is the log of.
+const RESERVE: usize = 8 << 20;
 
 const TABLES: &str = "
     CREATE TABLE jobs (
@@ -486,7 +486,10 @@ impl Store {
         };
         if take_out().is_err() {
             remove(&self.reserve)?;
+            // It fails where the log still has not room enough, which is seen next.
+            let _ = self.database.empty_log();
             take_out()?;
+            self.database.empty_log()?;
         }
         self.reserve();
         // Pages that were drawn meanwhile.
@@ -499,8 +502,12 @@ impl Store {
         if fs::metadata(&self.reserve).is_ok_and(|it| it.len() >= RESERVE as u64) {
             return;
         }
-        if let Err(error) = fs::write(&self.reserve, vec![0; RESERVE]) {
-            tracing::debug!("{}: {error}", self.reserve.display());
+        for share in [1, 2, 4, 8] {
+            match fs::write(&self.reserve, vec![0; RESERVE / share]) {
+                Ok(()) => return,
+                // What was written of it would be missed elsewhere.
+                Err(_) => drop(remove(&self.reserve)),
+            }
         }
     }
 
