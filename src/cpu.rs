@@ -403,6 +403,42 @@ fn select<T: Copy>(values: Vec<T>, m: usize, columns: &Range<usize>) -> Vec<T> {
         .collect()
 }
 
+/// Runs a kernel's loops with the widest vectors that the processor has.
+pub(crate) fn simd<R>(kernel: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(kernel)
+}
+
+/// Whether those are 32 vectors of 8 f64 values, not 16 of 4.
+pub(crate) fn has_wide_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(pulp::Arch::new(), pulp::x86::Arch::V4(_));
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+/// The sum of the lanes.
+#[inline(always)]
+fn pairwise<T: Real>(mut sums: [T; LANES]) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            let other = sums[lane + half];
+            sums[lane] += other;
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// The sum of values, in lanes.
+fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
+    let mut sums = [T::zero(); LANES];
+    for (i, value) in values.enumerate() {
+        sums[i % LANES] += value;
+    }
+    pairwise(sums)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,40 +477,4 @@ mod tests {
             }
         }
     }
-}
-
-/// Runs a kernel's loops with the widest vectors that the processor has.
-pub(crate) fn simd<R>(kernel: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(kernel)
-}
-
-/// Whether those are 32 vectors of 8 f64 values, not 16 of 4.
-pub(crate) fn has_wide_vectors() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return matches!(pulp::Arch::new(), pulp::x86::Arch::V4(_));
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
-}
-
-/// The sum of the lanes.
-#[inline(always)]
-fn pairwise<T: Real>(mut sums: [T; LANES]) -> T {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            let other = sums[lane + half];
-            sums[lane] += other;
-        }
-        half /= 2;
-    }
-    sums[0]
-}
-
-/// The sum of values, in lanes.
-fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
-    let mut sums = [T::zero(); LANES];
-    for (i, value) in values.enumerate() {
-        sums[i % LANES] += value;
-    }
-    pairwise(sums)
 }

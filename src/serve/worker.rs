@@ -279,7 +279,10 @@ impl<'a> Worker<'a> {
             true => load(),
             false => std::thread::scope(|scope| {
                 let (send, loaded) = mpsc::channel();
-                scope.spawn(move || send.send(load()));
+                scope.spawn(move || {
+                    // Who waits for it is there.
+                    let _ = send.send(load());
+                });
                 loop {
                     match loaded.recv_timeout(READING) {
                         Ok(loaded) => return loaded,
