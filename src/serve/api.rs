@@ -178,10 +178,8 @@ pub(super) async fn create(
     };
     let wait = asked.wait;
     // Whoever goes away meanwhile leaves no room for another to be looked at.
-    let upload = blocking(move || Ok((upload.is_soon_looked_at(), upload)));
-    let (is_soon, upload) = upload.await?;
-    let looking = service.looks[usize::from(!is_soon)].clone();
-    let looking = looking.acquire_owned().await;
+    let looks = &service.looks[usize::from(!upload.is_soon_looked_at())];
+    let looking = looks.clone().acquire_owned().await;
     let looked = blocking({
         let service = service.clone();
         move || {

@@ -121,7 +121,8 @@ fn too_long(service: &Service) -> Refusal {
 }
 
 impl Upload {
-    /// Whether it waits for no longer one to be looked at: it is short, and what it holds is not packed.
+    /// Whether it waits for no longer one to be looked at: it is short, and what it holds is not packed, of which no more is read than the
+    /// short list of an archive's members.
     pub(super) fn is_soon_looked_at(&self) -> bool {
         self.bytes <= SOON_LOOKED_AT && !io::is_packed(&self.body.source())
     }
