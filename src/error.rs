@@ -169,17 +169,42 @@ fn places(index: &[usize]) -> String {
         .join(",")
 }
 
-/// Names, of which a file may hold any number of any length.
+/// A text of a file, of whatever length and characters, as it may stand in a line.
+pub(crate) fn short(text: &str) -> String {
+    const MOST: usize = 80;
+    let is_long = text.chars().nth(MOST).is_some();
+    let printed = |c: char| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    let begin = text.chars().take(MOST).map(printed);
+    begin.chain(is_long.then_some('…')).collect()
+}
+
+/// Names, of which a file may hold any number.
 pub(crate) fn list(names: &[String]) -> String {
     const MOST: usize = 20;
-    let short = |name: &String| match name.char_indices().nth(80) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.clone(),
-    };
-    let told: Vec<_> = names.iter().take(MOST).map(short).collect();
+    let told: Vec<_> = names.iter().take(MOST).map(|name| short(name)).collect();
     match names.len() {
         0 => "nothing".to_owned(),
         of if of > MOST => format!("{} and {} more", told.join(", "), of - MOST),
         _ => told.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_fits_into_a_line() {
+        assert_eq!(short("mean"), "mean");
+        assert_eq!(short("a\nb\u{1b}[31m"), "a\u{fffd}b\u{fffd}[31m");
+        assert_eq!(short(&"ü".repeat(1000)).chars().count(), 81);
+        let names: Vec<String> = (0..22).map(|i| format!("t{i}")).collect();
+        assert!(list(&names).ends_with("t18, t19 and 2 more"));
     }
 }

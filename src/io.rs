@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     check::Subject,
-    error::{Error, Result, list},
+    error::{Error, Result, list, short},
     loss::{CrossEntropy, IGNORE_INDEX, Reduction},
     problem::{Problem, Wrt},
     tensor::{Bytes, Tensor},
@@ -207,7 +207,7 @@ fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
             let expected = "it must be mean or sum".to_owned();
             return Err(Error::Setting {
                 name: "reduction",
-                found: format!("\"{found}\""),
+                found: format!("\"{}\"", short(found)),
                 expected,
             });
         }
@@ -237,7 +237,7 @@ fn number<T: std::str::FromStr>(
         let expected = "it must be a number".to_owned();
         text.trim().parse().map_err(|_| Error::Setting {
             name,
-            found: format!("\"{text}\""),
+            found: format!("\"{}\"", short(&text)),
             expected,
         })
     };
