@@ -319,13 +319,20 @@ pub(super) async fn list(
         let mut cursor = cursor;
         loop {
             let Listed { jobs, next } = service.store.list(kept, limit, cursor)?;
-            let now = |job: Job| match service.queue.live(&job.id) {
-                Some(live) => live.job(),
-                None => job,
+            let now = |job: Job| -> Result<Job, Refusal> {
+                match service.queue.live(&job.id) {
+                    Some(live) => Ok(live.job()),
+                    None if job.state.is_final() => Ok(job),
+                    // It has ended since it was read.
+                    None => Ok(service.store.ticket(&job.id)?.map_or(job, |ended| Job {
+                        report: None,
+                        ..ended.job
+                    })),
+                }
             };
-            let jobs = jobs.into_iter().map(now);
-            let checks = jobs.filter(|job| asked.is_none_or(|state| job.state == state));
-            let checks: Vec<Job> = checks.collect();
+            let jobs: Result<Vec<Job>, _> = jobs.into_iter().map(now).collect();
+            let mut checks = jobs?;
+            checks.retain(|job| asked.is_none_or(|state| job.state == state));
             // A part in which there is none of them tells nobody anything.
             if !checks.is_empty() || next.is_none() {
                 return Ok(List { checks, next });
