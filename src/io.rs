@@ -146,10 +146,7 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
     if subjects.is_empty() {
         // Somebody's gradient under another name must not end as a pass of our own.
         let present = archive.names();
-        if present
-            .iter()
-            .any(|name| name.to_lowercase().contains("grad"))
-        {
+        if present.iter().any(|name| is_like_a_gradient(name)) {
             return Err(Error::MissingTensor {
                 name: "grad",
                 path,
@@ -181,6 +178,10 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
     })
 }
 
+fn is_like_a_gradient(name: &str) -> bool {
+    name.to_lowercase().contains("grad")
+}
+
 /// Says which names mean nothing here: one of them may have been meant for another.
 fn unread(mut names: Vec<String>) -> Option<String> {
     let gradients = Wrt::ALL.map(Wrt::grad_name);
@@ -190,7 +191,11 @@ fn unread(mut names: Vec<String>) -> Option<String> {
         1 => "is not read: that name means",
         _ => "are not read: these names mean",
     };
-    Some(format!("{} {of_them} nothing here", list(&names)))
+    let known = match names.iter().any(|name| is_like_a_gradient(name)) {
+        true => format!("; gradients are {}", gradients.join(", ")),
+        false => String::new(),
+    };
+    Some(format!("{} {of_them} nothing here{known}", list(&names)))
 }
 
 /// The request's options, or the file's, or PyTorch's defaults.

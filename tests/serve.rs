@@ -75,7 +75,7 @@ fn a_check_is_told_from_its_request_to_its_report() {
     let right = folder.path().join("right.safetensors");
     with_parameters(&right);
     let right = std::fs::read(right).unwrap();
-    let unread = "grad_input is not read: that name means nothing here";
+    let unread = "grad_input is not read: that name means nothing here; gradients are grad, grad_logits, grad_weight, grad_bias";
     let sum =
         "grad_weight is not checked: it is a sum over all samples, and --rows takes some of them";
     for (query, summary, notes) in [
