@@ -575,19 +575,19 @@ fn tally_rows(
         if let Some(next) = upcoming.next() {
             engine.submit(next.clone());
         }
-        let chunk = match engine.has_long_rows() {
-            true => {
+        let chunk = match engine.long_rows() {
+            Some(long) => {
                 let mut goes_on = |share: f64| {
                     let done = (first as f64 + share) * m as f64;
                     listener.progress(done as u64, (problem.n() * m) as u64);
                     !listener.is_interrupted()
                 };
-                match engine.evaluate_long_row(first, &mut goes_on)? {
+                match long.evaluate(first, &mut goes_on) {
                     Some(row) => Chunk::Here(Box::new(row)),
                     None => return Ok((tally, first, compared)),
                 }
             }
-            false => engine.collect()?,
+            None => engine.collect()?,
         };
         let numeric = comparator.compare(&mut tally, rows.clone(), &chunk, &analytic, keep);
         if keep {
@@ -614,19 +614,19 @@ fn tally_parameter(
         if listener.is_interrupted() {
             return Ok((Tally::default(), 0, Compared::Host));
         }
-        let part = match engine.has_long_rows() {
-            true => {
+        let part = match engine.long_rows() {
+            Some(long) => {
                 let mut goes_on = |share: f64| {
                     let done = (rows.start as f64 + share) / problem.n() as f64;
                     listener.progress((done * entries as f64) as u64, entries);
                     !listener.is_interrupted()
                 };
-                match engine.evaluate_long_row(rows.start, &mut goes_on)? {
+                match long.evaluate(rows.start, &mut goes_on) {
                     Some(part) => part,
                     None => return Ok((Tally::default(), 0, Compared::Host)),
                 }
             }
-            false => engine.evaluate(rows.clone())?,
+            None => engine.evaluate(rows.clone())?,
         };
         let backward = if gradient.is_none() {
             engine.backward(rows.clone())?

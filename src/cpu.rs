@@ -121,12 +121,12 @@ impl<'a> Cpu<'a> {
         }
     }
 
-    /// The same of one row, so many entries at a time for each thread; before that `goes_on` is told the share that is done. None if it
-    /// does not go on.
+    /// The same of one row, cut into so many parts, of which each thread takes one at a time; before that `goes_on` is told the share that
+    /// is done. None if it does not go on.
     pub fn evaluate_long_row(
         &self,
         row: usize,
-        entries: usize,
+        parts: usize,
         goes_on: &mut dyn FnMut(f64) -> bool,
     ) -> Option<Evaluation> {
         let m = self.problem.columns(self.plan.wrt);
@@ -134,7 +134,8 @@ impl<'a> Cpu<'a> {
             true => self.problem.k() * m,
             false => m,
         };
-        let starts: Vec<usize> = (0..all).step_by(entries.min(all)).collect();
+        let entries = all.div_ceil(parts);
+        let starts: Vec<usize> = (0..all).step_by(entries).collect();
         let part =
             |&start: &usize| self.evaluate_part(row..row + 1, start..all.min(start + entries));
         let mut evaluation = Evaluation::default();
@@ -470,10 +471,10 @@ mod tests {
                     shares.push(share);
                     true
                 };
-                let row = cpu.evaluate_long_row(1, 2, &mut all);
+                let row = cpu.evaluate_long_row(1, 3, &mut all);
                 assert_eq!(row, Some(cpu.evaluate(1..2)), "{wrt:?} {method:?}");
                 assert!(shares.is_sorted() && shares[0] == 0.0);
-                assert_eq!(cpu.evaluate_long_row(1, 2, &mut |_| false), None);
+                assert_eq!(cpu.evaluate_long_row(1, 3, &mut |_| false), None);
             }
         }
     }

@@ -24,23 +24,9 @@ pub trait Engine {
     /// [`Error::Gpu`] if the device's driver reports a fault.
     fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation>;
 
-    /// Whether one row takes so long that it is better had some of its entries at a time.
-    fn has_long_rows(&self) -> bool {
-        false
-    }
-
-    /// The same of one row; before each part of its entries `goes_on` is told the share that is done. None if it does not go on.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] if the device's driver reports a fault.
-    fn evaluate_long_row(
-        &mut self,
-        row: usize,
-        goes_on: &mut dyn FnMut(f64) -> bool,
-    ) -> Result<Option<Evaluation>> {
-        goes_on(0.0)
-            .then(|| self.evaluate(row..row + 1))
-            .transpose()
+    /// Where one row takes so long that it is better had some of its entries at a time, who does so; none where it does not.
+    fn long_rows(&self) -> Option<LongRows<'_>> {
+        None
     }
 
     /// Begins the same, and returns at once; not for a parameter. A few may be begun before the first is collected.
@@ -57,6 +43,21 @@ pub trait Engine {
     /// # Errors
     /// [`Error::Gpu`] if the device's driver reports a fault.
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>>;
+}
+
+/// Evaluates rows that take long.
+#[derive(Clone, Copy)]
+pub struct LongRows<'a> {
+    cpu: &'a Cpu<'a>,
+    /// What a row is cut into.
+    parts: usize,
+}
+
+impl LongRows<'_> {
+    /// One row; before some of its entries are evaluated `goes_on` is told the share that is done. None if it does not go on.
+    pub fn evaluate(&self, row: usize, goes_on: &mut dyn FnMut(f64) -> bool) -> Option<Evaluation> {
+        self.cpu.evaluate_long_row(row, self.parts, goes_on)
+    }
 }
 
 /// An engine that compares as well, so that errors need not be read back.
@@ -129,22 +130,18 @@ pub(crate) fn cpu_rows(problem: &Problem, plan: &Plan) -> usize {
 struct CpuEngine<'a> {
     cpu: Cpu<'a>,
     rows: usize,
-    /// Entries of a row that takes long, for a thread at a time.
-    entries: Option<usize>,
+    /// What a row that takes long is cut into: each an eighth of a second of a thread.
+    parts: Option<usize>,
 }
 
 impl<'a> CpuEngine<'a> {
     fn new(problem: &'a Problem, plan: Plan) -> Self {
         let a_row = Plan::work(problem, plan.wrt, plan.method, plan.scheme);
-        let entries = match plan.wrt.is_parameter() {
-            true => problem.k() * problem.columns(plan.wrt),
-            false => problem.columns(plan.wrt),
-        };
         let is_long = plan.method == Method::ForwardPass && a_row > threads(&plan) * SOON;
         Self {
             cpu: Cpu::new(problem, plan),
             rows: cpu_rows(problem, &plan),
-            entries: is_long.then(|| (SOON / (a_row / entries)).clamp(1, entries)),
+            parts: is_long.then(|| a_row.div_ceil(SOON)),
         }
     }
 }
@@ -158,17 +155,9 @@ impl Engine for CpuEngine<'_> {
         Ok(self.cpu.evaluate(rows))
     }
 
-    fn has_long_rows(&self) -> bool {
-        self.entries.is_some()
-    }
-
-    fn evaluate_long_row(
-        &mut self,
-        row: usize,
-        goes_on: &mut dyn FnMut(f64) -> bool,
-    ) -> Result<Option<Evaluation>> {
-        let entries = self.entries.unwrap_or(usize::MAX);
-        Ok(self.cpu.evaluate_long_row(row, entries, goes_on))
+    fn long_rows(&self) -> Option<LongRows<'_>> {
+        let cpu = &self.cpu;
+        self.parts.map(|parts| LongRows { cpu, parts })
     }
 
     fn submit(&mut self, _rows: Range<usize>) {}

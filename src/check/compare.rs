@@ -40,16 +40,12 @@ const LEAST_BLOCK_ROWS: usize = 16;
 /// Rows of a block: blocks begin at multiples of it.
 pub(crate) fn block_rows(problem: &Problem, plan: &Plan) -> usize {
     let by_entries = BLOCK_ENTRIES / problem.columns(plan.wrt);
-    let (by_work, least) = match (plan.wrt.is_parameter(), plan.method) {
+    let by_work = plan.rows_at_a_time(problem, BLOCK_WORK);
+    let (by_work, least) = match plan.method {
         // Its rows are classes, and evaluated before.
-        (true, _) => (MOST_BLOCK_ROWS, LEAST_ROWS),
-        (false, method) => {
-            let by_work = BLOCK_WORK / Plan::work(problem, plan.wrt, method, plan.scheme);
-            match method {
-                Method::Difference => (by_work.max(LEAST_BLOCK_ROWS), LEAST_ROWS),
-                Method::ForwardPass => (by_work, 1),
-            }
-        }
+        _ if plan.wrt.is_parameter() => (MOST_BLOCK_ROWS, LEAST_ROWS),
+        Method::Difference => (by_work.max(LEAST_BLOCK_ROWS), LEAST_ROWS),
+        Method::ForwardPass => (by_work, 1),
     };
     by_entries.min(by_work).clamp(least, MOST_BLOCK_ROWS)
 }

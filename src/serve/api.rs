@@ -66,12 +66,12 @@ pub(super) fn router(service: Arc<Service>) -> Router {
 
 /// Counts what is refused.
 async fn count(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let asked = format!("{} {}", request.method(), request.uri().path());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let response = next.run(request).await;
     let status = response.status();
     if status.as_u16() >= 400 {
         service.metrics.refused(status.as_u16());
-        tracing::info!("{asked}: {status}");
+        tracing::info!("{method} {}: {status}", uri.path());
     }
     response
 }

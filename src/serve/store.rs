@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    io::Source,
+    io::{self, Source},
     output::words,
     report::Verdict,
 };
@@ -458,19 +458,12 @@ impl Store {
     /// [`Error::Io`] if the database or the folder cannot be written.
     pub(super) fn forget(&self, oldest: f64, most_bytes: u64) -> Result<usize> {
         let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
-        // Each by an index of its own; most of the time there is nothing to do, and nobody is to wait for that.
-        let is_due: bool = self.database.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM jobs WHERE finished < ?1) OR (SELECT TOTAL(kept) FROM jobs) > ?2",
-            )?;
-            statement.query_row(params![oldest, most], |row| row.get(0))
-        })?;
-        if !is_due {
-            return Ok(0);
-        }
         let due = self
             .database
             .read(|connection| due(connection, oldest, most))?;
+        if due.is_empty() {
+            return Ok(0);
+        }
         // Files first: a full disk has no room for anything else before.
         let remove_files = || {
             let bodies = due.iter().map(|(_, body)| self.spool.join(body));
@@ -529,9 +522,16 @@ impl Store {
 
 /// The numbers of the ended jobs that are to go, and the names of their bodies.
 fn due(connection: &Connection, oldest: f64, most: i64) -> rusqlite::Result<Vec<(i64, String)>> {
-    let all = "SELECT COALESCE(SUM(kept), 0) FROM jobs";
-    let all: i64 = connection.query_row(all, [], |row| row.get(0))?;
+    // Each by an index of its own; most of the time there is nothing to do, and nobody is to wait for that.
+    let mut statement = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE finished < ?1), (SELECT COALESCE(SUM(kept), 0) FROM jobs)",
+    )?;
+    let (some_are_old, all): (bool, i64) =
+        statement.query_row([oldest], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut surplus = all.saturating_sub(most);
+    if !some_are_old && surplus <= 0 {
+        return Ok(Vec::new());
+    }
     let mut statement = connection.prepare_cached(
         "SELECT number, body, kept, finished < ?1 FROM jobs WHERE finished IS NOT NULL ORDER BY finished < ?1 DESC, number",
     )?;
@@ -564,12 +564,10 @@ fn take_out(connection: &Connection, numbers: &[i64]) -> rusqlite::Result<()> {
 fn has_bodies(spool: &Path) -> Result<bool> {
     let folder = fs::read_dir(spool).map_err(|source| failed(spool, source))?;
     let is_body = |name: &std::ffi::OsStr| {
-        let name = name.to_string_lossy();
-        let is_format = [".safetensors", ".npz"].iter().any(|it| name.ends_with(it));
-        is_format && !name.starts_with("part-")
+        io::format(Path::new(name)).is_ok() && !name.to_string_lossy().starts_with("part-")
     };
-    let names = folder.filter_map(|entry| Some(entry.ok()?.file_name()));
-    Ok(names.into_iter().any(|name| is_body(&name)))
+    let mut names = folder.filter_map(|entry| Some(entry.ok()?.file_name()));
+    Ok(names.any(|name| is_body(&name)))
 }
 
 /// Where the page of a body's report is kept.

@@ -219,13 +219,11 @@ impl<'a> Worker<'a> {
             Ok(Some(page)) => Ok(page),
             Err(error) => Err(error),
         };
-        let is_gone = |error: &Error| match error {
-            Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
-            _ => false,
-        };
-        let refused = |error: Error| match self.service.store.ticket(&ticket.job.id) {
-            Ok(None) => Refusal::no_such_check(),
-            Ok(Some(_)) if is_gone(&error) => Refusal::no_such_check(),
+        let refused = |error: Error| match &error {
+            // It has been let go: its body goes first.
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Refusal::no_such_check()
+            }
             _ => Refusal::from(error).of_body(&ticket.body, &name(&ticket.job)),
         };
         // Who has gone away needs no page.
