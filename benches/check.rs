@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use gradprobe::{
     bench::{self, Sizes},
     check::{self, Options},
-    engine::Device,
+    device::Device,
     gpu,
     report::Verdict,
 };

@@ -9,7 +9,7 @@ use gradprobe::{
         matmul::matmul,
     },
     gpu::{self, Buffer, Kernel, Params},
-    loss::Samples,
+    loss::TargetRows,
 };
 
 /// n, d and k: a memory-bound size, and one with many classes.
@@ -28,7 +28,7 @@ fn host(criterion: &mut Criterion) {
         let left = wave(n * k);
         let growths = Growths::new(&weight, d, &[(STEP, 0.5), (-STEP, 0.5)]);
         let mut derivative = Vec::new();
-        let samples = Samples {
+        let targets = TargetRows {
             labels: vec![0; n],
             totals: vec![1.0; n],
             linear: None,
@@ -42,7 +42,7 @@ fn host(criterion: &mut Criterion) {
             bencher.iter(|| matmul(&left, &weight, d));
         });
         group.bench_function(name("difference"), |bencher| {
-            bencher.iter(|| difference(&mut derivative, &left, &growths, &samples, None));
+            bencher.iter(|| difference(&mut derivative, &left, &growths, &targets, None));
         });
     }
     group.finish();

@@ -10,9 +10,9 @@ use rayon::prelude::*;
 use crate::{
     check::{self, Options, Subject},
     cpu::Cpu,
-    engine::Device,
+    device::Device,
+    engine::Timing,
     error::Result,
-    gpu::Timing,
     loss::CrossEntropy,
     plan::Plan,
     problem::{Problem, Wrt},

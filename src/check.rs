@@ -5,13 +5,14 @@ use std::{borrow::Cow, ops::Range};
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
 use crate::{
+    device::Device,
     diagnose::{diagnose, relate},
-    engine::{Chunk, Device, Engine},
+    engine::Engine,
     error::{Error, Result},
-    plan::{Evaluation, Law, Plan},
+    plan::{Evaluation, Plan, RoundingModel, RowSource},
     problem::{Problem, Wrt},
     report::{
-        CheckReport, Compared, Coverage, Decision, DeviceKind, Draw, Given, ProblemInfo, Ranges,
+        CheckReport, ComparedOn, Coverage, Decision, DeviceKind, Draw, Given, ProblemInfo, Ranges,
         Report, Seconds, Source, Tally, Tolerance,
     },
     scheme::{Method, Precision, Scheme},
@@ -61,9 +62,9 @@ pub struct Options {
     /// The rows to check, of a gradient with a row a sample; none for all.
     pub rows: Option<Range<usize>>,
     /// A random draw of those.
-    pub sample: Option<Sample>,
+    pub sample: Option<RandomRows>,
     /// Where errors are found.
-    pub compare: Compare,
+    pub compare: CompareOn,
     /// Whether a picture of the errors is wanted: then they are found on the host.
     pub draws: bool,
 }
@@ -71,8 +72,9 @@ pub struct Options {
 /// Where errors are found. What the CPU engine computes is compared on the host in any case, and so are forward passes, a parameter's
 /// gradient, one that was not given or is not exact in the device's arithmetic, and all where a listener wants the numeric gradient or a
 /// picture is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Compare {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum CompareOn {
     /// On a real GPU if the gradient is large, else on the host.
     #[default]
     Auto,
@@ -84,7 +86,7 @@ pub enum Compare {
 
 /// So many rows, drawn at random; all, where there are no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub struct RandomRows {
     /// How many.
     pub rows: usize,
     /// What the random numbers begin with: the same seed draws the same rows.
@@ -174,7 +176,7 @@ pub fn check(
     let wrt: Vec<Wrt> = subjects.iter().map(|subject| subject.wrt).collect();
     let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
-    let part = Part::new(problem, options)?;
+    let part = Selection::new(problem, options)?;
     let (mut checks, mut interrupted) = (Vec::new(), false);
     for subject in subjects {
         let report = check_one(&part, subject, options, precision, device, listener)?;
@@ -217,7 +219,7 @@ pub fn check(
 }
 
 /// The rows that are checked.
-struct Part<'a> {
+struct Selection<'a> {
     /// The whole, or a range of it.
     range: Cow<'a, Problem>,
     drawn: Option<Drawn>,
@@ -233,7 +235,7 @@ struct Drawn {
     problem: Problem,
 }
 
-impl<'a> Part<'a> {
+impl<'a> Selection<'a> {
     fn new(problem: &'a Problem, options: &Options) -> Result<Self> {
         let range = match &options.rows {
             Some(rows) => Cow::Owned(problem.slice(rows.clone())),
@@ -241,7 +243,7 @@ impl<'a> Part<'a> {
         };
         let n = range.n();
         let drawn = options.sample.filter(|sample| sample.rows < n);
-        let draw = |sample: Sample| {
+        let draw = |sample: RandomRows| {
             let mut random = ChaCha8Rng::seed_from_u64(sample.seed);
             let mut rows = rand::seq::index::sample(&mut random, n, sample.rows).into_vec();
             rows.sort_unstable();
@@ -292,9 +294,10 @@ impl<'a> Part<'a> {
     }
 
     fn gradient_range(&self, wrt: Wrt, gradient: &Tensor) -> Tensor {
-        match wrt.is_parameter() {
-            true => gradient.clone(),
-            false => gradient.slice(self.numbers()),
+        if wrt.is_parameter() {
+            gradient.clone()
+        } else {
+            gradient.slice(self.numbers())
         }
     }
 
@@ -326,7 +329,7 @@ impl<'a> Part<'a> {
 
 /// The report on one gradient, of the rows that could be compared before the listener interrupted; none of no rows.
 fn check_one(
-    part: &Part<'_>,
+    part: &Selection<'_>,
     subject: &Subject,
     options: &Options,
     precision: Precision,
@@ -370,9 +373,10 @@ fn check_one(
         plan.eps
     );
     let given = gradient.as_ref();
-    let (mut tally, done, compared) = match wrt.is_parameter() {
-        true => tally_parameter(&comparator, given, device, listener)?,
-        false => tally_rows(&comparator, given, options.compare, device, listener)?,
+    let (mut tally, done, compared) = if wrt.is_parameter() {
+        tally_parameter(&comparator, given, device, listener)?
+    } else {
+        tally_rows(&comparator, given, options.compare, device, listener)?
     };
     if done == 0 {
         return Ok(None);
@@ -414,7 +418,7 @@ fn check_one(
 
 /// Looks for the cause of what is wrong. Whether it came to its end: not if the listener has interrupted, before it or during it.
 fn diagnose_one(
-    part: &Part<'_>,
+    part: &Selection<'_>,
     subject: &Subject,
     report: &mut CheckReport,
     listener: &mut dyn Listener,
@@ -502,10 +506,10 @@ const KEPT_ENTRIES: usize = 1 << 20;
 fn tally_rows(
     comparator: &Comparator<'_>,
     gradient: Option<&Tensor>,
-    compare: Compare,
+    compare: CompareOn,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<(Tally, usize, Compared)> {
+) -> Result<(Tally, usize, ComparedOn)> {
     let (problem, plan) = (comparator.problem, comparator.plan);
     let mut tally = Tally::default();
     let on_device = gradient.filter(|gradient| {
@@ -519,7 +523,7 @@ fn tally_rows(
     });
     let comparer = match on_device {
         Some(gradient) => device
-            .comparer(problem, plan, &comparator.allowance())?
+            .comparing_engine(problem, plan, &comparator.allowance())?
             .map(|comparer| (comparer, gradient)),
         None => None,
     };
@@ -539,14 +543,15 @@ fn tally_rows(
         None => (device.engine(problem, plan)?, 0),
     };
     let compared = match first {
-        0 => Compared::Host,
-        _ => Compared::Device,
+        0 => ComparedOn::Host,
+        _ => ComparedOn::Device,
     };
     let m = problem.columns(comparator.plan.wrt);
     let keep = listener.wants_numeric();
-    let rows_per_call = match keep {
-        true => engine.rows_per_call().min((KEPT_ENTRIES / m).max(1)),
-        false => engine.rows_per_call(),
+    let rows_per_call = if keep {
+        engine.rows_per_call().min((KEPT_ENTRIES / m).max(1))
+    } else {
+        engine.rows_per_call()
     };
     let all: Vec<Range<usize>> = chunks(problem.n(), rows_per_call, block_rows(problem, &plan))
         .filter(|rows| rows.start >= first)
@@ -575,21 +580,20 @@ fn tally_rows(
         if let Some(next) = upcoming.next() {
             engine.submit(next.clone());
         }
-        let chunk = match engine.long_rows() {
-            Some(long) => {
-                let mut goes_on = |share: f64| {
-                    let done = (first as f64 + share) * m as f64;
-                    listener.progress(done as u64, (problem.n() * m) as u64);
-                    !listener.is_interrupted()
-                };
-                match long.evaluate(first, &mut goes_on) {
-                    Some(row) => Chunk::Here(Box::new(row)),
-                    None => return Ok((tally, first, compared)),
-                }
+        let chunk: Box<dyn RowSource + '_> = if engine.splits_rows() {
+            let mut keep_going = |share: f64| {
+                let done = (first as f64 + share) * m as f64;
+                listener.progress(done as u64, (problem.n() * m) as u64);
+                !listener.is_interrupted()
+            };
+            match engine.evaluate_in_parts(first, &mut keep_going) {
+                Some(row) => Box::new(row),
+                None => return Ok((tally, first, compared)),
             }
-            None => engine.collect()?,
+        } else {
+            engine.collect()?
         };
-        let numeric = comparator.compare(&mut tally, rows.clone(), &chunk, &analytic, keep);
+        let numeric = comparator.compare(&mut tally, rows.clone(), chunk.as_ref(), &analytic, keep);
         if keep {
             listener.numeric(&numeric)?;
         }
@@ -604,7 +608,7 @@ fn tally_parameter(
     gradient: Option<&Tensor>,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<(Tally, usize, Compared)> {
+) -> Result<(Tally, usize, ComparedOn)> {
     let problem = comparator.problem;
     let mut engine = device.engine(problem, comparator.plan)?;
     let mut sums: Option<(Evaluation, Vec<f64>)> = None;
@@ -612,21 +616,20 @@ fn tally_parameter(
     let entries = (problem.k() * m) as u64;
     for rows in chunks(problem.n(), engine.rows_per_call(), 1) {
         if listener.is_interrupted() {
-            return Ok((Tally::default(), 0, Compared::Host));
+            return Ok((Tally::default(), 0, ComparedOn::Host));
         }
-        let part = match engine.long_rows() {
-            Some(long) => {
-                let mut goes_on = |share: f64| {
-                    let done = (rows.start as f64 + share) / problem.n() as f64;
-                    listener.progress((done * entries as f64) as u64, entries);
-                    !listener.is_interrupted()
-                };
-                match long.evaluate(rows.start, &mut goes_on) {
-                    Some(part) => part,
-                    None => return Ok((Tally::default(), 0, Compared::Host)),
-                }
+        let part = if engine.splits_rows() {
+            let mut keep_going = |share: f64| {
+                let done = (rows.start as f64 + share) / problem.n() as f64;
+                listener.progress((done * entries as f64) as u64, entries);
+                !listener.is_interrupted()
+            };
+            match engine.evaluate_in_parts(rows.start, &mut keep_going) {
+                Some(part) => part,
+                None => return Ok((Tally::default(), 0, ComparedOn::Host)),
             }
-            None => engine.evaluate(rows.clone())?,
+        } else {
+            engine.evaluate(rows.clone())?
         };
         let backward = if gradient.is_none() {
             engine.backward(rows.clone())?
@@ -653,12 +656,12 @@ fn tally_parameter(
         *values = analytic[rows.start * m..rows.end * m].to_vec();
     };
     let keep = listener.wants_numeric();
-    let (mut tally, here) = (Tally::default(), Chunk::Here(Box::new(evaluation)));
-    let numeric = comparator.compare(&mut tally, 0..problem.k(), &here, &rows, keep);
+    let mut tally = Tally::default();
+    let numeric = comparator.compare(&mut tally, 0..problem.k(), &evaluation, &rows, keep);
     if keep {
         listener.numeric(&numeric)?;
     }
-    Ok((tally, problem.k(), Compared::Host))
+    Ok((tally, problem.k(), ComparedOn::Host))
 }
 
 /// The rows, at most so many at a time; whole blocks of so many where those fit.
@@ -700,7 +703,7 @@ impl Subject {
 /// Entries that are rather read back: about a hundredth of a second's work.
 const MOST_READ_BACK: usize = 1 << 22;
 
-impl Compare {
+impl CompareOn {
     fn is_on(self, device: &Device, entries: usize) -> bool {
         match self {
             Self::Auto => device.info().kind == DeviceKind::Gpu && entries > MOST_READ_BACK,
@@ -775,7 +778,7 @@ impl Options {
         }
     }
 
-    /// By the rounding of the gradient's type, unless the user says otherwise: twice what [`Law`] says, and below
+    /// By the rounding of the gradient's type, unless the user says otherwise: twice what [`RoundingModel`] says, and below
     /// that what a framework may flush to zero.
     fn tolerance(&self, problem: &Problem, wrt: Wrt, dtype: Dtype) -> Tolerance {
         let given = (self.rtol.is_some() || self.atol.is_some()).then(|| Given {
@@ -799,7 +802,7 @@ impl Options {
         // Half precision is summed in f32.
         let drift = noise::drift(problem, wrt, u.min(Dtype::F32.unit_roundoff()));
         Tolerance {
-            factor: MARGIN * Law::LOGITS * u,
+            factor: MARGIN * RoundingModel::LOGITS * u,
             floor,
             drift,
             shared: roundings * u + drift,

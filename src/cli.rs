@@ -13,9 +13,9 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     bench, demo,
-    engine::{self, Device},
+    device::{self, Device},
     error::{Error, Result},
-    io::{self, Case, OutputFile},
+    io::{self, Inputs, OutputFile},
     output,
     scheme::{Method, Precision},
     settings::LossSettings,
@@ -28,12 +28,20 @@ mod inputs;
 mod log;
 mod outputs;
 mod progress;
+#[cfg(feature = "remote")]
 mod remote;
+#[cfg(not(feature = "remote"))]
+#[path = "cli/remote/absent.rs"]
+mod remote;
+#[cfg(feature = "serve")]
 mod serve;
+#[cfg(any(feature = "serve", feature = "remote"))]
+mod token;
 
 use check::CheckArguments;
 use config::Completed;
 use inputs::InputArguments;
+#[cfg(feature = "serve")]
 use serve::ServeArguments;
 
 /// Checks a gradient entry by entry against a finite difference that cannot cancel.
@@ -60,6 +68,7 @@ enum Command {
     /// Time the same check on every device, and hold the results against each other
     Bench(BenchArguments),
     /// Check what is sent over HTTP: a service with a queue that loses nothing, and a page at /
+    #[cfg(feature = "serve")]
     Serve(Box<ServeArguments>),
     /// Print what a shell needs to complete gradprobe's arguments
     Completions {
@@ -163,6 +172,7 @@ pub fn run() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(arguments) => arguments.run(),
+        #[cfg(feature = "serve")]
         Command::Serve(arguments) => arguments.run(),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -190,17 +200,17 @@ impl SweepArguments {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn sweep(&self, case: &Case, device: &Device) -> Result<()> {
+    fn sweep(&self, inputs: &Inputs, device: &Device) -> Result<()> {
         // Parameters have no rows to sweep; what was asked for by name is refused by name.
         let given = !self.loss.wrt.is_empty();
-        for subject in case
+        for subject in inputs
             .subjects
             .iter()
             .filter(|subject| given || !subject.wrt.is_parameter())
         {
             let range = (self.eps_from, self.eps_to);
             print(&output::sweep::render(&sweep::sweep(
-                &case.problem,
+                &inputs.problem,
                 subject,
                 self.precision,
                 range,
@@ -287,7 +297,7 @@ fn manual() -> String {
 }
 
 fn devices() -> String {
-    let cpu = engine::cpu_info();
+    let cpu = device::cpu_info();
     let mut text = format!(
         "0  {} (cpu)\n   {}; {}; f64\n",
         cpu.name, cpu.backend, cpu.driver

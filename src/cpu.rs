@@ -5,11 +5,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub(crate) use engine::{CpuEngine, rows_per_call};
+
 use difference::Growths;
 use matmul::Packed;
 
 use crate::{
-    loss::Samples,
+    loss::TargetRows,
     plan::{Evaluation, Plan},
     problem::{Problem, Wrt},
     scheme::{Method, Precision},
@@ -19,6 +21,7 @@ use crate::{
 pub mod compare;
 pub mod difference;
 pub mod difference_weight;
+mod engine;
 pub mod logits;
 pub mod loss;
 pub mod matmul;
@@ -130,9 +133,10 @@ impl<'a> Cpu<'a> {
         goes_on: &mut dyn FnMut(f64) -> bool,
     ) -> Option<Evaluation> {
         let m = self.problem.columns(self.plan.wrt);
-        let all = match self.plan.wrt.is_parameter() {
-            true => self.problem.k() * m,
-            false => m,
+        let all = if self.plan.wrt.is_parameter() {
+            self.problem.k() * m
+        } else {
+            m
         };
         let entries = all.div_ceil(parts);
         let starts: Vec<usize> = (0..all).step_by(entries).collect();
@@ -225,34 +229,34 @@ impl<'a> Cpu<'a> {
         evaluation: &mut Evaluation,
     ) {
         let (k, m) = (self.problem.k(), self.problem.columns(self.plan.wrt));
-        let samples: Samples<T> = self.problem.samples(rows.clone());
+        let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
         let mut input = T::reuse(&mut evaluation.base);
         self.problem.input().read(rows, &mut input);
-        let forward = self.forward(operands, &input, &samples);
+        let forward = self.forward(operands, &input, &targets);
         let of_columns = |values| T::widen(select(values, m, &columns));
 
         let mut derivative = T::reuse(&mut evaluation.derivative);
         match (self.plan.method, &operands.growths) {
             (Method::Difference, Some(growths)) => {
-                let linear = samples.linear.as_ref();
+                let linear = targets.linear.as_ref();
                 let linear = linear.map(|linear| {
                     let mut product = Vec::new();
                     matmul::matmul_into(&mut product, linear, &operands.packed);
                     product
                 });
                 let (residual, linear) = (&forward.residual, linear.as_deref());
-                difference::difference(&mut derivative, residual, growths, &samples, linear);
+                difference::difference(&mut derivative, residual, growths, &targets, linear);
             }
             (Method::Difference, None) => {
                 let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
-                derivative = difference::difference_logits(&forward.residual, &steps, &samples, k);
+                derivative = difference::difference_logits(&forward.residual, &steps, &targets, k);
             }
             (Method::ForwardPass, _) => {
                 let perturbed = match self.plan.wrt {
                     Wrt::Input => &input,
                     _ => &forward.logits,
                 };
-                let losses = self.forward_passes(operands, perturbed, &samples, columns.clone());
+                let losses = self.forward_passes(operands, perturbed, &targets, columns.clone());
                 evaluation.losses = losses.into_iter().map(T::widen).collect();
             }
         }
@@ -274,7 +278,7 @@ impl<'a> Cpu<'a> {
         let (bounds, _) = bounds.as_chunks::<2>();
         evaluation.magnitude = bounds.iter().map(|[magnitude, _]| *magnitude).collect();
         evaluation.moved = bounds.iter().map(|[_, moved]| *moved).collect();
-        evaluation.totals = T::widen(samples.totals);
+        evaluation.totals = T::widen(targets.totals);
     }
 
     /// A vector [rows·columns] a step: the loss of each row with one of its columns moved.
@@ -282,7 +286,7 @@ impl<'a> Cpu<'a> {
         &self,
         operands: &Operands<T>,
         perturbed: &[T],
-        samples: &Samples<T>,
+        targets: &TargetRows<T>,
         columns: Range<usize>,
     ) -> Vec<Vec<T>> {
         let (d, k) = (self.problem.d(), self.problem.k());
@@ -296,7 +300,7 @@ impl<'a> Cpu<'a> {
                     }
                     _ => copies,
                 };
-                loss::loss(&logits, samples, row * columns.len(), columns.len(), k)
+                loss::loss(&logits, targets, row * columns.len(), columns.len(), k)
             };
             perturbed
                 .chunks_exact(m)
@@ -308,10 +312,10 @@ impl<'a> Cpu<'a> {
     }
 
     fn backward_block<T: Real>(&self, operands: &Operands<T>, rows: Range<usize>) -> Vec<f64> {
-        let samples: Samples<T> = self.problem.samples(rows.clone());
+        let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
         let input: Vec<T> = self.problem.input().rows(rows);
         let normalizer = T::of(self.problem.normalizer());
-        let gradient = self.forward(operands, &input, &samples).gradient;
+        let gradient = self.forward(operands, &input, &targets).gradient;
         let gradient: Vec<T> = gradient.into_iter().map(|g| g / normalizer).collect();
         T::widen(match self.plan.wrt {
             Wrt::Input => {
@@ -327,7 +331,7 @@ impl<'a> Cpu<'a> {
         &self,
         operands: &Operands<T>,
         input: &[T],
-        samples: &Samples<T>,
+        targets: &TargetRows<T>,
     ) -> Forward<T> {
         let logits::Logits { logits, magnitude } =
             logits::logits(input, &operands.weight, &operands.bias, self.problem.d());
@@ -339,7 +343,7 @@ impl<'a> Cpu<'a> {
         } = residual::residual(
             &logits,
             &magnitude,
-            samples,
+            targets,
             self.plan.law,
             self.problem.k(),
         );

@@ -7,11 +7,11 @@ use rand_distr::StandardNormal;
 use crate::{
     check::{self, Options, Subject},
     cpu::{logits::logits, loss::loss, matmul::matmul, residual::residual},
-    engine::Device,
+    device::Device,
     error::Result,
-    loss::{CrossEntropy, Samples},
+    loss::{CrossEntropy, TargetRows},
     output::{document::Check, words},
-    plan::Law,
+    plan::RoundingModel,
     problem::{Problem, Wrt},
     report::CheckReport,
     scheme::Precision,
@@ -33,7 +33,7 @@ const LOGITS_EXPONENTS: std::ops::RangeInclusive<i32> = 1..=6;
 ///
 /// # Errors
 /// None that a user could cause: the operands are made here.
-pub fn run() -> Result<String> {
+pub(crate) fn run() -> Result<String> {
     let it = Experiment::run(SEED);
     let as_asked = table(|wrt, eps| {
         let gradient = if wrt == Wrt::Input {
@@ -175,8 +175,8 @@ impl Experiment {
 
     fn backward(&mut self) {
         let z = logits(&self.input, &self.weight, &self.bias, D);
-        let law = Law::new(Dtype::F32, K);
-        let residual = residual(&z.logits, &z.magnitude, &self.samples(), law, K).gradient;
+        let law = RoundingModel::new(Dtype::F32, K);
+        let residual = residual(&z.logits, &z.magnitude, &self.target_rows(), law, K).gradient;
         self.logits_gradient = residual.iter().map(|r| r / N as f32).collect();
         self.input_gradient = matmul(&self.logits_gradient, &self.weight, D);
         for (sum, gradient) in self.accumulated.iter_mut().zip(&self.input_gradient) {
@@ -184,8 +184,8 @@ impl Experiment {
         }
     }
 
-    fn samples(&self) -> Samples<f32> {
-        Samples {
+    fn target_rows(&self) -> TargetRows<f32> {
+        TargetRows {
             labels: self.target.clone(),
             totals: vec![1.0; N],
             linear: None,
@@ -227,12 +227,12 @@ impl Experiment {
             let losses = match wrt {
                 Wrt::Input => loss(
                     &logits(point, &self.weight, &self.bias, D).logits,
-                    &self.samples(),
+                    &self.target_rows(),
                     0,
                     1,
                     K,
                 ),
-                _ => loss(point, &self.samples(), 0, 1, K),
+                _ => loss(point, &self.target_rows(), 0, 1, K),
             };
             f64::from(losses.iter().sum::<f32>() / N as f32)
         };

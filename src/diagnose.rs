@@ -1,6 +1,6 @@
 //! What is wrong with a gradient that failed: a cause with its numbers, its fix and its proof, or an honest `unknown`.
 //!
-//! A rule looks at the evidence and at the case, and says how the gradient would be corrected if its cause held. What counts is
+//! A rule looks at the evidence and at the pair, and says how the gradient would be corrected if its cause held. What counts is
 //! what the correction leaves: a cause is named if nothing is left, or nothing but one factor, which is then explained by the next;
 //! so several bugs at once are found one after the other. A new bug is one file and one row of `STAGES`.
 
@@ -12,7 +12,6 @@ use crate::{
     tensor::{Dtype, Tensor},
 };
 
-mod case;
 mod drift;
 mod errors;
 mod evidence;
@@ -20,6 +19,7 @@ mod factor;
 mod hypothesis;
 mod matching;
 mod model;
+mod pair;
 mod words;
 
 mod accumulated;
@@ -70,14 +70,14 @@ mod wrong_labels;
 
 pub(crate) use evidence::MOST_PARAMETER_WORK;
 
-use case::Case;
 use evidence::Evidence;
 use hypothesis::{Fallback, Hypothesis};
+use pair::Pair;
 
-/// What a rule makes of a case; none where its cause does not show.
-type Rule = fn(&Evidence, &Case) -> Option<Hypothesis>;
+/// What a rule makes of a pair; none where its cause does not show.
+type Rule = fn(&Evidence, &Pair) -> Option<Hypothesis>;
 
-/// Rules that are asked together, by code. Where several of them explain a case equally well the arrays cannot tell them apart.
+/// Rules that are asked together, by code. Where several of them explain a pair equally well the arrays cannot tell them apart.
 struct Stage {
     kind: Kind,
     rules: &'static [(&'static str, Rule)],
@@ -260,8 +260,8 @@ pub fn diagnose(
         Verdict::Fail => {}
     }
     let evidence = Evidence::new(problem, gradient, check);
-    let mut case = evidence.case();
-    if let Some(finding) = tolerance_too_tight::finding(check, &case) {
+    let mut pair = evidence.pair();
+    if let Some(finding) = tolerance_too_tight::finding(check, &pair) {
         diagnosis.findings.push(finding);
         return Some(diagnosis);
     }
@@ -271,11 +271,11 @@ pub fn diagnose(
         !is_broken_off.get()
     };
     // Where the search stood before it took anything out that may have been a part of something else.
-    let mut certain: Option<(Case, usize)> = None;
+    let mut certain: Option<(Pair, usize)> = None;
     let mut fallback: Option<(Fallback, usize)> = None;
     let mut step = 1;
     while step <= MOST_STEPS {
-        let found = diagnosis.step(&evidence, &case, step, &mut goes_on);
+        let found = diagnosis.step(&evidence, &pair, step, &mut goes_on);
         if is_broken_off.get() {
             return None;
         }
@@ -284,22 +284,22 @@ pub fn diagnose(
             let Some((weaker, at)) = fallback.take() else {
                 break;
             };
-            diagnosis.fall_back(&weaker, &evidence.case(), at);
-            (case, step, certain) = (weaker.after, at + 1, None);
-            if case.is_explained() {
+            diagnosis.fall_back(&weaker, &evidence.pair(), at);
+            (pair, step, certain) = (weaker.after, at + 1, None);
+            if pair.is_explained() {
                 return Some(diagnosis);
             }
             continue;
         };
         let last = diagnosis.findings.last().map_or("", |finding| finding.code);
         if is_part(last) && certain.is_none() {
-            certain = Some((case, step));
+            certain = Some((pair, step));
         }
         if let Some(weaker) = found.fallback {
             fallback = Some((weaker, step));
         }
-        case = found.case;
-        if found.settles || case.is_explained() {
+        pair = found.pair;
+        if found.settles || pair.is_explained() {
             return Some(diagnosis);
         }
         step += 1;
@@ -311,12 +311,12 @@ pub fn diagnose(
         {
             diagnosis.ruled_out.push(finding.code);
         }
-        case = before;
+        pair = before;
     }
     let step = diagnosis.findings.last().map_or(1, |last| last.step + 1);
     diagnosis
         .findings
-        .push(unknown::finding(&evidence, &case, step));
+        .push(unknown::finding(&evidence, &pair, step));
     Some(diagnosis)
 }
 
@@ -349,17 +349,17 @@ fn is_part(code: &str) -> bool {
 
 /// What a step leaves.
 struct Found {
-    /// The case without the cause.
-    case: Case,
+    /// The pair without the cause.
+    pair: Pair,
     /// Whether that ends the search.
     settles: bool,
-    /// What to go on with if nothing explains the case.
+    /// What to go on with if nothing explains the pair.
     fallback: Option<Fallback>,
 }
 
 impl Diagnosis {
     /// Puts a weaker claim in the place of the finding of a step, and drops what came after.
-    fn fall_back(&mut self, weaker: &Fallback, before: &Case, step: usize) {
+    fn fall_back(&mut self, weaker: &Fallback, before: &Pair, step: usize) {
         self.findings.retain(|finding| finding.step <= step);
         if let Some(finding) = self.findings.last_mut() {
             finding.proof = proof(before, &weaker.after);
@@ -375,17 +375,17 @@ impl Diagnosis {
     fn step(
         &mut self,
         evidence: &Evidence,
-        case: &Case,
+        pair: &Pair,
         step: usize,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Option<Found> {
-        let is_scaled = case.is_scaled();
+        let is_scaled = pair.is_scaled();
         let few = is_scaled || !evidence.is_affordable();
         let asked = STAGES
             .iter()
             .filter(|stage| !few || matches!(stage.kind, Kind::Fact | Kind::Factor));
         for stage in asked {
-            let kept = hypotheses(stage, evidence, case, goes_on);
+            let kept = hypotheses(stage, evidence, pair, goes_on);
             // That a fact does not hold needs no saying.
             let codes = stage.rules.iter().map(|(code, _)| *code);
             let codes = codes.filter(|code| applies(code, evidence));
@@ -396,7 +396,7 @@ impl Diagnosis {
             }
             let Some(first) = kept.first() else { continue };
             let next = Found {
-                case: first.after.clone(),
+                pair: first.after.clone(),
                 settles: first.settles,
                 fallback: first.fallback.clone(),
             };
@@ -405,7 +405,7 @@ impl Diagnosis {
             } in kept
             {
                 finding.step = step;
-                finding.proof = proof(case, &after);
+                finding.proof = proof(pair, &after);
                 self.ruled_out.retain(|code| *code != finding.code);
                 self.findings.push(finding);
             }
@@ -415,11 +415,11 @@ impl Diagnosis {
     }
 }
 
-/// What the rules of a stage make of a case: those that count, ranked.
+/// What the rules of a stage make of a pair: those that count, ranked.
 fn hypotheses(
     stage: &Stage,
     evidence: &Evidence,
-    case: &Case,
+    pair: &Pair,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Vec<Hypothesis> {
     let reordered;
@@ -434,7 +434,7 @@ fn hypotheses(
         .rules
         .iter()
         .take_while(|_| goes_on())
-        .filter_map(|(_, rule)| rule(evidence, case))
+        .filter_map(|(_, rule)| rule(evidence, pair))
         .inspect(|it| {
             if tracing::enabled!(tracing::Level::DEBUG) {
                 let (code, fit) = (it.finding.code, it.after.fit(it.after.scale()));
@@ -451,7 +451,7 @@ fn hypotheses(
                 explains || stage.kind == Kind::Reordered
             };
             let mut found = rank(found.filter(counts).collect());
-            if matches!(case.dtype, Dtype::F16 | Dtype::BF16) {
+            if matches!(pair.dtype, Dtype::F16 | Dtype::BF16) {
                 for it in &mut found {
                     it.finding.confidence = it.finding.confidence.min(IN_HALF_PRECISION);
                 }
@@ -461,7 +461,7 @@ fn hypotheses(
     }
 }
 
-/// Those that explain a case best, the likeliest first, with the confidence shared among them.
+/// Those that explain a pair best, the likeliest first, with the confidence shared among them.
 fn rank(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
     let explains = |it: &Hypothesis| it.settles || it.after.is_explained();
     if found.iter().any(explains) {
@@ -481,7 +481,7 @@ fn rank(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
 }
 
 /// What a correction did to the errors; none where it left nothing to compare.
-fn proof(before: &Case, after: &Case) -> Option<Proof> {
+fn proof(before: &Pair, after: &Pair) -> Option<Proof> {
     let explained = after.is_explained();
     let up_to_factor = !explained && after.is_scaled();
     let factor = if up_to_factor { after.scale() } else { 1.0 };

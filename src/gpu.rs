@@ -6,8 +6,8 @@ use std::{collections::VecDeque, ops::Range};
 use crate::{
     cpu::difference::growth,
     error::Result,
-    loss::Samples,
-    plan::{Allowance, Comparison, Evaluation, Plan, Rows},
+    loss::TargetRows,
+    plan::{Allowance, DeviceComparison, Evaluation, Plan, RowSource},
     problem::{Problem, Wrt},
     scheme::Method,
     tensor::Tensor,
@@ -19,6 +19,7 @@ mod chunk;
 mod comparison;
 mod device;
 mod element;
+mod engine;
 mod evaluated;
 mod kernel;
 mod params;
@@ -29,15 +30,15 @@ mod tests;
 
 pub use adapter::{Adapter, adapters};
 pub use batch::{Batch, Pending};
-pub use comparison::{Comparing, disagreement};
-pub use device::{Buffer, Device, Timing};
+pub use comparison::{ComparisonPass, disagreement};
+pub use device::{Buffer, GpuDevice};
 pub use element::Element;
 pub use evaluated::Evaluated;
 pub use kernel::{Binding, Kernel, TILE_COLUMNS};
 pub use params::Params;
 pub use readback::Readback;
 
-use chunk::Chunk;
+use chunk::ChunkBuffers;
 use evaluated::{Base, Results, unpadded};
 
 /// Columns of a dot product that one dispatch adds up. Mesa 22.3's lavapipe ends an invocation's loops after 65,535
@@ -54,7 +55,7 @@ fn classes_a_dispatch(steps: usize) -> usize {
 
 /// The engine for one problem and one plan: operands that do not depend on the rows stay on the device.
 pub struct Gpu<'a, T> {
-    device: &'a Device,
+    device: &'a GpuDevice,
     problem: &'a Problem,
     plan: Plan,
     /// d, padded with features that are 0 to a multiple of [`TILE_COLUMNS`].
@@ -65,10 +66,10 @@ pub struct Gpu<'a, T> {
     bias: Buffer,
     /// 1 for each row, with respect to the bias only.
     ones: Buffer,
-    chunk: Chunk,
+    chunk: ChunkBuffers,
     ahead: VecDeque<Ahead<T>>,
     /// Where the device compares.
-    comparing: Option<Comparing>,
+    comparing: Option<ComparisonPass>,
     /// Rows whose comparison was submitted.
     compared: VecDeque<(Range<usize>, Pending)>,
 }
@@ -96,7 +97,7 @@ impl<'a, T: Element> Gpu<'a, T> {
     ///
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
-    pub fn new(device: &'a Device, problem: &'a Problem, plan: Plan) -> Result<Self> {
+    pub fn new(device: &'a GpuDevice, problem: &'a Problem, plan: Plan) -> Result<Self> {
         Self::with(device, problem, plan, None)
     }
 
@@ -105,7 +106,7 @@ impl<'a, T: Element> Gpu<'a, T> {
     /// # Errors
     /// Likewise.
     pub fn comparing(
-        device: &'a Device,
+        device: &'a GpuDevice,
         problem: &'a Problem,
         plan: Plan,
         allowance: &Allowance,
@@ -114,7 +115,7 @@ impl<'a, T: Element> Gpu<'a, T> {
     }
 
     fn with(
-        device: &'a Device,
+        device: &'a GpuDevice,
         problem: &'a Problem,
         plan: Plan,
         allowance: Option<&Allowance>,
@@ -154,9 +155,9 @@ impl<'a, T: Element> Gpu<'a, T> {
         let windows: Vec<Window> = windows.collect();
         let sizes = (padded, columns[1]);
         let compares = allowance.is_some();
-        let chunk = Chunk::new::<T>(device, problem, &plan, sizes, windows.len(), compares);
+        let chunk = ChunkBuffers::new::<T>(device, problem, &plan, sizes, windows.len(), compares);
         let comparing = allowance
-            .map(|allowance| Comparing::new::<T>(device, allowance, chunk.rows, columns[1]));
+            .map(|allowance| ComparisonPass::new::<T>(device, allowance, chunk.rows, columns[1]));
         device.check()?;
         Ok(Self {
             device,
@@ -190,13 +191,12 @@ impl<'a, T: Element> Gpu<'a, T> {
         let count = rows.len();
         self.submit(rows);
         let evaluated = self.collect()?;
-        Ok(match self.plan.wrt.is_parameter() {
-            true => evaluated.of_parameter(self.problem.k()),
-            false => {
-                let mut evaluation = Evaluation::default();
-                evaluated.rows(0..count, &mut evaluation);
-                evaluation
-            }
+        Ok(if self.plan.wrt.is_parameter() {
+            evaluated.of_parameter(self.problem.k())
+        } else {
+            let mut evaluation = Evaluation::default();
+            evaluated.rows(0..count, &mut evaluation);
+            evaluation
         })
     }
 
@@ -251,7 +251,7 @@ impl<'a, T: Element> Gpu<'a, T> {
     ///
     /// # Errors
     /// [`Gpu`](crate::error::Error::Gpu) if the driver reports a fault, or nothing was submitted.
-    pub fn collect_comparison(&mut self) -> Result<Comparison> {
+    pub fn collect_comparison(&mut self) -> Result<DeviceComparison> {
         let missing = || self.device.failed("no comparison was submitted");
         let (rows, results) = self.compared.pop_front().ok_or_else(missing)?;
         let comparing = self.comparing.as_ref().ok_or_else(missing)?;
@@ -271,7 +271,7 @@ impl<'a, T: Element> Gpu<'a, T> {
             magnitudes: 1,
             ..self.params(count)
         };
-        let Chunk {
+        let ChunkBuffers {
             weights, product, ..
         } = &self.chunk;
         match self.plan.wrt {
@@ -364,14 +364,14 @@ impl<'a, T: Element> Gpu<'a, T> {
     fn upload(&self, rows: Range<usize>) -> (Vec<T>, Vec<T>) {
         let input = self.problem.input().rows(rows.clone());
         let input = padded(input, self.problem.d(), self.padded);
-        let samples: Samples<T> = self.problem.samples(rows);
+        let targets: TargetRows<T> = self.problem.target_rows(rows);
         self.device.write(&self.chunk.input, &input);
-        self.device.write(&self.chunk.labels, &samples.labels);
-        self.device.write(&self.chunk.totals, &samples.totals);
-        if let Some(linear) = &samples.linear {
+        self.device.write(&self.chunk.labels, &targets.labels);
+        self.device.write(&self.chunk.totals, &targets.totals);
+        if let Some(linear) = &targets.linear {
             self.device.write(&self.chunk.linear, linear);
         }
-        (input, samples.totals)
+        (input, targets.totals)
     }
 
     /// Entries that a call for so many rows gives, padding included.
@@ -418,7 +418,7 @@ impl<'a, T: Element> Gpu<'a, T> {
 
     /// Logits, what the loss's derivative needs of them, and the weights of the conditioning.
     fn forward(&self, batch: &mut Batch<'_, T>, rows: usize) {
-        let Chunk {
+        let ChunkBuffers {
             input,
             labels,
             totals,
@@ -468,7 +468,7 @@ impl<'a, T: Element> Gpu<'a, T> {
     }
 
     fn difference(&self, batch: &mut Batch<'_, T>, rows: usize) {
-        let Chunk {
+        let ChunkBuffers {
             residual,
             labels,
             totals,
@@ -522,7 +522,7 @@ impl<'a, T: Element> Gpu<'a, T> {
 
     /// As many perturbed rows at a time as their buffer holds.
     fn forward_pass(&self, batch: &mut Batch<'_, T>, rows: usize) {
-        let Chunk {
+        let ChunkBuffers {
             input,
             logits,
             labels,
@@ -565,7 +565,7 @@ impl<'a, T: Element> Gpu<'a, T> {
 
 impl Window {
     fn upload<T: Element>(
-        device: &Device,
+        device: &GpuDevice,
         problem: &Problem,
         plan: &Plan,
         classes: Range<usize>,

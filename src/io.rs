@@ -16,6 +16,7 @@ use crate::{
 
 mod bytes;
 mod npy;
+#[cfg(feature = "npz")]
 mod npz;
 mod output_file;
 mod safetensors;
@@ -29,7 +30,7 @@ use bytes::Budget;
 
 /// A problem and the gradients to check, as they came from files.
 #[derive(Clone, Debug)]
-pub struct Case {
+pub struct Inputs {
     /// What is differentiated.
     pub problem: Problem,
     /// The gradients under test.
@@ -96,7 +97,7 @@ const NAMES: [&str; 8] = [
 /// # Errors
 /// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, [`Error::MissingTensor`], [`Error::Setting`] for a
 /// part of the loss that cannot be checked, and all of [`Problem::new`].
-pub fn load(source: &Source, request: &Request) -> Result<Case> {
+pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     let budget = Budget {
         memory: request.memory.unwrap_or(MEMORY),
         unpacked: request.unpacked.unwrap_or(usize::MAX),
@@ -171,7 +172,7 @@ pub fn load(source: &Source, request: &Request) -> Result<Case> {
             .collect::<Vec<_>>()
             .join(", ")
     );
-    Ok(Case {
+    Ok(Inputs {
         problem,
         subjects,
         notes: unread(archive.names()).into_iter().collect(),
@@ -191,9 +192,10 @@ fn unread(mut names: Vec<String>) -> Option<String> {
         1 => "is not read: that name means",
         _ => "are not read: these names mean",
     };
-    let known = match names.iter().any(|name| is_like_a_gradient(name)) {
-        true => format!("; gradients are {}", gradients.join(", ")),
-        false => String::new(),
+    let known = if names.iter().any(|name| is_like_a_gradient(name)) {
+        format!("; gradients are {}", gradients.join(", "))
+    } else {
+        String::new()
     };
     Some(format!("{} {of_them} nothing here{known}", list(&names)))
 }
@@ -253,6 +255,7 @@ fn number<T: std::str::FromStr>(
 #[derive(Clone, Copy)]
 pub(crate) enum Format {
     Safetensors,
+    #[cfg(feature = "npz")]
     Npz,
 }
 
@@ -264,7 +267,10 @@ pub(crate) fn format(path: &Path) -> Result<Format> {
     let extension = path.extension().and_then(|extension| extension.to_str());
     let expected = match extension.unwrap_or_default().to_lowercase().as_str() {
         "safetensors" => return Ok(Format::Safetensors),
+        #[cfg(feature = "npz")]
         "npz" => return Ok(Format::Npz),
+        #[cfg(not(feature = "npz"))]
+        "npz" => "this build has no npz feature; a .safetensors file is expected",
         "npy" => {
             "an .npy file holds one tensor only; name each: --input F --weight F --target F --grad F"
         }
@@ -279,6 +285,7 @@ pub(crate) fn format(path: &Path) -> Result<Format> {
     })
 }
 
+#[cfg(feature = "serve")]
 /// Whether it may take long to read for its size, since its arrays are to be unpacked. What is no such file is not: it is refused at once.
 pub(crate) fn is_packed(source: &Source) -> bool {
     let (path, held) = match source {
@@ -303,6 +310,7 @@ fn open(path: &Path, held: Option<&Bytes>, budget: Budget) -> Result<Box<dyn Arc
     };
     Ok(match format {
         Format::Safetensors => Box::new(safetensors::Safetensors::new(path, bytes)?),
+        #[cfg(feature = "npz")]
         Format::Npz => Box::new(npz::Npz::new(path, bytes, budget)?),
     })
 }

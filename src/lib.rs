@@ -10,7 +10,7 @@
 //! ```
 //! use gradprobe::{
 //!     check::{Options, Subject, check},
-//!     engine::Device,
+//!     device::Device,
 //!     loss::CrossEntropy,
 //!     output::{document::Document, text},
 //!     problem::{Problem, Wrt},
@@ -45,23 +45,40 @@
     deny(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
 )]
 
-pub mod bench;
 pub mod check;
-pub mod cli;
 pub mod cpu;
-pub mod demo;
+pub mod device;
 pub mod diagnose;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "gpu")]
 pub mod gpu;
+#[cfg(not(feature = "gpu"))]
+#[path = "gpu/absent.rs"]
+pub mod gpu;
+#[cfg(feature = "files")]
 pub mod io;
 pub mod loss;
+#[cfg(feature = "output")]
 pub mod output;
 pub mod plan;
 pub mod problem;
 pub mod report;
 pub mod scheme;
-pub mod serve;
-pub mod settings;
 pub mod sweep;
 pub mod tensor;
+
+// The program: its modules are no part of the library's interface.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod bench;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "cli")]
+mod demo;
+#[cfg(feature = "serve")]
+mod serve;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod settings;

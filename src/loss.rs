@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// How the samples' losses become one number; PyTorch's `reduction`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
     /// Their sum over Z: the class weights of the rows that count, or n for class probabilities.
@@ -63,13 +64,13 @@ pub enum Target {
     Probabilities(Tensor),
 }
 
-/// In [`Samples::labels`]: no class stands out.
+/// In [`TargetRows::labels`]: no class stands out.
 pub const NO_LABEL: u32 = u32::MAX;
 
 /// The targets of a range of samples as the kernels take them, split into a one-hot part and the rest:
 /// `r[c] = R 1[c = label] - linear[c]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Samples<T> {
+pub struct TargetRows<T> {
     /// The class that holds more than half of R, or [`NO_LABEL`].
     pub labels: Vec<u32>,
     /// R.
@@ -143,26 +144,29 @@ impl CrossEntropy {
     }
 
     /// The targets of a range of samples, of k classes.
-    pub(crate) fn samples<T: Real>(
+    pub(crate) fn target_rows<T: Real>(
         &self,
         target: &Target,
         rows: Range<usize>,
         k: usize,
-    ) -> Samples<T> {
+    ) -> TargetRows<T> {
         let one_hot = matches!(target, Target::Classes(_)) && self.label_smoothing == 0.0;
         if let (true, Target::Classes(classes)) = (one_hot, target) {
-            let class = |&class: &i64| match class == self.ignore_index {
-                true => (NO_LABEL, T::zero()),
-                false => (class as u32, T::of(self.weight(class))),
+            let class = |&class: &i64| {
+                if class == self.ignore_index {
+                    (NO_LABEL, T::zero())
+                } else {
+                    (class as u32, T::of(self.weight(class)))
+                }
             };
             let (labels, totals) = classes[rows].iter().map(class).unzip();
-            return Samples {
+            return TargetRows {
                 labels,
                 totals,
                 linear: None,
             };
         }
-        let mut samples = Samples {
+        let mut targets = TargetRows {
             labels: Vec::new(),
             totals: Vec::new(),
             linear: None,
@@ -174,13 +178,13 @@ impl CrossEntropy {
             let label = r.iter().position(|&r| r > total / 2.0);
             let at_label = |c| if Some(c) == label { total } else { 0.0 };
             linear.extend(r.iter().enumerate().map(|(c, r)| T::of(at_label(c) - r)));
-            samples
+            targets
                 .labels
                 .push(label.map_or(NO_LABEL, |label| label as u32));
-            samples.totals.push(T::of(total));
+            targets.totals.push(T::of(total));
         }
-        samples.linear = Some(linear);
-        samples
+        targets.linear = Some(linear);
+        targets
     }
 
     /// `r[j,:]` of a sample.
@@ -233,18 +237,18 @@ mod tests {
         };
         let target = Target::Classes(vec![2, 1, 0]);
         assert_eq!(loss.normalizer(&target, 3), 5.0);
-        let samples = loss.samples::<f64>(&target, 0..3, 3);
+        let targets = loss.target_rows::<f64>(&target, 0..3, 3);
         assert_eq!(
-            (&samples.labels[..], samples.totals[1]),
+            (&targets.labels[..], targets.totals[1]),
             (&[2, NO_LABEL, 0][..], 0.0)
         );
         let r = |j: usize, c: usize| {
-            let at_label = if samples.labels[j] == c as u32 {
-                samples.totals[j]
+            let at_label = if targets.labels[j] == c as u32 {
+                targets.totals[j]
             } else {
                 0.0
             };
-            at_label - samples.linear.as_ref().unwrap()[j * 3 + c]
+            at_label - targets.linear.as_ref().unwrap()[j * 3 + c]
         };
         for (c, expected) in [0.1, 0.2, 4.0 * 0.8].into_iter().enumerate() {
             assert!((r(0, c) - expected).abs() < 1e-15, "{c}");
@@ -255,10 +259,10 @@ mod tests {
     #[test]
     fn plain_classes_need_no_linear_part() {
         let target = Target::Classes(vec![1, IGNORE_INDEX]);
-        let samples = CrossEntropy::default().samples::<f32>(&target, 0..2, 2);
+        let targets = CrossEntropy::default().target_rows::<f32>(&target, 0..2, 2);
         assert_eq!(
-            samples,
-            Samples {
+            targets,
+            TargetRows {
                 labels: vec![1, NO_LABEL],
                 totals: vec![1.0, 0.0],
                 linear: None

@@ -6,7 +6,8 @@ use crate::{
     sweep::Sweep,
 };
 
-pub mod bench;
+#[cfg(feature = "cli")]
+pub(crate) mod bench;
 pub mod document;
 pub mod github;
 pub mod html;

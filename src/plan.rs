@@ -21,7 +21,7 @@ use crate::{
 /// S is what the softmax and the terms of the last product round to; T is the first-order bound on `R p[c]` under errors A in
 /// the logits, `dp[c] = p[c] (dz[c] - sum_b p[b] dz[b])`, and under the rounding of log p, which frameworks keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Law {
+pub struct RoundingModel {
     /// The weight of S relative to T: sums over k terms drift as sqrt(k), but where they run in a wider type.
     pub sums: f64,
     /// How much of A counts: 1, or the wider type's share where logits are summed in f32 and rounded once
@@ -29,7 +29,7 @@ pub struct Law {
     pub accumulation: f64,
 }
 
-impl Law {
+impl RoundingModel {
     /// Roundings that an error in the logits is made of: the sum, and the subtraction of the largest before exp.
     pub const LOGITS: f64 = 4.0;
 
@@ -71,7 +71,7 @@ pub struct Plan {
     /// The arithmetic of the losses.
     pub precision: Precision,
     /// What the conditioning of an entry is made of.
-    pub law: Law,
+    pub law: RoundingModel,
 }
 
 impl Plan {
@@ -87,7 +87,7 @@ impl Plan {
         dtype: Dtype,
     ) -> Self {
         let eps = eps.unwrap_or_else(|| scheme.auto_eps(method, precision, problem.slopes(wrt).0));
-        let law = Law::new(dtype, problem.terms(wrt));
+        let law = RoundingModel::new(dtype, problem.terms(wrt));
         Self {
             wrt,
             method,
@@ -154,13 +154,13 @@ pub struct Evaluation {
     pub losses: Vec<Vec<f64>>,
     /// [rows·m]: the values that were perturbed, as the engine held them; may be missing for `difference`.
     pub base: Vec<f64>,
-    /// [rows·m]: [`Law::sums`]·S + T, the magnitudes that an entry is made of, not divided by the normaliser.
+    /// [rows·m]: [`RoundingModel::sums`]·S + T, the magnitudes that an entry is made of, not divided by the normaliser.
     pub conditioning: Vec<f64>,
     /// One a row: the largest sum of magnitudes behind a logit of it, [`Logits::magnitude`](crate::cpu::logits::Logits::magnitude).
     pub magnitude: Vec<f64>,
     /// One a row: R, the weight of the sample's loss; 0 if it is ignored.
     pub totals: Vec<f64>,
-    /// One a row: the largest of what of that counts by the plan's law, [`Law::accumulation`].
+    /// One a row: the largest of what of that counts by the plan's law, [`RoundingModel::accumulation`].
     pub moved: Vec<f64>,
 }
 
@@ -193,7 +193,7 @@ pub struct Allowance {
 
 /// What a device found of a range of rows.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Comparison {
+pub struct DeviceComparison {
     /// Entries that are not clearly within what they may be off by, and sums that left the range of its arithmetic: with any, the rows
     /// are to be compared again.
     pub suspects: u64,
@@ -245,12 +245,12 @@ impl Block {
 }
 
 /// The evaluation of a range of rows, to be had a few at a time by several threads.
-pub trait Rows: Sync {
+pub trait RowSource: Sync {
     /// Of some of its rows, counted from its first, into `evaluation`, whatever that held.
     fn rows(&self, rows: Range<usize>, evaluation: &mut Evaluation);
 }
 
-impl Rows for Evaluation {
+impl RowSource for Evaluation {
     fn rows(&self, rows: Range<usize>, evaluation: &mut Evaluation) {
         *evaluation = Evaluation::rows(self, rows);
     }
@@ -277,9 +277,12 @@ impl Evaluation {
     pub fn rows(&self, rows: Range<usize>) -> Self {
         let columns = self.conditioning.len() / self.totals.len();
         let entries = rows.start * columns..rows.end * columns;
-        let of_entries = |values: &Vec<f64>| match values.is_empty() {
-            true => Vec::new(),
-            false => values[entries.clone()].to_vec(),
+        let of_entries = |values: &Vec<f64>| {
+            if values.is_empty() {
+                Vec::new()
+            } else {
+                values[entries.clone()].to_vec()
+            }
         };
         Self {
             derivative: of_entries(&self.derivative),

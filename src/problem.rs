@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Error, Result},
-    loss::{CrossEntropy, Samples, Target},
+    loss::{CrossEntropy, Target, TargetRows},
     tensor::{Real, Tensor},
 };
 
 /// What the gradient is taken with respect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Wrt {
     /// The layer's input, [n, d].
@@ -228,9 +229,10 @@ impl Problem {
 
     /// The number, in the whole, of a row of the gradient with respect to `wrt`.
     pub fn row_number(&self, wrt: Wrt, row: usize) -> usize {
-        match wrt.is_parameter() {
-            true => row,
-            false => self.first_row + row,
+        if wrt.is_parameter() {
+            row
+        } else {
+            self.first_row + row
         }
     }
 
@@ -284,9 +286,9 @@ impl Problem {
     }
 
     /// The targets of a range of samples, as the kernels take them.
-    pub fn samples<T: Real>(&self, rows: Range<usize>) -> Samples<T> {
+    pub fn target_rows<T: Real>(&self, rows: Range<usize>) -> TargetRows<T> {
         let rows = self.first_row + rows.start..self.first_row + rows.end;
-        self.loss.samples(&self.target, rows, self.k())
+        self.loss.target_rows(&self.target, rows, self.k())
     }
 
     /// What the samples should be.
@@ -310,7 +312,7 @@ impl Problem {
         matches!(&self.target, Target::Classes(classes) if classes[self.first_row + row] == self.loss.ignore_index)
     }
 
-    /// Whether each sample's target is a class alone: then [`Samples::linear`] is none.
+    /// Whether each sample's target is a class alone: then [`TargetRows::linear`] is none.
     pub fn is_one_hot(&self) -> bool {
         matches!(self.target, Target::Classes(_)) && self.loss.label_smoothing == 0.0
     }

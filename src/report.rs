@@ -125,10 +125,10 @@ pub enum Source {
 }
 
 /// How far the gradient under test may be from the exact one: by the rounding of its element type, `factor` times the
-/// conditioning ([`crate::plan::Law`]) plus `floor`, unless the user says otherwise.
+/// conditioning ([`crate::plan::RoundingModel`]) plus `floor`, unless the user says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// Twice [`crate::plan::Law::LOGITS`]·u.
+    /// Twice [`crate::plan::RoundingModel::LOGITS`]·u.
     pub factor: f64,
     /// What the element type's underflow may cost.
     pub floor: f64,
@@ -273,7 +273,7 @@ pub struct CheckReport {
     /// How far the gradient may be off.
     pub tolerance: Tolerance,
     /// Where the errors were found.
-    pub compared: Compared,
+    pub compared: ComparedOn,
     /// Which rows were compared.
     pub coverage: Coverage,
     /// What was counted.
@@ -287,7 +287,7 @@ pub struct CheckReport {
 /// Where the errors were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Compared {
+pub enum ComparedOn {
     /// Every entry on the host, in f64.
     Host,
     /// On the device, but for the rows that the host compared again: all that have an entry that is not clearly right, those with the

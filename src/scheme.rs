@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::tensor::Dtype;
 
 /// How the losses at the perturbed points are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Loss differences by an identity that cannot cancel: log1p of a product with expm1(eps·W).
@@ -16,9 +17,8 @@ pub enum Method {
 }
 
 /// The arithmetic that the losses are computed in.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Precision {

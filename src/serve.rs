@@ -18,9 +18,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     check,
-    engine::Device,
+    device::Device,
     error::{Error, Result},
-    io::{Case, Source},
+    io::{Inputs, Source},
     report::DeviceInfo,
     settings::Settings,
 };
@@ -43,14 +43,13 @@ mod upload;
 mod worker;
 
 use metrics::Metrics;
-pub(crate) use query::LONGEST_NAME;
 use queue::Queue;
 use refusal::Refusal;
 use store::{Outcome, Store};
 
 /// How a service is run.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Where jobs, reports and bodies are kept.
@@ -75,7 +74,7 @@ pub struct Options {
 
 /// What a client may ask for.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Bytes of a body.
     pub body: u64,
     /// Jobs whose turn is to come.
@@ -134,7 +133,7 @@ const LOOKS: usize = 2;
 /// # Errors
 /// [`Error::Usage`] for an address that is not this machine's own where nobody has to present a token, [`Error::Io`] if the folder or
 /// the address cannot be had, and those of [`Device::select`].
-pub fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) -> Result<()> {
+pub(crate) fn serve(options: Options, started: impl FnOnce(SocketAddr, &DeviceInfo)) -> Result<()> {
     if !options.listen.ip().is_loopback() && options.token.is_none() && !options.insecure {
         return Err(Error::Usage(format!(
             "{} can be reached from other machines: give --token-file, or --insecure to serve whoever reaches it",
@@ -194,22 +193,23 @@ impl Service {
     ///
     /// # Errors
     /// Those of [`Settings::load`] and [`check::validate`], and [`Error::Setting`] where it would take too many.
-    fn load(&self, settings: &Settings, body: &Source) -> Result<(Case, u64)> {
+    fn load(&self, settings: &Settings, body: &Source) -> Result<(Inputs, u64)> {
         let Options { memory, limits, .. } = &self.options;
         let case = settings.load(body, *memory, Some(limits.body))?;
         let options = settings.options(false);
         check::validate(&case.problem, &case.subjects, &options)?;
         let takes = check::memory(&case.problem, &case.subjects, &options);
-        match takes <= limits.memory {
-            true => Ok((case, takes)),
-            false => Err(Error::Setting {
+        if takes <= limits.memory {
+            Ok((case, takes))
+        } else {
+            Err(Error::Setting {
                 name: "the service's --max-memory",
                 found: bytesize::ByteSize::b(limits.memory).to_string(),
                 expected: format!(
                     "this check takes about {} beside its tensors",
                     bytesize::ByteSize::b(takes)
                 ),
-            }),
+            })
         }
     }
 

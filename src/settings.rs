@@ -8,15 +8,19 @@ use clap::{
 };
 
 use crate::{
-    check::{Compare, Options, Sample, Subject},
+    check::{CompareOn, Options, RandomRows, Subject},
     error::{Error, Result},
-    io::{self, Case, Request, Source},
+    io::{self, Inputs, Request, Source},
     loss::Reduction,
     problem::Wrt,
     report::{CheckReport, Report},
     scheme::{Method, Precision, Scheme},
     sweep::{self, Sweep},
 };
+
+/// Characters of the name that a client of a service may give a check.
+#[cfg(any(feature = "serve", feature = "remote"))]
+pub(crate) const LONGEST_NAME: usize = 200;
 
 /// What the loss is, where the file does not say, and which of its gradients are meant.
 #[derive(Args, Clone, Debug)]
@@ -78,7 +82,7 @@ pub struct Settings {
         value_name = "auto|host|device",
         hide_possible_values = true
     )]
-    pub compare: Compare,
+    pub compare: CompareOn,
     /// Relative tolerance, in place of what rounding to the gradient's type explains
     #[arg(long, allow_negative_numbers = true, value_parser = number)]
     pub rtol: Option<f64>,
@@ -159,7 +163,7 @@ impl Settings {
             rtol: self.rtol,
             atol: self.atol,
             rows: self.rows.clone(),
-            sample: self.sample.map(|rows| Sample {
+            sample: self.sample.map(|rows| RandomRows {
                 rows,
                 seed: self.seed,
             }),
@@ -172,12 +176,12 @@ impl Settings {
     ///
     /// # Errors
     /// Those of [`sweep::glance`].
-    pub fn sweeps(&self, case: &Case, report: &Report) -> Result<Vec<Option<Sweep>>> {
+    pub fn sweeps(&self, inputs: &Inputs, report: &Report) -> Result<Vec<Option<Sweep>>> {
         let is_whole = self.rows.is_none() && self.sample.is_none() && !report.interrupted;
         let of_check = |check: &CheckReport| {
-            let mut subjects = case.subjects.iter();
+            let mut subjects = inputs.subjects.iter();
             match subjects.find(|subject| is_whole && subject.wrt == check.wrt) {
-                Some(subject) => sweep::glance(&case.problem, subject),
+                Some(subject) => sweep::glance(&inputs.problem, subject),
                 None => Ok(None),
             }
         };
@@ -189,35 +193,35 @@ impl Settings {
     ///
     /// # Errors
     /// Those of [`io::load`].
-    pub fn load(&self, source: &Source, memory: u64, unpacked: Option<u64>) -> Result<Case> {
+    pub fn load(&self, source: &Source, memory: u64, unpacked: Option<u64>) -> Result<Inputs> {
         let mut request = self.loss.request(Some(memory));
         request.unpacked = unpacked.map(|bytes| bytes as usize);
         request.rows = match self.sample {
             Some(_) => Some(0..0),
             None => self.rows.clone(),
         };
-        let mut case = io::load(source, &request)?;
-        self.leave_out_sums(&mut case);
-        Ok(case)
+        let mut inputs = io::load(source, &request)?;
+        self.leave_out_sums(&mut inputs);
+        Ok(inputs)
     }
 
-    fn leave_out_sums(&self, case: &mut Case) {
+    fn leave_out_sums(&self, inputs: &mut Inputs) {
         let flag = match (&self.rows, self.sample) {
             (Some(_), _) => "--rows",
             (None, Some(_)) => "--sample",
             (None, None) => return,
         };
         let is_sum = |subject: &Subject| subject.wrt.is_parameter();
-        if !self.loss.wrt.is_empty() || case.subjects.iter().all(is_sum) {
+        if !self.loss.wrt.is_empty() || inputs.subjects.iter().all(is_sum) {
             return;
         }
-        for sum in case.subjects.iter().filter(|subject| is_sum(subject)) {
+        for sum in inputs.subjects.iter().filter(|subject| is_sum(subject)) {
             let name = sum.wrt.grad_name();
-            case.notes.push(format!(
+            inputs.notes.push(format!(
                 "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
             ));
         }
-        case.subjects.retain(|subject| !is_sum(subject));
+        inputs.subjects.retain(|subject| !is_sum(subject));
     }
 }
 
@@ -251,9 +255,10 @@ pub fn in_a_line(error: &clap::Error) -> String {
 pub fn command_line(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let quoted = |word: &str| {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        match !word.is_empty() && word.chars().all(is_plain) {
-            true => word.to_owned(),
-            false => format!("'{}'", word.replace('\'', "'\\''")),
+        if !word.is_empty() && word.chars().all(is_plain) {
+            word.to_owned()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
         }
     };
     let words = words.into_iter().map(|word| quoted(word.as_ref()));

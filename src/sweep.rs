@@ -3,7 +3,7 @@
 
 use crate::{
     check::{Subject, numeric_rows},
-    engine::Device,
+    device::Device,
     error::{Error, Result},
     plan::Plan,
     problem::{Problem, Wrt},
@@ -74,9 +74,10 @@ pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
         return Ok(None);
     }
     let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
-    let precision = match subject.gradient.as_ref().is_some_and(is_f64) {
-        true => Precision::F64,
-        false => Precision::F32,
+    let precision = if subject.gradient.as_ref().is_some_and(is_f64) {
+        Precision::F64
+    } else {
+        Precision::F32
     };
     let device = Device::Cpu { note: None };
     sweep(problem, subject, precision, (1.0, 1e-8), GLANCE, &device).map(Some)

@@ -11,8 +11,7 @@ use rayon::prelude::*;
 use super::noise::Noise;
 use crate::{
     cpu::{matmul::padded, simd},
-    engine::Chunk,
-    plan::{Evaluation, Plan},
+    plan::{Evaluation, Plan, RowSource},
     problem::{Problem, Wrt},
     report::{COLUMN_SUMS, Caught, Columns, Decision, Entry, Histogram, Picture, Tally, Tolerance},
     scheme::Method,
@@ -54,9 +53,10 @@ pub(crate) fn block_rows(problem: &Problem, plan: &Plan) -> usize {
 /// worth a pass over it.
 pub(crate) fn part_rows(problem: &Problem, wrt: Wrt) -> usize {
     let (k, d) = (problem.k(), problem.d());
-    let rows = match k * d > CACHED_WEIGHT {
-        true => MOST_PART_LOGITS / k.max(d),
-        false => PART_ENTRIES / problem.columns(wrt),
+    let rows = if k * d > CACHED_WEIGHT {
+        MOST_PART_LOGITS / k.max(d)
+    } else {
+        PART_ENTRIES / problem.columns(wrt)
     };
     rows.clamp(LEAST_ROWS, MOST_PART_ROWS)
         .next_multiple_of(LEAST_ROWS)
@@ -77,7 +77,7 @@ pub(crate) struct Comparator<'a> {
 /// What a thread needs for a block and its parts.
 #[derive(Default)]
 struct Scratch {
-    part: Part,
+    part: Strip,
     /// Down the rows of the block, [m] each and room for whole groups.
     columns: [Vec<f64>; COLUMN_SUMS],
     /// Of the part at hand, [rows·m]: where in the histogram each error belongs.
@@ -145,9 +145,10 @@ impl Bounds {
     /// Holds an entry against its bounds; `noise` is its column's.
     #[inline(always)]
     fn hold(&self, analytic: f64, numeric: f64, conditioning: f64, noise: f64) -> Held {
-        match self.is_given {
-            true => self.hold_by::<true>(analytic, numeric, conditioning, noise),
-            false => self.hold_by::<false>(analytic, numeric, conditioning, noise),
+        if self.is_given {
+            self.hold_by::<true>(analytic, numeric, conditioning, noise)
+        } else {
+            self.hold_by::<false>(analytic, numeric, conditioning, noise)
         }
     }
 
@@ -364,7 +365,7 @@ fn threshold(tally: &Tally) -> f64 {
 
 /// A few rows, from the losses to the tally.
 #[derive(Default)]
-struct Part {
+struct Strip {
     rows: Range<usize>,
     /// [rows·m].
     analytic: Vec<f64>,
@@ -382,7 +383,7 @@ struct RowEntries<'a> {
     per_normalizer: f64,
 }
 
-impl Part {
+impl Strip {
     #[inline(always)]
     fn row(&self, here: usize, columns: usize) -> RowEntries<'_> {
         let entries = here * columns..(here + 1) * columns;
@@ -460,7 +461,7 @@ impl Comparator<'_> {
         &self,
         tally: &mut Tally,
         rows: Range<usize>,
-        chunk: &Chunk<'_>,
+        chunk: &dyn RowSource,
         analytic: &(dyn Fn(Range<usize>, &mut Vec<f64>) + Sync),
         keep: bool,
     ) -> Vec<f64> {
@@ -473,9 +474,10 @@ impl Comparator<'_> {
             || (Tally::default(), Vec::new(), Scratch::default()),
             |(mut tally, mut compared, mut scratch), block| {
                 let block = rows.start.max(block * size)..rows.end.min((block + 1) * size);
-                let fill = |part: &mut Part| {
+                let fill = |part: &mut Strip| {
                     analytic(part.rows.clone(), &mut part.analytic);
-                    chunk.rows(part.rows.clone(), rows.start, &mut part.evaluation);
+                    let here = part.rows.start - rows.start..part.rows.end - rows.start;
+                    chunk.rows(here, &mut part.evaluation);
                 };
                 let start = block.start;
                 let (sums, numeric) =
@@ -507,7 +509,7 @@ impl Comparator<'_> {
         tally: &mut Tally,
         scratch: &mut Scratch,
         rows: Range<usize>,
-        fill: &dyn Fn(&mut Part),
+        fill: &dyn Fn(&mut Strip),
         keep: bool,
     ) -> ([Vec<f64>; COLUMN_SUMS], Vec<f64>) {
         let columns = self.problem.columns(self.plan.wrt);
@@ -543,9 +545,10 @@ impl Comparator<'_> {
         tally.numeric_numeric.add(sum(1));
         tally.noise_numeric.add(sum(4));
         tally.numeric_abs.add(sum(5));
-        let sums = match Columns::are_kept(columns) {
-            true => std::mem::take(&mut scratch.columns),
-            false => Default::default(),
+        let sums = if Columns::are_kept(columns) {
+            std::mem::take(&mut scratch.columns)
+        } else {
+            Default::default()
         };
         (sums, kept)
     }
@@ -555,7 +558,7 @@ impl Comparator<'_> {
         tally: &mut Tally,
         scratch: &mut Scratch,
         totals: &mut Totals,
-        part: &Part,
+        part: &Strip,
     ) {
         let columns = self.problem.columns(self.plan.wrt);
         let threshold = threshold(tally);
@@ -598,13 +601,10 @@ impl Comparator<'_> {
                     }
                 }
                 if whole < columns {
-                    match is_given {
-                        true => {
-                            self.compare_columns::<false, true, true>(scratch, totals, part, whole)
-                        }
-                        false => {
-                            self.compare_columns::<false, false, true>(scratch, totals, part, whole)
-                        }
+                    if is_given {
+                        self.compare_columns::<false, true, true>(scratch, totals, part, whole)
+                    } else {
+                        self.compare_columns::<false, false, true>(scratch, totals, part, whole)
                     }
                 }
             },
@@ -631,14 +631,11 @@ impl Comparator<'_> {
         &self,
         scratch: &mut Scratch,
         totals: &mut Totals,
-        part: &Part,
+        part: &Strip,
         start: usize,
     ) {
         let columns = self.problem.columns(self.plan.wrt);
-        let width = match IS_WHOLE {
-            true => LANES,
-            false => columns - start,
-        };
+        let width = if IS_WHOLE { LANES } else { columns - start };
         let noise = load(&self.noise.by_column[start..start + width]);
         // Of their own, so that what is written to the scratch cannot be part of them.
         let (mut sums, mut all) = ([[0.0; LANES]; COLUMN_SUMS], Totals::default());
@@ -667,7 +664,7 @@ impl Comparator<'_> {
     fn note_row(
         &self,
         tally: &mut Tally,
-        part: &Part,
+        part: &Strip,
         here: usize,
         bounds: &Bounds,
         wrong: u64,
@@ -705,7 +702,7 @@ impl Comparator<'_> {
     }
 
     /// Adds a part to the picture.
-    fn draw(&self, tally: &mut Tally, part: &Part) {
+    fn draw(&self, tally: &mut Tally, part: &Strip) {
         let columns = self.problem.columns(self.plan.wrt);
         let shape = [self.problem.rows(self.plan.wrt), columns];
         let picture = tally
@@ -730,9 +727,10 @@ impl Comparator<'_> {
 
     /// Counts the wrong entries of a row, and all, to the class of its target.
     pub(super) fn count_label(&self, tally: &mut Tally, row: usize, wrong: u64) {
-        let label = match self.plan.wrt.is_parameter() {
-            true => None,
-            false => self.problem.label(row),
+        let label = if self.plan.wrt.is_parameter() {
+            None
+        } else {
+            self.problem.label(row)
         };
         if let Some(label) = label {
             let classes = &mut tally.places.classes;
@@ -747,7 +745,7 @@ impl Comparator<'_> {
         &self,
         tally: &mut Tally,
         scratch: &mut Scratch,
-        part: &Part,
+        part: &Strip,
         here: usize,
         bounds: &Bounds,
     ) {

@@ -5,10 +5,9 @@ use super::{
     compare::{block_rows, part_rows},
 };
 use crate::{
-    cpu::{matmul::TILE, parameters::PARTS},
+    cpu::{self, matmul::TILE, parameters::PARTS},
     diagnose::MOST_PARAMETER_WORK,
-    engine::cpu_rows,
-    plan::{Law, Plan},
+    plan::{Plan, RoundingModel},
     problem::{Problem, Wrt},
     report::COLUMN_SUMS,
     scheme::{Method, Precision},
@@ -45,15 +44,16 @@ fn elements(problem: &Problem, wrt: Wrt, options: &Options) -> f64 {
         scheme: options.scheme,
         eps: 1.0,
         precision: Precision::F64,
-        law: Law::new(Dtype::F64, 1),
+        law: RoundingModel::new(Dtype::F64, 1),
     };
-    let rows = cpu_rows(problem, &plan).min(problem.n());
-    let (parts, rows_of_part) = match wrt.is_parameter() {
-        true => (PARTS.min(rows), rows.div_ceil(PARTS)),
-        false => (
+    let rows = cpu::rows_per_call(problem, &plan).min(problem.n());
+    let (parts, rows_of_part) = if wrt.is_parameter() {
+        (PARTS.min(rows), rows.div_ceil(PARTS))
+    } else {
+        (
             rows.div_ceil(block_rows(problem, &plan)),
             part_rows(problem, wrt).min(rows),
-        ),
+        )
     };
     let threads = parts.min(rayon::current_num_threads()) as f64;
     let [n, d, k, m, parts, rows_of_part] = [
@@ -81,13 +81,12 @@ fn elements(problem: &Problem, wrt: Wrt, options: &Options) -> f64 {
         (Method::ForwardPass, Wrt::Logits) => threads * m * 4.0 * k,
         _ => 0.0,
     };
-    let sums = match wrt.is_parameter() {
-        true => {
-            let is_diagnosed = n * d * k <= MOST_PARAMETER_WORK as f64;
-            let diagnosis = if is_diagnosed { OF_A_DIAGNOSIS } else { 0 };
-            (OF_A_PART as f64 * (threads + 1.0)).max(diagnosis as f64) * k * m
-        }
-        false => parts * COLUMN_SUMS as f64 * m,
+    let sums = if wrt.is_parameter() {
+        let is_diagnosed = n * d * k <= MOST_PARAMETER_WORK as f64;
+        let diagnosis = if is_diagnosed { OF_A_DIAGNOSIS } else { 0 };
+        (OF_A_PART as f64 * (threads + 1.0)).max(diagnosis as f64) * k * m
+    } else {
+        parts * COLUMN_SUMS as f64 * m
     };
     OF_EACH as f64 * (n + d + k)
         + weight

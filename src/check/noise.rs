@@ -1,6 +1,6 @@
 //! The bound e on the error of the numeric gradient: truncation, rounding and underflow.
 //!
-//! With c the conditioning of an entry ([`Law`]: sums·S + T), u the working precision's unit roundoff, A the largest magnitude
+//! With c the conditioning of an entry ([`RoundingModel`]: sums·S + T), u the working precision's unit roundoff, A the largest magnitude
 //! behind a logit of the row and Z the normaliser:
 //! - truncation: [`Scheme::truncation`](crate::scheme::Scheme::truncation) times S <= c / sums, both methods;
 //! - rounding, `difference`: the law itself, `LOGITS`·u·c, as its sums are those of any backward pass. Where c was
@@ -10,7 +10,7 @@
 //! - underflow: [`underflow`] of the working precision; in a loss it is divided by eps, as all rounding there.
 
 use crate::{
-    plan::{Law, Plan},
+    plan::{Plan, RoundingModel},
     problem::{Problem, Wrt},
     scheme::Method,
 };
@@ -38,12 +38,15 @@ impl Noise {
     pub(crate) fn new(problem: &Problem, plan: &Plan) -> Self {
         let u = plan.precision.unit_roundoff();
         let (_, ranges) = problem.slopes(plan.wrt);
-        let own = Law::new(plan.precision.dtype(), problem.terms(plan.wrt));
+        let own = RoundingModel::new(plan.precision.dtype(), problem.terms(plan.wrt));
         let (rounding, by_both) = match plan.method {
             Method::Difference if plan.law.accumulation == 1.0 => {
-                (Law::LOGITS * u * own.sums / plan.law.sums, 0.0)
+                (RoundingModel::LOGITS * u * own.sums / plan.law.sums, 0.0)
             }
-            Method::Difference => (Law::LOGITS * u * own.sums, 2.0 * Law::LOGITS * u),
+            Method::Difference => (
+                RoundingModel::LOGITS * u * own.sums,
+                2.0 * RoundingModel::LOGITS * u,
+            ),
             // Points that were rounded lie a little off centre, which costs at most u·T <= 2·u·A·S.
             Method::ForwardPass => (0.0, 2.0 * u),
         };
@@ -100,7 +103,7 @@ impl Noise {
 
 /// How far, relative to itself, a parameter's gradient may drift in a sum over the samples that are all alike: every rounding of
 /// the partial sums errs to the same side, by half a unit of up to the sum. Where samples differ, and the sum is small against
-/// its terms, this is small against the drift that [`Law::sums`] allows for. PyTorch's was measured at n/7 roundings for n to
+/// its terms, this is small against the drift that [`RoundingModel::sums`] allows for. PyTorch's was measured at n/7 roundings for n to
 /// 20,000.
 pub(crate) fn drift(problem: &Problem, wrt: Wrt, unit_roundoff: f64) -> f64 {
     if wrt.is_parameter() {
@@ -133,7 +136,8 @@ mod tests {
     use crate::{
         check::compare::numeric,
         cpu::Cpu,
-        engine::{Device, Engine},
+        device::Device,
+        engine::Engine,
         gpu,
         loss::CrossEntropy,
         plan::Evaluation,
@@ -218,7 +222,7 @@ mod tests {
             let bound = noise.bound(column, conditioning, magnitude, total);
             let error = (numeric - exact).abs();
             assert!(
-                error <= bound + Law::LOGITS * u * conditioning,
+                error <= bound + RoundingModel::LOGITS * u * conditioning,
                 "{} {plan:?} n = {}, d = {}, k = {}, entry {entry}: {error:e} > {bound:e}",
                 device.info().name,
                 problem.n(),

@@ -1,4 +1,4 @@
-//! A gradient that is compared on the device that computes it: sums come back, not entries. Rows with a suspect are read back and compared
+//! A gradient that is compared on the device that computes it: sums come back, not entries. AcceptedRows with a suspect are read back and compared
 //! on the host, in f64, as are a sample and those with the worst entries: verdict and findings are those that the host alone would have
 //! come to, and so are the entries of a wrong gradient that are named. Of a right one the worst may be others of about the same size.
 
@@ -9,9 +9,9 @@ use super::{
     compare::{Comparator, block_rows},
 };
 use crate::{
-    engine::Comparer,
+    engine::ComparingEngine,
     error::{Error, Result},
-    plan::{Allowance, Block, Comparison},
+    plan::{Allowance, Block, DeviceComparison},
     report::{Caught, Tally},
     tensor::Tensor,
 };
@@ -21,7 +21,7 @@ use crate::{
 pub(super) fn tally_rows(
     comparator: &Comparator<'_>,
     gradient: &Tensor,
-    engine: &mut dyn Comparer,
+    engine: &mut dyn ComparingEngine,
     device: &str,
     tally: &mut Tally,
     listener: &mut dyn Listener,
@@ -34,7 +34,7 @@ pub(super) fn tally_rows(
     for rows in upcoming.by_ref().take(AHEAD) {
         engine.submit_comparison(rows.clone(), gradient);
     }
-    let mut accepted: Vec<Rows> = Vec::new();
+    let mut accepted: Vec<AcceptedRows> = Vec::new();
     let (mut done, mut accepted_chunks, mut suspected_chunks) = (0, 0, 0);
     for rows in &all {
         if listener.is_interrupted() || suspected_chunks > accepted_chunks {
@@ -53,7 +53,7 @@ pub(super) fn tally_rows(
         if suspects == 0 && comparison.blocks.iter().all(keeps_its_squares) {
             accepted_chunks += 1;
             comparator.add(tally, &comparison);
-            accepted.extend(comparison.blocks.into_iter().map(|block| Rows {
+            accepted.extend(comparison.blocks.into_iter().map(|block| AcceptedRows {
                 rows: block.rows,
                 severity: block.severity,
             }));
@@ -68,8 +68,8 @@ pub(super) fn tally_rows(
     Ok(done)
 }
 
-/// Rows whose sums were taken from the device.
-struct Rows {
+/// AcceptedRows whose sums were taken from the device.
+struct AcceptedRows {
     rows: Range<usize>,
     /// The largest of an entry.
     severity: f64,
@@ -109,7 +109,7 @@ impl Comparator<'_> {
     }
 
     /// Adds what a device found, none of it suspect.
-    fn add(&self, tally: &mut Tally, comparison: &Comparison) {
+    fn add(&self, tally: &mut Tally, comparison: &DeviceComparison) {
         let columns = self.problem.columns(self.plan.wrt);
         for block in &comparison.blocks {
             tally.entries += (block.rows.len() * columns) as u64;
@@ -157,12 +157,12 @@ impl Comparator<'_> {
         tally: &mut Tally,
         rows: Range<usize>,
         gradient: &Tensor,
-        engine: &mut dyn Comparer,
+        engine: &mut dyn ComparingEngine,
     ) -> Result<()> {
         engine.submit(rows.clone());
         let chunk = engine.collect()?;
         let analytic = |rows, values: &mut Vec<f64>| gradient.read(rows, values);
-        self.compare(tally, rows, &chunk, &analytic, false);
+        self.compare(tally, rows, chunk.as_ref(), &analytic, false);
         Ok(())
     }
 
@@ -170,9 +170,9 @@ impl Comparator<'_> {
     fn look_again(
         &self,
         tally: &mut Tally,
-        mut accepted: Vec<Rows>,
+        mut accepted: Vec<AcceptedRows>,
         gradient: &Tensor,
-        engine: &mut dyn Comparer,
+        engine: &mut dyn ComparingEngine,
         device: &str,
     ) -> Result<()> {
         let mut again = |rows: Range<usize>| {
@@ -195,7 +195,7 @@ impl Comparator<'_> {
             }
         }
         accepted.sort_by(|a, b| b.severity.total_cmp(&a.severity));
-        for Rows { rows, .. } in accepted.into_iter().take(Tally::WORST) {
+        for AcceptedRows { rows, .. } in accepted.into_iter().take(Tally::WORST) {
             for entry in again(rows)?.worst {
                 tally.note(entry);
             }

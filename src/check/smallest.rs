@@ -1,8 +1,8 @@
 //! The smallest case that still shows what is wrong: a few rows of a problem, with the same verdict and the same first finding.
 
-use super::{Compare, Options, Subject, check};
+use super::{CompareOn, Options, Subject, check};
 use crate::{
-    engine::Device,
+    device::Device,
     error::Result,
     problem::Problem,
     report::{CheckReport, Verdict},
@@ -39,7 +39,7 @@ pub fn smallest(
         return Ok(None);
     };
     let options = Options {
-        compare: Compare::Host,
+        compare: CompareOn::Host,
         draws: false,
         ..options.clone()
     };

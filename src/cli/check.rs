@@ -26,9 +26,9 @@ use super::{
 };
 use crate::{
     check::{self, Listener, Options, Subject},
-    engine::Device,
+    device::Device,
     error::{Error, Result},
-    io::{self, Case, NumericFile, Source},
+    io::{self, Inputs, NumericFile, Source},
     output::Run,
     report::{CheckReport, Report, Verdict},
     settings::{Settings, command_line},
@@ -133,23 +133,23 @@ impl CheckArguments {
 
     fn run_one(&self, source: &Source) -> Result<ExitCode> {
         let started = Instant::now();
-        let case = self.load(source)?;
+        let inputs = self.load(source)?;
         let load = started.elapsed().as_secs_f64();
         let device = self.device()?;
         let outputs = Outputs::open(self)?;
-        let numeric = self.numeric_file(&case)?;
+        let numeric = self.numeric_file(&inputs)?;
         let mut watcher = Watcher::new(!self.quiet, numeric, Interrupts::listen());
-        let mut report = self.check(&case, &device, &mut watcher)?;
+        let mut report = self.check(&inputs, &device, &mut watcher)?;
         report.command = Some(self.command());
-        report.notes.clone_from(&case.notes);
+        report.notes.clone_from(&inputs.notes);
         report.seconds.load = load;
         report.seconds.total = started.elapsed().as_secs_f64();
         watcher.finish()?;
-        let runs = [self.to_run(source, &case, report)?];
+        let runs = [self.to_run(source, &inputs, report)?];
         // The report first: it must not be lost where a failure cannot be saved.
         outputs.deliver(&runs)?;
         let [run] = &runs;
-        self.save_failures(&case, run, &device)?;
+        self.save_failures(&inputs, run, &device)?;
         Ok(self.exit_code(&runs))
     }
 
@@ -252,9 +252,10 @@ impl CheckArguments {
         let code = self.exit_code(&runs);
         outputs.deliver(&runs)?;
         saved?;
-        match runs.len() < sources.len() {
-            true => Ok(ExitCode::from(INTERRUPTED)),
-            false => Ok(code),
+        if runs.len() < sources.len() {
+            Ok(ExitCode::from(INTERRUPTED))
+        } else {
+            Ok(code)
         }
     }
 
@@ -267,7 +268,7 @@ impl CheckArguments {
     ) -> (Run, Result<()>) {
         let started = Instant::now();
         let checked = || -> Result<_> {
-            let case = self.load(source)?;
+            let inputs = self.load(source)?;
             let load = started.elapsed().as_secs_f64();
             let again;
             let device = match device {
@@ -278,33 +279,44 @@ impl CheckArguments {
                     &again
                 }
             };
-            let mut report = self.check(&case, device, &mut interrupts.clone())?;
+            let mut report = self.check(&inputs, device, &mut interrupts.clone())?;
             report.command = Some(self.command_of(source));
-            report.notes.clone_from(&case.notes);
+            report.notes.clone_from(&inputs.notes);
             report.seconds.load = load;
             report.seconds.total = started.elapsed().as_secs_f64();
-            let run = self.to_run(source, &case, report)?;
-            let saved = self.save_failures(&case, &run, device);
+            let run = self.to_run(source, &inputs, report)?;
+            let saved = self.save_failures(&inputs, &run, device);
             Ok((run, saved))
         };
         checked().unwrap_or_else(|error| (Run::failed(name(source), error), Ok(())))
     }
 
-    fn load(&self, source: &Source) -> Result<Case> {
-        let case = self.settings.load(source, self.memory.as_u64(), None)?;
-        for note in &case.notes {
+    fn load(&self, source: &Source) -> Result<Inputs> {
+        let inputs = self.settings.load(source, self.memory.as_u64(), None)?;
+        for note in &inputs.notes {
             tracing::warn!("{note}");
         }
-        Ok(case)
+        Ok(inputs)
     }
 
     fn device(&self) -> Result<Device> {
         Device::select_within(&self.device, self.memory.as_u64())
     }
 
-    fn check(&self, case: &Case, device: &Device, listener: &mut dyn Listener) -> Result<Report> {
+    fn check(
+        &self,
+        inputs: &Inputs,
+        device: &Device,
+        listener: &mut dyn Listener,
+    ) -> Result<Report> {
         let options = self.options();
-        check::check(&case.problem, &case.subjects, &options, device, listener)
+        check::check(
+            &inputs.problem,
+            &inputs.subjects,
+            &options,
+            device,
+            listener,
+        )
     }
 
     fn options(&self) -> Options {
@@ -312,13 +324,13 @@ impl CheckArguments {
     }
 
     /// For each gradient that failed a file that shows it, or the whole where no part does, and the command that repeats it.
-    fn save_failures(&self, case: &Case, run: &Run, device: &Device) -> Result<()> {
+    fn save_failures(&self, inputs: &Inputs, run: &Run, device: &Device) -> Result<()> {
         let (Some(folder), Some(computed)) = (&self.save_failures, &run.computed) else {
             return Ok(());
         };
         let failed = |check: &&CheckReport| check.verdict() == Verdict::Fail;
         for check in computed.report.checks.iter().filter(failed) {
-            let mut subjects = case.subjects.iter();
+            let mut subjects = inputs.subjects.iter();
             let Some(subject) = subjects.find(|it| it.wrt == check.wrt && it.gradient.is_some())
             else {
                 continue;
@@ -327,15 +339,15 @@ impl CheckArguments {
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             let name = run.name.replace(|c| !is_plain(c), "_");
             let path = folder.join(format!("{name}-{}.safetensors", check.wrt.grad_name()));
-            let found = check::smallest(&case.problem, subject, check, &self.options(), device)?;
+            let found = check::smallest(&inputs.problem, subject, check, &self.options(), device)?;
             let rows = match &found {
                 Some(found) => {
                     io::save(&path, &found.problem, &found.subject)?;
                     found.problem.n()
                 }
                 None => {
-                    io::save(&path, &case.problem, subject)?;
-                    case.problem.n()
+                    io::save(&path, &inputs.problem, subject)?;
+                    inputs.problem.n()
                 }
             };
             let command = self.command_of(&Source::File(path));
@@ -391,9 +403,9 @@ impl CheckArguments {
     }
 
     /// What came of a file, with what a page needs if one was asked for.
-    fn to_run(&self, source: &Source, case: &Case, report: Report) -> Result<Run> {
+    fn to_run(&self, source: &Source, inputs: &Inputs, report: Report) -> Result<Run> {
         let sweeps = match self.html {
-            Some(_) => self.settings.sweeps(case, &report)?,
+            Some(_) => self.settings.sweeps(inputs, &report)?,
             None => Vec::new(),
         };
         Ok(Run::new(name(source), report, sweeps))
@@ -433,13 +445,13 @@ impl CheckArguments {
         Ok(())
     }
 
-    fn numeric_file(&self, case: &Case) -> Result<Option<NumericFile>> {
+    fn numeric_file(&self, inputs: &Inputs) -> Result<Option<NumericFile>> {
         let Some(path) = &self.numeric else {
             return Ok(None);
         };
-        match case.subjects.as_slice() {
+        match inputs.subjects.as_slice() {
             [Subject { wrt, .. }] => {
-                let mut shape = case.problem.gradient_shape(*wrt);
+                let mut shape = inputs.problem.gradient_shape(*wrt);
                 if let Some(rows) = &self.settings.rows {
                     shape[0] = rows.len();
                 }

@@ -15,7 +15,7 @@ use toml::{Table, Value};
 use super::Arguments;
 use crate::{
     error::{Error, Result},
-    settings::{Settings as CheckSettings, in_a_line},
+    settings::{Settings, in_a_line},
 };
 
 /// The file's name.
@@ -47,7 +47,7 @@ pub(super) fn arguments(words: Vec<OsString>) -> Result<Completed> {
         .iter()
         .position(|word| COMMANDS.iter().any(|name| word == name))
         .map_or(completed.len(), |place| place + 1);
-    let Settings { path, words } = settings;
+    let ConfigFile { path, words } = settings;
     let said = words.join(OsStr::new(" "));
     let said = format!("settings of {}: {}", path.display(), said.display());
     completed.splice(command..command, words);
@@ -94,7 +94,7 @@ fn is_given(given: &ArgMatches, id: &str) -> bool {
 }
 
 fn settings_in(given: &ArgMatches) -> Vec<(String, String)> {
-    let arguments = CheckSettings::arguments();
+    let arguments = Settings::arguments();
     let settings = arguments.iter().filter_map(|arg| {
         let id = arg.get_id().as_str();
         let values = is_given(given, id).then(|| given.get_raw(id))??;
@@ -153,13 +153,13 @@ fn locate(given: &ArgMatches) -> Result<Option<PathBuf>> {
 }
 
 /// What a file says, as words of a command line.
-struct Settings {
+struct ConfigFile {
     path: PathBuf,
     words: Vec<OsString>,
 }
 
 /// Those that the command takes and the command line leaves open.
-fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> {
+fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<ConfigFile> {
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().map_or("", |span| &text[..span.start]);
@@ -206,7 +206,7 @@ fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<Settings> 
             ))
         })?);
     }
-    Ok(Settings {
+    Ok(ConfigFile {
         path: path.to_owned(),
         words,
     })
@@ -231,9 +231,10 @@ fn to_words(
         Value::Array(values) if is_list => values.iter().map(scalar).collect::<Option<Vec<_>>>(),
         value => scalar(value).map(|text| vec![text]),
     };
-    let texts = texts.ok_or(match is_list {
-        true => "it must be a text or a list of texts",
-        false => "it must be a text, a number, true or false",
+    let texts = texts.ok_or(if is_list {
+        "it must be a text or a list of texts"
+    } else {
+        "it must be a text, a number, true or false"
     })?;
     if key == FILES {
         return Ok(texts.iter().map(|text| folder.join(text).into()).collect());
@@ -241,9 +242,10 @@ fn to_words(
     let is_path = PATHS.contains(&key) && texts.iter().all(|text| text != "-");
     let text = texts.join(",");
     let mut word = OsString::from(format!("--{key}="));
-    word.push(match is_path {
-        true => folder.join(text).into_os_string(),
-        false => text.into(),
+    word.push(if is_path {
+        folder.join(text).into_os_string()
+    } else {
+        text.into()
     });
     Ok(vec![word])
 }

@@ -147,9 +147,10 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         collect(path, &mut files)?;
         files.sort();
-        return match files.is_empty() {
-            true => Err(nothing("that folder holds no .safetensors or .npz file")),
-            false => Ok(files),
+        return if files.is_empty() {
+            Err(nothing("that folder holds no .safetensors or .npz file"))
+        } else {
+            Ok(files)
         };
     }
     let text = path.to_string_lossy();
@@ -159,9 +160,10 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     let matches = glob::glob(&text).map_err(|error| nothing(&format!("no pattern: {error}")))?;
     // What cannot be looked into has no file that could be read.
     let files: Vec<PathBuf> = matches.filter_map(std::result::Result::ok).collect();
-    match files.is_empty() {
-        true => Err(nothing("no file matches")),
-        false => Ok(files),
+    if files.is_empty() {
+        Err(nothing("no file matches"))
+    } else {
+        Ok(files)
     }
 }
 

@@ -54,9 +54,10 @@ where
                 Style::new().dimmed(),
             ),
         };
-        match self.coloured {
-            true => write!(out, "{style}{label}{style:#} ")?,
-            false => write!(out, "{label} ")?,
+        if self.coloured {
+            write!(out, "{style}{label}{style:#} ")?
+        } else {
+            write!(out, "{label} ")?
         }
         context.format_fields(out.by_ref(), event)?;
         writeln!(out)

@@ -47,9 +47,10 @@ impl Outputs {
     pub(super) fn open(arguments: &CheckArguments) -> Result<Self> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
         let in_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
-        let format = arguments.format.unwrap_or(match in_actions {
-            true => Format::Github,
-            false => Format::Text,
+        let format = arguments.format.unwrap_or(if in_actions {
+            Format::Github
+        } else {
+            Format::Text
         });
         let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
         Ok(Self {

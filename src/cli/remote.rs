@@ -21,7 +21,7 @@ use crate::{
         Run,
         document::{Document, SCHEMA},
     },
-    serve::LONGEST_NAME,
+    settings::LONGEST_NAME,
 };
 
 #[derive(Args)]
@@ -50,9 +50,10 @@ fn server(text: &str) -> std::result::Result<String, String> {
         let scheme = uri.scheme_str().unwrap_or_default();
         ["http", "https"].contains(&scheme) && uri.host().is_some() && uri.query().is_none()
     });
-    match is_address {
-        true => Ok(text.trim_end_matches('/').to_owned()),
-        false => Err("expected an address, such as http://127.0.0.1:8417".to_owned()),
+    if is_address {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("expected an address, such as http://127.0.0.1:8417".to_owned())
     }
 }
 
@@ -86,7 +87,7 @@ struct Progress {
 
 /// What matters of a refusal.
 #[derive(Deserialize)]
-struct Problem {
+struct ProblemDetails {
     detail: String,
 }
 
@@ -117,7 +118,7 @@ impl Remote {
         Ok(Some(Self {
             url: server.clone(),
             agent: config.build().into(),
-            token: token.map(super::serve::token).transpose()?,
+            token: token.map(super::token::token).transpose()?,
             settings,
             html,
         }))
@@ -195,9 +196,10 @@ impl Remote {
         for note in &report.notes {
             tracing::warn!("{note}");
         }
-        let page = match self.html {
-            true => Some(self.page(&format!("{path}/report.html"))?),
-            false => None,
+        let page = if self.html {
+            Some(self.page(&format!("{path}/report.html"))?)
+        } else {
+            None
         };
         Ok(Some(Run::told(name.to_owned(), report, page)))
     }
@@ -310,7 +312,7 @@ impl Remote {
     /// What a service says that does not do what it was asked.
     fn refusal(&self, response: &mut Response<Body>) -> Error {
         let status = response.status();
-        match self.read::<Problem>(response) {
+        match self.read::<ProblemDetails>(response) {
             // It is the address that is wrong.
             Ok(problem) if status == StatusCode::NOT_FOUND => self.failed(&problem.detail),
             Ok(problem) => Error::Service(problem.detail),

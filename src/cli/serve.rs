@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -10,9 +10,9 @@ use std::{
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::{bytes, memory, print, size};
+use super::{bytes, memory, print, size, token::token};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     serve::{self, Limits, Options},
 };
 
@@ -134,19 +134,5 @@ impl ServeArguments {
             ));
         })?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// A file's first line, which must be hard to guess.
-pub(super) fn token(path: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let token = text.lines().next().unwrap_or_default().trim();
-    let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-    match token.len() >= 16 && is_plain {
-        true => Ok(token.to_owned()),
-        false => Err(Error::Usage(format!(
-            "{} holds no token: its first line must have 16 characters or more, without spaces",
-            path.display()
-        ))),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::plan::{Allowance, Block, Comparison};
+use crate::plan::{Allowance, Block, DeviceComparison};
 
 /// Rows of a block.
 pub const BLOCK_ROWS: usize = 256;
@@ -21,9 +21,13 @@ pub struct Operands<'a> {
 }
 
 /// Compares a range of rows.
-pub fn compare(rows: Range<usize>, operands: &Operands<'_>, allowance: &Allowance) -> Comparison {
+pub fn compare(
+    rows: Range<usize>,
+    operands: &Operands<'_>,
+    allowance: &Allowance,
+) -> DeviceComparison {
     let columns = allowance.noise.len();
-    let mut comparison = Comparison::default();
+    let mut comparison = DeviceComparison::default();
     for start in rows.clone().step_by(BLOCK_ROWS) {
         let mut block = Block {
             rows: start..rows.end.min(start + BLOCK_ROWS),
@@ -43,7 +47,7 @@ pub fn compare(rows: Range<usize>, operands: &Operands<'_>, allowance: &Allowanc
 
 /// Adds a row; returns its sum of tolerance times |numeric|.
 fn add(
-    comparison: &mut Comparison,
+    comparison: &mut DeviceComparison,
     block: &mut Block,
     row: usize,
     operands: &Operands<'_>,

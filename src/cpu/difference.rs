@@ -19,7 +19,7 @@ use crate::{
         matmul::{Packed, TILE, tile},
         simd,
     },
-    loss::{NO_LABEL, Samples},
+    loss::{NO_LABEL, TargetRows},
     tensor::Real,
 };
 
@@ -137,13 +137,13 @@ pub fn difference<T: Real>(
     derivative: &mut Vec<T>,
     residual: &[T],
     growths: &Growths<T>,
-    samples: &Samples<T>,
+    targets: &TargetRows<T>,
     linear: Option<&[T]>,
 ) {
     let operands = Operands {
         residual,
         steps: &growths.steps,
-        samples,
+        targets,
         linear,
     };
     let terms = growths.terms;
@@ -163,7 +163,7 @@ pub fn difference<T: Real>(
 struct Operands<'a, T> {
     residual: &'a [T],
     steps: &'a [Step<T>],
-    samples: &'a Samples<T>,
+    targets: &'a TargetRows<T>,
     linear: Option<&'a [T]>,
 }
 
@@ -190,10 +190,10 @@ fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
     let Operands {
         residual,
         steps,
-        samples,
+        targets,
         linear,
     } = operands;
-    let rows = samples.labels.len();
+    let rows = targets.labels.len();
     simd(
         #[inline(always)]
         || {
@@ -202,7 +202,7 @@ fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
                 residual,
                 #[inline(always)]
                 |row, column, sums, growths| {
-                    let (label, total) = (samples.labels[row], samples.totals[row]);
+                    let (label, total) = (targets.labels[row], targets.totals[row]);
                     let mut derivative = [T::zero(); TILE];
                     for (s, step) in (0..S).zip(steps) {
                         let mut quotients = sums[s];
@@ -237,7 +237,7 @@ fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
 pub fn difference_logits<T: Real>(
     residual: &[T],
     steps: &[(f64, f64)],
-    samples: &Samples<T>,
+    targets: &TargetRows<T>,
     k: usize,
 ) -> Vec<T> {
     let steps = steps.iter().map(|&(step, weight)| {
@@ -247,14 +247,15 @@ pub fn difference_logits<T: Real>(
     let steps: Vec<(T, T, T)> = steps.collect();
     let mut derivative = residual.to_vec();
     for (row, values) in derivative.chunks_exact_mut(k).enumerate() {
-        let (label, total) = (samples.labels[row] as usize, samples.totals[row]);
-        let linear = samples.linear.as_ref().map(|linear| &linear[row * k..]);
+        let (label, total) = (targets.labels[row] as usize, targets.totals[row]);
+        let linear = targets.linear.as_ref().map(|linear| &linear[row * k..]);
         for (c, value) in values.iter_mut().enumerate() {
             let mut sum = T::zero();
             for &(step, weight, growth) in &steps {
-                let at_label = match c == label {
-                    true => T::one() + step * growth,
-                    false => T::one(),
+                let at_label = if c == label {
+                    T::one() + step * growth
+                } else {
+                    T::one()
                 };
                 let quotient = [*value * growth / at_label];
                 let [logarithm] = log1p_per_step::<T, ANY, 1>(quotient, step);
@@ -367,7 +368,7 @@ mod tests {
                 .sum::<f64>()
         };
         let by_input = [products(0), products(1)];
-        let samples = Samples {
+        let targets = TargetRows {
             labels: vec![label],
             totals: vec![total],
             linear: Some(linear),
@@ -381,7 +382,7 @@ mod tests {
                 &mut differences,
                 &residual,
                 &growths,
-                &samples,
+                &targets,
                 Some(&by_input),
             );
             for i in 0..2 {
@@ -392,7 +393,7 @@ mod tests {
                     "{r:?} {step} {i}"
                 );
             }
-            let differences = difference_logits(&residual, &[(step, 1.0)], &samples, 3);
+            let differences = difference_logits(&residual, &[(step, 1.0)], &targets, 3);
             for c in 0..3 {
                 let mut moved = Z;
                 moved[c] += step;

@@ -8,7 +8,7 @@ use crate::{
         matmul::{TILE, tile},
         simd,
     },
-    loss::Samples,
+    loss::TargetRows,
     tensor::Real,
 };
 
@@ -18,7 +18,7 @@ pub fn difference_weight<T: Real>(
     residual: &[T],
     input: &[T],
     steps: &[(f64, f64)],
-    samples: &Samples<T>,
+    targets: &TargetRows<T>,
     k: usize,
     m: usize,
 ) -> Vec<T> {
@@ -32,17 +32,17 @@ pub fn difference_weight<T: Real>(
         for &(step, weight) in steps {
             let growth: Vec<T> = growth(&slopes, step);
             let (step, weight) = (T::of(step), T::of(weight));
-            let total = weight * samples.totals[row];
+            let total = weight * targets.totals[row];
             simd(
                 #[inline(always)]
                 || {
                     for (c, sums) in sums.chunks_exact_mut(m).enumerate() {
-                        let label = if samples.labels[row] == c as u32 {
+                        let label = if targets.labels[row] == c as u32 {
                             T::one()
                         } else {
                             T::zero()
                         };
-                        let linear = samples
+                        let linear = targets
                             .linear
                             .as_ref()
                             .map_or(T::zero(), |linear| weight * linear[row * k + c]);
@@ -75,7 +75,7 @@ mod tests {
         let (z, x) = ([[0.3f64, -1.2], [2.0, 0.5]], [[0.5, -2.0], [1.5, 0.25]]);
         let r = [[1.0, 0.0], [0.25, 0.25]];
         let linear = vec![0.0, 0.0, -0.25, -0.25];
-        let samples = Samples {
+        let targets = TargetRows {
             labels: vec![0, NO_LABEL],
             totals: vec![1.0, 0.5],
             linear: Some(linear),
@@ -88,7 +88,7 @@ mod tests {
         let residual = [p(0, 0) - 1.0, p(0, 1), p(1, 0), p(1, 1)];
         for step in [0.25, -0.01] {
             let found =
-                difference_weight(&residual, x.as_flattened(), &[(step, 1.0)], &samples, 2, 2);
+                difference_weight(&residual, x.as_flattened(), &[(step, 1.0)], &targets, 2, 2);
             for c in 0..2 {
                 for i in 0..2 {
                     let difference = |j: usize| {

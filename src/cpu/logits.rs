@@ -7,7 +7,7 @@ use crate::{
 
 /// A sum of d products that runs one after the other, as in the inner loop of a matrix product, drifts by about
 /// sqrt(d) roundings of its partial sums; 4 standard deviations of uniform roundings are 2.4 u, a quarter of which
-/// stands here because [`Law::LOGITS`](crate::plan::Law::LOGITS) multiplies it.
+/// stands here because [`RoundingModel::LOGITS`](crate::plan::RoundingModel::LOGITS) multiplies it.
 const DRIFT: f64 = 0.6;
 
 /// Products that a matrix product adds up before it begins a new sum, 256 to 384 in the well-known libraries.

@@ -2,21 +2,21 @@
 
 use crate::{
     cpu::sum,
-    loss::{NO_LABEL, Samples},
+    loss::{NO_LABEL, TargetRows},
     tensor::Real,
 };
 
 /// Takes `logits` [rows, k], which are copies of samples from entry `first` on, m a sample; returns `[rows]`.
 pub fn loss<T: Real>(
     logits: &[T],
-    samples: &Samples<T>,
+    targets: &TargetRows<T>,
     first: usize,
     m: usize,
     k: usize,
 ) -> Vec<T> {
     let loss = |(copy, z): (usize, &[T])| {
         let sample = (first + copy) / m;
-        let (label, total) = (samples.labels[sample], samples.totals[sample]);
+        let (label, total) = (targets.labels[sample], targets.totals[sample]);
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
@@ -27,7 +27,7 @@ pub fn loss<T: Real>(
             total * (log + (largest - z[label as usize]))
         };
         // r[c] = R 1[c = label] - linear[c].
-        let linear = samples.linear.as_ref().map_or(T::zero(), |linear| {
+        let linear = targets.linear.as_ref().map_or(T::zero(), |linear| {
             let terms = linear[sample * k..][..k].iter().zip(z);
             sum(terms.map(|(&linear, &z)| linear * (log + (largest - z))))
         });
@@ -42,13 +42,13 @@ mod tests {
 
     #[test]
     fn is_minus_log_of_the_target_probability() {
-        let samples = Samples {
+        let targets = TargetRows {
             labels: vec![2, 1],
             totals: vec![1.0, 3.0],
             linear: None,
         };
         let z = [0f64, 2f64.ln(), 5f64.ln(), 1000.0, 0.0, 0.0];
-        let losses = loss(&z, &samples, 0, 1, 3);
+        let losses = loss(&z, &targets, 0, 1, 3);
         assert!((losses[0] - (8f64 / 5.0).ln()).abs() < 1e-15);
         assert!((losses[1] - 3000.0).abs() < 1e-12);
     }
@@ -56,13 +56,13 @@ mod tests {
     #[test]
     fn probabilities_weigh_the_classes() {
         // r = (0.25, 0.75), of which class 1 holds more than half.
-        let samples = Samples {
+        let targets = TargetRows {
             labels: vec![1],
             totals: vec![1.0],
             linear: Some(vec![-0.25, 0.25]),
         };
         let z = [0f64, 1.0];
         let log = (1.0 + 1f64.exp()).ln();
-        assert!((loss(&z, &samples, 0, 1, 2)[0] - (log - 0.75)).abs() < 1e-15);
+        assert!((loss(&z, &targets, 0, 1, 2)[0] - (log - 0.75)).abs() < 1e-15);
     }
 }

@@ -71,11 +71,10 @@ impl<T: Real, const S: usize> Packed<T, S> {
         let partial = partial.as_mut_slice();
         for column in (0..d).step_by(TILE) {
             // Tiles that may not be whole go through memory.
-            match column + TILE <= d {
-                true => self.panel::<R, MAGNITUDES, true>(product, column, &lefts, partial, finish),
-                false => {
-                    self.panel::<R, MAGNITUDES, false>(product, column, &lefts, partial, finish)
-                }
+            if column + TILE <= d {
+                self.panel::<R, MAGNITUDES, true>(product, column, &lefts, partial, finish)
+            } else {
+                self.panel::<R, MAGNITUDES, false>(product, column, &lefts, partial, finish)
             }
         }
     }
@@ -146,9 +145,10 @@ fn add_products<T: Real, const R: usize, const S: usize, const MAGNITUDES: bool>
         for row in 0..R {
             for s in 0..S {
                 for lane in 0..TILE {
-                    let right = match MAGNITUDES {
-                        true => right[s][lane].abs(),
-                        false => right[s][lane],
+                    let right = if MAGNITUDES {
+                        right[s][lane].abs()
+                    } else {
+                        right[s][lane]
                     };
                     sums[row][s][lane] = left[row].mul_add(right, sums[row][s][lane]);
                 }
@@ -172,9 +172,10 @@ fn matmul_by<T: Real, const MAGNITUDES: bool>(
     left: &[T],
     right: &Packed<T, 1>,
 ) {
-    match has_wide_vectors() {
-        true => matmul_in::<T, 4, MAGNITUDES>(product, left, right),
-        false => matmul_in::<T, 2, MAGNITUDES>(product, left, right),
+    if has_wide_vectors() {
+        matmul_in::<T, 4, MAGNITUDES>(product, left, right)
+    } else {
+        matmul_in::<T, 2, MAGNITUDES>(product, left, right)
     }
 }
 

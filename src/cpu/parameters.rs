@@ -9,7 +9,7 @@ use super::{
     Cpu, Operands, difference_weight::difference_weight, logits::logits, loss, outer::outer,
 };
 use crate::{
-    loss::{Samples, compensated_sum},
+    loss::{TargetRows, compensated_sum},
     plan::Evaluation,
     problem::Wrt,
     scheme::Method,
@@ -55,10 +55,10 @@ impl Cpu<'_> {
         rows: Range<usize>,
     ) -> Vec<f64> {
         let part = |rows: Range<usize>| {
-            let samples: Samples<T> = self.problem.samples(rows.clone());
+            let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
             let input: Vec<T> = self.problem.input().rows(rows.clone());
             let normalizer = T::of(self.problem.normalizer());
-            let gradient = self.forward(operands, &input, &samples).gradient;
+            let gradient = self.forward(operands, &input, &targets).gradient;
             let gradient: Vec<T> = gradient.into_iter().map(|g| g / normalizer).collect();
             let multiplier = self.multiplier(input, rows.len());
             T::widen(outer(
@@ -89,9 +89,9 @@ impl Cpu<'_> {
         entries: Range<usize>,
     ) -> Evaluation {
         let (k, m) = (self.problem.k(), self.problem.columns(self.plan.wrt));
-        let samples: Samples<T> = self.problem.samples(rows.clone());
+        let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
         let input: Vec<T> = self.problem.input().rows(rows.clone());
-        let forward = self.forward(operands, &input, &samples);
+        let forward = self.forward(operands, &input, &targets);
         let (bounds, _) = forward.bounds.as_chunks::<2>();
         let largest = |of: usize| {
             bounds
@@ -106,7 +106,7 @@ impl Cpu<'_> {
                         operands,
                         &forward.logits,
                         &input,
-                        &samples,
+                        &targets,
                         step,
                         entries.clone(),
                     )
@@ -128,7 +128,7 @@ impl Cpu<'_> {
             Method::Difference => {
                 let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
                 let residual = &forward.residual;
-                let all = difference_weight(residual, &multiplier, &steps, &samples, k, m);
+                let all = difference_weight(residual, &multiplier, &steps, &targets, k, m);
                 T::widen(all[entries.clone()].to_vec())
             }
             Method::ForwardPass => Vec::new(),
@@ -140,7 +140,7 @@ impl Cpu<'_> {
             base,
             conditioning: conditioning[entries].to_vec(),
             magnitude: vec![largest(0); k],
-            totals: vec![compensated_sum(samples.totals.iter().map(|total| total.f64())); k],
+            totals: vec![compensated_sum(targets.totals.iter().map(|total| total.f64())); k],
             moved: vec![largest(1); k],
         }
     }
@@ -151,7 +151,7 @@ impl Cpu<'_> {
         operands: &Operands<T>,
         z: &[T],
         input: &[T],
-        samples: &Samples<T>,
+        targets: &TargetRows<T>,
         step: f64,
         entries: Range<usize>,
     ) -> Vec<f64> {
@@ -177,7 +177,7 @@ impl Cpu<'_> {
                 row[c] = column;
             }
             compensated_sum(
-                loss::loss(&moved, samples, 0, 1, k)
+                loss::loss(&moved, targets, 0, 1, k)
                     .into_iter()
                     .map(Real::f64),
             )

@@ -3,8 +3,8 @@
 
 use crate::{
     cpu::sum,
-    loss::{NO_LABEL, Samples},
-    plan::Law,
+    loss::{NO_LABEL, TargetRows},
+    plan::RoundingModel,
     tensor::Real,
 };
 
@@ -15,9 +15,9 @@ pub struct Residual<T> {
     pub residual: Vec<T>,
     /// R p - r, the derivative of the sample's loss with respect to its logits.
     pub gradient: Vec<T>,
-    /// What |dz/dx| is multiplied by in the conditioning: see [`Law`].
+    /// What |dz/dx| is multiplied by in the conditioning: see [`RoundingModel`].
     pub conditioning: Vec<T>,
-    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest of what of it counts ([`Law::accumulation`]).
+    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest of what of it counts ([`RoundingModel::accumulation`]).
     pub bounds: Vec<T>,
 }
 
@@ -25,18 +25,18 @@ pub struct Residual<T> {
 pub fn residual<T: Real>(
     logits: &[T],
     magnitude: &[T],
-    samples: &Samples<T>,
-    law: Law,
+    targets: &TargetRows<T>,
+    law: RoundingModel,
     k: usize,
 ) -> Residual<T> {
     let empty = || Vec::with_capacity(logits.len());
     let (mut residual, mut gradient, mut conditioning) = (empty(), empty(), empty());
-    let mut bounds = Vec::with_capacity(2 * samples.labels.len());
+    let mut bounds = Vec::with_capacity(2 * targets.labels.len());
     let (sums, accumulation) = (T::of(law.sums), T::of(law.accumulation));
-    for (row, (&label, &total)) in samples.labels.iter().zip(&samples.totals).enumerate() {
+    for (row, (&label, &total)) in targets.labels.iter().zip(&targets.totals).enumerate() {
         let entries = row * k..(row + 1) * k;
         let (z, a) = (&logits[entries.clone()], &magnitude[entries]);
-        let linear = samples.linear.as_ref().map(|linear| &linear[row * k..]);
+        let linear = targets.linear.as_ref().map(|linear| &linear[row * k..]);
         let is_label = |c: usize| c == label as usize;
         // How far each logit may have moved: all that was summed, or the result and a share of that.
         let moved = |c: usize| {
@@ -98,21 +98,21 @@ pub fn residual<T: Real>(
 mod tests {
     use super::*;
 
-    const LAW: Law = Law {
+    const LAW: RoundingModel = RoundingModel {
         sums: 2.0,
         accumulation: 1.0,
     };
 
     #[test]
     fn a_saturated_sample_keeps_its_relative_accuracy() {
-        let samples = Samples {
+        let targets = TargetRows {
             labels: vec![0],
             totals: vec![1.0],
             linear: None,
         };
         let Residual {
             residual, gradient, ..
-        } = residual(&[50.0, 0.0, -1.0], &[50.0, 0.0, 1.0], &samples, LAW, 3);
+        } = residual(&[50.0, 0.0, -1.0], &[50.0, 0.0, 1.0], &targets, LAW, 3);
         let others = (-50f64).exp() + (-51f64).exp();
         assert!((residual[0] + others).abs() < 1e-15 * others);
         assert!(residual.iter().sum::<f64>().abs() < 1e-15 * others);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn conditioning_is_the_law_written_out() {
-        let samples = Samples {
+        let targets = TargetRows {
             labels: vec![1],
             totals: vec![3.0],
             linear: Some(vec![-0.5, 0.5]),
@@ -130,7 +130,7 @@ mod tests {
             gradient,
             conditioning,
             ..
-        } = residual(&[0.0, 0.0], &[2.0, 4.0], &samples, LAW, 2);
+        } = residual(&[0.0, 0.0], &[2.0, 4.0], &targets, LAW, 2);
         assert_eq!(gradient, [1.0, -1.0]);
         let t = 1.5 * (0.5 * 2.0 + 0.5 * 4.0 + 2f64.ln());
         assert_eq!(conditioning, [2.0 * (1.5 + 1.0) + t, 2.0 * (1.5 + 1.0) + t]);

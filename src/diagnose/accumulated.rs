@@ -1,21 +1,21 @@
 //! `accumulated`: several backward passes summed in one buffer, with the same weights in each.
 
-use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis, words::variable};
+use super::{evidence::Evidence, factor, hypothesis::Hypothesis, pair::Pair, words::variable};
 
 /// More passes than that are called accumulated only where nothing else names the factor.
 const MANY: f64 = 64.0;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let passes = factor::integer(case.scale(), case.scale_uncertainty())?;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let passes = factor::integer(pair.scale(), pair.scale_uncertainty())?;
     if passes > MANY {
         return None;
     }
-    let after = factor::undone(case, passes)?;
+    let after = factor::undone(pair, passes)?;
     Some(hypothesis(evidence, after, passes))
 }
 
 /// Of a gradient that is `passes` times what it should be.
-pub(super) fn hypothesis(evidence: &Evidence, after: Case, passes: f64) -> Hypothesis {
+pub(super) fn hypothesis(evidence: &Evidence, after: Pair, passes: f64) -> Hypothesis {
     let name = evidence.name();
     Hypothesis::new(
         "accumulated",
@@ -32,9 +32,10 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Case, passes: f64) -> Hypot
 /// What ends an accumulation.
 pub(super) fn fix(evidence: &Evidence) -> String {
     let variable = variable(evidence.wrt);
-    let zero_grad = match evidence.wrt.is_parameter() {
-        true => "optimizer.zero_grad() does that for the parameters it knows",
-        false => "optimizer.zero_grad() clears only the parameters' gradients",
+    let zero_grad = if evidence.wrt.is_parameter() {
+        "optimizer.zero_grad() does that for the parameters it knows"
+    } else {
+        "optimizer.zero_grad() clears only the parameters' gradients"
     };
     format!("clear it before each backward pass ({variable}.grad = None); {zero_grad}")
 }

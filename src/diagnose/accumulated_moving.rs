@@ -1,6 +1,6 @@
 //! `accumulated`, with weights that moved between the passes: then the sum is not quite a multiple of the derivative.
 
-use super::{accumulated::fix, case::Case, evidence::Evidence, hypothesis::Hypothesis};
+use super::{accumulated::fix, evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
 
 /// Above this, what remains after scaling is not the drift of slowly moving weights (measured up to 0.07).
 const LARGEST_REMAINDER: f64 = 0.08;
@@ -13,13 +13,13 @@ const MANY: f64 = 20.0;
 /// Of what one factor leaves, the least share that is the drift of gradient descent.
 const LEAST_SHARE: f64 = 0.8;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let scale = case.scale();
-    let remainder = case.fit(scale).remainder;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let scale = pair.scale();
+    let remainder = pair.fit(scale).remainder;
     if !(scale > 1.5 && remainder <= LARGEST_REMAINDER) {
         return None;
     }
-    let descent = evidence.drift_in(case).filter(|(_, fit)| {
+    let descent = evidence.drift_in(pair).filter(|(_, fit)| {
         let passes = fit.alpha.round();
         passes >= 2.0
             && fit.share > LEAST_SHARE
@@ -30,12 +30,12 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (passes, after, confidence, moved, rate) = match descent {
         Some((drift, fit)) => {
             let passes = fit.alpha.round();
-            let a = case
+            let a = pair
                 .a
                 .iter()
                 .zip(&drift.slope)
                 .map(|(a, slope)| a - fit.beta * slope);
-            let after = case.with(a.collect()).divided(passes);
+            let after = pair.with(a.collect()).divided(passes);
             // Each pass is one step farther back than the next.
             let rate = 2.0 * fit.beta / (passes * (passes - 1.0));
             let moved = format!(
@@ -52,7 +52,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             let confidence = if passes <= 4.0 { 0.6 } else { 0.5 };
             (
                 passes,
-                case.divided(passes),
+                pair.divided(passes),
                 confidence,
                 "something, such as the weights, moved a little between them".to_owned(),
                 f64::NAN,
@@ -62,10 +62,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let mut hypothesis = Hypothesis::new(
         "accumulated",
         after,
-        match rate.is_nan() {
-            true => format!("divided by {passes}"),
-            false => format!("divided by {passes}, without the drift of the weights"),
-        },
+        if rate.is_nan() { format!("divided by {passes}") } else { format!("divided by {passes}, without the drift of the weights") },
         format!("{name} is about {passes} times the derivative: it looks like the sum of {passes} backward passes, and {moved}"),
         fix(evidence),
     )

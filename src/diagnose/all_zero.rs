@@ -1,8 +1,8 @@
 //! `all-zero`: nothing but zeros.
 
-use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis, words::variable};
+use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair, words::variable};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let tally = &evidence.check.tally;
     if tally.analytic_analytic.value() != 0.0 || tally.not_finite > 0 {
         return None;
@@ -11,7 +11,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let norm = tally.numeric_numeric.value().sqrt();
     let hypothesis = Hypothesis::new(
         "all-zero",
-        case.without(|_| true),
+        pair.without(|_| true),
         "without the zeros, which is nothing",
         format!(
             "{name} is zero everywhere, and the derivative is not: the loss does not reach {variable}, or the gradient was read after it was cleared"

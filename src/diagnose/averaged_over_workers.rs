@@ -1,16 +1,16 @@
 //! `averaged-over-workers`: one m-th of the derivative.
 
-use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis};
+use super::{evidence::Evidence, factor, hypothesis::Hypothesis, pair::Pair};
 
 /// More workers, or accumulation steps, would be named by nothing else either, but hardly be met.
 const MOST: f64 = 64.0;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let workers = factor::integer(1.0 / case.scale(), case.scale_uncertainty())?;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let workers = factor::integer(1.0 / pair.scale(), pair.scale_uncertainty())?;
     if workers > MOST {
         return None;
     }
-    let after = factor::undone(case, 1.0 / workers)?;
+    let after = factor::undone(pair, 1.0 / workers)?;
     let name = evidence.name();
     let rate = if workers == 10.0 {
         ", or it was multiplied by a learning rate of 0.1"

@@ -1,9 +1,9 @@
 //! `bias-missing`: the layer without its bias, or with another.
 
 use super::{
-    case::Case,
     evidence::{Evidence, Layer, cross_entropy},
     hypothesis::{Hypothesis, number},
+    pair::Pair,
     weight_wrong::orthonormal,
 };
 
@@ -21,7 +21,7 @@ const PROBE: f64 = 1e-5;
 const LARGEST_FIRST_REST: f64 = 0.7;
 
 /// The file has a bias, the gradient has none.
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let bias = &evidence.layer.bias;
     // A constant moves no softmax.
     if bias.iter().all(|b| *b == bias[0]) {
@@ -31,7 +31,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         weight: evidence.layer.weight.clone(),
         bias: vec![0.0; bias.len()],
     };
-    let after = evidence.explains(case, &without, &cross_entropy)?;
+    let after = evidence.explains(pair, &without, &cross_entropy)?;
     let name = evidence.name();
     Some(Hypothesis::new(
         "bias-missing",
@@ -43,17 +43,17 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 }
 
 /// The gradient has a bias that the file has not: it is solved for.
-pub(super) fn another(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn another(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let k = evidence.problem.k();
-    let entries = case.live().count();
-    if k > MOST_CLASSES || entries < ENTRIES_A_CLASS * k || case.cosine() < 0.5 {
+    let entries = pair.live().count();
+    if k > MOST_CLASSES || entries < ENTRIES_A_CLASS * k || pair.cosine() < 0.5 {
         return None;
     }
     let mut layer = Layer::clone(&evidence.layer);
     let mut left = f64::INFINITY;
     for step in 0..STEPS {
         let here = evidence.predict(&layer, &cross_entropy);
-        let rest = distance(case, &here);
+        let rest = distance(pair, &here);
         // Nothing more is to be had, or it leads nowhere.
         if !(rest < left) || (step == 1 && rest > LARGEST_FIRST_REST * left) {
             break;
@@ -71,13 +71,13 @@ pub(super) fn another(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
                     .collect()
             })
             .collect();
-        let by = solve(case, &columns, &here);
+        let by = solve(pair, &columns, &here);
         // All classes together move no softmax, but what rounding is allowed for.
         let mean = by.iter().sum::<f64>() / k as f64;
         let bias = layer.bias.iter_mut().zip(by);
         bias.for_each(|(bias, by)| *bias += by - mean);
     }
-    let after = evidence.explains(case, &layer, &cross_entropy)?;
+    let after = evidence.explains(pair, &layer, &cross_entropy)?;
     if !after.is_explained() {
         return None;
     }
@@ -92,21 +92,22 @@ pub(super) fn another(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let name = evidence.name();
-    let (message, fix) = match evidence.problem.has_bias() {
-        true => (
+    let (message, fix) = if evidence.problem.has_bias() {
+        (
             format!(
                 "{name} is the gradient of the layer with another bias than the file's, up to {} away",
                 number(largest)
             ),
             "save the bias that the forward pass used: another step's, another layer's, or one that was changed in place",
-        ),
-        false => (
+        )
+    } else {
+        (
             format!(
                 "{name} is the gradient of a layer with a bias, up to {} in magnitude, and the file has none",
                 number(largest)
             ),
             "put the layer's bias into the file, as bias",
-        ),
+        )
     };
     Some(
         Hypothesis::new(
@@ -121,22 +122,22 @@ pub(super) fn another(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     )
 }
 
-fn distance(case: &Case, g: &[f64]) -> f64 {
-    case.live()
+fn distance(pair: &Pair, g: &[f64]) -> f64 {
+    pair.live()
         .map(|(entry, a, _, _)| (a - g[entry]).powi(2))
         .sum::<f64>()
         .sqrt()
 }
 
 /// The least-squares solution of sum_c `columns[c]`·x\[c\] = a - g over the live entries; of equals the smallest.
-fn solve(case: &Case, columns: &[Vec<f64>], g: &[f64]) -> Vec<f64> {
+fn solve(pair: &Pair, columns: &[Vec<f64>], g: &[f64]) -> Vec<f64> {
     let k = columns.len();
-    let live: Vec<usize> = case.live().map(|(entry, ..)| entry).collect();
+    let live: Vec<usize> = pair.live().map(|(entry, ..)| entry).collect();
     let matrix = live
         .iter()
         .flat_map(|&entry| columns.iter().map(move |column| column[entry]))
         .collect();
-    let error: Vec<f64> = live.iter().map(|&entry| case.a[entry] - g[entry]).collect();
+    let error: Vec<f64> = live.iter().map(|&entry| pair.a[entry] - g[entry]).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     // Steepest descent would do, but slowly; in the basis of the columns a few conjugate steps are exact.
     let basis = orthonormal(matrix, k);

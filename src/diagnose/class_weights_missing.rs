@@ -1,27 +1,28 @@
 //! `class-weights-missing`: class weights on one side only.
 
 use super::{
-    case::Case,
     evidence::{Evidence, target},
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 use crate::loss::{CrossEntropy, Target};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    match evidence.is_weighted() {
-        true => missing(evidence, case),
-        false => undeclared(evidence, case),
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    if evidence.is_weighted() {
+        missing(evidence, pair)
+    } else {
+        undeclared(evidence, pair)
     }
 }
 
 /// The file has them, the gradient does not.
-fn missing(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+fn missing(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let plain = evidence.problem.with_loss(CrossEntropy {
         class_weight: None,
         ..evidence.problem.loss().clone()
     })?;
     let ratio = evidence.problem.normalizer() / plain.normalizer();
-    let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+    let after = evidence.explains(pair, &evidence.layer, &|sample, soft, hard| {
         let total = target(&plain, sample.index, hard);
         for ((soft, hard), p) in soft.iter_mut().zip(hard).zip(sample.softmax) {
             *soft = ratio * total * p;
@@ -39,19 +40,19 @@ fn missing(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 }
 
 /// The gradient has them, the file does not: every row of a class is off by that class's own factor.
-fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+fn undeclared(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if evidence.wrt.is_parameter() || !matches!(evidence.problem.target(), Target::Classes(_)) {
         return None;
     }
     let k = evidence.problem.k();
     let mut rows = vec![0; k];
-    let label = |entry: usize| evidence.problem.label(evidence.rows[entry / case.columns]);
-    for row in (0..case.rows()).filter(|&row| case.row(row).any(|e| case.is_live(e))) {
-        if let Some(class) = label(row * case.columns) {
+    let label = |entry: usize| evidence.problem.label(evidence.rows[entry / pair.columns]);
+    for row in (0..pair.rows()).filter(|&row| pair.row(row).any(|e| pair.is_live(e))) {
+        if let Some(class) = label(row * pair.columns) {
             rows[class] += 1;
         }
     }
-    let factors = case.scales(k, label);
+    let factors = pair.scales(k, label);
     let known = || {
         factors
             .iter()
@@ -59,13 +60,13 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             .filter(|(factor, _)| factor.is_finite())
     };
     // A factor a row explains anything; classes that are off must have several rows.
-    let uncertainty = case.scale_uncertainty();
+    let uncertainty = pair.scale_uncertainty();
     let off = || known().filter(|(factor, _)| (**factor - 1.0).abs() > uncertainty);
     let (classes, met) = (off().count(), off().map(|(_, rows)| rows).sum::<usize>());
     if classes < 2 || met < classes + 2 || known().any(|(factor, _)| !(*factor > 0.0)) {
         return None;
     }
-    let after = case.divided_by(|entry| {
+    let after = pair.divided_by(|entry| {
         let factor = label(entry).map_or(1.0, |class| factors[class]);
         if factor.is_finite() { factor } else { 1.0 }
     });
@@ -77,9 +78,10 @@ fn undeclared(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .map(|(factor, _)| *factor)
         .fold(f64::INFINITY, f64::min);
     let is_off = |class: &usize| (factors[*class] - 1.0).abs() > uncertainty;
-    let which = match classes == known().count() {
-        true => "each class".to_owned(),
-        false => format!("each of {classes} classes"),
+    let which = if classes == known().count() {
+        "each class".to_owned()
+    } else {
+        format!("each of {classes} classes")
     };
     let name = evidence.name();
     Some(

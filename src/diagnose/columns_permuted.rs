@@ -1,36 +1,36 @@
 //! `columns-permuted`: the right columns in another order.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     hypothesis::Hypothesis,
-    matching::{describe, directions, pair, signature},
+    matching::{describe, directions, match_up, signature},
+    pair::Pair,
 };
 use crate::problem::Wrt;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    if case.columns < 2 {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    if pair.columns < 2 {
         return None;
     }
-    let scale = case.norm_ratio();
-    let on = directions(case.rows());
+    let scale = pair.norm_ratio();
+    let on = directions(pair.rows());
     let signatures = |values: &[f64], by: f64| -> Vec<_> {
         let column = |i: usize| {
             (i..values.len())
-                .step_by(case.columns)
-                .map(move |e| if case.is_live(e) { values[e] / by } else { 0.0 })
+                .step_by(pair.columns)
+                .map(move |e| if pair.is_live(e) { values[e] / by } else { 0.0 })
         };
-        (0..case.columns)
+        (0..pair.columns)
             .map(|i| signature(column(i), &on))
             .collect()
     };
-    let permutation = pair(&signatures(&case.a, scale), &signatures(&case.g, 1.0))?;
+    let permutation = match_up(&signatures(&pair.a, scale), &signatures(&pair.g, 1.0))?;
     let how = describe(&permutation)?;
-    let mut back = case.a.clone();
-    for row in 0..case.rows() {
-        let entries = case.row(row);
+    let mut back = pair.a.clone();
+    for row in 0..pair.rows() {
+        let entries = pair.row(row);
         for (from, &to) in permutation.iter().enumerate() {
-            back[entries.start + to] = case.a[entries.start + from];
+            back[entries.start + to] = pair.a[entries.start + from];
         }
     }
     let moved = || {
@@ -47,7 +47,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     Some(
         Hypothesis::new(
             "columns-permuted",
-            case.with(back),
+            pair.with(back),
             "with its columns put back",
             format!("{name} has the right columns {how}: its {noun} are not in the order of the file's"),
             format!("save all tensors with their {noun} in one order: look for a permutation, a reversed or sorted axis, or columns that a data frame put into another order"),

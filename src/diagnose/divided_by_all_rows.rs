@@ -1,14 +1,14 @@
 //! `divided-by-all-rows`: ignored samples are masked, and counted in the mean.
 
-use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis};
+use super::{evidence::Evidence, factor, hypothesis::Hypothesis, pair::Pair};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (after, _) = factor::undone_of_problem(evidence, case, "divided-by-all-rows")?;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let (after, _) = factor::undone_of_problem(evidence, pair, "divided-by-all-rows")?;
     Some(hypothesis(evidence, after))
 }
 
 /// Of a gradient that is n_valid/n of what it should be.
-pub(super) fn hypothesis(evidence: &Evidence, after: Case) -> Hypothesis {
+pub(super) fn hypothesis(evidence: &Evidence, after: Pair) -> Hypothesis {
     let name = evidence.name();
     let (valid, all) = evidence.valid_rows();
     Hypothesis::new(

@@ -1,14 +1,14 @@
 //! `divided-by-classes`: the mean over all n·k logits, as elementwise losses take it.
 
-use super::{case::Case, evidence::Evidence, factor, hypothesis::Hypothesis};
+use super::{evidence::Evidence, factor, hypothesis::Hypothesis, pair::Pair};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (after, _) = factor::undone_of_problem(evidence, case, "divided-by-classes")?;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let (after, _) = factor::undone_of_problem(evidence, pair, "divided-by-classes")?;
     Some(hypothesis(evidence, after))
 }
 
 /// Of a gradient that is 1/k of what it should be.
-pub(super) fn hypothesis(evidence: &Evidence, after: Case) -> Hypothesis {
+pub(super) fn hypothesis(evidence: &Evidence, after: Pair) -> Hypothesis {
     let (name, k) = (evidence.name(), evidence.problem.k());
     Hypothesis::new(
         "divided-by-classes",

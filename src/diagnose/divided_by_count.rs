@@ -1,19 +1,19 @@
 //! `divided-by-count-not-weights`: class weights are in the sum, and not in what divides it.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     factor,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (after, _) = factor::undone_of_problem(evidence, case, "divided-by-count-not-weights")?;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let (after, _) = factor::undone_of_problem(evidence, pair, "divided-by-count-not-weights")?;
     Some(hypothesis(evidence, after))
 }
 
 /// Of a gradient that is sum(w[y])/n times what it should be.
-pub(super) fn hypothesis(evidence: &Evidence, after: Case) -> Hypothesis {
+pub(super) fn hypothesis(evidence: &Evidence, after: Pair) -> Hypothesis {
     let (name, z, count) = (
         evidence.name(),
         evidence.problem.normalizer(),

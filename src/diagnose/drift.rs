@@ -1,9 +1,9 @@
 //! How the gradient moves as the weights move: what an optimiser's steps between two passes leave in it.
 
 use super::{
-    case::Case,
     evidence::{Drift, Evidence, Layer, cross_entropy},
     model::{Regression, regress},
+    pair::Pair,
 };
 
 /// Where dL/dW of a draw explains less, that of all explains nothing either; where it explains more it is good enough.
@@ -14,16 +14,16 @@ const PROBE: f64 = 1e-4;
 
 impl Evidence<'_> {
     /// The drift, and how a is made of g and it; over a draw of the samples where they are many and that is enough.
-    pub(super) fn drift_in(&self, case: &Case) -> Option<(&Drift, Regression)> {
+    pub(super) fn drift_in(&self, pair: &Pair) -> Option<(&Drift, Regression)> {
         let drift = self.drift(true)?;
-        let fit = regress(case, &case.g, &drift.slope)?;
+        let fit = regress(pair, &pair.g, &drift.slope)?;
         let is_clear = !(LEAST_FIRST_SHARE..LARGEST_FIRST_SHARE).contains(&fit.share);
         if is_clear || self.draws_are_all() {
             return Some((drift, fit));
         }
         // There is something: worth a pass over all.
         let drift = self.drift(false)?;
-        Some((drift, regress(case, &case.g, &drift.slope)?))
+        Some((drift, regress(pair, &pair.g, &drift.slope)?))
     }
 
     /// As a draw of the samples has it, or all of them; computed once. None where the loss is flat.

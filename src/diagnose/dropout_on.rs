@@ -1,9 +1,9 @@
 //! `dropout-on`: zeros at random, the rest larger for it.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 use crate::problem::Wrt;
 
@@ -15,36 +15,38 @@ const ALIKE: f64 = 2.5;
 /// Zeros that are much smaller than the rest were chosen for that.
 const LEAST_SIZE: f64 = 0.7;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let zeros = Zeros::of(case);
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let zeros = Zeros::of(pair);
     let share = zeros.count as f64 / zeros.all as f64;
     if zeros.count < LEAST || share > 0.95 || !zeros.are_spread(share) {
         return None;
     }
-    let rest = case.without(|entry| case.a[entry] == 0.0);
-    if !rest.is_scaled() || zeros_of_input(evidence, case) {
+    let rest = pair.without(|entry| pair.a[entry] == 0.0);
+    if !rest.is_scaled() || zeros_of_input(evidence, pair) {
         return None;
     }
     // The share that was asked for is near the share that was drawn.
     let asked = 1.0 - 1.0 / rest.scale();
     let spread = 5.0 * (share * (1.0 - share) / zeros.all as f64).sqrt();
     let matches = (asked - share).abs() <= spread;
-    if !matches && case.columns == 1 {
+    if !matches && pair.columns == 1 {
         return None;
     }
-    let (after, factor) = match matches {
-        true => (rest.divided(rest.scale()), rest.scale()),
-        false => (rest, 1.0),
+    let (after, factor) = if matches {
+        (rest.divided(rest.scale()), rest.scale())
+    } else {
+        (rest, 1.0)
     };
     let (name, percent) = (evidence.name(), number((1000.0 * share).round() / 10.0));
-    let message = match matches {
-        true => format!(
+    let message = if matches {
+        format!(
             "{percent} % of the entries of {name} are zero without a pattern, and the others are {} times the derivative: dropout was on in the backward pass",
             number(factor)
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{percent} % of the entries of {name} are zero without a pattern, and the others are right up to one factor: a random mask, such as dropout's without its factor"
-        ),
+        )
     };
     Some(
         Hypothesis::new(
@@ -71,15 +73,15 @@ struct Zeros {
 }
 
 impl Zeros {
-    fn of(case: &Case) -> Self {
+    fn of(pair: &Pair) -> Self {
         let mut zeros = Self {
             count: 0,
             all: 0,
-            by_row: vec![[0.0; 2]; case.rows()],
-            by_column: vec![[0.0; 2]; case.columns],
+            by_row: vec![[0.0; 2]; pair.rows()],
+            by_column: vec![[0.0; 2]; pair.columns],
             size: [0.0; 2],
         };
-        for (entry, a, g, allowed) in case.live() {
+        for (entry, a, g, allowed) in pair.live() {
             if g.abs() <= allowed {
                 continue;
             }
@@ -87,8 +89,8 @@ impl Zeros {
             zeros.count += usize::from(a == 0.0);
             zeros.all += 1;
             let counts = [
-                &mut zeros.by_row[entry / case.columns],
-                &mut zeros.by_column[entry % case.columns],
+                &mut zeros.by_row[entry / pair.columns],
+                &mut zeros.by_column[entry % pair.columns],
             ];
             for count in counts {
                 *count = [count[0] + is_zero, count[1] + 1.0];
@@ -127,7 +129,7 @@ impl Zeros {
 }
 
 /// Whether the zeros are where the input is zero: an activation's derivative, not chance.
-fn zeros_of_input(evidence: &Evidence, case: &Case) -> bool {
+fn zeros_of_input(evidence: &Evidence, pair: &Pair) -> bool {
     if evidence.wrt != Wrt::Input {
         return false;
     }
@@ -136,7 +138,7 @@ fn zeros_of_input(evidence: &Evidence, case: &Case) -> bool {
         .rows
         .iter()
         .flat_map(|&row| input.rows::<f64>(row..row + 1));
-    let zeros = values.zip(&case.a).filter(|(_, a)| **a == 0.0);
+    let zeros = values.zip(&pair.a).filter(|(_, a)| **a == 0.0);
     let (same, all) = zeros.fold((0, 0), |(same, all), (x, _)| {
         (same + usize::from(x == 0.0), all + 1)
     });

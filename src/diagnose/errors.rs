@@ -1,6 +1,6 @@
 //! What errors without structure look like.
 
-use super::case::Case;
+use super::pair::Pair;
 
 /// a - g, in some unit for each entry, over the entries that are live.
 pub(super) struct Errors {
@@ -16,11 +16,11 @@ pub(super) struct Errors {
 
 impl Errors {
     /// None where there are none, or too few.
-    pub(super) fn of(case: &Case, unit: impl Fn(usize, f64, f64) -> f64) -> Option<Self> {
-        let rows = case.rows();
-        let (mut by_row, mut by_column) = (vec![(0.0, 0.0); rows], vec![(0.0, 0.0); case.columns]);
+    pub(super) fn of(pair: &Pair, unit: impl Fn(usize, f64, f64) -> f64) -> Option<Self> {
+        let rows = pair.rows();
+        let (mut by_row, mut by_column) = (vec![(0.0, 0.0); rows], vec![(0.0, 0.0); pair.columns]);
         let (mut count, mut squares, mut fourths) = (0.0, 0.0, 0.0);
-        for (entry, a, g, allowed) in case.live() {
+        for (entry, a, g, allowed) in pair.live() {
             let unit = unit(entry, g, allowed);
             if !(unit > 0.0) {
                 continue;
@@ -30,8 +30,8 @@ impl Errors {
             squares += square;
             fourths += square * square;
             for sums in [
-                &mut by_row[entry / case.columns],
-                &mut by_column[entry % case.columns],
+                &mut by_row[entry / pair.columns],
+                &mut by_column[entry % pair.columns],
             ] {
                 sums.0 += square;
                 sums.1 += 1.0;

@@ -2,7 +2,7 @@
 //! the same entries.
 //!
 //! The right gradient is the closed form in f64 on the host, which the difference has confirmed by then; how far from it a correct
-//! gradient of the type under test may be is what [`Law`] says.
+//! gradient of the type under test may be is what [`RoundingModel`] says.
 
 use std::{
     ops::Range,
@@ -11,11 +11,11 @@ use std::{
 
 use rayon::prelude::*;
 
-use super::case::Case;
+use super::pair::Pair;
 use crate::{
     cpu::{logits::logits, matmul::matmul, outer::outer},
-    loss::{NO_LABEL, Reduction, Samples},
-    plan::Law,
+    loss::{NO_LABEL, Reduction, TargetRows},
+    plan::RoundingModel,
     problem::{Problem, Wrt},
     report::{CheckReport, Ranges},
     tensor::{Dtype, Tensor},
@@ -54,7 +54,7 @@ pub(super) struct Drift {
 }
 
 /// What a model of the loss sees of a sample.
-pub(super) struct Sample<'a> {
+pub(super) struct Datum<'a> {
     pub(super) index: usize,
     /// z, `[k]`.
     pub(super) logits: &'a [f64],
@@ -68,10 +68,10 @@ pub(super) struct Sample<'a> {
 
 /// Writes the derivative of a sample's loss with respect to its logits as `soft - hard`: what is made of logits, and so as
 /// inexact as they are, and what is not. Both are zeros before.
-pub(super) type Model<'a> = dyn Fn(&Sample, &mut [f64], &mut [f64]) + Sync + 'a;
+pub(super) type Model<'a> = dyn Fn(&Datum, &mut [f64], &mut [f64]) + Sync + 'a;
 
 /// The loss as it is: R p - r.
-pub(super) fn cross_entropy(sample: &Sample, soft: &mut [f64], hard: &mut [f64]) {
+pub(super) fn cross_entropy(sample: &Datum, soft: &mut [f64], hard: &mut [f64]) {
     soft.iter_mut()
         .zip(sample.softmax)
         .for_each(|(soft, p)| *soft = sample.total * p);
@@ -115,9 +115,10 @@ impl<'a> Evidence<'a> {
             weight: problem.weight().values(),
             bias: problem.bias(),
         });
-        let rows = match wrt.is_parameter() {
-            true => classes_looked_at(problem, wrt),
-            false => looked_at(problem, check),
+        let rows = if wrt.is_parameter() {
+            classes_looked_at(problem, wrt)
+        } else {
+            looked_at(problem, check)
         };
         Self {
             problem,
@@ -191,11 +192,11 @@ impl<'a> Evidence<'a> {
     }
 
     /// The gradient under test against the right one.
-    pub(super) fn case(&self) -> Case {
+    pub(super) fn pair(&self) -> Pair {
         let given = self.given(&self.rows);
         let right = self.predict(&self.layer, &cross_entropy);
         let allowed = self.allowed(&self.layer, &cross_entropy, &right, self.check.dtype);
-        Case::new(
+        Pair::new(
             given,
             right,
             allowed,
@@ -251,9 +252,10 @@ impl<'a> Evidence<'a> {
         values: &[f64],
         dtype: Dtype,
     ) -> Vec<f64> {
-        let law = Law::new(dtype, self.problem.terms(self.wrt));
+        let law = RoundingModel::new(dtype, self.problem.terms(self.wrt));
         let u = dtype.unit_roundoff();
-        let factor = 2.0 * Law::LOGITS * u + Law::LOGITS * Dtype::F64.unit_roundoff();
+        let factor =
+            2.0 * RoundingModel::LOGITS * u + RoundingModel::LOGITS * Dtype::F64.unit_roundoff();
         let z = self.problem.normalizer();
         let conditioning = |block: &Block| -> Vec<f64> {
             let k = layer.bias.len();
@@ -298,12 +300,14 @@ impl<'a> Evidence<'a> {
         magnitudes: bool,
     ) -> Vec<f64> {
         let (d, k) = (self.problem.d(), self.problem.k());
-        let of_classes = |left: Vec<f64>| match self.wrt.is_parameter() && rows.len() < k {
-            true => left
-                .chunks_exact(k)
-                .flat_map(|left| rows.iter().map(|&class| left[class]))
-                .collect(),
-            false => left,
+        let of_classes = |left: Vec<f64>| {
+            if self.wrt.is_parameter() && rows.len() < k {
+                left.chunks_exact(k)
+                    .flat_map(|left| rows.iter().map(|&class| left[class]))
+                    .collect()
+            } else {
+                left
+            }
         };
         let with_input = |left: Vec<f64>, mut input: Vec<f64>| {
             if magnitudes {
@@ -312,12 +316,11 @@ impl<'a> Evidence<'a> {
             outer(&left, &input, rows.len(), d)
         };
         let all: Vec<usize>;
-        let samples = match self.wrt.is_parameter() {
-            true => {
-                all = (0..self.problem.n()).collect();
-                &all
-            }
-            false => rows,
+        let samples = if self.wrt.is_parameter() {
+            all = (0..self.problem.n()).collect();
+            &all
+        } else {
+            rows
         };
         let part = |samples: &[usize]| {
             let block = self.block(samples, layer, model);
@@ -334,13 +337,14 @@ impl<'a> Evidence<'a> {
                 Wrt::Bias => outer(&left, &vec![1.0; samples.len()], rows.len(), 1),
             }
         };
-        match self.wrt.is_parameter() {
-            true => sum_over(samples, rows.len() * self.columns(), part),
-            false => samples
+        if self.wrt.is_parameter() {
+            sum_over(samples, rows.len() * self.columns(), part)
+        } else {
+            samples
                 .par_chunks(BLOCK)
                 .map(part)
                 .collect::<Vec<_>>()
-                .concat(),
+                .concat()
         }
     }
 
@@ -348,9 +352,10 @@ impl<'a> Evidence<'a> {
     pub(super) fn samples(&self, first_look: bool) -> Vec<usize> {
         let (n, d, k) = (self.problem.n(), self.problem.d(), self.problem.k());
         let most = (MOST_FIRST_WORK / (k * d)).max(LEAST_ROWS);
-        match first_look && most < n {
-            true => spread(0..most, n).collect(),
-            false => (0..n).collect(),
+        if first_look && most < n {
+            spread(0..most, n).collect()
+        } else {
+            (0..n).collect()
         }
     }
 
@@ -385,7 +390,7 @@ impl<'a> Evidence<'a> {
         &self,
         samples: &[usize],
         empty: impl Fn() -> T + Sync,
-        add: impl Fn(&mut T, &Sample) + Sync,
+        add: impl Fn(&mut T, &Datum) + Sync,
         merge: impl Fn(T, T) -> T + Sync,
     ) -> T {
         let parts = samples.par_chunks(samples.len().div_ceil(PARTS).max(BLOCK));
@@ -405,7 +410,7 @@ impl<'a> Evidence<'a> {
         &self,
         samples: &[usize],
         layer: &Layer,
-        mut of: impl FnMut(&Sample),
+        mut of: impl FnMut(&Datum),
     ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         let (d, k) = (self.problem.d(), self.problem.k());
         let mut input: Vec<f64> = samples
@@ -421,7 +426,7 @@ impl<'a> Evidence<'a> {
             p.copy_from_slice(logits);
             softmax(&mut p);
             let total = target(self.problem, index, &mut r);
-            of(&Sample {
+            of(&Datum {
                 index,
                 logits,
                 softmax: &p,
@@ -470,7 +475,7 @@ impl Block {
     }
 
     /// How far the logits of each row may have moved.
-    fn moved(&self, law: Law) -> impl Iterator<Item = f64> + '_ {
+    fn moved(&self, law: RoundingModel) -> impl Iterator<Item = f64> + '_ {
         let rows = self
             .logits
             .chunks_exact(self.k)
@@ -493,11 +498,11 @@ pub(super) fn target(problem: &Problem, index: usize, r: &mut [f64]) -> f64 {
         r[label] = weights.as_ref().map_or(1.0, |weights| weights[label]);
         return r[label];
     }
-    let Samples {
+    let TargetRows {
         labels,
         totals,
         linear,
-    } = problem.samples::<f64>(index..index + 1);
+    } = problem.target_rows::<f64>(index..index + 1);
     if let Some(linear) = linear {
         r.iter_mut()
             .zip(linear)
@@ -568,9 +573,10 @@ fn looked_at(problem: &Problem, check: &CheckReport) -> Vec<usize> {
     // A rare and gross error, such as NaN, is among the worst.
     let kept = check.tally.worst.iter().chain(&check.tally.wrong_samples);
     let mut rows: Vec<usize> = kept.map(|entry| entry.row).collect();
-    match wrong.len() <= drawn {
-        true => rows.extend(wrong),
-        false => rows.extend(spread(0..drawn, wrong.len()).map(|i| wrong[i])),
+    if wrong.len() <= drawn {
+        rows.extend(wrong)
+    } else {
+        rows.extend(spread(0..drawn, wrong.len()).map(|i| wrong[i]))
     }
     rows.extend(spread(rows.len()..most.max(rows.len()), n));
     rows.sort_unstable();

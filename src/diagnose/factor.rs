@@ -1,32 +1,32 @@
 //! One factor between the gradient and the derivative.
 
-use super::{case::Case, evidence::Evidence};
+use super::{evidence::Evidence, pair::Pair};
 use crate::loss::{CrossEntropy, Reduction};
 
-/// The case divided by `factor`, if that leaves nothing.
-pub(super) fn undone(case: &Case, factor: f64) -> Option<Case> {
-    if case.is_explained() || !is_near(case, factor) || !case.is_scaled() {
+/// The pair divided by `factor`, if that leaves nothing.
+pub(super) fn undone(pair: &Pair, factor: f64) -> Option<Pair> {
+    if pair.is_explained() || !is_near(pair, factor) || !pair.is_scaled() {
         return None;
     }
-    let after = case.divided(factor);
+    let after = pair.divided(factor);
     after.is_explained().then_some(after)
 }
 
-/// The case divided by one of the problem's factors of that name, and the factor, if that leaves nothing.
+/// The pair divided by one of the problem's factors of that name, and the factor, if that leaves nothing.
 pub(super) fn undone_of_problem(
     evidence: &Evidence,
-    case: &Case,
+    pair: &Pair,
     name: &str,
-) -> Option<(Case, f64)> {
+) -> Option<(Pair, f64)> {
     of_problem(evidence)
         .into_iter()
         .filter(|(code, _)| *code == name)
-        .find_map(|(_, factor)| Some((undone(case, factor)?, factor)))
+        .find_map(|(_, factor)| Some((undone(pair, factor)?, factor)))
 }
 
 /// Whether the one factor that fits best is this one, as far as rounding lets it be known.
-pub(super) fn is_near(case: &Case, factor: f64) -> bool {
-    factor != 1.0 && (case.scale() / factor - 1.0).abs() <= case.scale_uncertainty()
+pub(super) fn is_near(pair: &Pair, factor: f64) -> bool {
+    factor != 1.0 && (pair.scale() / factor - 1.0).abs() <= pair.scale_uncertainty()
 }
 
 /// The integer that a number is, if it is one of at least 2 and rounding leaves no room for another.

@@ -1,6 +1,6 @@
 //! What a rule says: a cause, and the gradient with that cause undone.
 
-use super::case::Case;
+use super::pair::Pair;
 use crate::report::Finding;
 
 /// A cause that would explain the errors, or some of them.
@@ -8,8 +8,8 @@ pub(super) struct Hypothesis {
     pub(super) finding: Finding,
     /// How often it is met, next to other causes that explain the very same errors.
     pub(super) weight: f64,
-    /// The case once the cause is undone.
-    pub(super) after: Case,
+    /// The pair once the cause is undone.
+    pub(super) after: Pair,
     /// Whether the search ends with it though errors remain, which it says.
     pub(super) settles: bool,
     /// What to fall back on where nothing explains what is left.
@@ -19,7 +19,7 @@ pub(super) struct Hypothesis {
 /// A weaker claim of the same cause.
 #[derive(Clone)]
 pub(super) struct Fallback {
-    pub(super) after: Case,
+    pub(super) after: Pair,
     pub(super) correction: String,
     pub(super) confidence: f64,
     /// What is added to the message.
@@ -30,7 +30,7 @@ impl Hypothesis {
     /// `message` is one sentence that stands alone, `correction` says how the cause was undone: "divided by 10".
     pub(super) fn new(
         code: &'static str,
-        after: Case,
+        after: Pair,
         correction: impl Into<String>,
         message: impl Into<String>,
         fix: impl Into<String>,
@@ -115,9 +115,10 @@ pub(super) fn number(value: f64) -> String {
     }
     let digits = (3 - magnitude.log10().floor() as i32).clamp(0, 8) as usize;
     let text = format!("{value:.digits$}");
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
     }
 }
 

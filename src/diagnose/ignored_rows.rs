@@ -1,30 +1,30 @@
 //! `ignored-rows-not-masked`: samples that the loss ignores have a gradient all the same.
 
 use super::{
-    case::Case,
-    evidence::{Evidence, Sample, cross_entropy},
+    evidence::{Datum, Evidence, cross_entropy},
     hypothesis::Hypothesis,
+    pair::Pair,
     words::counted,
 };
 use crate::report::Ranges;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if evidence.wrt.is_parameter() {
-        return rule_parameter(evidence, case);
+        return rule_parameter(evidence, pair);
     }
     let loss = evidence.problem.loss();
     let ignored = |row: usize| evidence.problem.is_ignored(evidence.rows[row]);
-    let wrong = |entry: usize| case.is_live(entry) && case.a[entry] != 0.0;
-    let rows: Vec<usize> = (0..case.rows())
-        .filter(|&row| ignored(row) && case.row(row).any(wrong))
+    let wrong = |entry: usize| pair.is_live(entry) && pair.a[entry] != 0.0;
+    let rows: Vec<usize> = (0..pair.rows())
+        .filter(|&row| ignored(row) && pair.row(row).any(wrong))
         .collect();
     if rows.is_empty() {
         return None;
     }
-    let is_ignored = |entry: usize| rows.binary_search(&(entry / case.columns)).is_ok();
-    let rest = case.without(is_ignored);
+    let is_ignored = |entry: usize| rows.binary_search(&(entry / pair.columns)).is_ok();
+    let rest = pair.without(is_ignored);
     // What is in those rows must be what a sample of some label would have.
-    let own = case.without(|entry| !is_ignored(entry));
+    let own = pair.without(|entry| !is_ignored(entry));
     KEPT.into_iter().find_map(|kept| {
         evidence.explains(
             &own,
@@ -42,12 +42,13 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (count, all) = evidence.valid_rows();
     let share = count / all;
     let divided = rest.divided(share);
-    let (after, and) = match !rest.is_explained() && divided.is_explained() {
-        true => (
+    let (after, and) = if !rest.is_explained() && divided.is_explained() {
+        (
             divided,
             format!(", and the others are divided by all {all} rows"),
-        ),
-        false => (rest, String::new()),
+        )
+    } else {
+        (rest, String::new())
     };
     Some(
         message(
@@ -63,7 +64,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 }
 
 /// A sum over the samples has no rows of theirs: the ignored ones add what the softmax alone, or a label of 0, gives them.
-fn rule_parameter(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+fn rule_parameter(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let loss = evidence.problem.loss();
     let (count, all) = evidence.valid_rows();
     if count == all {
@@ -71,18 +72,19 @@ fn rule_parameter(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     }
     let kept = KEPT.into_iter().find_map(|kept| {
         evidence.explains(
-            case,
+            pair,
             &evidence.layer,
             &kept_with(kept, evidence.problem.k()),
         )
     })?;
     let divided = kept.divided(count / all);
-    let (after, and) = match !kept.is_explained() && divided.is_explained() {
-        true => (
+    let (after, and) = if !kept.is_explained() && divided.is_explained() {
+        (
             divided,
             format!(", and everything is divided by all {all} rows"),
-        ),
-        false => (kept, String::new()),
+        )
+    } else {
+        (kept, String::new())
     };
     Some(message(evidence, after, "the sum", &and, loss.ignore_index))
 }
@@ -97,7 +99,7 @@ enum Kept {
 
 const KEPT: [Kept; 3] = [Kept::Nothing, Kept::First, Kept::Last];
 
-fn kept_with(kept: Kept, k: usize) -> impl Fn(&Sample, &mut [f64], &mut [f64]) {
+fn kept_with(kept: Kept, k: usize) -> impl Fn(&Datum, &mut [f64], &mut [f64]) {
     move |sample, soft, hard| {
         cross_entropy(sample, soft, hard);
         if sample.total == 0.0 {
@@ -113,19 +115,20 @@ fn kept_with(kept: Kept, k: usize) -> impl Fn(&Sample, &mut [f64], &mut [f64]) {
 
 fn message(
     evidence: &Evidence,
-    after: Case,
+    after: Pair,
     places: &str,
     and: &str,
     ignore_index: i64,
 ) -> Hypothesis {
     let name = evidence.name();
-    let what = match evidence.wrt.is_parameter() {
-        true => format!(
+    let what = if evidence.wrt.is_parameter() {
+        format!(
             "{name} contains the samples whose target is {ignore_index}, which the loss ignores{and}"
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "{name} is not zero in {places}, whose target is {ignore_index} and which the loss ignores{and}"
-        ),
+        )
     };
     Hypothesis::new(
         "ignored-rows-not-masked",

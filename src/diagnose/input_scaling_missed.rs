@@ -1,21 +1,21 @@
 //! `input-scaling-missed`: each column is off by a factor of its own.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 use crate::problem::Wrt;
 
 /// With fewer rows a factor a column explains anything.
 const LEAST_ROWS: usize = 3;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    if !matches!(evidence.wrt, Wrt::Input | Wrt::Weight) || case.rows() < LEAST_ROWS {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    if !matches!(evidence.wrt, Wrt::Input | Wrt::Weight) || pair.rows() < LEAST_ROWS {
         return None;
     }
-    let column = |entry: usize| entry % case.columns;
-    let factors = case.scales(case.columns, |entry| Some(column(entry)));
+    let column = |entry: usize| entry % pair.columns;
+    let factors = pair.scales(pair.columns, |entry| Some(column(entry)));
     if factors.iter().any(|factor| *factor <= 0.0) {
         return None;
     }
@@ -26,9 +26,9 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
             1.0
         }
     };
-    let after = case.divided_by(|entry| factor(column(entry)));
-    let uncertainty = case.scale_uncertainty() * (case.columns as f64).sqrt();
-    let off = || (0..case.columns).filter(|&column| (factor(column) - 1.0).abs() > uncertainty);
+    let after = pair.divided_by(|entry| factor(column(entry)));
+    let uncertainty = pair.scale_uncertainty() * (pair.columns as f64).sqrt();
+    let off = || (0..pair.columns).filter(|&column| (factor(column) - 1.0).abs() > uncertainty);
     let (smallest, largest) = off()
         .map(factor)
         .fold((f64::INFINITY, 0.0f64), |(low, high), f| {
@@ -40,7 +40,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         return None;
     }
     let which = match count {
-        count if count == case.columns => "each column".to_owned(),
+        count if count == pair.columns => "each column".to_owned(),
         1 => format!("column {}", off().next()?),
         count => format!("each of {count} columns"),
     };

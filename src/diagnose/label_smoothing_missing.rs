@@ -1,14 +1,14 @@
 //! `label-smoothing-missing`: another share of smoothing than the file declares.
 
 use super::{
-    case::Case,
-    evidence::{Evidence, Sample, target},
+    evidence::{Datum, Evidence, target},
     hypothesis::{Hypothesis, number},
     model::regress,
+    pair::Pair,
 };
 use crate::loss::CrossEntropy;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let loss = evidence.problem.loss();
     let smoothed = |label_smoothing| {
         evidence.problem.with_loss(CrossEntropy {
@@ -20,7 +20,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (none, all) = (smoothed(0.0)?, smoothed(1.0)?);
     let at = |share: f64| {
         let (none, all) = (&none, &all);
-        move |sample: &Sample, soft: &mut [f64], hard: &mut [f64]| {
+        move |sample: &Datum, soft: &mut [f64], hard: &mut [f64]| {
             let (mut r0, mut r1) = (vec![0.0; hard.len()], vec![0.0; hard.len()]);
             let total0 = target(none, sample.index, &mut r0);
             let total1 = target(all, sample.index, &mut r1);
@@ -39,7 +39,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .zip(&g)
         .map(|(one, zero)| one - zero)
         .collect();
-    let fit = regress(case, &g, &slope)?;
+    let fit = regress(pair, &g, &slope)?;
     let share = fit.beta / fit.alpha;
     if !(-0.01..=1.01).contains(&share) {
         return None;
@@ -49,7 +49,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (after, share) = [round, share]
         .into_iter()
         .filter(|share| (*share - loss.label_smoothing).abs() > 1e-6)
-        .find_map(|share| Some((evidence.explains(case, &evidence.layer, &at(share))?, share)))?;
+        .find_map(|share| Some((evidence.explains(pair, &evidence.layer, &at(share))?, share)))?;
     let (name, declared) = (evidence.name(), loss.label_smoothing);
     let message = match (share, declared) {
         (0.0, declared) => format!(

@@ -1,22 +1,23 @@
 //! `labels-shifted`: every label off by one.
 
 use super::{
-    case::Case,
     evidence::{Evidence, cross_entropy},
     hypothesis::Hypothesis,
+    pair::Pair,
 };
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let k = evidence.problem.k();
     let shifts = [(true, false), (false, false), (true, true), (false, true)];
     let (after, up) = shifts.into_iter().find_map(|(up, clamped)| {
-        let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+        let after = evidence.explains(pair, &evidence.layer, &|sample, soft, hard| {
             cross_entropy(sample, soft, hard);
             let (from, to) = if up { (k - 1, 0) } else { (0, k - 1) };
             let last = hard[from];
-            match up {
-                true => hard.rotate_right(1),
-                false => hard.rotate_left(1),
+            if up {
+                hard.rotate_right(1)
+            } else {
+                hard.rotate_left(1)
             }
             // What would leave the classes comes in on the other side, or stays.
             if clamped {

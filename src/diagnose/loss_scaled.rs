@@ -1,19 +1,19 @@
 //! `loss-scaled`: the factor of a gradient scaler is still in it.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     factor,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let power = case.scale().log2().round();
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let power = pair.scale().log2().round();
     if !(8.0..=64.0).contains(&power) {
         return None;
     }
     let factor = power.exp2();
-    let after = factor::undone(case, factor)?;
+    let after = factor::undone(pair, factor)?;
     let (name, text) = (evidence.name(), number(factor));
     Some(
         Hypothesis::new(

@@ -26,7 +26,7 @@ pub(super) fn signature(vector: impl Iterator<Item = f64> + Clone, on: &Directio
 }
 
 /// For each vector on the left the one on the right that is nearest and not yet taken; none where some find nobody.
-pub(super) fn pair(left: &[Signature], right: &[Signature]) -> Option<Vec<usize>> {
+pub(super) fn match_up(left: &[Signature], right: &[Signature]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..right.len()).collect();
     order.sort_by(|&a, &b| right[a][0].total_cmp(&right[b][0]));
     // Side by side what is looked at together: there may be millions.
@@ -119,9 +119,10 @@ pub(super) fn describe(permutation: &[usize]) -> Option<String> {
         "in reverse order".to_owned()
     } else if is_shift {
         // By n - 1 forwards is by one backwards.
-        match by <= n / 2 {
-            true => format!("moved up by {by}"),
-            false => format!("moved down by {}", n - by),
+        if by <= n / 2 {
+            format!("moved up by {by}")
+        } else {
+            format!("moved down by {}", n - by)
         }
     } else {
         format!("in another order ({moved} of {n} are elsewhere)")
@@ -143,8 +144,8 @@ mod tests {
             .map(|v| signature(v.iter().copied(), &on))
             .collect();
         let moved: Vec<Signature> = (0..40).map(|i| signatures[(i + 3) % 40]).collect();
-        let permutation = pair(&moved, &signatures).unwrap();
+        let permutation = match_up(&moved, &signatures).unwrap();
         assert_eq!(describe(&permutation).unwrap(), "moved up by 3");
-        assert_eq!(describe(&pair(&signatures, &signatures).unwrap()), None);
+        assert_eq!(describe(&match_up(&signatures, &signatures).unwrap()), None);
     }
 }

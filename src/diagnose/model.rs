@@ -1,9 +1,9 @@
 //! Whether a gradient is that of another model, up to one factor.
 
 use super::{
-    case::Case,
     columns_permuted,
     evidence::{Evidence, Layer, Model},
+    pair::Pair,
     rows_permuted,
 };
 use crate::loss::compensated_sum;
@@ -16,30 +16,30 @@ const LEAST_ENTRIES: usize = 6;
 const STEPS: usize = 12;
 
 impl Evidence<'_> {
-    /// The case against what `model` over `layer` gives, if that leaves nothing, or nothing but one factor.
-    pub(super) fn explains(&self, case: &Case, layer: &Layer, model: &Model) -> Option<Case> {
+    /// The pair against what `model` over `layer` gives, if that leaves nothing, or nothing but one factor.
+    pub(super) fn explains(&self, pair: &Pair, layer: &Layer, model: &Model) -> Option<Pair> {
         let g = self.predict(layer, model);
-        if !self.any_order && !(case.cosine_with(&g).abs() >= LEAST_COSINE) {
+        if !self.any_order && !(pair.cosine_with(&g).abs() >= LEAST_COSINE) {
             return None;
         }
-        let allowed = self.allowed(layer, model, &g, case.dtype);
-        let after = case.against(g, allowed);
+        let allowed = self.allowed(layer, model, &g, pair.dtype);
+        let after = pair.against(g, allowed);
         let explains =
-            |after: &Case| after.is_informative() && (after.is_explained() || after.is_scaled());
-        let explained = match self.any_order {
-            false => explains(&after),
-            // Of a draw of rows only those of the loss as it is can be found again.
-            true => [columns_permuted::rule, rows_permuted::rule]
+            |after: &Pair| after.is_informative() && (after.is_explained() || after.is_scaled());
+        let explained = if !self.any_order {
+            explains(&after)
+        } else {
+            [columns_permuted::rule, rows_permuted::rule]
                 .into_iter()
                 .take(if self.is_whole() { 2 } else { 1 })
                 .filter_map(|rule| rule(self, &after))
-                .any(|it| explains(&it.after)),
+                .any(|it| explains(&it.after))
         };
         explained.then_some(after)
     }
 }
 
-/// a = alpha·g + beta·h by least squares over the entries of a case that are live, g the case's or another.
+/// a = alpha·g + beta·h by least squares over the entries of a pair that are live, g the pair's or another.
 pub(super) struct Regression {
     pub(super) alpha: f64,
     pub(super) beta: f64,
@@ -48,15 +48,15 @@ pub(super) struct Regression {
 }
 
 /// None where g and h point the same way, or entries are few.
-pub(super) fn regress(case: &Case, g: &[f64], h: &[f64]) -> Option<Regression> {
+pub(super) fn regress(pair: &Pair, g: &[f64], h: &[f64]) -> Option<Regression> {
     // Two factors make two numbers, whatever they are.
-    if case.live().count() < LEAST_ENTRIES {
+    if pair.live().count() < LEAST_ENTRIES {
         return None;
     }
     // Of a, g and h; in f64 an entry may show what plain sums lose.
     let sum = |product: fn(f64, f64, f64) -> f64| {
         compensated_sum(
-            case.live()
+            pair.live()
                 .map(|(entry, a, ..)| product(a, g[entry], h[entry])),
         )
     };
@@ -75,7 +75,7 @@ pub(super) fn regress(case: &Case, g: &[f64], h: &[f64]) -> Option<Regression> {
         (ah * gg - ag * gh) / determinant,
     );
     let (mut left, mut alone) = (0.0, 0.0);
-    for (entry, a, ..) in case.live() {
+    for (entry, a, ..) in pair.live() {
         left += (a - alpha * g[entry] - beta * h[entry]).powi(2);
         alone += (a - ag / gg * g[entry]).powi(2);
     }
@@ -88,7 +88,7 @@ pub(super) fn regress(case: &Case, g: &[f64], h: &[f64]) -> Option<Regression> {
 
 /// The parameter at which `predict` is nearest to a, up to one factor, by Gauss and Newton from a start that is near.
 pub(super) fn refine(
-    case: &Case,
+    pair: &Pair,
     start: f64,
     step: f64,
     mut predict: impl FnMut(f64) -> Vec<f64>,
@@ -102,7 +102,7 @@ pub(super) fn refine(
             .zip(&here)
             .map(|(t, h)| (t - h) / step)
             .collect();
-        let Regression { alpha, beta, .. } = regress(case, &here, &slope)?;
+        let Regression { alpha, beta, .. } = regress(pair, &here, &slope)?;
         let move_by = beta / alpha;
         if !move_by.is_finite() {
             return None;

@@ -1,10 +1,10 @@
 //! `noisy`: random errors in every entry.
 
 use super::{
-    case::Case,
     errors::Errors,
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
     weight_wrong::{MOST_CLASSES, orthonormal},
 };
 use crate::problem::Wrt;
@@ -20,11 +20,11 @@ const LEAST: usize = 24;
 /// Of the share of noise that lies where no gradient of the layer does, the least that must be there.
 const LEAST_OUTSIDE: f64 = 0.6;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let remainder = case.fit(1.0).remainder;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let remainder = pair.fit(1.0).remainder;
     if !(remainder < LARGEST)
-        || !case.is_unbiased()
-        || case.storage > 0.0
+        || !pair.is_unbiased()
+        || pair.storage > 0.0
         || evidence.wrt == Wrt::Bias
     {
         return None;
@@ -32,23 +32,23 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let looks_random = |errors: &Errors| {
         NORMAL.contains(&errors.kurtosis) && errors.rows < ALIKE && errors.columns < ALIKE
     };
-    let alike = Errors::of(case, |_, _, _| 1.0).filter(looks_random);
-    let relative = Errors::of(case, |_, g, _| g.abs()).filter(looks_random);
+    let alike = Errors::of(pair, |_, _, _| 1.0).filter(looks_random);
+    let relative = Errors::of(pair, |_, g, _| g.abs()).filter(looks_random);
     let (errors, of_what) = match (alike, relative) {
         (Some(alike), _) => (alike, "of one size for all entries"),
         (None, Some(relative)) => (relative, "in proportion to each entry"),
         (None, None) => return None,
     };
     // What another loss, or another label, would have made stays where every gradient of this layer lies; noise does not.
-    let outside = outside(evidence, case);
-    if case.live().count() < LEAST || outside.is_some_and(|share| share < LEAST_OUTSIDE) {
+    let outside = outside(evidence, pair);
+    if pair.live().count() < LEAST || outside.is_some_and(|share| share < LEAST_OUTSIDE) {
         return None;
     }
     let name = evidence.name();
     Some(
         Hypothesis::new(
             "noisy",
-            case.clone(),
+            pair.clone(),
             "",
             format!("{name} is the derivative with random errors, {} of it in all and {of_what}: about normal, and without a pattern in rows or columns", number(remainder)),
             "look for noise that is added on purpose (differential privacy, gradient noise), for a stochastic layer, for quantised or compressed gradients, or for a gradient that is itself a finite difference in f32",
@@ -64,16 +64,16 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 /// How much of the errors lies outside of the space that the layer's gradients span, as a share of what noise has there; none where there
 /// is no room outside. Gradients of the input are combinations of differences of the weight's rows, as every row of P - Y sums to 0;
 /// those of the logits, and of a weight's or bias's columns, sum to 0.
-fn outside(evidence: &Evidence, case: &Case) -> Option<f64> {
-    let (rows, columns) = (case.rows(), case.columns);
+fn outside(evidence: &Evidence, pair: &Pair) -> Option<f64> {
+    let (rows, columns) = (pair.rows(), pair.columns);
     let error = |entry: usize| {
-        if case.is_live(entry) {
-            case.a[entry] - case.g[entry]
+        if pair.is_live(entry) {
+            pair.a[entry] - pair.g[entry]
         } else {
             0.0
         }
     };
-    let all: f64 = (0..case.a.len()).map(|entry| error(entry).powi(2)).sum();
+    let all: f64 = (0..pair.a.len()).map(|entry| error(entry).powi(2)).sum();
     match evidence.wrt {
         Wrt::Input => {
             let (k, d) = (evidence.problem.k(), columns);
@@ -92,7 +92,7 @@ fn outside(evidence: &Evidence, case: &Case) -> Option<f64> {
                 return None;
             }
             let along = |row: usize, direction: &Vec<f64>| {
-                let terms = case
+                let terms = pair
                     .row(row)
                     .zip(direction)
                     .map(|(entry, q)| error(entry) * q);
@@ -105,7 +105,7 @@ fn outside(evidence: &Evidence, case: &Case) -> Option<f64> {
             Some((1.0 - inside / all) / expected)
         }
         Wrt::Logits => {
-            let sums = (0..rows).map(|row| case.row(row).map(error).sum::<f64>().powi(2));
+            let sums = (0..rows).map(|row| pair.row(row).map(error).sum::<f64>().powi(2));
             Some(sums.sum::<f64>() / all)
         }
         // Down the classes, if all of them are looked at.

@@ -1,26 +1,26 @@
 //! `norm-clipped`: shortened to a round length.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 
 /// What clip_grad_norm_ adds to the norm before it divides.
 const CLIP_EPS: f64 = 1e-6;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let scale = case.scale();
-    if !(scale > 0.0 && scale < 1.0 && case.is_scaled()) {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let scale = pair.scale();
+    if !(scale > 0.0 && scale < 1.0 && pair.is_scaled()) {
         return None;
     }
     let norm = evidence.check.tally.analytic_analytic.value().sqrt();
     let longest = round(norm);
-    let slack = CLIP_EPS / (norm / scale) + case.scale_uncertainty().min(1e-3) + 1e-12;
+    let slack = CLIP_EPS / (norm / scale) + pair.scale_uncertainty().min(1e-3) + 1e-12;
     if !((norm / longest - 1.0).abs() <= slack) {
         return None;
     }
-    let after = case.divided(scale);
+    let after = pair.divided(scale);
     let (name, length) = (evidence.name(), number(longest));
     Some(
         Hypothesis::new(

@@ -1,10 +1,10 @@
 //! `not-finite`: NaN or an infinity in the gradient under test.
 
-use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let check = evidence.check;
-    if case.live().all(|(_, a, _, _)| a.is_finite()) {
+    if pair.live().all(|(_, a, _, _)| a.is_finite()) {
         return None;
     }
     let count = check.tally.not_finite;
@@ -20,10 +20,10 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         2 => ", and 1 more entry is not finite".to_owned(),
         count => format!(", and {} more entries are not finite", count - 1),
     };
-    let rest = case.without(|entry| !case.a[entry].is_finite());
-    let rows = (0..case.rows()).filter(|&row| {
-        case.row(row)
-            .any(|e| case.is_live(e) && !case.a[e].is_finite())
+    let rest = pair.without(|entry| !pair.a[entry].is_finite());
+    let rows = (0..pair.rows()).filter(|&row| {
+        pair.row(row)
+            .any(|e| pair.is_live(e) && !pair.a[e].is_finite())
     });
     let hypothesis = Hypothesis::new(
         "not-finite",

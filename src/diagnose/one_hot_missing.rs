@@ -1,9 +1,9 @@
 //! `one-hot-missing`: the softmax without the target.
 
-use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let after = evidence.explains(case, &evidence.layer, &|sample, soft, _| {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let after = evidence.explains(pair, &evidence.layer, &|sample, soft, _| {
         let softmax = soft.iter_mut().zip(sample.softmax);
         softmax.for_each(|(soft, p)| *soft = sample.total * p);
     })?;

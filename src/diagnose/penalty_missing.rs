@@ -1,33 +1,33 @@
 //! `penalty-missing`: a quadratic term on one side only.
 
 use super::{
-    case::Case,
-    evidence::{Evidence, Sample},
+    evidence::{Datum, Evidence},
     hypothesis::{Hypothesis, number},
     model::regress,
+    pair::Pair,
     words::variable,
 };
 use crate::problem::Wrt;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let own = own_values(evidence);
-    let fit = regress(case, &case.g, &own)?;
+    let fit = regress(pair, &pair.g, &own)?;
     if !(fit.share > 0.5) {
         return None;
     }
-    let u = case.dtype.unit_roundoff();
+    let u = pair.dtype.unit_roundoff();
     let term = |entry: usize| fit.beta * own[entry];
-    let mut after = case.with(
-        case.a
+    let mut after = pair.with(
+        pair.a
             .iter()
             .enumerate()
             .map(|(e, a)| a - term(e))
             .collect(),
     );
     // The term is rounded too, as is the sum; and a logit is itself a sum, of terms as large as its row's largest.
-    for row in 0..case.rows() {
-        let largest = case.row(row).map(|e| term(e).abs()).fold(0.0, f64::max);
-        for entry in case.row(row) {
+    for row in 0..pair.rows() {
+        let largest = pair.row(row).map(|e| term(e).abs()).fold(0.0, f64::max);
+        for entry in pair.row(row) {
             let rounded = match evidence.wrt {
                 Wrt::Logits => 4.0 * largest,
                 _ => term(entry).abs(),
@@ -80,7 +80,7 @@ fn own_values(evidence: &Evidence) -> Vec<f64> {
         }
         Wrt::Logits => {
             let z = evidence.problem.normalizer();
-            let own = |sample: &Sample, soft: &mut [f64], _: &mut [f64]| {
+            let own = |sample: &Datum, soft: &mut [f64], _: &mut [f64]| {
                 soft.iter_mut()
                     .zip(sample.logits)
                     .for_each(|(soft, logit)| *soft = z * logit);

@@ -6,9 +6,9 @@
 use half::bf16;
 
 use super::{
-    case::Case,
     evidence::{Evidence, Rounding, cross_entropy},
     hypothesis::Hypothesis,
+    pair::Pair,
 };
 use crate::tensor::Dtype;
 
@@ -57,15 +57,15 @@ const LARGEST_REST: f64 = 0.5;
 /// The most of g that such errors are, in units of roundoff: measured at 0.4 to 4.4.
 const LARGEST: f64 = 16.0;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    if case.dtype != Dtype::F32 || case.storage > 0.0 {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    if pair.dtype != Dtype::F32 || pair.storage > 0.0 {
         return None;
     }
-    let before = case.fit(1.0).remainder;
+    let before = pair.fit(1.0).remainder;
     let rounded = |format: &Format| {
         let machine = evidence.with_operands(format.rounding);
         let g = machine.predict(&machine.layer, &cross_entropy);
-        let after = case.against(g, case.allowed.clone());
+        let after = pair.against(g, pair.allowed.clone());
         let rest = after.fit(1.0).remainder / before;
         (rest, after)
     };
@@ -76,7 +76,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         .min_by(|a, b| a.1.0.total_cmp(&b.1.0))
         .filter(|(_, (rest, _))| *rest <= LARGEST_REST)?;
     let (name, u) = (evidence.name(), format.unit_roundoff);
-    let largest = case
+    let largest = pair
         .g
         .iter()
         .fold(0.0f64, |largest, g| largest.max(g.abs()));

@@ -1,26 +1,26 @@
 //! `rows-zero`: some rows are zero, the derivative's are not.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
     words::{counted, row},
 };
 use crate::report::Ranges;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let is_zero = |row: usize| case.row(row).all(|entry| case.a[entry] == 0.0);
-    let shows = |entry: usize| case.is_live(entry) && case.g[entry].abs() > case.allowed[entry];
-    let zero: Vec<usize> = (0..case.rows())
-        .filter(|&row| is_zero(row) && case.row(row).any(shows))
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let is_zero = |row: usize| pair.row(row).all(|entry| pair.a[entry] == 0.0);
+    let shows = |entry: usize| pair.is_live(entry) && pair.g[entry].abs() > pair.allowed[entry];
+    let zero: Vec<usize> = (0..pair.rows())
+        .filter(|&row| is_zero(row) && pair.row(row).any(shows))
         .collect();
     // Zeros that are missing elsewhere have only moved.
-    let is_missing = |row: &usize| !is_zero(*row) && case.row(*row).all(|e| case.g[e] == 0.0);
-    let missing = (0..case.rows()).filter(is_missing).count();
-    if zero.len() == case.rows() || zero.len() <= missing {
+    let is_missing = |row: &usize| !is_zero(*row) && pair.row(*row).all(|e| pair.g[e] == 0.0);
+    let missing = (0..pair.rows()).filter(is_missing).count();
+    if zero.len() == pair.rows() || zero.len() <= missing {
         return None;
     }
-    let rest = case.without(|entry| zero.binary_search(&(entry / case.columns)).is_ok());
+    let rest = pair.without(|entry| zero.binary_search(&(entry / pair.columns)).is_ok());
     // Of all rows, whatever was looked at.
     let wrong = evidence.check.tally.places.rows.iter();
     let rows: Ranges = wrong
@@ -36,15 +36,16 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let more = evidence.valid_rows().0 / (evidence.valid_rows().0 - rows.len() as f64);
     let divided = rest.divided(more);
     let by_mean = evidence.is_mean() && !rest.is_explained() && divided.is_explained();
-    let (after, and) = match by_mean {
-        true => (
+    let (after, and) = if by_mean {
+        (
             divided,
             format!(
                 ", and the others are {} times the derivative, as in a mean that counts them alone",
                 number(more)
             ),
-        ),
-        false => (rest, String::new()),
+        )
+    } else {
+        (rest, String::new())
     };
     let which = match (last, class) {
         (_, Some(class)) => format!(", all the samples of class {class},"),

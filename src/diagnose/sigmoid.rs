@@ -1,9 +1,9 @@
 //! `sigmoid-instead-of-softmax`: each class on its own.
 
-use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let after = evidence.explains(pair, &evidence.layer, &|sample, soft, hard| {
         let sigmoid = soft.iter_mut().zip(sample.logits);
         sigmoid.for_each(|(soft, z)| *soft = sample.total / (1.0 + (-z).exp()));
         hard.copy_from_slice(sample.target);

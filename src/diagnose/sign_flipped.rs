@@ -1,16 +1,16 @@
 //! `sign-flipped`: minus the derivative.
 
-use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    if !(case.scale() < 0.0) || !case.is_scaled() {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    if !(pair.scale() < 0.0) || !pair.is_scaled() {
         return None;
     }
-    let after = case.divided(-1.0);
+    let after = pair.divided(-1.0);
     let (and, confidence) = match after.is_explained() {
         true => ("", 0.95),
         // Two numbers that sum to 0 are always a multiple of two others.
-        false if !case.is_informative() => return None,
+        false if !pair.is_informative() => return None,
         false => (" times a factor", 0.9),
     };
     let name = evidence.name();

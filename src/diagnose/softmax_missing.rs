@@ -1,9 +1,9 @@
 //! `softmax-missing`: the target without the softmax.
 
-use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis};
+use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let after = evidence.explains(case, &evidence.layer, &|sample, _, hard| {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let after = evidence.explains(pair, &evidence.layer, &|sample, _, hard| {
         hard.copy_from_slice(sample.target);
     })?;
     let name = evidence.name();

@@ -1,22 +1,22 @@
 //! `softmax-over-batch`: the softmax runs down the samples.
 
 use super::{
-    case::Case,
-    evidence::{Evidence, Model, Sample},
+    evidence::{Datum, Evidence, Model},
     hypothesis::Hypothesis,
+    pair::Pair,
 };
 
 /// What a first look, at a draw of the samples, must show.
 const LEAST_COSINE: f64 = 0.7;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (first, all) = (evidence.samples(true), evidence.samples(false));
     if first.len() < all.len() {
         // Nearer than the loss as it is, of which the targets are a part as well.
-        let least = case.cosine().abs().max(LEAST_COSINE);
+        let least = pair.cosine().abs().max(LEAST_COSINE);
         let near = |model: &Model| {
             let g = evidence.predict(&evidence.layer, model);
-            case.cosine_with(&g).abs() > least
+            pair.cosine_with(&g).abs() > least
         };
         let columns = Columns::of(evidence, &first);
         if !near(&columns.by_hand()) && !near(&columns.by_autograd()) {
@@ -25,8 +25,8 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     }
     let columns = Columns::of(evidence, &all);
     let after = evidence
-        .explains(case, &evidence.layer, &columns.by_hand())
-        .or_else(|| evidence.explains(case, &evidence.layer, &columns.by_autograd()))?;
+        .explains(pair, &evidence.layer, &columns.by_hand())
+        .or_else(|| evidence.explains(pair, &evidence.layer, &columns.by_autograd()))?;
     let name = evidence.name();
     Some(Hypothesis::new(
         "softmax-over-batch",
@@ -57,7 +57,7 @@ impl Columns {
             sums: vec![0.0; k],
             targets: vec![0.0; k],
         };
-        let add = |columns: &mut Self, sample: &Sample| {
+        let add = |columns: &mut Self, sample: &Datum| {
             for c in 0..k {
                 columns.add(c, sample.logits[c], 1.0);
                 columns.targets[c] += sample.target[c];
@@ -85,12 +85,12 @@ impl Columns {
         *sum += weight * (logit - *largest).exp();
     }
 
-    fn softmax(&self, sample: &Sample, class: usize) -> f64 {
+    fn softmax(&self, sample: &Datum, class: usize) -> f64 {
         (sample.logits[class] - self.largest[class]).exp() / self.sums[class]
     }
 
     /// softmax - target, as it is written by hand.
-    fn by_hand(&self) -> impl Fn(&Sample, &mut [f64], &mut [f64]) {
+    fn by_hand(&self) -> impl Fn(&Datum, &mut [f64], &mut [f64]) {
         move |sample, soft, hard| {
             if sample.total > 0.0 {
                 (0..soft.len()).for_each(|c| soft[c] = self.softmax(sample, c));
@@ -100,7 +100,7 @@ impl Columns {
     }
 
     /// What autograd has: the softmax of a class is there for each target of it.
-    fn by_autograd(&self) -> impl Fn(&Sample, &mut [f64], &mut [f64]) {
+    fn by_autograd(&self) -> impl Fn(&Datum, &mut [f64], &mut [f64]) {
         move |sample, soft, hard| {
             (0..soft.len()).for_each(|c| soft[c] = self.softmax(sample, c) * self.targets[c]);
             hard.copy_from_slice(sample.target);

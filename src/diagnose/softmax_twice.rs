@@ -1,13 +1,13 @@
 //! `softmax-twice`: cross-entropy of probabilities that it takes for logits.
 
 use super::{
-    case::Case,
     evidence::{Evidence, softmax},
     hypothesis::Hypothesis,
+    pair::Pair,
 };
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let after = evidence.explains(case, &evidence.layer, &|sample, soft, hard| {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let after = evidence.explains(pair, &evidence.layer, &|sample, soft, hard| {
         let p = sample.softmax;
         let mut v = p.to_vec();
         softmax(&mut v);

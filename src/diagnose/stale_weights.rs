@@ -1,11 +1,11 @@
 //! `stale-weights`: the gradient at the weights of one optimiser step before, or after.
 
 use super::{
-    case::Case,
     drift::moved,
     evidence::{Evidence, Layer, cross_entropy},
     hypothesis::{Hypothesis, number},
     model::refine,
+    pair::Pair,
 };
 
 /// Of what one factor leaves, the least share that a step of the weights must explain.
@@ -15,8 +15,8 @@ const LEAST_SHARE_OF_DRAW: f64 = 0.9;
 /// Iterations towards the weights before the step, which are known only by where the step led.
 const ITERATIONS: usize = 40;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (drift, fit) = evidence.drift_in(case)?;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let (drift, fit) = evidence.drift_in(pair)?;
     // Several passes would be a sum.
     if !(fit.share > LEAST_SHARE && (0.5..1.5).contains(&fit.alpha)) {
         return None;
@@ -25,12 +25,12 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let all = evidence.samples(false);
     if !evidence.draws_are_all() {
         // To solve for the rate takes dozens of passes over all samples.
-        let a = case
+        let a = pair
             .a
             .iter()
             .zip(&drift.slope)
             .map(|(a, slope)| a - fit.beta * slope);
-        let after = case.with(a.collect()).divided(fit.alpha);
+        let after = pair.with(a.collect()).divided(fit.alpha);
         return (fit.share > LEAST_SHARE_OF_DRAW).then(|| {
             hypothesis(evidence, after, start)
                 .confidence(0.7)
@@ -55,29 +55,30 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         }
         layer
     };
-    let rate = refine(case, start, 1e-4 * start, |rate| {
+    let rate = refine(pair, start, 1e-4 * start, |rate| {
         evidence.predict(&layer_at(rate), &cross_entropy)
     })?;
-    let after = evidence.explains(case, &layer_at(rate), &cross_entropy)?;
+    let after = evidence.explains(pair, &layer_at(rate), &cross_entropy)?;
     Some(hypothesis(evidence, after, rate))
 }
 
 /// Of a gradient that was taken a step of `rate` away, back if it is positive.
-fn hypothesis(evidence: &Evidence, after: Case, rate: f64) -> Hypothesis {
+fn hypothesis(evidence: &Evidence, after: Pair, rate: f64) -> Hypothesis {
     let (name, text) = (evidence.name(), number(rate.abs()));
-    let (message, fix) = match rate > 0.0 {
-        true => (
+    let (message, fix) = if rate > 0.0 {
+        (
             format!(
                 "{name} is the gradient at the weights before a step of gradient descent with a learning rate of {text}, and the file has the weights after it: they are stale"
             ),
             "save weight and bias before optimizer.step(), next to the gradient that they gave (clone them: step changes them in place)",
-        ),
-        false => (
+        )
+    } else {
+        (
             format!(
                 "{name} is the gradient at the weights after a step of gradient descent with a learning rate of {text}, and the file has the weights before it: they are stale"
             ),
             "save weight and bias as they are in the forward pass that gives the gradient, not before an optimizer.step()",
-        ),
+        )
     };
     Hypothesis::new(
         "stale-weights",

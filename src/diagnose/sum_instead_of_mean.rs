@@ -1,28 +1,30 @@
 //! `sum-instead-of-mean`: the normaliser is missing.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     factor,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (after, factor) = factor::undone_of_problem(evidence, case, "sum-instead-of-mean")?;
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let (after, factor) = factor::undone_of_problem(evidence, pair, "sum-instead-of-mean")?;
     Some(hypothesis(evidence, after, factor))
 }
 
 /// Of a gradient that is `z` times what it should be.
-pub(super) fn hypothesis(evidence: &Evidence, after: Case, z: f64) -> Hypothesis {
+pub(super) fn hypothesis(evidence: &Evidence, after: Pair, z: f64) -> Hypothesis {
     let name = evidence.name();
     let of_weights = z != evidence.valid_rows().0;
-    let what = match of_weights {
-        true => "the sum of the samples' class weights",
-        false => "the number of samples that count",
+    let what = if of_weights {
+        "the sum of the samples' class weights"
+    } else {
+        "the number of samples that count"
     };
-    let mean = match of_weights || !evidence.is_weighted() {
-        true => "which is what reduction='mean' does",
-        false => "which is what reduction='mean' does without class weights",
+    let mean = if of_weights || !evidence.is_weighted() {
+        "which is what reduction='mean' does"
+    } else {
+        "which is what reduction='mean' does without class weights"
     };
     let z_text = number(z);
     let hypothesis = Hypothesis::new(

@@ -1,11 +1,11 @@
 //! `temperature`: logits that were divided by a temperature.
 
 use super::{
-    case::Case,
-    evidence::{Evidence, Sample, softmax},
+    evidence::{Datum, Evidence, softmax},
     factor,
     hypothesis::{Hypothesis, number},
     model::refine,
+    pair::Pair,
 };
 
 /// The highest temperature, and the inverse of the lowest.
@@ -13,9 +13,9 @@ const MOST: f64 = 64.0;
 /// Where the search begins: powers of two of the temperature.
 const STARTS: [f64; 10] = [-4.0, -3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0, 4.0];
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let at = |temperature: f64| {
-        move |sample: &Sample, soft: &mut [f64], hard: &mut [f64]| {
+        move |sample: &Datum, soft: &mut [f64], hard: &mut [f64]| {
             let logits = soft.iter_mut().zip(sample.logits);
             logits.for_each(|(soft, z)| *soft = z / temperature);
             softmax(soft);
@@ -24,16 +24,16 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         }
     };
     let predict = |log: f64| evidence.predict(&evidence.layer, &at(log.exp2()));
-    let cosine = |log: f64| case.cosine_with(&predict(log));
+    let cosine = |log: f64| pair.cosine_with(&predict(log));
     let (start, best) = STARTS
         .into_iter()
         .map(|log| (log, cosine(log)))
         .filter(|(_, cosine)| cosine.is_finite())
         .max_by(|a, b| a.1.total_cmp(&b.1))?;
-    if !(best > case.cosine() && best > 0.8) {
+    if !(best > pair.cosine() && best > 0.8) {
         return None;
     }
-    let temperature = refine(case, start, 1e-5, predict)?.exp2();
+    let temperature = refine(pair, start, 1e-5, predict)?.exp2();
     // Far out the softmax is uniform, or one-hot, which other losses give as well.
     if !(1.0 / MOST..=MOST).contains(&temperature) {
         return None;
@@ -43,7 +43,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     let (after, temperature) = [round, temperature]
         .into_iter()
         .filter(|t| *t > 0.0 && (near || *t != round))
-        .find_map(|t| Some((evidence.explains(case, &evidence.layer, &at(t))?, t)))?;
+        .find_map(|t| Some((evidence.explains(pair, &evidence.layer, &at(t))?, t)))?;
     // With the chain rule's 1/T, or without.
     let chained = after.divided(1.0 / temperature);
     let (name, text) = (evidence.name(), number(temperature));
@@ -63,10 +63,10 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         )
     } else {
         // A factor besides, which the next finding explains: of the two forms the one that leaves a factor of the problem.
-        let is_known = |case: &Case| {
+        let is_known = |pair: &Pair| {
             factor::of_problem(evidence)
                 .iter()
-                .any(|(_, factor)| factor::is_near(case, *factor))
+                .any(|(_, factor)| factor::is_near(pair, *factor))
         };
         let after = if is_known(&chained) { chained } else { after };
         (

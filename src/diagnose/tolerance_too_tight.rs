@@ -1,12 +1,12 @@
 //! `tolerance-too-tight`: a tolerance that rounding alone exceeds.
 
-use super::{case::Case, hypothesis::number};
+use super::{hypothesis::number, pair::Pair};
 use crate::report::{CheckReport, Finding};
 
 /// Where rounding explains every error, and the user's tolerance does not allow for it.
-pub(super) fn finding(check: &CheckReport, case: &Case) -> Option<Finding> {
+pub(super) fn finding(check: &CheckReport, pair: &Pair) -> Option<Finding> {
     let given = check.tolerance.given?;
-    let rounding = case.without_given(given);
+    let rounding = pair.without_given(given);
     if check.tally.wrong == 0 || !rounding.is_explained() {
         return None;
     }

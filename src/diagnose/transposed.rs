@@ -1,9 +1,9 @@
 //! `transposed`: a buffer that was written row by row and read column by column, or the other way round.
 
 use super::{
-    case::Case,
     evidence::{Evidence, cross_entropy},
     hypothesis::Hypothesis,
+    pair::Pair,
 };
 
 /// Entries that are looked at where the gradient is too large to hold: each costs a row.
@@ -12,8 +12,8 @@ const LEAST_DRAWN: usize = 8;
 /// Multiply-adds of the rows that they lie in.
 const MOST_WORK: usize = 1 << 24;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (rows, columns) = (evidence.problem.rows(evidence.wrt), case.columns);
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let (rows, columns) = (evidence.problem.rows(evidence.wrt), pair.columns);
     if rows < 2 || columns < 2 {
         return None;
     }
@@ -25,9 +25,12 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     };
     let after = [&by_columns as &dyn Fn(usize) -> (usize, usize), &by_rows]
         .into_iter()
-        .map(|place| match evidence.is_whole() {
-            true => whole(case, place),
-            false => drawn(evidence, case, place),
+        .map(|place| {
+            if evidence.is_whole() {
+                whole(pair, place)
+            } else {
+                drawn(evidence, pair, place)
+            }
         })
         .find(|after| after.is_explained() || after.is_scaled())?;
     let name = evidence.name();
@@ -44,34 +47,34 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     ))
 }
 
-fn whole(case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
-    let mut back = case.a.clone();
-    for (entry, a) in case.a.iter().enumerate() {
+fn whole(pair: &Pair, place: &dyn Fn(usize) -> (usize, usize)) -> Pair {
+    let mut back = pair.a.clone();
+    for (entry, a) in pair.a.iter().enumerate() {
         let (row, column) = place(entry);
-        back[row * case.columns + column] = *a;
+        back[row * pair.columns + column] = *a;
     }
-    case.with(back)
+    pair.with(back)
 }
 
-fn drawn(evidence: &Evidence, case: &Case, place: &dyn Fn(usize) -> (usize, usize)) -> Case {
+fn drawn(evidence: &Evidence, pair: &Pair, place: &dyn Fn(usize) -> (usize, usize)) -> Pair {
     let row = evidence.problem.k() * evidence.problem.d();
     let drawn = (MOST_WORK / row).clamp(LEAST_DRAWN, DRAWN);
-    let every = (case.a.len() / drawn).max(1);
-    let entries: Vec<usize> = (0..case.a.len())
+    let every = (pair.a.len() / drawn).max(1);
+    let entries: Vec<usize> = (0..pair.a.len())
         .step_by(every)
-        .filter(|&e| case.is_live(e))
+        .filter(|&e| pair.is_live(e))
         .collect();
     let places: Vec<(usize, usize)> = entries
         .iter()
-        .map(|e| place(evidence.rows[e / case.columns] * case.columns + e % case.columns))
+        .map(|e| place(evidence.rows[e / pair.columns] * pair.columns + e % pair.columns))
         .collect();
     let rows: Vec<usize> = places.iter().map(|(row, _)| *row).collect();
     let right = evidence.predict_rows(&rows, &evidence.layer, &cross_entropy);
-    let bounds = evidence.allowed_rows(&rows, &evidence.layer, &cross_entropy, &right, case.dtype);
-    let (mut g, mut allowed) = (case.g.clone(), vec![f64::INFINITY; case.a.len()]);
+    let bounds = evidence.allowed_rows(&rows, &evidence.layer, &cross_entropy, &right, pair.dtype);
+    let (mut g, mut allowed) = (pair.g.clone(), vec![f64::INFINITY; pair.a.len()]);
     for (i, (&entry, (_, column))) in entries.iter().zip(&places).enumerate() {
-        g[entry] = right[i * case.columns + column];
-        allowed[entry] = bounds[i * case.columns + column];
+        g[entry] = right[i * pair.columns + column];
+        allowed[entry] = bounds[i * pair.columns + column];
     }
-    case.against(g, allowed)
+    pair.against(g, allowed)
 }

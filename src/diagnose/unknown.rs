@@ -1,9 +1,9 @@
 //! `unknown`: wrong, and by no cause of the catalogue. What can be said of it is where, and what it is not.
 
-use super::{case::Case, evidence::Evidence};
+use super::{evidence::Evidence, pair::Pair};
 use crate::report::{CheckReport, Finding, Scale};
 
-pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding {
+pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding {
     let check = evidence.check;
     let tally = &check.tally;
     let name = evidence.name();
@@ -15,7 +15,7 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         );
         (scale, tally.analytic_numeric.value() / (aa * gg).sqrt())
     });
-    let (scale, cosine) = whole.unwrap_or_else(|| (case.scale(), case.cosine()));
+    let (scale, cosine) = whole.unwrap_or_else(|| (pair.scale(), pair.cosine()));
     let remainder = (1.0 - cosine * cosine).max(0.0).sqrt();
     let direction = match cosine {
         _ if 2 * tally.wrong < tally.entries => String::new(),
@@ -26,9 +26,10 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
         c if c > 0.0 => format!("; it points another way than the derivative (cosine {c:.2})"),
         c => format!("; it points away from the derivative (cosine {c:.2})"),
     };
-    let skipped = match evidence.is_affordable() {
-        true => "",
-        false => "; the problem is too large to look for causes other than one factor",
+    let skipped = if evidence.is_affordable() {
+        ""
+    } else {
+        "; the problem is too large to look for causes other than one factor"
     };
     let message = match step {
         1 if tally.wrong == 0 => no_entry_alone(check),
@@ -54,13 +55,13 @@ pub(super) fn finding(evidence: &Evidence, case: &Case, step: usize) -> Finding 
             "make the problem small (a few rows, few classes) while it still fails, switch parts of the loss off one by one, and compare with torch.nn.functional.cross_entropy in float64 on the same arrays",
         )
     };
-    let zeros = (0..case.rows()).filter(|&row| {
-        case.row(row).all(|e| case.a[e] == 0.0)
-            && case.row(row).any(|e| case.g[e].abs() > case.allowed[e])
+    let zeros = (0..pair.rows()).filter(|&row| {
+        pair.row(row).all(|e| pair.a[e] == 0.0)
+            && pair.row(row).any(|e| pair.g[e].abs() > pair.allowed[e])
     });
     let zeros = zeros.count();
     if zeros > 0 {
-        let share = zeros as f64 / case.rows() as f64;
+        let share = zeros as f64 / pair.rows() as f64;
         found.evidence.push(("share of rows that are zero", share));
     }
     found

@@ -1,20 +1,20 @@
 //! `value-clipped`: no entry beyond a bound, and several at it.
 
 use super::{
-    case::Case,
     evidence::Evidence,
     hypothesis::{Hypothesis, number},
+    pair::Pair,
 };
 
 /// Entries at the bound; two may share a value by chance.
 const LEAST: usize = 3;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let bound = case
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let bound = pair
         .live()
         .fold(0.0f64, |bound, (_, a, _, _)| bound.max(a.abs()));
     let at_bound = |a: f64| a.abs() == bound;
-    let clipped: Vec<_> = case.live().filter(|(_, a, _, _)| at_bound(*a)).collect();
+    let clipped: Vec<_> = pair.live().filter(|(_, a, _, _)| at_bound(*a)).collect();
     let beyond = |&(_, a, g, allowed): &(usize, f64, f64, f64)| g * a.signum() >= bound - allowed;
     // The entries of two classes are each other's negative.
     let least = match (is_round(bound), evidence.problem.k()) {
@@ -25,7 +25,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     if bound == 0.0 || clipped.len() < least || !clipped.iter().all(beyond) {
         return None;
     }
-    let after = case.without(|entry| at_bound(case.a[entry]));
+    let after = pair.without(|entry| at_bound(pair.a[entry]));
     // Where all that counts is clipped nothing was right.
     if !after.is_explained() || !after.is_informative() {
         return None;

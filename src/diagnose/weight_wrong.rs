@@ -1,9 +1,9 @@
 //! `weight-transposed-or-wrong`: the right logits' gradient, times another weight.
 
 use super::{
-    case::Case,
     evidence::{Evidence, Layer, cross_entropy},
     hypothesis::Hypothesis,
+    pair::Pair,
 };
 use crate::{cpu::matmul::matmul, problem::Wrt};
 
@@ -19,25 +19,25 @@ pub(super) fn applies(evidence: &Evidence) -> bool {
     evidence.wrt == Wrt::Input && evidence.problem.k() <= MOST_CLASSES
 }
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
-    let (k, d) = (evidence.problem.k(), case.columns);
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
+    let (k, d) = (evidence.problem.k(), pair.columns);
     // A weight in half precision is another weight, and no news.
-    if !applies(evidence) || case.storage > 0.0 {
+    if !applies(evidence) || pair.storage > 0.0 {
         return None;
     }
-    if let Some(transposed) = transposed(evidence, case) {
+    if let Some(transposed) = transposed(evidence, pair) {
         return Some(transposed);
     }
     // (R p - r)/Z; a row with entries that say nothing takes no part.
     let mut g = evidence.derivatives(&evidence.rows, &evidence.layer, &cross_entropy);
-    let mut a = case.a.clone();
+    let mut a = pair.a.clone();
     let mut rows = 0;
-    for row in 0..case.rows() {
-        if case.row(row).all(|e| case.is_live(e)) {
+    for row in 0..pair.rows() {
+        if pair.row(row).all(|e| pair.is_live(e)) {
             rows += usize::from(g[row * k..(row + 1) * k].iter().any(|g| *g != 0.0));
         } else {
             g[row * k..(row + 1) * k].fill(0.0);
-            a[case.row(row)].fill(0.0);
+            a[pair.row(row)].fill(0.0);
         }
     }
     let logits_gradient = g.clone();
@@ -60,17 +60,17 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         }
     }
     // Rounding goes with the magnitudes of the weight that was used, which are known to be about as large.
-    let larger = case.norm_ratio().max(1.0);
+    let larger = pair.norm_ratio().max(1.0);
     let largest = |row: usize| {
-        case.allowed[case.row(row)]
+        pair.allowed[pair.row(row)]
             .iter()
             .copied()
             .fold(0.0, f64::max)
     };
-    let allowed = (0..case.rows())
+    let allowed = (0..pair.rows())
         .flat_map(|row| vec![larger * largest(row); d])
         .collect();
-    let after = case.against(fitted, allowed);
+    let after = pair.against(fitted, allowed);
     if !after.is_explained() || !after.is_informative() {
         return None;
     }
@@ -81,19 +81,20 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         let g = matmul(&logits_gradient, &transpose, d);
         after.with(g).is_scaled()
     };
-    let (message, fix) = match transposed {
-        true => (
+    let (message, fix) = if transposed {
+        (
             format!(
                 "{name} is the logits' gradient times the transpose of the weight: the product was taken the wrong way round"
             ),
             "multiply by the weight as it is, dlogits @ weight: nn.Linear keeps it as [out_features, in_features], flax's Dense as [in, out]",
-        ),
-        false => (
+        )
+    } else {
+        (
             format!("{name} is the logits' gradient times another weight than the file's"),
             "save the weight that the backward pass used: look for another layer's, another checkpoint's, or one that was changed in place between the forward and the backward pass",
-        ),
+        )
     };
-    let cosine = case.cosine();
+    let cosine = pair.cosine();
     Some(
         Hypothesis::new(
             "weight-transposed-or-wrong",
@@ -109,7 +110,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 }
 
 /// The gradient of the layer with its square weight the other way round, forwards and backwards.
-fn transposed(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+fn transposed(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (k, d) = (evidence.problem.k(), evidence.problem.d());
     if k != d || k < 2 {
         return None;
@@ -119,7 +120,7 @@ fn transposed(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
         weight: (0..k * d).map(|e| own[e % d * d + e / d]).collect(),
         bias: evidence.layer.bias.clone(),
     };
-    let after = evidence.explains(case, &layer, &cross_entropy)?;
+    let after = evidence.explains(pair, &layer, &cross_entropy)?;
     let name = evidence.name();
     Some(Hypothesis::new(
         "weight-transposed-or-wrong",

@@ -15,10 +15,7 @@ pub(super) fn variable(wrt: Wrt) -> &'static str {
 
 /// What a row of the gradient stands for.
 pub(super) fn row(wrt: Wrt) -> &'static str {
-    match wrt.is_parameter() {
-        true => "class",
-        false => "row",
-    }
+    if wrt.is_parameter() { "class" } else { "row" }
 }
 
 /// `row 3`, `rows 3 and 7`.

@@ -1,25 +1,25 @@
 //! `wrong-labels`: a few samples with another label.
 
-use super::{case::Case, evidence::Evidence, hypothesis::Hypothesis, words::counted};
+use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair, words::counted};
 use crate::problem::Wrt;
 
-pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
+pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if evidence.wrt.is_parameter() || !evidence.problem.is_one_hot() {
         return None;
     }
     let is_wrong = |row: usize| {
-        case.row(row)
-            .any(|e| case.is_live(e) && (case.a[e] - case.g[e]).abs() > case.allowed[e])
+        pair.row(row)
+            .any(|e| pair.is_live(e) && (pair.a[e] - pair.g[e]).abs() > pair.allowed[e])
     };
-    let wrong: Vec<usize> = (0..case.rows()).filter(|&row| is_wrong(row)).collect();
+    let wrong: Vec<usize> = (0..pair.rows()).filter(|&row| is_wrong(row)).collect();
     // Where rows have few entries some label fits by chance.
-    if wrong.is_empty() || (case.columns < 3 && 2 * wrong.len() > case.rows()) {
+    if wrong.is_empty() || (pair.columns < 3 && 2 * wrong.len() > pair.rows()) {
         return None;
     }
-    let mut after = case.clone();
+    let mut after = pair.clone();
     let mut labels = Vec::new();
     for &row in &wrong {
-        let given = another_label(evidence, case, &mut after, row)?;
+        let given = another_label(evidence, pair, &mut after, row)?;
         labels.push((evidence.rows[row], given));
     }
     let rows = evidence.numbers(&labels.iter().map(|(row, _)| *row).collect());
@@ -42,7 +42,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
     };
     let (name, mut places) = (evidence.name(), counted("row", &rows));
     if evidence.check.tally.places.rows.len() > rows.len() {
-        places = format!("{} of {} rows that were looked at", rows.len(), case.rows());
+        places = format!("{} of {} rows that were looked at", rows.len(), pair.rows());
     }
     let belongs = if rows.len() == 1 {
         "belongs to another label"
@@ -68,7 +68,7 @@ pub(super) fn rule(evidence: &Evidence, case: &Case) -> Option<Hypothesis> {
 
 /// The label that explains a row, moved into `after`'s reference: a - g = R (v[y] - v[y']) / Z, v the weight's rows, or unit vectors for the
 /// logits.
-fn another_label(evidence: &Evidence, case: &Case, after: &mut Case, row: usize) -> Option<usize> {
+fn another_label(evidence: &Evidence, pair: &Pair, after: &mut Pair, row: usize) -> Option<usize> {
     let own = evidence.problem.label(evidence.rows[row])?;
     let weight = |class: usize| {
         evidence
@@ -79,20 +79,20 @@ fn another_label(evidence: &Evidence, case: &Case, after: &mut Case, row: usize)
             .map_or(1.0, |w| w[class])
     };
     let z = evidence.problem.normalizer();
-    let entries = case.row(row);
+    let entries = pair.row(row);
     let vector = |class: usize, column: usize| match evidence.wrt {
         Wrt::Logits => f64::from(u8::from(class == column)),
-        _ => evidence.layer.weight[class * case.columns + column],
+        _ => evidence.layer.weight[class * pair.columns + column],
     };
     // With class weights the whole row is weighted by the other label.
     let right = |class: usize, column: usize| {
-        let g = case.g[entries.start + column];
+        let g = pair.g[entries.start + column];
         let softmax = g + weight(own) / z * vector(own, column);
         weight(class) / weight(own) * softmax - weight(class) / z * vector(class, column)
     };
     let distance = |class: usize| -> f64 {
         let squares =
-            (0..case.columns).map(|i| (case.a[entries.start + i] - right(class, i)).powi(2));
+            (0..pair.columns).map(|i| (pair.a[entries.start + i] - right(class, i)).powi(2));
         squares.sum()
     };
     let others = (0..evidence.problem.k()).filter(|class| *class != own);
@@ -100,17 +100,17 @@ fn another_label(evidence: &Evidence, case: &Case, after: &mut Case, row: usize)
         // Where a one-hot target was subtracted that the file does not have.
         Wrt::Logits => {
             let error =
-                |class: usize| case.a[entries.start + class] - case.g[entries.start + class];
+                |class: usize| pair.a[entries.start + class] - pair.g[entries.start + class];
             others.min_by(|&a, &b| error(a).total_cmp(&error(b)))?
         }
         _ => others.min_by(|&a, &b| distance(a).total_cmp(&distance(b)))?,
     };
-    for column in 0..case.columns {
+    for column in 0..pair.columns {
         after.g[entries.start + column] = right(class, column);
         // Of a confident row nearly nothing is allowed; of one that is wrong, what its larger terms round to.
         let term = (weight(own) + weight(class)) / z
             * vector(class, column).abs().max(vector(own, column).abs());
-        after.allowed[entries.start + column] += 16.0 * case.dtype.unit_roundoff() * term;
+        after.allowed[entries.start + column] += 16.0 * pair.dtype.unit_roundoff() * term;
     }
     Some(class)
 }

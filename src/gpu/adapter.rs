@@ -1,6 +1,6 @@
 //! Which adapters there are, and how to open one.
 
-use super::{Device, device::F64, probe::probe};
+use super::{GpuDevice, device::F64, probe::probe};
 use crate::{
     error::{Error, Result},
     report::{DeviceInfo, DeviceKind},
@@ -65,7 +65,7 @@ impl Adapter {
     ///
     /// # Errors
     /// [`Error::Gpu`] if the driver does not give a device, [`Error::Miscomputes`] if it fails the self-probe.
-    pub fn open(&self) -> Result<Device> {
+    pub fn open(&self) -> Result<GpuDevice> {
         let failed = |reason: String| Error::Gpu {
             device: self.info.name.clone(),
             reason,
@@ -80,7 +80,7 @@ impl Adapter {
         };
         let opened = pollster::block_on(self.adapter.request_device(&descriptor));
         let (device, queue) = opened.map_err(|error| failed(error.to_string()))?;
-        let device = Device::new(device, queue, self.info.clone(), &limits);
+        let device = GpuDevice::new(device, queue, self.info.clone(), &limits);
         probe::<f32>(&device)?;
         Ok(device)
     }

@@ -6,7 +6,7 @@ use bytemuck::Pod;
 use futures::{channel::oneshot, future::try_join_all};
 use wgpu::util::DeviceExt;
 
-use super::{Buffer, Device, Element, Kernel, Params, Readback};
+use super::{Buffer, Element, GpuDevice, Kernel, Params, Readback};
 use crate::error::Result;
 
 /// Workgroups a dimension, on every adapter.
@@ -14,7 +14,7 @@ const MOST_WORKGROUPS: usize = 65_535;
 
 /// Dispatches on their way, of kernels in the arithmetic of T; nothing runs before [`Batch::submit`].
 pub struct Batch<'a, T> {
-    device: &'a Device,
+    device: &'a GpuDevice,
     dispatches: Vec<Dispatch>,
     arithmetic: PhantomData<T>,
 }
@@ -39,7 +39,7 @@ pub struct Pending {
 const STAMPS: u64 = 16;
 
 impl<'a, T: Element> Batch<'a, T> {
-    pub(super) fn new(device: &'a Device) -> Self {
+    pub(super) fn new(device: &'a GpuDevice) -> Self {
         Self {
             device,
             dispatches: Vec::new(),
@@ -178,7 +178,7 @@ impl Pending {
     ///
     /// # Errors
     /// [`crate::error::Error::Gpu`] if the driver reports a fault.
-    pub fn wait(self, device: &Device) -> Result<Vec<Readback>> {
+    pub fn wait(self, device: &GpuDevice) -> Result<Vec<Readback>> {
         let started = Instant::now();
         let waited = device.device.poll(wgpu::PollType::Wait {
             submission_index: Some(self.submission),

@@ -1,6 +1,6 @@
 //! The buffers of one range of rows, made once and used for every range.
 
-use super::{Buffer, Device, Element, classes_a_dispatch, kernel::TILE_ROWS};
+use super::{Buffer, Element, GpuDevice, classes_a_dispatch, kernel::TILE_ROWS};
 use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// [rows, k] unless said; m is the number of columns of the gradient, and d is padded.
-pub(super) struct Chunk {
+pub(super) struct ChunkBuffers {
     /// How many rows fit.
     pub(super) rows: usize,
     /// [rows, d].
@@ -49,10 +49,10 @@ pub(super) struct Chunk {
     pub(super) copies_at_a_time: usize,
 }
 
-impl Chunk {
+impl ChunkBuffers {
     /// As many rows as the device's limits, its memory and the work at a time allow.
     pub(super) fn new<T: Element>(
-        device: &Device,
+        device: &GpuDevice,
         problem: &Problem,
         plan: &Plan,
         (d, m): (usize, usize),

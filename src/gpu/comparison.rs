@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Batch, Buffer, Device, Element, Kernel, Params, Readback, padded};
+use super::{Batch, Buffer, Element, GpuDevice, Kernel, Params, Readback, padded};
 use crate::{
     cpu::compare::BLOCK_ROWS,
-    plan::{Allowance, Block, Comparison},
+    plan::{Allowance, Block, DeviceComparison},
     scheme::Precision,
 };
 
@@ -29,7 +29,7 @@ const fn octaves(precision: Precision) -> usize {
 }
 
 /// What a comparison takes besides an evaluation.
-pub struct Comparing {
+pub struct ComparisonPass {
     allowance: Buffer,
     /// [rows, m].
     analytic: Buffer,
@@ -39,10 +39,10 @@ pub struct Comparing {
     columns: [usize; 2],
 }
 
-impl Comparing {
+impl ComparisonPass {
     /// For so many rows at a time of a gradient whose rows take `width` elements on the device.
     pub fn new<T: Element>(
-        device: &Device,
+        device: &GpuDevice,
         allowance: &Allowance,
         rows: usize,
         width: usize,
@@ -89,12 +89,12 @@ impl Comparing {
     }
 
     /// What it says of a range of rows.
-    pub fn read<T: Element>(&self, rows: Range<usize>, results: &[Readback]) -> Comparison {
+    pub fn read<T: Element>(&self, rows: Range<usize>, results: &[Readback]) -> DeviceComparison {
         match results {
             [records, histogram] => {
                 read::<T>(rows, self.columns[0], records.values(), histogram.values())
             }
-            _ => Comparison::default(),
+            _ => DeviceComparison::default(),
         }
     }
 }
@@ -138,13 +138,13 @@ fn read<T: Element>(
     columns: usize,
     records: &[T],
     histogram: &[u32],
-) -> Comparison {
+) -> DeviceComparison {
     let stripes = columns.div_ceil(STRIPE);
     let blocks = records.chunks_exact(stripes * RECORD);
     let starts = rows.clone().step_by(BLOCK_ROWS);
-    let mut comparison = Comparison {
+    let mut comparison = DeviceComparison {
         rel_err: occurred(T::PRECISION, histogram),
-        ..Comparison::default()
+        ..DeviceComparison::default()
     };
     for (start, records) in starts.zip(blocks) {
         let rows = start..rows.end.min(start + BLOCK_ROWS);
@@ -236,20 +236,21 @@ fn occurred(precision: Precision, histogram: &[u32]) -> Vec<(f64, u64)> {
 /// How far two comparisons of the same rows are apart, and how far they may be, where that is less: `found` is a device's, whose numeric
 /// gradient was rounded once more, by `slack` of it.
 pub fn disagreement<T: Element>(
-    found: &Comparison,
-    expected: &Comparison,
+    found: &DeviceComparison,
+    expected: &DeviceComparison,
     slack: f64,
 ) -> Option<(f64, f64)> {
     let rounding = ROUNDINGS * T::PRECISION.unit_roundoff();
     let mut pairs = vec![(found.suspects as f64, expected.suspects as f64, 0.0)];
-    let count = |comparison: &Comparison| comparison.rel_err.iter().map(|(_, count)| *count).sum();
+    let count =
+        |comparison: &DeviceComparison| comparison.rel_err.iter().map(|(_, count)| *count).sum();
     let entries: u64 = count(expected);
     pairs.push((count(found) as f64, entries as f64, 0.0));
     for (found, expected) in found.blocks.iter().zip(&expected.blocks) {
         pairs.extend(block_pairs(found, expected, slack, rounding));
     }
     // The middle of a bin is at most 0.8 % from what it counts, and what lies below the bins counts as 0.
-    let sum = |comparison: &Comparison| -> f64 {
+    let sum = |comparison: &DeviceComparison| -> f64 {
         let errors = comparison.rel_err.iter();
         errors.map(|(error, count)| error * *count as f64).sum()
     };

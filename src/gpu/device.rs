@@ -12,6 +12,7 @@ use bytemuck::Pod;
 
 use super::{Batch, Binding, Element, Kernel, kernel::Constant, probe::probe, readback::Pool};
 use crate::{
+    engine::Timing,
     error::{Error, Result},
     report::{DeviceInfo, DeviceKind},
     scheme::Precision,
@@ -30,7 +31,7 @@ const VECTOR: u64 = 32;
 
 /// An adapter that was opened.
 #[derive(Debug)]
-pub struct Device {
+pub struct GpuDevice {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
@@ -44,28 +45,6 @@ pub struct Device {
     has_f64: OnceCell<bool>,
     /// The first error that no call returned.
     fault: Arc<Mutex<Option<String>>>,
-}
-
-/// Where the time of a device went, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Timing {
-    /// Handing operands to the driver.
-    pub upload: f64,
-    /// In the kernels, by the device's own clock; 0 where it has none.
-    pub kernels: f64,
-    /// Waiting for results, while kernels run and copies are made.
-    pub wait: f64,
-}
-
-impl Timing {
-    /// What was spent since.
-    pub fn since(self, before: Self) -> Self {
-        Self {
-            upload: self.upload - before.upload,
-            kernels: self.kernels - before.kernels,
-            wait: self.wait - before.wait,
-        }
-    }
 }
 
 type Pipelines = HashMap<(Kernel, Precision, Vec<Constant>), Rc<wgpu::ComputePipeline>>;
@@ -85,7 +64,7 @@ impl Buffer {
     }
 }
 
-impl Device {
+impl GpuDevice {
     pub(super) fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Element, Readback};
-use crate::plan::{Evaluation, Rows};
+use crate::plan::{Evaluation, RowSource};
 
 /// What a device computed for a range of rows.
 pub struct Evaluated<T> {
@@ -32,7 +32,7 @@ pub(super) enum Base<T> {
     Logits(Readback),
 }
 
-impl<T: Element> Rows for Evaluated<T> {
+impl<T: Element> RowSource for Evaluated<T> {
     fn rows(&self, rows: Range<usize>, evaluation: &mut Evaluation) {
         let [columns, padded] = self.columns;
         let entries = rows.start * padded..rows.end * padded;

@@ -123,9 +123,10 @@ impl Kernel {
     pub(super) fn constants(self, params: &Params, kind: DeviceKind) -> Vec<Constant> {
         match self {
             // One where that is as quick, else a whole workgroup, whose pairwise sums are also more accurate.
-            Self::Residual | Self::Loss => vec![match params.classes > GROUP as u32 {
-                true => Constant("threads_per_row", GROUP),
-                false => Constant("threads_per_row", 1),
+            Self::Residual | Self::Loss => vec![if params.classes > GROUP as u32 {
+                Constant("threads_per_row", GROUP)
+            } else {
+                Constant("threads_per_row", 1)
             }],
             Self::Matmul | Self::Difference => {
                 let width = params.columns as usize / TILE_COLUMNS;

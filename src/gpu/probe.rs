@@ -2,7 +2,7 @@
 //! each result is held against the CPU twin's. An isolated test would not do: an adapter has passed one and failed
 //! inside the kernel.
 
-use super::{Device, Element, Gpu, disagreement};
+use super::{Element, Gpu, GpuDevice, disagreement};
 use crate::{
     cpu::{
         Cpu,
@@ -25,7 +25,7 @@ const TOTAL: f64 = 2.5;
 /// # Errors
 /// [`Error::Miscomputes`] for the first kernel that is off by more than rounding explains, [`Error::Gpu`] for a
 /// fault of the driver.
-pub(super) fn probe<T: Element>(device: &Device) -> Result<()> {
+pub(super) fn probe<T: Element>(device: &GpuDevice) -> Result<()> {
     // Classes on both sides of a workgroup's 64 threads take both ways through the row kernels.
     for (n, d, k, smooth) in [(5, 37, 3, true), (3, 5, 70, false)] {
         let problem = problem(n, d, k, smooth)?;
@@ -55,7 +55,7 @@ pub(super) fn probe<T: Element>(device: &Device) -> Result<()> {
     Ok(())
 }
 
-fn evaluation<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
+fn evaluation<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> Result<()> {
     let allowed = ROUNDINGS * T::PRECISION.unit_roundoff();
     let host = Cpu::new(
         problem,
@@ -122,7 +122,7 @@ fn evaluation<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Res
 }
 
 /// The comparison, of a gradient one entry of which is wrong, with its twin's of what the same device made.
-fn comparison<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Result<()> {
+fn comparison<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> Result<()> {
     let unit_roundoff = T::PRECISION.unit_roundoff();
     let (n, columns) = (problem.n(), problem.columns(plan.wrt));
     let allowance = Allowance {
@@ -168,7 +168,7 @@ fn comparison<T: Element>(device: &Device, problem: &Problem, plan: Plan) -> Res
 }
 
 fn hold(
-    device: &Device,
+    device: &GpuDevice,
     kernel: &'static str,
     found: &[f64],
     expected: &[f64],

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytemuck::Pod;
 
-use super::Device;
+use super::GpuDevice;
 use crate::error::Result;
 
 /// Buffers that wait for their next use.
@@ -21,7 +21,7 @@ pub struct Readback {
 impl Readback {
     /// # Errors
     /// [`crate::error::Error::Gpu`] if the buffer is not mapped.
-    pub(super) fn new(device: &Device, buffer: wgpu::Buffer, bytes: u64) -> Result<Self> {
+    pub(super) fn new(device: &GpuDevice, buffer: wgpu::Buffer, bytes: u64) -> Result<Self> {
         let view = buffer
             .get_mapped_range(..bytes)
             .map_err(|error| device.failed(error))?;
@@ -50,7 +50,7 @@ impl Drop for Readback {
     }
 }
 
-impl Device {
+impl GpuDevice {
     /// A buffer of at least so many bytes that the host can map.
     pub(super) fn staging_buffer(&self, bytes: u64) -> wgpu::Buffer {
         let fits = |buffer: &wgpu::Buffer| (bytes..=2 * bytes).contains(&buffer.size());

@@ -1,6 +1,6 @@
 //! The elementary functions of shaders/common.wgsl in ULP against f64, on every adapter there is.
 
-use super::{Binding, Device, Element, Params, adapters};
+use super::{Binding, Element, GpuDevice, Params, adapters};
 use crate::scheme::Precision;
 
 /// After the arithmetic and what is common.
@@ -24,7 +24,7 @@ fn main(place: Place) {
 }
 ";
 
-fn on_device<T: Element>(device: &Device, function: usize, arguments: &[T]) -> Vec<T> {
+fn on_device<T: Element>(device: &GpuDevice, function: usize, arguments: &[T]) -> Vec<T> {
     let bindings = [Binding::Params, Binding::Read, Binding::Write];
     let arithmetic = match T::PRECISION {
         Precision::F32 => include_str!("../../shaders/f32.wgsl"),
@@ -86,7 +86,7 @@ type Function = fn(f64) -> f64;
 
 /// Each with the range that is asked for and what it may be off by.
 fn elementary_functions_are_accurate<T: Element>(
-    device: &Device,
+    device: &GpuDevice,
     cases: [(&str, Function, f64, f64, f64); 4],
 ) {
     for (function, (name, exact, low, high, bound)) in cases.into_iter().enumerate() {

@@ -17,7 +17,7 @@ const COLUMNS: [(&str, usize); 8] = [
 ];
 
 /// The table, with a line break at its end.
-pub fn render(bench: &Bench) -> String {
+pub(crate) fn render(bench: &Bench) -> String {
     let sizes = bench.sizes;
     let mut text = format!(
         "A right f32 gradient of {} x {} x {}: {} entries, {:.3} GB of input and gradient; memory is read at {:.1} GB/s\n\n",
@@ -59,7 +59,7 @@ fn cells(bench: &Bench, run: &Run) -> [String; 8] {
 }
 
 /// The same as JSON, indented, with a line break at its end.
-pub fn json(bench: &Bench) -> String {
+pub(crate) fn json(bench: &Bench) -> String {
     let sizes = bench.sizes;
     let runs = bench.runs.iter().map(|run| {
         let bytes = sizes.bytes() as f64 / run.seconds;

@@ -10,8 +10,8 @@ use serde::{
 use crate::{
     problem::Wrt,
     report::{
-        CheckReport, Compared, Coverage, DeviceInfo, ProblemInfo, Ranges, Report, Seconds, Source,
-        Verdict, severity,
+        CheckReport, ComparedOn, Coverage, DeviceInfo, ProblemInfo, Ranges, Report, Seconds,
+        Source, Verdict, severity,
     },
     scheme::{Method, Precision},
 };
@@ -67,7 +67,7 @@ pub struct Check {
     /// The step.
     pub eps: Number,
     /// Where the errors were found.
-    pub compared: Compared,
+    pub compared: ComparedOn,
     /// Which rows were compared, if not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,

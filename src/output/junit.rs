@@ -1,8 +1,6 @@
-//! The report as JUnit XML, which CI systems show as tests: a suite for a file, a test case for each gradient.
+//! The report as JUnit XML, which CI systems show as tests: a suite for each file, a test case for each gradient.
 
-use std::time::Duration;
-
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use askama::Template;
 
 use super::{
     Run,
@@ -11,52 +9,137 @@ use super::{
 };
 use crate::{error::Error, report::Verdict};
 
-/// The document. Inconclusive checks count as failed unless `allow_inconclusive`.
+/// templates/junit.xml.
+#[derive(Template)]
+#[template(path = "junit.xml")]
+struct Page {
+    suites: Vec<Suite>,
+}
+
+/// One file.
+struct Suite {
+    name: String,
+    seconds: Option<f64>,
+    /// Names and values.
+    properties: Vec<(&'static str, String)>,
+    cases: Vec<Case>,
+    /// The report as text.
+    output: Option<String>,
+}
+
+/// One gradient, or the fact that the file could not be checked.
+struct Case {
+    name: String,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Passed,
+    Skipped {
+        message: String,
+    },
+    Failed {
+        kind: String,
+        message: String,
+        fixes: String,
+    },
+    Broken {
+        message: String,
+    },
+}
+
+impl Page {
+    fn count(&self, is_counted: fn(&Outcome) -> bool) -> usize {
+        self.suites
+            .iter()
+            .map(|suite| suite.count(is_counted))
+            .sum()
+    }
+}
+
+impl Suite {
+    fn count(&self, is_counted: fn(&Outcome) -> bool) -> usize {
+        self.cases
+            .iter()
+            .filter(|case| is_counted(&case.outcome))
+            .count()
+    }
+}
+
+impl Outcome {
+    fn is_any(&self) -> bool {
+        true
+    }
+
+    fn is_skipped(&self) -> bool {
+        matches!(self, Self::Skipped { .. })
+    }
+
+    fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+
+    fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken { .. })
+    }
+}
+
+/// Renders the runs. An inconclusive check counts as failed unless `allow_inconclusive` is set; then it counts as skipped.
 pub fn render(runs: &[Run], allow_inconclusive: bool) -> String {
-    let mut document = Report::new("gradprobe");
-    for run in runs {
-        document.add_test_suite(match &run.outcome {
-            Ok(report) => suite(report, &run.name, allow_inconclusive),
-            Err(error) => broken(&run.name, error),
-        });
+    let suites = runs.iter().map(|run| match &run.outcome {
+        Ok(report) => suite(report, &run.name, allow_inconclusive),
+        Err(error) => broken(&run.name, error),
+    });
+    let page = Page {
+        suites: suites.collect(),
+    };
+    let xml = page.render().expect("a report renders as XML");
+    xml.replace(is_forbidden, "\u{fffd}")
+}
+
+/// Returns true for the control characters that XML 1.0 does not allow, escaped or not.
+fn is_forbidden(c: char) -> bool {
+    c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{7f}'..='\u{9f}')
+        || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+fn broken(name: &str, error: &Error) -> Suite {
+    let message = error.to_string();
+    Suite {
+        name: name.to_owned(),
+        seconds: None,
+        properties: Vec::new(),
+        cases: vec![Case {
+            name: "check".to_owned(),
+            outcome: Outcome::Broken { message },
+        }],
+        output: None,
     }
-    document.to_string().expect("a report has an XML form")
 }
 
-/// A file that could not be checked.
-fn broken(name: &str, error: &Error) -> TestSuite {
-    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-    status.set_type("error").set_message(error.to_string());
-    let mut case = TestCase::new("check", status);
-    case.set_classname(name);
-    let mut suite = TestSuite::new(name);
-    suite.add_test_case(case);
-    suite
-}
-
-fn suite(report: &Document, name: &str, allow_inconclusive: bool) -> TestSuite {
-    let mut suite = TestSuite::new(name);
-    suite.set_time(Duration::from_secs_f64(report.seconds.total));
-    suite.add_property(("device", words::device(&report.device).as_str()));
-    suite.add_property(("problem", words::problem(&report.problem).as_str()));
-    for check in &report.checks {
-        suite.add_test_case(test_case(check, name, allow_inconclusive));
+fn suite(report: &Document, name: &str, allow_inconclusive: bool) -> Suite {
+    let case = |check: &Check| Case {
+        name: check.wrt.grad_name().to_owned(),
+        outcome: outcome(check, allow_inconclusive),
+    };
+    Suite {
+        name: name.to_owned(),
+        seconds: Some(report.seconds.total),
+        properties: vec![
+            ("device", words::device(&report.device)),
+            ("problem", words::problem(&report.problem)),
+        ],
+        cases: report.checks.iter().map(case).collect(),
+        output: Some(text::render(report, text::Layout::default())),
     }
-    suite.set_system_out(text::render(report, text::Layout::default()));
-    suite
 }
 
-fn test_case(check: &Check, name: &str, allow_inconclusive: bool) -> TestCase {
-    let sentence = words::sentence(check);
-    let status = match check.verdict {
-        Verdict::Pass => TestCaseStatus::success(),
-        Verdict::Inconclusive if allow_inconclusive => {
-            let mut skipped = TestCaseStatus::skipped();
-            skipped.set_message(sentence);
-            skipped
-        }
+fn outcome(check: &Check, allow_inconclusive: bool) -> Outcome {
+    let message = words::sentence(check);
+    match check.verdict {
+        Verdict::Pass => Outcome::Passed,
+        Verdict::Inconclusive if allow_inconclusive => Outcome::Skipped { message },
         verdict => {
-            let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
             let first = check.findings.first().map(|finding| finding.code.as_str());
             let kind = match verdict {
                 Verdict::Inconclusive => "inconclusive",
@@ -66,12 +149,11 @@ fn test_case(check: &Check, name: &str, allow_inconclusive: bool) -> TestCase {
                 .findings
                 .iter()
                 .map(|finding| format!("{}: {}", finding.code, finding.fix));
-            failed.set_type(kind).set_message(sentence);
-            failed.set_description(fixes.collect::<Vec<_>>().join("\n"));
-            failed
+            Outcome::Failed {
+                kind: kind.to_owned(),
+                message,
+                fixes: fixes.collect::<Vec<_>>().join("\n"),
+            }
         }
-    };
-    let mut case = TestCase::new(check.wrt.grad_name(), status);
-    case.set_classname(name);
-    case
+    }
 }

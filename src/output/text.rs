@@ -113,9 +113,10 @@ impl Page {
     }
 
     fn styled(&self, style: Style, text: &str) -> String {
-        match self.layout.coloured {
-            true => format!("{style}{text}{style:#}"),
-            false => text.to_owned(),
+        if self.layout.coloured {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
         }
     }
 
@@ -191,9 +192,10 @@ fn write_diagnosis(page: &mut Page, check: &Check) {
             // The sentence has said the rest.
             None => page.labelled("cause", &format!("{code}{sure}")),
             Some(before) => {
-                let (label, also) = match before.step == finding.step {
-                    true => ("or", "which the arrays cannot tell apart: "),
-                    false => ("then", "with that undone, "),
+                let (label, also) = if before.step == finding.step {
+                    ("or", "which the arrays cannot tell apart: ")
+                } else {
+                    ("then", "with that undone, ")
                 };
                 page.labelled(label, &format!("{also}{} ({code}{sure})", finding.message));
             }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     loss::{IGNORE_INDEX, Reduction},
-    report::{Compared, DeviceInfo, ProblemInfo, Seconds, Source, Verdict},
+    report::{ComparedOn, DeviceInfo, ProblemInfo, Seconds, Source, Verdict},
     scheme::{Method, Precision},
 };
 
@@ -28,9 +28,10 @@ pub fn proved(proof: &Proof) -> String {
     };
     let [error_before, error_after] = proof.error.map(|error| rounded(error.0));
     let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
-    let of = match entries == entries_after {
-        true => String::new(),
-        false => format!(" of {entries_after}"),
+    let of = if entries == entries_after {
+        String::new()
+    } else {
+        format!(" of {entries_after}")
     };
     let factor = if proof.up_to_factor {
         ", up to one factor"
@@ -109,9 +110,10 @@ pub fn size(check: &Check) -> Option<String> {
     if check.wrong == 0 || !worst.is_finite() {
         return None;
     }
-    let times = match worst > 1e9 {
-        true => "more than a billion".to_owned(),
-        false => rounded(worst),
+    let times = if worst > 1e9 {
+        "more than a billion".to_owned()
+    } else {
+        rounded(worst)
     };
     Some(format!(
         "{} relative on average; the worst entry is off by {times} times what is allowed",
@@ -135,10 +137,10 @@ fn options(problem: &ProblemInfo) -> String {
 }
 
 /// Where, if not on the host.
-fn compared(compared: Compared) -> &'static str {
+fn compared(compared: ComparedOn) -> &'static str {
     match compared {
-        Compared::Host => "",
-        Compared::Device => "; compared on the device",
+        ComparedOn::Host => "",
+        ComparedOn::Device => "; compared on the device",
     }
 }
 
@@ -267,13 +269,16 @@ fn caused(check: &Check) -> String {
         .collect();
     let then = match others.as_slice() {
         [] => String::new(),
-        [others @ .., last] if last == "unknown" => match others.is_empty() {
-            true => ", and that is not all".to_owned(),
-            false => format!(
-                ", and besides {}, and that is not all",
-                others.join(" and ")
-            ),
-        },
+        [others @ .., last] if last == "unknown" => {
+            if others.is_empty() {
+                ", and that is not all".to_owned()
+            } else {
+                format!(
+                    ", and besides {}, and that is not all",
+                    others.join(" and ")
+                )
+            }
+        }
         others => format!(", and besides {}", others.join(" and ")),
     };
     format!("FAIL: {}{code}{then}.{wrong}", first.message)
@@ -306,9 +311,10 @@ pub fn coverage(rows: &Rows) -> String {
             from: [first, last],
             seen_share,
         }) => {
-            let drawn_from = match last + 1 - first == *of {
-                true => count(*of),
-                false => format!("rows {first} to {last}"),
+            let drawn_from = if last + 1 - first == *of {
+                count(*of)
+            } else {
+                format!("rows {first} to {last}")
             };
             format!(
                 "{} of {drawn_from}, drawn at random (seed {seed}); if {:.2} % of all were wrong, one of them would be here with 99 % probability",
@@ -487,9 +493,10 @@ pub fn counts(runs: &[Run]) -> String {
     let others: Vec<String> = others
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-    match others.is_empty() {
-        true => format!("All {all} files pass."),
-        false => format!("{pass} of {all} files pass; {}.", others.join(", ")),
+    if others.is_empty() {
+        format!("All {all} files pass.")
+    } else {
+        format!("{pass} of {all} files pass; {}.", others.join(", "))
     }
 }
 

@@ -82,9 +82,10 @@ impl Picture {
         let pairs = self.sizes.entry(sizes).or_default();
         // 0 has no sign that could be wrong.
         let is_zero = analytic == 0.0 || numeric == 0.0;
-        match is_zero || (analytic < 0.0) == (numeric < 0.0) {
-            true => pairs.alike += 1,
-            false => pairs.opposite += 1,
+        if is_zero || (analytic < 0.0) == (numeric < 0.0) {
+            pairs.alike += 1
+        } else {
+            pairs.opposite += 1
         }
         pairs.wrong += u64::from(is_wrong);
         let most = self.allowed.entry(sizes[0]).or_default();

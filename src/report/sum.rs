@@ -89,9 +89,10 @@ impl ExactSum {
     }
 
     fn add_digits(&mut self, other: &Self) {
-        let places = match self.base == other.base {
-            true => &mut self.window[..],
-            false => &mut self.all.get_or_insert_with(zeros)[usize::from(other.base)..],
+        let places = if self.base == other.base {
+            &mut self.window[..]
+        } else {
+            &mut self.all.get_or_insert_with(zeros)[usize::from(other.base)..]
         };
         for (digit, other) in places.iter_mut().zip(other.window) {
             *digit += other;

@@ -47,9 +47,10 @@ impl Entry {
 /// |analytic - numeric| in units of what is allowed; what is not a number is off without bounds.
 pub fn severity(analytic: f64, numeric: f64, allowed: f64) -> f64 {
     let error = (analytic - numeric).abs();
-    match error.is_nan() {
-        true => f64::INFINITY,
-        false => error / allowed,
+    if error.is_nan() {
+        f64::INFINITY
+    } else {
+        error / allowed
     }
 }
 

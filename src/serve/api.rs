@@ -26,7 +26,7 @@ use super::{
     upload::{self, Incoming, Upload},
     worker,
 };
-use crate::{engine, gpu, plan::Plan, report::DeviceInfo};
+use crate::{device, gpu, plan::Plan, report::DeviceInfo};
 
 /// Seconds after which a full queue may have room.
 const RETRY: u64 = 5;
@@ -92,12 +92,13 @@ pub(super) async fn ready(State(service): State<Arc<Service>>) -> Result<&'stati
         let service = service.clone();
         move || Ok(service.store.is_ready())
     });
-    match store.await? {
-        true => Ok("ready\n"),
-        false => Err(Refusal::new(
+    if store.await? {
+        Ok("ready\n")
+    } else {
+        Err(Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the job database cannot be read",
-        )),
+        ))
     }
 }
 
@@ -132,7 +133,7 @@ pub(super) async fn devices(State(service): State<Arc<Service>>) -> Result<Json<
     let present = blocking(|| {
         let adapters = gpu::adapters();
         let gpus = adapters.iter().map(|adapter| adapter.info().clone());
-        Ok(std::iter::once(engine::cpu_info()).chain(gpus).collect())
+        Ok(std::iter::once(device::cpu_info()).chain(gpus).collect())
     });
     Ok(Json(Devices {
         used,

@@ -91,9 +91,10 @@ fn is_meant(service: &Service, request: &Request) -> Result<(), Refusal> {
     };
     let is_local = host.is_none_or(|host| {
         let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-            match port.bytes().all(|byte| byte.is_ascii_digit()) {
-                true => name,
-                false => host,
+            if port.bytes().all(|byte| byte.is_ascii_digit()) {
+                name
+            } else {
+                host
             }
         });
         let name = name.trim_start_matches('[').trim_end_matches(']');
@@ -103,11 +104,12 @@ fn is_meant(service: &Service, request: &Request) -> Result<(), Refusal> {
                 .is_ok_and(|it| it.is_loopback())
     });
     let is_loopback = service.options.listen.ip().is_loopback();
-    match (is_local || !is_loopback) && !is_foreign {
-        true => Ok(()),
-        false => Err(Refusal::new(
+    if (is_local || !is_loopback) && !is_foreign {
+        Ok(())
+    } else {
+        Err(Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,
             "this service answers to localhost, and to no page from elsewhere",
-        )),
+        ))
     }
 }

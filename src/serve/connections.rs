@@ -57,9 +57,10 @@ pub(super) async fn run(
     accept(&service, &listener, &connections, asked_to_end()).await;
     forgetting.abort();
 
-    let waits = match service.store.under_way.is_idle() {
-        true => "",
-        false => "; asked again, it does not wait for the check that runs",
+    let waits = if service.store.under_way.is_idle() {
+        ""
+    } else {
+        "; asked again, it does not wait for the check that runs"
     };
     tracing::warn!("asked to end: no more jobs are taken{waits}");
     service.end();

@@ -5,16 +5,15 @@ use std::time::Duration;
 use axum::http::StatusCode;
 
 use super::{job::State, refusal::Refusal};
-use crate::settings::Settings;
+use crate::settings::{LONGEST_NAME, Settings};
 
-/// The longest that a request waits for its report, in seconds.
-pub(super) const LONGEST_WAIT: f64 = 300.0;
-/// Characters of the name that a client gives a job.
-pub(crate) const LONGEST_NAME: usize = 200;
-/// Jobs of a list, unless it is said.
+// Jobs of a list, unless it is said.
 const LISTED: usize = 50;
 /// At most.
 pub(super) const MOST_LISTED: usize = 1000;
+
+/// The longest that a request waits for its report, in seconds.
+pub(super) const LONGEST_WAIT: f64 = 300.0;
 
 /// The names and values of a query.
 pub(super) fn pairs(query: &str) -> Vec<(String, String)> {

@@ -151,9 +151,10 @@ impl Queue {
     /// What is next of all that takes no more, if there is such a thing.
     pub(super) fn next_within(&self, most: Cost) -> Option<Task> {
         let mut inner = self.inner();
-        match inner.closed {
-            true => None,
-            false => inner.next(Some(most)),
+        if inner.closed {
+            None
+        } else {
+            inner.next(Some(most))
         }
     }
 

@@ -190,14 +190,13 @@ async fn write(
             None => service.store.receive(extension(format, &held))?,
         };
         // The plain file: the wrapper's own write would tell the client the file's path.
-        let written = file
-            .as_file_mut()
-            .write_all(&held)
-            .and_then(|()| match held.len() < HELD {
-                true => Ok(()),
-                // Written on the way, so that the jobs beside it never wait for all of it to be on the disk.
-                false => file.as_file().sync_data(),
-            });
+        let written = file.as_file_mut().write_all(&held).and_then(|()| {
+            if held.len() < HELD {
+                Ok(())
+            } else {
+                file.as_file().sync_data()
+            }
+        });
         written.map_err(Error::io("write", "the spool folder"))?;
         held.clear();
         Ok((file, held))

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     check::{Listener, check},
-    engine::Device,
+    device::Device,
     error::{Error, Result},
-    io::{self, Case, Source},
+    io::{self, Inputs, Source},
     output::{Run, document::Document, html, json, words},
     problem::Wrt,
     report::{DeviceKind, Report},
@@ -186,9 +186,10 @@ impl<'a> Worker<'a> {
             std::thread::sleep(Duration::from_secs(1));
             service.forget();
         };
-        let outcome = match is_first {
-            true => outcome.clone(),
-            false => Outcome::Cancelled,
+        let outcome = if is_first {
+            outcome.clone()
+        } else {
+            Outcome::Cancelled
         };
         tell(&service.queue, &service.metrics, ticket, outcome, at);
     }
@@ -207,9 +208,10 @@ impl<'a> Worker<'a> {
             }
             let read = self.read(&ticket, &mut turn)?;
             let report = self.checked(&ticket, &read, true, &mut turn)?;
-            match report.interrupted {
-                true => Ok(None),
-                false => self.draw(&ticket, &read, report).map(Some),
+            if report.interrupted {
+                Ok(None)
+            } else {
+                self.draw(&ticket, &read, report).map(Some)
             }
         });
         let drawn = match drawn {
@@ -233,7 +235,7 @@ impl<'a> Worker<'a> {
     /// Checks what a job brought.
     fn report(&self, ticket: &Ticket, turn: &mut Turn<'_>) -> Result<Report> {
         let read = self.read(ticket, turn)?;
-        let draws = self.is_drawn_along(ticket, &read.case);
+        let draws = self.is_drawn_along(ticket, &read.inputs);
         let report = self.checked(ticket, &read, draws, turn)?;
         if draws && !report.interrupted {
             // Without it the page is drawn when somebody asks for it.
@@ -246,7 +248,7 @@ impl<'a> Worker<'a> {
 
     /// Draws a report as a page, and keeps it.
     fn draw(&self, ticket: &Ticket, read: &Read, report: Report) -> Result<String> {
-        let sweeps = read.settings.sweeps(&read.case, &report)?;
+        let sweeps = read.settings.sweeps(&read.inputs, &report)?;
         let text = html::render(&[Run::new(name(&ticket.job), report, sweeps)]);
         if let Err(error) = self.service.store.keep_page(ticket, &text) {
             // Then it is drawn again when it is asked for again.
@@ -255,10 +257,10 @@ impl<'a> Worker<'a> {
         Ok(text)
     }
 
-    fn is_drawn_along(&self, ticket: &Ticket, case: &Case) -> bool {
-        let wrts = case.subjects.iter().map(|subject| subject.wrt);
+    fn is_drawn_along(&self, ticket: &Ticket, inputs: &Inputs) -> bool {
+        let wrts = inputs.subjects.iter().map(|subject| subject.wrt);
         let entries: usize = wrts
-            .map(|wrt| case.problem.rows(wrt) * case.problem.columns(wrt))
+            .map(|wrt| inputs.problem.rows(wrt) * inputs.problem.columns(wrt))
             .sum();
         let kind = self.device.borrow().info().kind;
         matches!(kind, DeviceKind::Cpu | DeviceKind::Software)
@@ -273,9 +275,10 @@ impl<'a> Worker<'a> {
         let body = service.store.source(ticket)?;
         let load = || service.load(&settings, &body);
         let is_short = matches!(body, Source::Bytes(..)) && !io::is_packed(&body);
-        let (case, _) = match is_short {
-            true => load(),
-            false => std::thread::scope(|scope| {
+        let (inputs, _) = if is_short {
+            load()
+        } else {
+            std::thread::scope(|scope| {
                 let (send, loaded) = mpsc::channel();
                 scope.spawn(move || {
                     // Who waits for it is there.
@@ -291,11 +294,11 @@ impl<'a> Worker<'a> {
                         }
                     }
                 }
-            }),
+            })
         }?;
         Ok(Read {
             settings,
-            case,
+            inputs,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -309,9 +312,9 @@ impl<'a> Worker<'a> {
         turn: &mut Turn<'_>,
     ) -> Result<Report> {
         let started = Instant::now();
-        let Case {
+        let Inputs {
             problem, subjects, ..
-        } = &read.case;
+        } = &read.inputs;
         let options = read.settings.options(draws);
         let once = |device: &Device, turn: &mut Turn<'_>| {
             (turn.before, turn.current) = (0, 0);
@@ -337,7 +340,7 @@ impl<'a> Worker<'a> {
             other => other?,
         };
         report.command = repeat(&ticket.job, &ticket.settings);
-        report.notes.clone_from(&read.case.notes);
+        report.notes.clone_from(&read.inputs.notes);
         report.seconds.load = read.seconds;
         report.seconds.total = read.seconds + started.elapsed().as_secs_f64();
         Ok(report)
@@ -390,7 +393,7 @@ impl<'a> Worker<'a> {
 /// What a job brought.
 struct Read {
     settings: Settings,
-    case: Case,
+    inputs: Inputs,
     /// How long it took to read it.
     seconds: f64,
 }

@@ -834,9 +834,10 @@ fn digits(value: f64, count: usize) -> f64 {
 
 fn accumulated(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let calls = rng.random_range(2..=MOST_CALLS);
-    match rng.random_bool(0.5) {
-        true => accumulate(work, calls),
-        false => accumulate_moving(work, rng, calls),
+    if rng.random_bool(0.5) {
+        accumulate(work, calls)
+    } else {
+        accumulate_moving(work, rng, calls)
     }
 }
 
@@ -1041,9 +1042,10 @@ fn rows_zero(work: &mut Work, rng: &mut Rng) -> Option<()> {
         return None;
     }
     let count = rng.random_range(1..=rows / 2);
-    let mut zero = match rng.random_bool(0.5) {
-        true => (rows - count..rows).collect(),
-        false => shuffled(rng, rows)[..count].to_vec(),
+    let mut zero = if rng.random_bool(0.5) {
+        (rows - count..rows).collect()
+    } else {
+        shuffled(rng, rows)[..count].to_vec()
     };
     zero.sort_unstable();
     work.note(format_args!("{count} rows 0"));
@@ -1157,12 +1159,13 @@ fn softmax_twice(work: &mut Work, rng: &mut Rng) -> Option<()> {
 }
 
 fn over_batch(work: &mut Work, rng: &mut Rng) -> Option<()> {
-    let (name, backward) = match rng.random_bool(0.5) {
-        true => ("by hand", by_hand(softmax_over_batch, true, true)),
-        false => (
+    let (name, backward) = if rng.random_bool(0.5) {
+        ("by hand", by_hand(softmax_over_batch, true, true))
+    } else {
+        (
             "log_softmax(dim=0)",
             Rc::new(cross_entropy_over_batch) as Backward,
-        ),
+        )
     };
     work.note(name);
     with_backward(work, rng, backward)
@@ -1213,12 +1216,11 @@ fn weight_wrong(work: &mut Work, rng: &mut Rng) -> Option<()> {
     if k < 3 || work.file.counted().len() <= k + 2 {
         return None;
     }
-    let (name, weight) = match transposing {
-        true => ("W transposed", transposed(&work.file.weight, d)),
-        false => {
-            let scale = work.file.scale / (d as f64).sqrt();
-            ("another W", normal(rng, dtype, k * d, scale))
-        }
+    let (name, weight) = if transposing {
+        ("W transposed", transposed(&work.file.weight, d))
+    } else {
+        let scale = work.file.scale / (d as f64).sqrt();
+        ("another W", normal(rng, dtype, k * d, scale))
     };
     work.note(name);
     work.program().backward_weight = Some(weight);
@@ -1294,9 +1296,10 @@ fn tf32(value: f64) -> f64 {
 
 fn reduced_precision(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let bf16 = |value| bf16::from_f64(value).to_f64();
-    let (name, operand): (_, fn(f64) -> f64) = match rng.random_bool(0.5) {
-        true => ("TF32", tf32),
-        false => ("bf16", bf16),
+    let (name, operand): (_, fn(f64) -> f64) = if rng.random_bool(0.5) {
+        ("TF32", tf32)
+    } else {
+        ("bf16", bf16)
     };
     work.note(format_args!("operands in {name}"));
     work.program().arithmetic.operand = operand;
@@ -1307,12 +1310,13 @@ fn dropout_on(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let p = rng.random_range(0.1..0.5);
     let mut dropped = 0;
     work.note(format_args!("p {p:.2}"));
-    work.map(|_, g| match rng.random_bool(p) {
-        true => {
+    work.map(|_, g| {
+        if rng.random_bool(p) {
             dropped += 1;
             0.0
+        } else {
+            g / (1.0 - p)
         }
-        false => g / (1.0 - p),
     });
     (dropped > 5 && work.gradient().len() >= 64).then_some(())
 }
@@ -1384,9 +1388,12 @@ fn label(work: &mut Work, rng: &mut Rng) -> Option<Vec<usize>> {
 fn noise_in_a_label(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (rows, d, deviation) = (label(work, rng)?, work.columns(), rms(work.gradient()));
     work.note("noise added");
-    work.map(|e, g| match rows.contains(&(e / d)) {
-        true => g + deviation * gauss(rng),
-        false => g,
+    work.map(|e, g| {
+        if rows.contains(&(e / d)) {
+            g + deviation * gauss(rng)
+        } else {
+            g
+        }
     });
     Some(())
 }
@@ -1394,9 +1401,12 @@ fn noise_in_a_label(work: &mut Work, rng: &mut Rng) -> Option<()> {
 fn factors_in_a_label(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (rows, d) = (label(work, rng)?, work.columns());
     work.note("times random factors");
-    work.map(|e, g| match rows.contains(&(e / d)) {
-        true => g * log_uniform(rng, 0.3, 3.0),
-        false => g,
+    work.map(|e, g| {
+        if rows.contains(&(e / d)) {
+            g * log_uniform(rng, 0.3, 3.0)
+        } else {
+            g
+        }
     });
     Some(())
 }
@@ -1452,12 +1462,13 @@ fn block_of_noise(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (n, d, deviation) = (work.rows(), work.columns(), rms(work.gradient()));
     let (rows, columns) = (n / 3..n / 3 + n / 4, d / 4..d / 4 + d / 2);
     work.note(format_args!("noise for {rows:?} x {columns:?}"));
-    work.map(
-        |e, g| match rows.contains(&(e / d)) && columns.contains(&(e % d)) {
-            true => deviation * gauss(rng),
-            false => g,
-        },
-    );
+    work.map(|e, g| {
+        if rows.contains(&(e / d)) && columns.contains(&(e % d)) {
+            deviation * gauss(rng)
+        } else {
+            g
+        }
+    });
     work.touched.rows = Some(rows.collect());
     work.touched.columns = Some(columns.collect());
     Some(())

@@ -3,7 +3,7 @@
 use gradprobe::gpu;
 
 /// Every adapter there is, opened and probed. With GRADPROBE_GPU=require, none is a failure.
-pub(crate) fn devices() -> Vec<gpu::Device> {
+pub(crate) fn devices() -> Vec<gpu::GpuDevice> {
     let adapters = gpu::adapters();
     let required = std::env::var_os("GRADPROBE_GPU").is_some_and(|value| value == "require");
     assert!(

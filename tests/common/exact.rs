@@ -12,7 +12,7 @@ pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
     );
     let bias = problem.bias::<f64>();
     let normalizer = problem.normalizer();
-    let samples = problem.samples::<f64>(0..n);
+    let targets = problem.target_rows::<f64>(0..n);
     let mut gradient = Vec::new();
     for (j, row) in x.chunks_exact(d).enumerate() {
         let z = |c: usize| bias[c] + row.iter().zip(&w[c * d..]).map(|(x, w)| x * w).sum::<f64>();
@@ -20,20 +20,20 @@ pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
         let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
         let r = |c: usize| {
-            let at_label = if samples.labels[j] == c as u32 {
-                samples.totals[j]
+            let at_label = if targets.labels[j] == c as u32 {
+                targets.totals[j]
             } else {
                 0.0
             };
             at_label
-                - samples
+                - targets
                     .linear
                     .as_ref()
                     .map_or(0.0, |linear| linear[j * k + c])
         };
         let p = |c: usize| (z[c] - largest).exp() / sum;
         let residual: Vec<f64> = (0..k)
-            .map(|c| (samples.totals[j] * p(c) - r(c)) / normalizer)
+            .map(|c| (targets.totals[j] * p(c) - r(c)) / normalizer)
             .collect();
         match wrt {
             Wrt::Logits | Wrt::Weight | Wrt::Bias => gradient.extend(residual),

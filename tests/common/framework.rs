@@ -158,12 +158,12 @@ impl Arithmetic {
 /// r, [n, k]: the weight of each class in each sample's loss, not yet divided by Z.
 pub(crate) fn targets(problem: &Problem) -> Vec<f64> {
     let (n, k) = (problem.n(), problem.k());
-    let samples = problem.samples::<f64>(0..n);
+    let targets = problem.target_rows::<f64>(0..n);
     let r = |e: usize| {
         let (j, c) = (e / k, e % k);
-        let at_label = samples.labels[j] == c as u32;
-        let linear = samples.linear.as_ref().map_or(0.0, |linear| linear[e]);
-        let total = if at_label { samples.totals[j] } else { 0.0 };
+        let at_label = targets.labels[j] == c as u32;
+        let linear = targets.linear.as_ref().map_or(0.0, |linear| linear[e]);
+        let total = if at_label { targets.totals[j] } else { 0.0 };
         total - linear
     };
     (0..n * k).map(r).collect()

@@ -2,7 +2,7 @@
 
 use gradprobe::{
     check::{self, Options, Subject},
-    engine::Device,
+    device::Device,
     problem::{Problem, Wrt},
 };
 

@@ -1,0 +1,308 @@
+//! ComparedOn on the device or on the host, a gradient gets the same verdict, the same findings, and where it is wrong the same entries.
+
+use crate::devices::devices;
+use crate::framework::{gradient, tensor};
+use gradprobe::{
+    check::{self, CompareOn, Listener, Options, Subject},
+    device::Device,
+    loss::{CrossEntropy, Reduction},
+    problem::{Problem, Wrt},
+    report::{CheckReport, ComparedOn, Report, Verdict},
+    scheme::{FIVE_POINT, Precision},
+    tensor::{Dtype, Tensor},
+};
+
+/// Small chunks, so that there are many of them.
+const MEMORY: u64 = 1 << 18;
+
+fn run(
+    problem: &Problem,
+    (wrt, dtype, values): (Wrt, Dtype, &[f64]),
+    options: &Options,
+    compare: CompareOn,
+    device: &Device,
+    listener: &mut dyn Listener,
+) -> Report {
+    let subject = Subject {
+        wrt,
+        gradient: Some(tensor(dtype, &problem.gradient_shape(wrt), values)),
+    };
+    let options = Options {
+        compare,
+        ..options.clone()
+    };
+    check::check(problem, &[subject], &options, device, listener).unwrap()
+}
+
+/// Both ways, the device's first; what they must agree in is compared here.
+fn agree(
+    what: &str,
+    problem: &Problem,
+    gradient: (Wrt, Dtype, &[f64]),
+    options: &Options,
+    device: &Device,
+) -> [CheckReport; 2] {
+    let [host, found] = [CompareOn::Host, CompareOn::Device].map(|compare| {
+        let mut report = run(problem, gradient, options, compare, device, &mut ());
+        report.checks.remove(0)
+    });
+    assert_eq!(host.compared, ComparedOn::Host, "{what}");
+    assert_eq!(found.verdict(), host.verdict(), "{what}");
+    let said = |check: &CheckReport| {
+        let findings = check.findings.iter();
+        let said = findings.map(|it| (it.code, it.step, it.message.clone(), it.places.clone()));
+        said.collect::<Vec<_>>()
+    };
+    assert_eq!(said(&found), said(&host), "{what}");
+    assert_eq!(found.ruled_out, host.ruled_out, "{what}");
+    let (a, b) = (&found.tally, &host.tally);
+    assert_eq!(a.entries, b.entries, "{what}");
+    assert_eq!(a.wrong, b.wrong, "{what}");
+    assert_eq!(a.undecided, b.undecided, "{what}");
+    assert_eq!(a.not_finite, b.not_finite, "{what}");
+    assert_eq!(a.caught, b.caught, "{what}");
+    assert_eq!(a.places, b.places, "{what}");
+    assert_eq!(a.other_samples, b.other_samples, "{what}");
+    if a.wrong > 0 {
+        let wrong = |tally: &gradprobe::report::Tally| {
+            let worst = tally.worst.iter().copied();
+            worst
+                .filter(|entry| entry.severity() > 1.0)
+                .collect::<Vec<_>>()
+        };
+        // NaN equals itself as text only.
+        let [a, b] = [a, b].map(|tally| format!("{:?}", wrong(tally)));
+        assert_eq!(a, b, "{what}");
+    } else {
+        let [a, b] = [a, b].map(|tally| tally.worst[0].severity());
+        assert!((a - b).abs() <= 0.1 * b + 0.01, "{what}: {a} {b}");
+    }
+    [found, host]
+}
+
+/// Agree in what is reported in digits, too.
+fn agree_in_digits(what: &str, [found, host]: &[CheckReport; 2]) {
+    let (a, b) = (&found.tally, &host.tally);
+    let close = |name: &str, a: f64, b: f64, by: f64| {
+        let near = (a - b).abs() <= by * b.abs() || a == b;
+        assert!(near, "{what}: {name} {a:e} {b:e}");
+    };
+    let u = host.precision.unit_roundoff();
+    close(
+        "n·n",
+        a.numeric_numeric.value(),
+        b.numeric_numeric.value(),
+        1e-4,
+    );
+    close(
+        "tolerance",
+        a.tolerance_tolerance.value(),
+        b.tolerance_tolerance.value(),
+        1e-4,
+    );
+    if let (Some(a), Some(b)) = (found.scale(), host.scale()) {
+        let by = 8.0 * u + 1e-3 * (b.factor - 1.0).abs();
+        assert!((a.factor - b.factor).abs() <= by, "{what}: {a:?} {b:?}");
+        close("allowed", a.allowed, b.allowed, 1e-3);
+    }
+    close("detectable", found.detectable(), host.detectable(), 1e-3);
+    // An error that is no larger than the roundings that the two ways differ in says little.
+    let noise = |error: f64| 0.05 + 8.0 * u / error.max(u);
+    let (median, largest) = (b.rel_err.quantile(0.5), b.max_rel_err);
+    close(
+        "mean",
+        a.mean_rel_err(),
+        b.mean_rel_err(),
+        noise(b.mean_rel_err()),
+    );
+    close("median", a.rel_err.quantile(0.5), median, noise(median));
+    close("max", a.max_rel_err, largest, noise(largest));
+}
+
+fn on_devices(test: impl Fn(&Device)) {
+    for mut device in devices() {
+        device.limit_memory(MEMORY);
+        test(&Device::Gpu(Box::new(device)));
+    }
+}
+
+fn problem() -> Problem {
+    crate::problems::random(5, 3000, 70, 6, 1.0, Reduction::Mean)
+}
+
+type Corrupt = fn(&mut [f64]);
+
+/// Each with whether an entry of it is wrong, and the verdict.
+const CASES: [(&str, Corrupt, bool, Verdict); 8] = [
+    ("right", |_| {}, false, Verdict::Pass),
+    (
+        "zeros",
+        |g| g.iter_mut().for_each(|g| *g = 0.0),
+        true,
+        Verdict::Fail,
+    ),
+    (
+        "tenfold",
+        |g| g.iter_mut().for_each(|g| *g *= 10.0),
+        true,
+        Verdict::Fail,
+    ),
+    ("one entry", |g| g[g.len() / 2] *= 1.01, true, Verdict::Fail),
+    (
+        "sign in some rows",
+        |g| g[..1400].iter_mut().for_each(|g| *g = -*g),
+        true,
+        Verdict::Fail,
+    ),
+    ("not finite", |g| g[1234] = f64::NAN, true, Verdict::Fail),
+    (
+        "infinite",
+        |g| g[g.len() - 1] = f64::INFINITY,
+        true,
+        Verdict::Fail,
+    ),
+    (
+        "a little too small",
+        |g| g.iter_mut().for_each(|g| *g *= 1.0 - 1e-5),
+        false,
+        Verdict::Fail,
+    ),
+];
+
+#[test]
+fn verdict_and_findings_do_not_depend_on_where() {
+    on_devices(|device| {
+        let problem = problem();
+        for wrt in [Wrt::Input, Wrt::Logits] {
+            let right = gradient(&problem, wrt, Dtype::F32);
+            for (name, corrupt, has_wrong, verdict) in CASES {
+                let mut values = right.clone();
+                corrupt(&mut values);
+                let what = format!("{name}, {wrt:?}");
+                let subject = (wrt, Dtype::F32, values.as_slice());
+                let reports = agree(&what, &problem, subject, &Options::default(), device);
+                agree_in_digits(&what, &reports);
+                let [check, _] = reports;
+                assert_eq!(check.verdict(), verdict, "{what}");
+                if !has_wrong {
+                    assert_eq!(check.compared, ComparedOn::Device, "{what}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn nor_does_it_depend_on_types_options_and_tolerances() {
+    on_devices(|device| {
+        let problem = problem();
+        let with = |loss: CrossEntropy| {
+            let target: Vec<i64> = (0..3000).map(|row| row * 7 % 6).collect();
+            let (input, weight) = (problem.input().clone(), problem.weight().clone());
+            let bias = Tensor::from_f64(&[6], &problem.bias::<f64>());
+            let target = Tensor::from_classes(&target);
+            Problem::new(input, weight, Some(bias), &target, loss).unwrap()
+        };
+        let smoothed = with(CrossEntropy {
+            label_smoothing: 0.1,
+            class_weight: Some(vec![0.5, 2.0, 1.0, 3.0, 1.0, 0.25]),
+            ignore_index: 2,
+            ..CrossEntropy::default()
+        });
+        // Far below where f32 squares underflow.
+        let tiny = with(CrossEntropy {
+            reduction: Reduction::Sum,
+            class_weight: Some(vec![1e-26; 6]),
+            ..CrossEntropy::default()
+        });
+        let saturated = crate::problems::random(8, 3000, 70, 6, 60.0, Reduction::Mean);
+        let given = Options {
+            rtol: Some(1e-3),
+            atol: Some(1e-6),
+            ..Options::default()
+        };
+        let five_point = Options {
+            scheme: FIVE_POINT,
+            ..Options::default()
+        };
+        let in_f64 = Options {
+            precision: Some(Precision::F64),
+            ..Options::default()
+        };
+        let plain = Options::default();
+        let mut cases = vec![
+            ("smoothed", &smoothed, Dtype::F32, &plain),
+            ("tiny", &tiny, Dtype::F32, &plain),
+            ("saturated", &saturated, Dtype::F32, &plain),
+            ("given tolerances", &problem, Dtype::F32, &given),
+            ("five-point", &problem, Dtype::F32, &five_point),
+            ("f16", &problem, Dtype::F16, &plain),
+            ("bf16", &smoothed, Dtype::BF16, &plain),
+        ];
+        if matches!(device, Device::Gpu(device) if device.has_f64()) {
+            cases.push(("f64", &smoothed, Dtype::F64, &plain));
+            cases.push(("f32 in f64", &problem, Dtype::F32, &in_f64));
+        }
+        for (name, problem, dtype, options) in cases {
+            for wrt in [Wrt::Input, Wrt::Logits] {
+                let right = gradient(problem, wrt, dtype);
+                for (factor, row) in [(1.0, 0), (1.25, 0), (1.25, 2990)] {
+                    let mut values = right.clone();
+                    let begin = row * problem.columns(wrt);
+                    values[begin..].iter_mut().for_each(|g| *g *= factor);
+                    let what = format!("{name}, {wrt:?}, times {factor} from row {row}");
+                    let reports = agree(&what, problem, (wrt, dtype, &values), options, device);
+                    // What is subnormal in f32 may be 0 on a device.
+                    if name != "saturated" {
+                        agree_in_digits(&what, &reports);
+                    }
+                    let [check, _] = reports;
+                    if factor == 1.0 {
+                        assert_eq!(check.compared, ComparedOn::Device, "{what}");
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Stops after the second chunk.
+struct Impatient(u64);
+
+impl Listener for Impatient {
+    fn progress(&mut self, _done: u64, _all: u64) {
+        self.0 += 1;
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0 == 2
+    }
+}
+
+#[test]
+fn what_came_before_an_interruption_is_a_part() {
+    on_devices(|device| {
+        let problem = problem();
+        let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
+        let last = values.len() - 1;
+        values[last] = 1.0;
+        let subject = (Wrt::Input, Dtype::F32, values.as_slice());
+        let options = Options::default();
+        let listener = &mut Impatient(0);
+        let report = run(
+            &problem,
+            subject,
+            &options,
+            CompareOn::Device,
+            device,
+            listener,
+        );
+        assert!(report.interrupted);
+        let check = &report.checks[0];
+        let rows = check.coverage.rows.len();
+        assert!(rows > 0 && rows < 3000, "{rows}");
+        assert_eq!(check.tally.entries, rows as u64 * 70);
+        assert_eq!((check.tally.wrong, check.compared), (0, ComparedOn::Device));
+        assert_eq!(check.tally.other_samples.len(), 6);
+    });
+}

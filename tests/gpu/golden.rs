@@ -1,0 +1,128 @@
+//! Against PyTorch: autograd's gradients of small problems, made by tests/golden/make.py, which says how.
+
+use std::path::PathBuf;
+
+use crate::devices::devices;
+use crate::exact::{distance, exact};
+use gradprobe::{
+    check::{self, Options},
+    device::Device,
+    io::{self, Inputs, Request, Source},
+    problem::Wrt,
+    report::{Source as Origin, Verdict},
+    scheme::Method,
+    tensor::Dtype,
+};
+
+fn cases() -> Vec<(PathBuf, Inputs)> {
+    let files = std::fs::read_dir("tests/golden")
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), 14 + 48);
+    let load = |path: PathBuf| {
+        let case = io::load(&Source::File(path.clone()), &Request::default()).unwrap();
+        assert_eq!(
+            case.subjects.len(),
+            if path.to_str().unwrap().contains("no-bias") {
+                3
+            } else {
+                4
+            },
+            "{}: all gradients are in the file",
+            path.display()
+        );
+        (path, case)
+    };
+    files.into_iter().map(load).collect()
+}
+
+#[test]
+fn gradients_of_pytorch_pass_on_every_device() {
+    let on_gpus = devices()
+        .into_iter()
+        .map(|device| Device::Gpu(Box::new(device)));
+    for device in std::iter::once(Device::Cpu { note: None }).chain(on_gpus) {
+        for (
+            path,
+            Inputs {
+                problem, subjects, ..
+            },
+        ) in cases()
+        {
+            let report =
+                check::check(&problem, &subjects, &Options::default(), &device, &mut ()).unwrap();
+            assert_eq!(
+                report.verdict(),
+                Verdict::Pass,
+                "{} on {}",
+                path.display(),
+                report.device.name
+            );
+            for check in &report.checks {
+                assert_eq!(
+                    (check.source, check.tally.wrong, check.tally.undecided),
+                    (Origin::Given, 0, 0)
+                );
+            }
+        }
+    }
+}
+
+/// The exact gradient that the other tests rest on, and the built-in backward pass, are PyTorch's.
+#[test]
+fn the_reference_is_pytorchs_gradient() {
+    for (
+        path,
+        Inputs {
+            problem, subjects, ..
+        },
+    ) in cases()
+    {
+        for subject in subjects {
+            let gradient = subject.gradient.unwrap();
+            let error = distance(&gradient.values::<f64>(), &exact(&problem, subject.wrt));
+            let bound = match gradient.dtype() {
+                Dtype::F64 => 1e-14,
+                Dtype::F32 => 1e-6,
+                _ => 2e-2,
+            };
+            assert!(
+                error < bound,
+                "{} {:?}: {error:e}",
+                path.display(),
+                subject.wrt
+            );
+        }
+    }
+}
+
+/// In f64 plain forward passes see PyTorch's gradient too: nothing but the loss itself is assumed.
+#[test]
+fn forward_passes_agree_with_pytorch() {
+    for (
+        path,
+        Inputs {
+            problem, subjects, ..
+        },
+    ) in cases()
+    {
+        let options = Options {
+            method: Method::ForwardPass,
+            ..Options::default()
+        };
+        let device = Device::Cpu { note: None };
+        let report = check::check(&problem, &subjects, &options, &device, &mut ()).unwrap();
+        for check in &report.checks {
+            assert_eq!(check.tally.wrong, 0, "{} {:?}", path.display(), check.wrt);
+            // A loss of 100 leaves too little of a difference, and f64 gradients are finer than any subtraction.
+            let coarse = check.dtype != Dtype::F64 && !path.to_str().unwrap().contains("saturated");
+            if coarse && check.wrt == Wrt::Input {
+                assert_eq!(check.verdict(), Verdict::Pass, "{}", path.display());
+            }
+        }
+    }
+}

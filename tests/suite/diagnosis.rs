@@ -1,0 +1,368 @@
+//! The diagnosis: every bug of the catalogue is named, two at once are both found, and what is in no rule is not
+//! taken for something else.
+
+use std::collections::BTreeMap;
+
+use crate::bugs::{Case, Touched};
+use crate::framework::{gradient, tensor};
+use gradprobe::{
+    check::{self, Options, Subject},
+    device::Device,
+    loss::Reduction,
+    problem::Wrt,
+    report::{CheckReport, Ranges, Verdict},
+    tensor::Dtype,
+};
+use rayon::prelude::*;
+
+const DTYPES: [Dtype; 3] = [Dtype::F64, Dtype::F32, Dtype::BF16];
+/// Failures that are printed.
+const PRINTED: usize = 40;
+/// A wrong name given with more confidence than this is worse than none.
+const CONFIDENT: f64 = 0.9;
+
+fn check_case(case: &Case) -> CheckReport {
+    check_gradient(case, &case.gradient)
+}
+
+fn check_gradient(case: &Case, values: &[f64]) -> CheckReport {
+    let gradient = tensor(case.dtype, &case.problem.gradient_shape(case.wrt), values);
+    let subject = Subject {
+        wrt: case.wrt,
+        gradient: Some(gradient),
+    };
+    let device = Device::Cpu { note: None };
+    check::check(
+        &case.problem,
+        &[subject],
+        &Options::default(),
+        &device,
+        &mut (),
+    )
+    .unwrap()
+    .checks
+    .remove(0)
+}
+
+/// Cases a code: of the input's gradient in f64 and f32, and of the others.
+fn cases(wrt: Wrt, dtype: Dtype) -> u64 {
+    let most = std::env::var("GRADPROBE_CASES").map_or(6, |cases| cases.parse().unwrap());
+    match (wrt, dtype) {
+        (Wrt::Input, Dtype::F64 | Dtype::F32) => most,
+        _ => most.div_ceil(2),
+    }
+}
+
+/// What became of one case.
+struct Outcome {
+    code: &'static str,
+    dtype: Dtype,
+    /// The code came first, or one that cannot be told from it did.
+    first: bool,
+    /// It is among those found.
+    named: bool,
+    /// Another one came first, with confidence.
+    confidently_wrong: bool,
+    /// The arrays look the same for another one.
+    ambiguous: bool,
+    /// What was found, for messages.
+    text: String,
+}
+
+impl Outcome {
+    fn of(case: &Case) -> Self {
+        let report = check_case(case);
+        let found = &report.findings;
+        let named = found.iter().any(|finding| finding.code == case.code);
+        let leads = |code| code == case.code || (named && case.also.contains(&code));
+        let confidently_wrong = found.first().is_some_and(|finding| {
+            let other = finding.code != case.code && !case.also.contains(&finding.code);
+            other && finding.confidence > CONFIDENT
+        });
+        Self {
+            code: case.code,
+            dtype: case.dtype,
+            first: found.first().is_some_and(|finding| leads(finding.code)),
+            named,
+            confidently_wrong,
+            ambiguous: !case.also.is_empty(),
+            text: describe(case, &report),
+        }
+    }
+}
+
+fn describe(case: &Case, report: &CheckReport) -> String {
+    let found = report.findings.iter();
+    let found: Vec<String> = found
+        .map(|finding| format!("{} ({:.2})", finding.code, finding.confidence))
+        .collect();
+    let verdict = match report.verdict() {
+        Verdict::Fail => String::new(),
+        verdict => format!(", verdict {verdict:?}"),
+    };
+    let (code, also, description) = (case.code, &case.also, &case.description);
+    format!("{code} {also:?}: {found:?}{verdict}: {description}")
+}
+
+/// Of one code in one type.
+#[derive(Clone, Copy, Default)]
+struct Score {
+    first: usize,
+    named: usize,
+    confidently_wrong: usize,
+    all: usize,
+}
+
+impl Score {
+    fn note(&mut self, outcome: &Outcome) {
+        self.first += usize::from(outcome.first);
+        self.named += usize::from(outcome.named);
+        self.confidently_wrong += usize::from(outcome.confidently_wrong);
+        self.all += 1;
+    }
+}
+
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            first,
+            named,
+            confidently_wrong,
+            all,
+        } = self;
+        write!(f, "{first} / {named} / {confidently_wrong} of {all}")
+    }
+}
+
+/// A row for each code: came first / named at all / confidently wrong, of so many, in each type.
+fn table(outcomes: &[Outcome]) -> String {
+    let mut scores: BTreeMap<&str, [Score; 3]> = BTreeMap::new();
+    for outcome in outcomes {
+        let column = DTYPES
+            .iter()
+            .position(|dtype| *dtype == outcome.dtype)
+            .unwrap();
+        for row in [outcome.code, "~ all"] {
+            scores.entry(row).or_default()[column].note(outcome);
+        }
+    }
+    let rows = scores
+        .iter()
+        .map(|(code, [f64, f32, bf16])| format!("| `{code}` | {f64} | {f32} | {bf16} |\n"));
+    "| code | f64 | f32 | bf16 |\n|---|---|---|---|\n".to_owned() + &rows.collect::<String>()
+}
+
+fn print_failures(outcomes: &[Outcome]) {
+    let failed = outcomes.iter().filter(|outcome| !outcome.first);
+    let (worst, others): (Vec<&Outcome>, Vec<&Outcome>) =
+        failed.partition(|outcome| outcome.confidently_wrong);
+    for outcome in worst.iter().chain(&others).take(PRINTED) {
+        println!("{}", outcome.text);
+    }
+}
+
+/// Asserts that at least `least` of them hold.
+fn assert_share(what: &str, holds: impl Iterator<Item = bool>, least: f64) {
+    let holds: Vec<bool> = holds.collect();
+    let held = holds.iter().filter(|holds| **holds).count();
+    assert!(
+        held as f64 >= least * holds.len() as f64,
+        "{what}: {held} of {}",
+        holds.len()
+    );
+}
+
+type Draw = (&'static str, Wrt, Dtype, u64);
+
+fn draws() -> Vec<Draw> {
+    let mut draws = Vec::new();
+    for (wrt, dtype) in Wrt::ALL
+        .into_iter()
+        .flat_map(|wrt| DTYPES.map(|dtype| (wrt, dtype)))
+    {
+        for code in crate::bugs::codes(wrt, dtype) {
+            draws.extend((0..cases(wrt, dtype)).map(|seed| (code, wrt, dtype, seed)));
+        }
+    }
+    draws
+}
+
+/// What is wrong in these cases is the gradient, and not the problem or the arithmetic.
+#[test]
+fn the_right_gradients_of_the_same_problems_do_not_fail() {
+    draws().par_iter().for_each(|&(code, wrt, dtype, seed)| {
+        let Some(case) = crate::bugs::case(code, wrt, dtype, seed) else {
+            return;
+        };
+        let report = check_gradient(&case, &gradient(&case.problem, wrt, dtype));
+        assert_ne!(
+            report.verdict(),
+            Verdict::Fail,
+            "{}",
+            describe(&case, &report)
+        );
+    });
+}
+
+#[test]
+fn every_bug_is_named() {
+    let draws = draws();
+    let outcome = |&(code, wrt, dtype, seed): &Draw| {
+        crate::bugs::case(code, wrt, dtype, seed).map(|case| Outcome::of(&case))
+    };
+    let outcomes: Vec<Outcome> = draws.par_iter().filter_map(outcome).collect();
+    println!(
+        "{} cases of {} draws\n\n{}",
+        outcomes.len(),
+        draws.len(),
+        table(&outcomes)
+    );
+    print_failures(&outcomes);
+    for (dtype, least) in [(Dtype::F64, 0.99), (Dtype::F32, 0.95)] {
+        let of_type = outcomes.iter().filter(|outcome| outcome.dtype == dtype);
+        assert_share(
+            &format!("first in {dtype}"),
+            of_type.map(|o| o.first),
+            least,
+        );
+    }
+    // Where two causes look the same the true one is among those that are named.
+    let ambiguous = outcomes
+        .iter()
+        .filter(|outcome| outcome.ambiguous && outcome.dtype != Dtype::BF16);
+    assert_share(
+        "named in an ambiguous pair",
+        ambiguous.map(|o| o.named),
+        1.0,
+    );
+    let honest = outcomes.iter().map(|outcome| !outcome.confidently_wrong);
+    assert_share("not confidently wrong", honest, 1.0);
+}
+
+/// A gradient whose own errors say nothing points to the one of the same file that was explained.
+#[test]
+fn the_cause_of_one_gradient_is_offered_for_the_others() {
+    let problem = crate::problems::random(7, 40, 6, 4, 1.0, Reduction::Mean);
+    let mut subjects = vec![];
+    for wrt in [Wrt::Weight, Wrt::Input] {
+        let mut values = gradient(&problem, wrt, Dtype::F64);
+        match wrt {
+            Wrt::Input => values.iter_mut().for_each(|g| *g *= 3.0),
+            _ => values.iter_mut().for_each(|g| *g = g.abs()),
+        }
+        subjects.push(Subject {
+            wrt,
+            gradient: Some(tensor(Dtype::F64, &problem.gradient_shape(wrt), &values)),
+        });
+    }
+    let device = Device::Cpu { note: None };
+    let report = check::check(&problem, &subjects, &Options::default(), &device, &mut ()).unwrap();
+    let [weight, input] = report.checks.as_slice() else {
+        panic!("two gradients")
+    };
+    assert_eq!(input.findings[0].code, "accumulated");
+    assert_eq!(weight.findings[0].code, "unknown");
+    let fix = &weight.findings[0].fix;
+    assert!(
+        fix.starts_with("first mend grad, whose cause is accumulated"),
+        "{fix}"
+    );
+}
+
+/// Two or three numbers fit anything: then nothing is said with confidence that is not so.
+#[test]
+fn little_is_claimed_of_a_handful_of_numbers() {
+    for (n, d, k) in [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 5, 3)] {
+        for seed in 0..40 {
+            let problem = crate::problems::random(seed, n, d, k, 1.0, Reduction::Mean);
+            let other = crate::problems::random(seed + 1000, n, d, k, 1.0, Reduction::Mean);
+            for wrt in Wrt::ALL {
+                let case = Case {
+                    code: "unknown",
+                    also: Vec::new(),
+                    wrt,
+                    dtype: Dtype::F64,
+                    // Of another problem altogether.
+                    gradient: gradient(&other, wrt, Dtype::F64),
+                    problem: problem.clone(),
+                    description: format!("{wrt:?} {n}x{d}x{k} seed {seed}"),
+                    touched: Touched::default(),
+                };
+                let report = check_case(&case);
+                let surest = report.findings.iter().map(|finding| finding.confidence);
+                let surest = surest.fold(0.0, f64::max);
+                assert!(surest <= CONFIDENT, "{}", describe(&case, &report));
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_are_found_one_after_the_other() {
+    let draws: Vec<(usize, Dtype)> = (0..90)
+        .flat_map(|index| [Dtype::F64, Dtype::F32].map(|dtype| (index, dtype)))
+        .collect();
+    let both = |&(index, dtype): &(usize, Dtype)| {
+        let (first, second, case) = crate::bugs::pairs(index, dtype, index as u64)?;
+        let report = check_case(&case);
+        let found = |code: &str| report.findings.iter().any(|finding| finding.code == code);
+        Some((
+            found(first) && found(second),
+            second,
+            describe(&case, &report),
+        ))
+    };
+    let outcomes: Vec<(bool, &str, String)> = draws.par_iter().filter_map(both).collect();
+    for (_, second, text) in outcomes.iter().filter(|(both, ..)| !both).take(PRINTED) {
+        println!("and {second}: {text}");
+    }
+    assert_share("both found", outcomes.iter().map(|(both, ..)| *both), 0.9);
+}
+
+#[test]
+fn foreign_bugs_end_as_unknown() {
+    let draws: Vec<(usize, Dtype)> = (0..60)
+        .flat_map(|index| [Dtype::F64, Dtype::F32].map(|dtype| (index, dtype)))
+        .collect();
+    let outcome = |&(index, dtype): &(usize, Dtype)| {
+        let case = crate::bugs::foreign(index, dtype, index as u64);
+        let report = check_case(&case);
+        assert_places(&case.touched, &report);
+        // The focal loss does no more to a row than to multiply it.
+        let is_true = |code: &str| {
+            code == "unknown" || (code == "rows-scaled" && case.description.contains("focal"))
+        };
+        let unknown = report
+            .findings
+            .first()
+            .is_some_and(|finding| is_true(finding.code));
+        (unknown, describe(&case, &report))
+    };
+    let outcomes: Vec<(bool, String)> = draws.par_iter().map(outcome).collect();
+    for (_, text) in outcomes
+        .iter()
+        .filter(|(unknown, _)| !unknown)
+        .take(PRINTED)
+    {
+        println!("{text}");
+    }
+    assert_share("unknown", outcomes.iter().map(|(unknown, _)| *unknown), 1.0);
+}
+
+/// What is said to be wrong lies where the bug is.
+fn assert_places(touched: &Touched, report: &CheckReport) {
+    let lie_in = |places: &Option<Vec<usize>>, found: &Ranges| {
+        places
+            .as_ref()
+            .is_none_or(|places| found.iter().all(|place| places.contains(&place)))
+    };
+    let places = &report.tally.places;
+    let (columns, classes) = (places.wrong_columns(), places.wrong_classes());
+    let said = report.whereabouts();
+    assert!(lie_in(&touched.rows, &places.rows), "{said}");
+    assert!(lie_in(&touched.columns, &columns), "{said}");
+    assert!(lie_in(&touched.labels, &classes), "{said}");
+    if let (Some(labels), None) = (&touched.labels, &touched.rows) {
+        assert_eq!(classes.len(), labels.len(), "{said}");
+    }
+}

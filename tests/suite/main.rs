@@ -1,0 +1,19 @@
+//! Tests that need neither an adapter, nor a service, nor a browser.
+
+#[path = "../common/bugs.rs"]
+#[allow(dead_code)]
+mod bugs;
+#[path = "../common/framework.rs"]
+#[allow(dead_code)]
+mod framework;
+#[path = "../common/problems.rs"]
+#[allow(dead_code)]
+mod problems;
+
+mod action;
+mod architecture;
+mod cli;
+mod diagnosis;
+mod output;
+mod properties;
+mod rows;

@@ -1,0 +1,201 @@
+//! What holds for every problem.
+
+use crate::problems::random;
+use gradprobe::{
+    check::{self, Options, Subject},
+    device::Device,
+    loss::{Reduction, Target},
+    problem::{Problem, Wrt},
+    report::{Decision, Entry, Report, Seconds, Tally, Verdict},
+    scheme::Method,
+    tensor::Tensor,
+};
+use proptest::prelude::*;
+
+const CPU: Device = Device::Cpu { note: None };
+
+fn run(problem: &Problem, wrt: Wrt, gradient: Option<Vec<f64>>, options: &Options) -> Report {
+    let shape = problem.gradient_shape(wrt);
+    let gradient = gradient.map(|values| Tensor::from_f64(&shape, &values));
+    check::check(
+        problem,
+        &[Subject { wrt, gradient }],
+        options,
+        &CPU,
+        &mut (),
+    )
+    .unwrap()
+}
+
+/// The problem's own rows `rows`, as a problem of its own.
+fn with_bias(problem: &Problem, shift: f64) -> Problem {
+    let bias: Vec<f64> = problem
+        .bias::<f64>()
+        .into_iter()
+        .map(|b| b + shift)
+        .collect();
+    let Target::Classes(target) = problem.target() else {
+        panic!("classes")
+    };
+    Problem::new(
+        problem.input().clone(),
+        problem.weight().clone(),
+        Some(Tensor::from_f64(&[problem.k()], &bias)),
+        &Tensor::from_classes(target),
+        problem.loss().clone(),
+    )
+    .unwrap()
+}
+
+fn sizes() -> impl Strategy<Value = (u64, usize, usize, usize, f64)> {
+    (
+        any::<u64>(),
+        1..20usize,
+        1..20usize,
+        2..20usize,
+        prop::sample::select(vec![0.01, 1.0, 30.0]),
+    )
+}
+
+/// Any numbers that a tally could meet; magnitudes far apart, so that plain sums would depend on their order.
+fn tally() -> impl Strategy<Value = Tally> {
+    let value = (-1.0..1.0f64, -200..200i32).prop_map(|(v, e)| v * 10f64.powi(e));
+    prop::collection::vec((0..50usize, 0..9usize, value, 0.0..2.0f64), 0..30).prop_map(|entries| {
+        let mut tally = Tally::default();
+        for (row, column, value, rel_err) in entries {
+            tally.entries += 1;
+            tally.sum_rel_err.add(rel_err);
+            tally.rel_err.add(rel_err);
+            tally.max_rel_err = tally.max_rel_err.max(rel_err);
+            tally.analytic_numeric.add(value);
+            tally.error_error.add(value * value);
+            let decision = if value > 0.5 {
+                Decision::Wrong
+            } else {
+                Decision::Right
+            };
+            let entry = Entry {
+                row,
+                column,
+                analytic: value,
+                numeric: 0.0,
+                rel_err,
+                noise: 0.1,
+                tolerance: 0.1,
+                decision,
+            };
+            tally.note(entry);
+            tally.sample(entry);
+            tally.least_detectable = tally.least_detectable.min(rel_err);
+            tally.caught.zeroed |= row > 5;
+        }
+        tally
+    })
+}
+
+/// The report of a part of a run: of some rows, with that tally.
+fn part(tally: Tally) -> Report {
+    let mut report = run(
+        &random(0, 2, 2, 2, 1.0, Reduction::Mean),
+        Wrt::Input,
+        None,
+        &Options::default(),
+    );
+    report.seconds = Seconds::default();
+    report.checks[0].tally = tally;
+    report
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_built_in_gradient_passes((seed, n, d, k, scale) in sizes()) {
+        let problem = random(seed, n, d, k, scale, Reduction::Mean);
+        for wrt in Wrt::ALL {
+            let report = run(&problem, wrt, None, &Options::default());
+            let tally = &report.checks[0].tally;
+            prop_assert_eq!((tally.wrong, tally.undecided), (0, 0), "{:?}", tally.worst[0]);
+            prop_assert_ne!(report.verdict(), Verdict::Fail);
+            // Where samples are saturated through and through a gradient of zeros is as good.
+            prop_assert!(report.verdict() == Verdict::Pass || !report.checks[0].blind_to().is_empty());
+        }
+    }
+
+    #[test]
+    fn any_step_and_method_never_convicts_a_right_gradient(
+        (seed, n, d, k, scale) in sizes(),
+        exponent in -8.0..-1.0f64,
+    ) {
+        let problem = random(seed, n, d, k, scale, Reduction::Sum);
+        for method in [Method::Difference, Method::ForwardPass] {
+            for wrt in Wrt::ALL {
+                let options = Options { method, eps: Some(10f64.powf(exponent)), ..Options::default() };
+                let report = run(&problem, wrt, None, &options);
+                prop_assert_ne!(report.verdict(), Verdict::Fail, "{:?}", report.checks[0].tally.worst[0]);
+            }
+        }
+    }
+
+    /// Adding one number to all logits changes no loss, so no gradient either.
+    #[test]
+    fn a_shift_of_the_logits_changes_nothing((seed, n, d, k, scale) in sizes(), shift in -50.0..50.0f64) {
+        let problem = random(seed, n, d, k, scale, Reduction::Mean);
+        let shifted = with_bias(&problem, shift);
+        let gradient = gradprobe::cpu::Cpu::new(&problem, plan(&problem)).backward(0..n);
+        let report = run(&shifted, Wrt::Input, Some(gradient), &Options::default());
+        prop_assert_eq!(report.checks[0].tally.wrong, 0, "{:?}", report.checks[0].tally.worst[0]);
+    }
+
+    /// Rows of p - y sum to nothing.
+    #[test]
+    fn rows_of_the_logits_gradient_sum_to_zero((seed, n, d, k, scale) in sizes()) {
+        let problem = random(seed, n, d, k, scale, Reduction::Sum);
+        let plan = gradprobe::plan::Plan { wrt: Wrt::Logits, ..plan(&problem) };
+        for row in gradprobe::cpu::Cpu::new(&problem, plan).backward(0..n).chunks_exact(k) {
+            let magnitude: f64 = row.iter().map(|v| v.abs()).sum();
+            prop_assert!(row.iter().sum::<f64>().abs() <= 1e-15 * k as f64 * magnitude);
+        }
+    }
+
+    /// One entry that is off by more than the tolerance is found, and it alone.
+    #[test]
+    fn one_wrong_entry_is_found((seed, n, d, k, scale) in sizes(), at in any::<prop::sample::Index>()) {
+        let problem = random(seed, n, d, k, scale, Reduction::Mean);
+        let cpu = gradprobe::cpu::Cpu::new(&problem, plan(&problem));
+        let mut gradient = cpu.backward(0..n);
+        let entry = at.index(gradient.len());
+        gradient[entry] += 1e-9 * cpu.evaluate(0..n).conditioning[entry];
+        let report = run(&problem, Wrt::Input, Some(gradient), &Options::default());
+        let tally = &report.checks[0].tally;
+        prop_assert_eq!((report.verdict(), tally.wrong), (Verdict::Fail, 1));
+        prop_assert_eq!((tally.worst[0].row, tally.worst[0].column), (entry / d, entry % d));
+    }
+
+    #[test]
+    fn merging_is_associative_and_commutative_to_the_bit(a in tally(), b in tally(), c in tally()) {
+        let (a, b, c) = (part(a), part(b), part(c));
+        let left = a.clone().merge(b.clone()).merge(c.clone());
+        prop_assert_eq!(&left, &a.clone().merge(b.clone().merge(c)));
+        prop_assert_eq!(a.clone().merge(b.clone()), b.merge(a.clone()));
+        // And it adds.
+        prop_assert!(left.checks[0].tally.entries >= a.checks[0].tally.entries);
+    }
+}
+
+fn plan(problem: &Problem) -> gradprobe::plan::Plan {
+    use gradprobe::{
+        plan::Plan,
+        scheme::{CENTRAL, Precision},
+        tensor::Dtype,
+    };
+    Plan::new(
+        problem,
+        Wrt::Input,
+        Method::Difference,
+        CENTRAL,
+        None,
+        Precision::F64,
+        Dtype::F64,
+    )
+}
