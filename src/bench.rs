@@ -17,7 +17,7 @@ use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
     report::{DeviceInfo, Verdict},
-    scheme::{CENTRAL, Method, Precision},
+    scheme::{Method, Precision, Scheme},
     tensor::{Dtype, Tensor},
 };
 
@@ -197,7 +197,7 @@ fn exact(problem: &Problem) -> Vec<f64> {
         problem,
         Wrt::Input,
         Method::Difference,
-        CENTRAL,
+        Scheme::Central,
         None,
         Precision::F64,
         Dtype::F64,

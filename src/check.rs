@@ -369,7 +369,7 @@ fn check_one(
     tracing::info!(
         "{name}: {entries} entries, {:?} in {precision:?}, {}, eps = {:.3e}, on {on}",
         plan.method,
-        plan.scheme.name,
+        plan.scheme,
         plan.eps
     );
     let given = gradient.as_ref();
@@ -404,7 +404,7 @@ fn check_one(
         },
         dtype,
         method: plan.method,
-        scheme: plan.scheme.name,
+        scheme: plan.scheme,
         precision,
         eps: plan.eps,
         tolerance,

@@ -449,7 +449,7 @@ mod tests {
     use super::*;
     use crate::{
         loss::CrossEntropy,
-        scheme::CENTRAL,
+        scheme::Scheme,
         tensor::{Dtype, Tensor},
     };
 
@@ -467,7 +467,7 @@ mod tests {
         let problem = Problem::new(input, weight, None, &target, loss).unwrap();
         for wrt in Wrt::ALL {
             for method in [Method::Difference, Method::ForwardPass] {
-                let (f64, scheme) = (Precision::F64, CENTRAL);
+                let (f64, scheme) = (Precision::F64, Scheme::Central);
                 let plan = Plan::new(&problem, wrt, method, scheme, None, f64, Dtype::F64);
                 let cpu = Cpu::new(&problem, plan);
                 let mut shares = Vec::new();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     loss::Reduction,
     problem::Wrt,
-    scheme::{Method, Precision},
+    scheme::{Method, Precision, Scheme},
     tensor::Dtype,
 };
 
@@ -264,8 +264,8 @@ pub struct CheckReport {
     pub dtype: Dtype,
     /// How the losses were computed.
     pub method: Method,
-    /// The difference scheme's name.
-    pub scheme: &'static str,
+    /// The difference scheme.
+    pub scheme: Scheme,
     /// The arithmetic of the losses.
     pub precision: Precision,
     /// The step.

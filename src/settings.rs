@@ -68,7 +68,13 @@ pub struct Settings {
     #[arg(long, value_enum, default_value_t)]
     pub method: Method,
     /// Where the losses are taken: central (2 an entry), forward (1), or five-point (4)
-    #[arg(long, default_value = "central", value_name = "central|forward|five-point", hide_possible_values = true, value_parser = scheme())]
+    #[arg(
+        long,
+        default_value = "central",
+        value_name = "central|forward|five-point",
+        hide_possible_values = true,
+        value_enum
+    )]
     pub scheme: Scheme,
     /// The arithmetic of the losses; auto is f64 for an f64 gradient (on the CPU where the device has none) and on the CPU, else f32
     #[arg(long, default_value = "auto", value_name = "auto|f32|f64", hide_possible_values = true, value_parser = precision())]
@@ -294,13 +300,6 @@ fn whole<T: FromStr>(text: &str) -> std::result::Result<T, &'static str> {
     text.parse().map_err(|_| "expected a whole number")
 }
 
-fn scheme() -> impl TypedValueParser<Value = Scheme> {
-    PossibleValuesParser::new(Scheme::ALL.map(|scheme| scheme.name)).map(|name| {
-        let named = Scheme::ALL.into_iter().find(|scheme| scheme.name == name);
-        named.unwrap_or_default()
-    })
-}
-
 fn precision() -> impl TypedValueParser<Value = Auto<Precision>> {
     PossibleValuesParser::new(["auto", "f32", "f64"]).map(|name| {
         let named = Precision::from_str(&name, false);
@@ -311,7 +310,7 @@ fn precision() -> impl TypedValueParser<Value = Auto<Precision>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheme::FIVE_POINT;
+    use crate::scheme::Scheme;
 
     #[test]
     fn names_are_those_of_flags() {
@@ -329,7 +328,7 @@ mod tests {
         assert_eq!(settings.loss.ignore_index, Some(-1));
         let options = settings.options(false);
         assert_eq!((options.rtol, options.rows), (Some(1e-3), Some(2..4)));
-        assert_eq!(options.scheme, FIVE_POINT);
+        assert_eq!(options.scheme, Scheme::FivePoint);
         assert_eq!(options.precision, Some(Precision::F32));
         let options = parse(&[]).unwrap().options(true);
         assert_eq!((options.eps, options.precision), (None, None));

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     plan::Plan,
     problem::{Problem, Wrt},
-    scheme::{CENTRAL, Method, Precision},
+    scheme::{Method, Precision, Scheme},
     tensor::{Dtype, Tensor},
 };
 
@@ -137,7 +137,7 @@ pub fn sweep(
                 problem,
                 wrt,
                 method,
-                CENTRAL,
+                Scheme::Central,
                 Some(eps),
                 precision,
                 Dtype::F32,

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     plan::Plan,
     report::Entry,
-    scheme::{CENTRAL, Method, Precision},
+    scheme::{Method, Precision, Scheme},
     tensor::Dtype,
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn confirm<'a>(
         problem,
         wrt,
         Method::ForwardPass,
-        CENTRAL,
+        Scheme::Central,
         None,
         Precision::F64,
         Dtype::F64,

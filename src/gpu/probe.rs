@@ -12,7 +12,7 @@ use crate::{
     loss::CrossEntropy,
     plan::{Allowance, Evaluation, Plan},
     problem::{Problem, Wrt},
-    scheme::{CENTRAL, Method, Precision},
+    scheme::{Method, Precision, Scheme},
     tensor::Tensor,
 };
 
@@ -40,7 +40,7 @@ pub(super) fn probe<T: Element>(device: &GpuDevice) -> Result<()> {
                     &problem,
                     wrt,
                     method,
-                    CENTRAL,
+                    Scheme::Central,
                     eps,
                     T::PRECISION,
                     T::PRECISION.dtype(),

@@ -401,7 +401,7 @@ impl From<&CheckReport> for Check {
             dtype: check.dtype.to_string(),
             verdict: check.verdict(),
             method: check.method,
-            scheme: check.scheme.to_owned(),
+            scheme: check.scheme.to_string(),
             precision: check.precision,
             eps: Number(check.eps),
             compared: check.compared,

@@ -8,7 +8,7 @@ use gradprobe::{
     loss::{CrossEntropy, Reduction},
     problem::{Problem, Wrt},
     report::{CheckReport, ComparedOn, Report, Verdict},
-    scheme::{FIVE_POINT, Precision},
+    scheme::{Precision, Scheme},
     tensor::{Dtype, Tensor},
 };
 
@@ -222,7 +222,7 @@ fn nor_does_it_depend_on_types_options_and_tolerances() {
             ..Options::default()
         };
         let five_point = Options {
-            scheme: FIVE_POINT,
+            scheme: Scheme::FivePoint,
             ..Options::default()
         };
         let in_f64 = Options {

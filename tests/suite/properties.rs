@@ -186,14 +186,14 @@ proptest! {
 fn plan(problem: &Problem) -> gradprobe::plan::Plan {
     use gradprobe::{
         plan::Plan,
-        scheme::{CENTRAL, Precision},
+        scheme::{Precision, Scheme},
         tensor::Dtype,
     };
     Plan::new(
         problem,
         Wrt::Input,
         Method::Difference,
-        CENTRAL,
+        Scheme::Central,
         None,
         Precision::F64,
         Dtype::F64,
