@@ -7,7 +7,7 @@
 //! dl[j]/dz[j,c] = R[j] p[j,c] - r[j,c]
 //! ```
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,13 @@ pub enum Reduction {
     Mean,
     /// Their sum.
     Sum,
+}
+
+impl fmt::Display for Reduction {
+    /// Writes the name that PyTorch uses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// PyTorch's default for `ignore_index`, which no class has.

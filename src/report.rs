@@ -1,7 +1,7 @@
 //! What came out of a run, as data. Chunks, shards and machines add up: [`Report::merge`] is associative to the
 //! last bit, because sums are exact and everything else is counted or ordered.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,13 @@ pub enum Verdict {
     Fail,
 }
 
+impl fmt::Display for Verdict {
+    /// Writes the name that JSON uses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// Who did the arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceInfo {
@@ -67,13 +74,10 @@ pub enum DeviceKind {
     Software,
 }
 
-impl std::fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Gpu => "gpu",
-            Self::Software => "software",
-        })
+impl fmt::Display for DeviceKind {
+    /// Writes the name that JSON uses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -100,7 +104,7 @@ pub struct ProblemInfo {
 }
 
 fn as_text<S: serde::Serializer>(
-    value: &impl std::fmt::Display,
+    value: &impl fmt::Display,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)

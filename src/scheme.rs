@@ -18,6 +18,13 @@ pub enum Method {
     ForwardPass,
 }
 
+impl fmt::Display for Method {
+    /// Writes the name that JSON and the flags use.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// The arithmetic in which losses are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -26,6 +33,13 @@ pub enum Method {
 pub enum Precision {
     F32,
     F64,
+}
+
+impl fmt::Display for Precision {
+    /// Writes the name that JSON and the flags use.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl Precision {
@@ -75,8 +89,8 @@ pub enum Scheme {
 }
 
 impl fmt::Display for Scheme {
+    /// Writes the name that JSON and the flags use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // serde writes a unit variant by its name.
         self.serialize(f)
     }
 }
@@ -199,6 +213,13 @@ impl Scheme {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_the_flags() {
+        assert_eq!(Method::ForwardPass.to_string(), "forward-pass");
+        assert_eq!(format!("{:>5}", Precision::F32), "  f32");
+        assert_eq!(Dtype::BF16.to_string(), "bf16");
+    }
 
     #[test]
     fn polynomials_up_to_the_order_are_differentiated_exactly() {

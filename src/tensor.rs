@@ -6,6 +6,7 @@ use std::{fmt, ops::Range, sync::Arc};
 use half::{bf16, f16};
 use num_traits::{Float, FromPrimitive};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -54,7 +55,8 @@ impl Real for f64 {
 }
 
 /// An element type, by its name in safetensors and PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Dtype {
     F16,
@@ -148,21 +150,9 @@ impl Dtype {
 }
 
 impl fmt::Display for Dtype {
+    /// Writes the name in JSON, `f32`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F16 => "f16",
-            Self::BF16 => "bf16",
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::I8 => "i8",
-            Self::I16 => "i16",
-            Self::I32 => "i32",
-            Self::I64 => "i64",
-            Self::U8 => "u8",
-            Self::U16 => "u16",
-            Self::U32 => "u32",
-            Self::U64 => "u64",
-        })
+        self.serialize(f)
     }
 }
 

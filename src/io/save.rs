@@ -8,7 +8,7 @@ use super::OutputFile;
 use crate::{
     check::Subject,
     error::{Error, Result},
-    loss::{Reduction, Target},
+    loss::Target,
     problem::Problem,
     tensor::{Dtype, Tensor},
 };
@@ -42,12 +42,8 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
         let view = TensorView::new(stored(tensor.dtype()), shape, tensor.contents());
         views.push((name, view.expect("the bytes are those of the shape")));
     }
-    let reduction = match loss.reduction {
-        Reduction::Mean => "mean",
-        Reduction::Sum => "sum",
-    };
     let metadata = HashMap::from([
-        ("reduction".to_owned(), reduction.to_owned()),
+        ("reduction".to_owned(), loss.reduction.to_string()),
         (
             "label_smoothing".to_owned(),
             loss.label_smoothing.to_string(),

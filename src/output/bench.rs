@@ -37,7 +37,7 @@ pub(crate) fn render(bench: &Bench) -> String {
         let cells: String = cells
             .map(|((_, width), cell)| format!("{cell:>width$}"))
             .collect();
-        text += &format!("{cells}  {:?}\n", run.verdict).to_lowercase();
+        text += &format!("{cells}  {}\n", run.verdict);
     }
     text + "\ntotal is a whole check, tensors in memory to finished report; kernels run while the host compares, so the parts may add up to\nmore; error is |numeric - exact|/|exact|, the exact gradient by the chain rule in f64\n"
 }

@@ -83,7 +83,7 @@ struct Page<'a> {
 
 /// One of several files.
 struct Line<'a> {
-    heading: &'static str,
+    heading: String,
     name: &'a str,
     told: String,
 }
@@ -98,7 +98,7 @@ struct Part<'a> {
 /// One gradient.
 struct Section<'a> {
     check: &'a Check,
-    verdict: &'static str,
+    verdict: Verdict,
     sentence: String,
     findings: Vec<FindingView<'a>>,
     figures: Vec<Figure>,
@@ -156,7 +156,7 @@ impl<'a> Section<'a> {
         });
         Self {
             check,
-            verdict: words::verdict(check.verdict),
+            verdict: check.verdict,
             sentence: words::sentence(check),
             findings: findings(check),
             figures,

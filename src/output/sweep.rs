@@ -1,9 +1,6 @@
 //! A sweep over the step as text: a table, and a plot on log axes.
 
-use crate::{
-    scheme::Precision,
-    sweep::{Point, Sweep},
-};
+use crate::sweep::{Point, Sweep};
 
 /// Lines of the plot for a factor of ten, and columns for a step.
 const LINES: f64 = 2.0;
@@ -11,13 +8,10 @@ const COLUMNS: usize = 6;
 
 /// The sweep, with a line break at its end.
 pub fn render(sweep: &Sweep) -> String {
-    let precision = match sweep.precision {
-        Precision::F32 => "f32",
-        Precision::F64 => "f64",
-    };
     let mut text = format!(
-        "Mean relative error of {} against central differences in {precision}, {} samples\n\n      eps   difference   forward-pass   noise floor\n",
+        "Mean relative error of {} against central differences in {}, {} samples\n\n      eps   difference   forward-pass   noise floor\n",
         sweep.wrt.grad_name(),
+        sweep.precision,
         sweep.rows
     );
     for Point {

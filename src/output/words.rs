@@ -5,9 +5,8 @@ use super::{
     document::{Check, Document, Draw, Finding, Proof, Rows, Worst},
 };
 use crate::{
-    loss::{IGNORE_INDEX, Reduction},
+    loss::IGNORE_INDEX,
     report::{ComparedOn, DeviceInfo, ProblemInfo, Seconds, Source, Verdict},
-    scheme::{Method, Precision},
 };
 
 /// How sure the diagnosis is, in brackets behind the code.
@@ -58,15 +57,12 @@ pub fn device(device: &DeviceInfo) -> String {
 
 /// The sizes and the loss.
 pub fn problem(problem: &ProblemInfo) -> String {
-    let reduction = match problem.reduction {
-        Reduction::Mean => "mean",
-        Reduction::Sum => "sum",
-    };
     format!(
-        "n = {}, d = {}, k = {}; {reduction} reduction{}; input is {}",
+        "n = {}, d = {}, k = {}; {} reduction{}; input is {}",
         problem.n,
         problem.d,
         problem.k,
+        problem.reduction,
         options(problem),
         problem.dtype
     )
@@ -82,16 +78,10 @@ pub fn time(seconds: Seconds) -> String {
 
 /// How the numeric gradient was made, and where it was compared.
 pub fn numeric(check: &Check) -> String {
-    let method = match check.method {
-        Method::Difference => "difference",
-        Method::ForwardPass => "forward-pass",
-    };
-    let precision = match check.precision {
-        Precision::F32 => "f32",
-        Precision::F64 => "f64",
-    };
     format!(
-        "{method} in {precision}, {}, eps = {:.3e}{}",
+        "{} in {}, {}, eps = {:.3e}{}",
+        check.method,
+        check.precision,
         check.scheme,
         check.eps.0,
         compared(check.compared)
@@ -439,19 +429,10 @@ pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
 }
 
 /// The verdict on a file, or that there is none.
-pub fn heading(run: &Run) -> &'static str {
+pub fn heading(run: &Run) -> String {
     match &run.outcome {
-        Ok(report) => verdict(report.verdict),
-        Err(_) => "error",
-    }
-}
-
-/// A verdict as JSON has it.
-pub fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Inconclusive => "inconclusive",
-        Verdict::Fail => "fail",
+        Ok(report) => report.verdict.to_string(),
+        Err(_) => "error".to_owned(),
     }
 }
 
@@ -468,7 +449,7 @@ pub fn brief(report: &Document) -> String {
             (Verdict::Pass, _, None) if report.verdict != Verdict::Pass => "right".to_owned(),
             (Verdict::Pass, _, None) => return name.to_owned(),
             (_, Some(finding), _) => finding.code.clone(),
-            (other, None, _) => verdict(other).to_owned(),
+            (other, None, _) => other.to_string(),
         };
         format!("{name} ({said})")
     };

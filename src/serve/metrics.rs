@@ -9,12 +9,12 @@ use prometheus_client::{
 };
 
 use super::store::Outcome;
-use crate::{output::words, report::Report};
+use crate::report::Report;
 
 /// A verdict, and who computed it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Checked {
-    verdict: &'static str,
+    verdict: String,
     device: String,
 }
 
@@ -106,7 +106,7 @@ impl Metrics {
     /// `took` from its beginning to its report, of which it `spent` some itself.
     pub(super) fn checked(&self, report: &Report, took: Duration, spent: Duration) {
         let labels = Checked {
-            verdict: words::verdict(report.verdict()),
+            verdict: report.verdict().to_string(),
             device: report.device.name.clone(),
         };
         self.checks.get_or_create(&labels).inc();

@@ -22,7 +22,6 @@ use super::{
 use crate::{
     error::{Error, Result},
     io::{self, Source},
-    output::words,
     report::Verdict,
 };
 
@@ -608,7 +607,7 @@ fn finish(connection: &Connection, id: &str, outcome: &Outcome, at: f64) -> rusq
             summary,
             report,
         } => (
-            Some(words::verdict(*verdict)),
+            Some(verdict.to_string()),
             Some(summary),
             Some(report.get()),
             None,
@@ -644,8 +643,7 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         created: row.get(5)?,
         finished: row.get(6)?,
         progress: None,
-        verdict: verdict
-            .and_then(|name| VERDICTS.into_iter().find(|it| words::verdict(*it) == name)),
+        verdict: verdict.and_then(|name| VERDICTS.into_iter().find(|it| it.to_string() == name)),
         summary: row.get(8)?,
         report: None,
         error: row.get(9)?,

@@ -419,7 +419,10 @@ pub(super) fn tell(queue: &Queue, metrics: &Metrics, ticket: Ticket, outcome: Ou
     tracing::info!(
         "{}: {} {}",
         job.id,
-        job.verdict.map_or(job.state.name(), words::verdict),
+        job.verdict.map_or_else(
+            || job.state.name().to_owned(),
+            |verdict| verdict.to_string()
+        ),
         what.map_or("", String::as_str)
     );
     queue.end(job);

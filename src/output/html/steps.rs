@@ -1,7 +1,7 @@
 //! The error at every step size.
 
 use super::svg::{FRAME, Figure, LogAxis, Svg};
-use crate::{scheme::Precision, sweep::Sweep};
+use crate::sweep::Sweep;
 
 pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     let points = &sweep.points;
@@ -18,10 +18,6 @@ pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     let [left, top, right, bottom] = FRAME;
     let x = LogAxis::new(least, largest, [left, right]);
     let y = LogAxis::new(low, high, [bottom, top]);
-    let precision = match sweep.precision {
-        Precision::F32 => "f32",
-        Precision::F64 => "f64",
-    };
     let told = points.iter().map(|point| {
         format!(
             "eps {:.0e}: difference {:.1e}, forward-pass {:.1e}",
@@ -29,7 +25,8 @@ pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
         )
     });
     let description = format!(
-        "Mean relative error of the gradient against central differences in {precision}, over {} rows, at each step size. {}.",
+        "Mean relative error of the gradient against central differences in {}, over {} rows, at each step size. {}.",
+        sweep.precision,
         sweep.rows,
         told.collect::<Vec<_>>().join("; ")
     );
