@@ -25,6 +25,7 @@ mod engine;
 pub mod logits;
 pub mod loss;
 pub mod matmul;
+pub(crate) mod ordered;
 pub mod outer;
 pub(crate) mod parameters;
 pub mod perturb;

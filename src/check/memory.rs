@@ -5,7 +5,7 @@ use super::{
     compare::{block_rows, part_rows},
 };
 use crate::{
-    cpu::{self, matmul::TILE, parameters::PARTS},
+    cpu::{self, matmul::TILE, ordered::PARTS},
     diagnose::MOST_PARAMETER_WORK,
     plan::{Plan, RoundingModel},
     problem::{Problem, Wrt},

@@ -6,7 +6,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    Cpu, Operands, difference_weight::difference_weight, logits::logits, loss, outer::outer,
+    Cpu, Operands, difference_weight::difference_weight, logits::logits, loss, ordered::fold_parts,
+    outer::outer,
 };
 use crate::{
     loss::{TargetRows, compensated_sum},
@@ -15,9 +16,6 @@ use crate::{
     scheme::Method,
     tensor::Real,
 };
-
-/// Parts that the rows of a call are cut into, whatever the number of threads: their sums are added in order.
-pub(crate) const PARTS: usize = 8;
 
 impl Cpu<'_> {
     pub(super) fn evaluate_parameters<T: Real>(
@@ -186,26 +184,19 @@ impl Cpu<'_> {
     }
 }
 
-/// Adds what the parts of the rows give, in their order; no more of them are held than are made at a time.
+/// Adds the results of `part` over all rows.
 fn sum_of_parts<S: Send + Default>(
     rows: Range<usize>,
     part: impl Fn(Range<usize>) -> S + Sync,
     add: impl Fn(S, S) -> S,
 ) -> S {
-    let length = rows.len().div_ceil(PARTS).max(1);
-    let starts: Vec<usize> = rows.clone().step_by(length).collect();
-    let mut sum = None;
-    for starts in starts.chunks(rayon::current_num_threads()) {
-        let parts = starts.par_iter();
-        let parts = parts.map(|&start| part(start..rows.end.min(start + length)));
-        for part in parts.collect::<Vec<S>>() {
-            sum = Some(match sum {
-                Some(sum) => add(sum, part),
-                None => part,
-            });
-        }
-    }
-    sum.unwrap_or_default()
+    let add = |sum, part| {
+        Some(match sum {
+            Some(sum) => add(sum, part),
+            None => part,
+        })
+    };
+    fold_parts(rows, 1, part, None, add).unwrap_or_default()
 }
 
 impl Evaluation {

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::pair::Pair;
 use crate::{
-    cpu::{logits::logits, matmul::matmul, outer::outer},
+    cpu::{logits::logits, matmul::matmul, ordered::fold_parts, outer::outer},
     loss::{NO_LABEL, Reduction, TargetRows},
     plan::RoundingModel,
     problem::{Problem, Wrt},
@@ -23,8 +23,6 @@ use crate::{
 
 /// Samples that a thread takes at a time.
 const BLOCK: usize = 64;
-/// Parts that a sum over the samples is made of.
-const PARTS: usize = 8;
 /// Multiply-adds of one product over the rows that are looked at, and their entries: a few milliseconds.
 const MOST_WORK: usize = 1 << 22;
 const MOST_ENTRIES: usize = 1 << 15;
@@ -393,16 +391,14 @@ impl<'a> Evidence<'a> {
         add: impl Fn(&mut T, &Datum) + Sync,
         merge: impl Fn(T, T) -> T + Sync,
     ) -> T {
-        let parts = samples.par_chunks(samples.len().div_ceil(PARTS).max(BLOCK));
-        let parts = parts.map(|samples| {
+        let part = |range: Range<usize>| {
             let mut part = empty();
-            for block in samples.chunks(BLOCK) {
+            for block in samples[range].chunks(BLOCK) {
                 self.forward(block, &self.layer, |sample| add(&mut part, sample));
             }
             part
-        });
-        // In order, so that the same arrays give the same sum.
-        parts.collect::<Vec<T>>().into_iter().fold(empty(), merge)
+        };
+        fold_parts(0..samples.len(), BLOCK, part, empty(), merge)
     }
 
     /// The forward pass of these samples; returns their input and the magnitudes behind their logits.
@@ -514,26 +510,23 @@ pub(super) fn target(problem: &Problem, index: usize, r: &mut [f64]) -> f64 {
     totals[0]
 }
 
-/// The sum of what blocks of samples give, `length` numbers each: in parts that depend on nothing but the number of samples, added in order.
+/// Returns the sum of `of` over the blocks of samples, `length` numbers.
 fn sum_over(
     samples: &[usize],
     length: usize,
     of: impl Fn(&[usize]) -> Vec<f64> + Sync,
 ) -> Vec<f64> {
-    let parts = samples.par_chunks(samples.len().div_ceil(PARTS).max(BLOCK));
-    let parts = parts.map(|samples| {
+    let part = |range: Range<usize>| {
         let mut sum = vec![0.0; length];
-        samples
-            .chunks(BLOCK)
-            .for_each(|block| add(&mut sum, &of(block)));
+        let blocks = samples[range].chunks(BLOCK);
+        blocks.for_each(|block| add(&mut sum, &of(block)));
         sum
-    });
-    let mut sum = vec![0.0; length];
-    parts
-        .collect::<Vec<_>>()
-        .iter()
-        .for_each(|part| add(&mut sum, part));
-    sum
+    };
+    let fold = |mut sum: Vec<f64>, part: Vec<f64>| {
+        add(&mut sum, &part);
+        sum
+    };
+    fold_parts(0..samples.len(), BLOCK, part, vec![0.0; length], fold)
 }
 
 fn add(sum: &mut [f64], part: &[f64]) {
