@@ -362,7 +362,7 @@ fn check_one(
     };
     let gradient = subject.gradient.as_ref();
     let gradient = gradient.map(|gradient| part.gradient(wrt, gradient));
-    let bytes = gradient.as_ref().map_or(0, Tensor::bytes) + problem.input().bytes();
+    let bytes = gradient.as_ref().map_or(0, Tensor::nbytes) + problem.input().nbytes();
     let entries = part.rows(wrt) * problem.columns(wrt);
     listener.begin(wrt, entries as u64, bytes as u64);
     let (name, on) = (wrt.grad_name(), device.info().name);

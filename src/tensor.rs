@@ -1,167 +1,26 @@
-//! Row-major tensors as they lie in a file: element type, shape and little-endian bytes, in memory
-//! or mapped. Values are converted where they are used, a range of rows at a time.
+//! Row-major tensors as a file stores them: element type, shape and little-endian bytes, in memory
+//! or memory-mapped. Nothing is converted on loading: readers convert the rows that they need.
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use half::{bf16, f16};
-use num_traits::{Float, FromPrimitive};
 use rayon::prelude::*;
-use serde::Serialize;
+
+pub use dtype::Dtype;
+pub use real::Real;
 
 use crate::error::{Error, Result};
 
-/// The two types that a gradient can be computed in.
-pub trait Real:
-    Float + FromPrimitive + Default + Send + Sync + std::ops::AddAssign + fmt::Debug + 'static
-{
-    /// Rounds from f64.
-    fn of(value: f64) -> Self;
-    /// Widens to f64, exactly.
-    fn f64(self) -> f64;
-    /// Widens a vector.
-    fn widen(values: Vec<Self>) -> Vec<f64>;
-    /// A vector to be overwritten, in the memory of one that was widened, if that can be.
-    fn reuse(widened: &mut Vec<f64>) -> Vec<Self>;
-}
+mod dtype;
+mod real;
 
-impl Real for f32 {
-    fn of(value: f64) -> Self {
-        value as f32
-    }
-    fn f64(self) -> f64 {
-        f64::from(self)
-    }
-    fn widen(values: Vec<Self>) -> Vec<f64> {
-        values.into_iter().map(f64::from).collect()
-    }
-    fn reuse(_widened: &mut Vec<f64>) -> Vec<Self> {
-        Vec::new()
-    }
-}
-
-impl Real for f64 {
-    fn of(value: f64) -> Self {
-        value
-    }
-    fn f64(self) -> f64 {
-        self
-    }
-    fn widen(values: Vec<Self>) -> Vec<f64> {
-        values
-    }
-    fn reuse(widened: &mut Vec<f64>) -> Vec<Self> {
-        std::mem::take(widened)
-    }
-}
-
-/// An element type, by its name in safetensors and PyTorch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Dtype {
-    F16,
-    BF16,
-    F32,
-    F64,
-    I8,
-    I16,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-    U64,
-}
-
-impl Dtype {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::F16,
-        Self::BF16,
-        Self::F32,
-        Self::F64,
-        Self::I8,
-        Self::I16,
-        Self::I32,
-        Self::I64,
-        Self::U8,
-        Self::U16,
-        Self::U32,
-        Self::U64,
-    ];
-
-    /// Bytes an element.
-    pub fn size(self) -> usize {
-        match self {
-            Self::I8 | Self::U8 => 1,
-            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 2,
-            Self::F32 | Self::I32 | Self::U32 => 4,
-            Self::F64 | Self::I64 | Self::U64 => 8,
-        }
-    }
-
-    /// Whether it is one of the four floating-point types.
-    pub fn is_float(self) -> bool {
-        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
-    }
-
-    /// The unit roundoff u = 2^-p, p the bits of the significand; 0 for integers.
-    pub fn unit_roundoff(self) -> f64 {
-        match self {
-            Self::F16 => 2f64.powi(-11),
-            Self::BF16 => 2f64.powi(-8),
-            Self::F32 => 2f64.powi(-24),
-            Self::F64 => 2f64.powi(-53),
-            _ => 0.0,
-        }
-    }
-
-    /// How far 1/z, rounded to this type, is from 1/z, in units of its roundoff: 0 to 1; 0 for integers.
-    pub fn lost_in_reciprocal(self, z: f64) -> f64 {
-        let rounded = match self {
-            Self::F16 => f16::from_f64(1.0 / z).to_f64(),
-            Self::BF16 => bf16::from_f64(1.0 / z).to_f64(),
-            Self::F32 => f64::from((1.0 / z) as f32),
-            _ => return 0.0,
-        };
-        (rounded * z - 1.0).abs() / self.unit_roundoff()
-    }
-
-    /// The nearest value of this type; of integers, the value itself.
-    pub fn round(self, value: f64) -> f64 {
-        match self {
-            Self::F16 => f16::from_f64(value).to_f64(),
-            Self::BF16 => bf16::from_f64(value).to_f64(),
-            Self::F32 => f64::from(value as f32),
-            _ => value,
-        }
-    }
-
-    /// The smallest positive value that a framework keeps: where subnormals may be flushed to zero the smallest
-    /// normal one, but f16, whose subnormals every device computes with; 0 for integers.
-    pub fn smallest_kept(self) -> f64 {
-        match self {
-            Self::F16 => 2f64.powi(-24),
-            Self::BF16 | Self::F32 => f64::from(f32::MIN_POSITIVE),
-            Self::F64 => f64::MIN_POSITIVE,
-            _ => 0.0,
-        }
-    }
-}
-
-impl fmt::Display for Dtype {
-    /// Writes the name in JSON, `f32`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
-}
-
-/// Where bytes are kept: a vector, or a file's mapping.
+/// Memory that holds the bytes of tensors: a vector, or a memory-mapped file.
 pub trait Storage: Send + Sync {
-    /// All of them.
+    /// Returns all bytes.
     fn bytes(&self) -> &[u8];
 
-    /// Is told how many of them were just read: a mapping keeps only so many in memory.
+    /// Records that `_bytes` bytes were read. A memory-mapped file counts them to decide when to
+    /// drop its pages.
     fn was_read(&self, _bytes: usize) {}
 }
 
@@ -171,7 +30,7 @@ impl Storage for Vec<u8> {
     }
 }
 
-/// Bytes that tensors share.
+/// Storage that several tensors share.
 pub type Bytes = Arc<dyn Storage>;
 
 /// A row-major tensor: `shape[0]` rows of `shape[1..]` elements each.
@@ -180,7 +39,7 @@ pub struct Tensor {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Bytes,
-    /// Where in `bytes` the elements lie.
+    /// Range of the elements in `bytes`.
     place: Range<usize>,
 }
 
@@ -191,8 +50,9 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
-    /// A tensor over `bytes[place]`, little-endian. `None` where the place lies outside of the bytes or
-    /// its length is not the product of the shape and the element's size.
+    /// Returns a tensor over the little-endian values in `bytes[place]`. Returns `None` if `place`
+    /// is out of bounds, or if its length is not the product of `shape` times the size of an
+    /// element.
     pub fn over(
         dtype: Dtype,
         shape: Vec<usize>,
@@ -211,7 +71,7 @@ impl Tensor {
         })
     }
 
-    /// An f64 tensor of `values`, whose number is the product of `shape`.
+    /// Returns an f64 tensor. `shape` must multiply to the number of `values`.
     pub fn from_f64(shape: &[usize], values: &[f64]) -> Self {
         Self::from_le(
             Dtype::F64,
@@ -220,7 +80,7 @@ impl Tensor {
         )
     }
 
-    /// An f32 tensor of `values`, whose number is the product of `shape`.
+    /// Returns an f32 tensor. `shape` must multiply to the number of `values`.
     pub fn from_f32(shape: &[usize], values: &[f32]) -> Self {
         Self::from_le(
             Dtype::F32,
@@ -229,7 +89,8 @@ impl Tensor {
         )
     }
 
-    /// The same times a factor, each value rounded to its type; of floats only, and itself where the factor is 1.
+    /// Returns the tensor times `factor`, each product rounded to the element type. Defined for
+    /// floating-point tensors only. A factor of 1 shares the bytes.
     pub(crate) fn scaled(&self, factor: f64) -> Self {
         if factor == 1.0 {
             return self.clone();
@@ -248,7 +109,7 @@ impl Tensor {
         Self::from_le(self.dtype, &self.shape, bytes)
     }
 
-    /// An i64 tensor `[n]` of class indices.
+    /// Returns an i64 tensor `[n]` of class indices.
     pub fn from_classes(classes: &[i64]) -> Self {
         Self::from_le(
             Dtype::I64,
@@ -260,39 +121,39 @@ impl Tensor {
     fn from_le(dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> Self {
         let place = 0..bytes.len();
         Self::over(dtype, shape.to_vec(), Arc::new(bytes), place)
-            .expect("as many values as the shape holds")
+            .expect("the shape multiplies to the number of values")
     }
 
-    /// The element type.
+    /// Returns the element type.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// The extents, outermost first.
+    /// Returns the size of each dimension, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// Elements a row.
+    /// Returns the number of elements in a row.
     pub fn columns(&self) -> usize {
         self.shape.iter().skip(1).product()
     }
 
-    /// The elements of a range of rows, converted to `T`; integers too.
+    /// Returns the elements of a range of rows, converted to `T`. Integers are converted too.
     pub fn rows<T: Real>(&self, rows: Range<usize>) -> Vec<T> {
         let mut values = Vec::new();
         self.read(rows, &mut values);
         values
     }
 
-    /// The same into `values`, whatever that held.
+    /// Overwrites `values` with the elements of a range of rows, converted to `T`.
     pub fn read<T: Real>(&self, rows: Range<usize>, values: &mut Vec<T>) {
         let bytes = self.bytes_of(&rows);
         macro_rules! convert {
             ($type:ty, $to:expr) => {{
                 let (chunks, _) = bytes.as_chunks::<{ size_of::<$type>() }>();
                 values.resize(chunks.len(), T::zero());
-                // Several at a time.
+                // Vector instructions convert several values at a time.
                 pulp::Arch::new().dispatch(
                     #[inline(always)]
                     || {
@@ -316,13 +177,14 @@ impl Tensor {
         self.bytes.was_read(bytes.len());
     }
 
-    /// All elements, converted to `T`.
+    /// Returns all elements, converted to `T`.
     pub fn values<T: Real>(&self) -> Vec<T> {
         self.rows(0..self.shape.first().copied().unwrap_or(1))
     }
 
-    /// The elements of a range of rows of an integer tensor; u64 values past i64 become negative, which
-    /// no class index is. Empty for a floating-point tensor.
+    /// Returns the elements of a range of rows of an integer tensor. A u64 beyond the range of i64
+    /// becomes negative, so that no caller takes it for a class index. Returns nothing for a
+    /// floating-point tensor.
     pub fn integers(&self, rows: Range<usize>) -> Vec<i64> {
         let bytes = self.bytes_of(&rows);
         macro_rules! convert {
@@ -348,13 +210,13 @@ impl Tensor {
         }
     }
 
-    /// How many bytes it takes.
-    pub fn bytes(&self) -> usize {
+    /// Returns the size in bytes.
+    pub fn nbytes(&self) -> usize {
         self.place.len()
     }
 
-    /// All of its bytes, little-endian.
-    pub(crate) fn contents(&self) -> &[u8] {
+    /// Returns the elements as little-endian bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes.bytes()[self.place.clone()]
     }
 
@@ -362,13 +224,13 @@ impl Tensor {
         &self.bytes.bytes()[self.rows_place(rows)]
     }
 
-    /// Where in the storage a range of rows lies.
+    /// Returns the place of a range of rows in the storage.
     fn rows_place(&self, rows: &Range<usize>) -> Range<usize> {
         let width = self.columns() * self.dtype.size();
         self.place.start + rows.start * width..self.place.start + rows.end * width
     }
 
-    /// A range of its rows, where they lie.
+    /// Returns a range of rows. They share the bytes of this tensor.
     pub fn slice(&self, rows: Range<usize>) -> Self {
         let place = self.rows_place(&rows);
         let mut shape = self.shape.clone();
@@ -380,7 +242,7 @@ impl Tensor {
         }
     }
 
-    /// A copy of some of its rows.
+    /// Returns a copy of the given rows, in the given order.
     pub fn gather(&self, rows: &[usize]) -> Self {
         let copied = rows
             .iter()
@@ -394,8 +256,10 @@ impl Tensor {
         Self::from_le(self.dtype, &shape, copied)
     }
 
+    /// Requires floating-point elements, and at least one of them. `name` is for the message.
+    ///
     /// # Errors
-    /// [`Error::Dtype`] if it holds integers, [`Error::Shape`] if an extent is 0.
+    /// [`Error::Dtype`] if the tensor holds integers, [`Error::Shape`] if a dimension is 0.
     pub fn require_float(&self, name: &'static str) -> Result<()> {
         if !self.dtype.is_float() {
             let found = self.dtype.to_string();
@@ -408,11 +272,13 @@ impl Tensor {
         self.require_elements(name)
     }
 
+    /// Requires at least one element. `name` is for the message.
+    ///
     /// # Errors
-    /// [`Error::Shape`] if an extent is 0.
+    /// [`Error::Shape`] if a dimension is 0.
     pub fn require_elements(&self, name: &'static str) -> Result<()> {
         if self.shape.contains(&0) {
-            let expected = "a tensor without elements cannot be checked".to_owned();
+            let expected = "no dimension may be 0".to_owned();
             return Err(Error::Shape {
                 name,
                 expected,
@@ -422,16 +288,19 @@ impl Tensor {
         Ok(())
     }
 
+    /// Requires every element to be finite. `name` is for the message.
+    ///
     /// # Errors
-    /// [`Error::NotFinite`], naming the first entry that is NaN or infinite.
+    /// [`Error::NotFinite`] with the first entry that is NaN or infinite.
     pub fn require_finite(&self, name: &'static str) -> Result<()> {
         self.require_finite_rows(name, 0..self.shape.first().copied().unwrap_or(1), 0)
     }
 
-    /// The same of a range of rows, of which the tensor's first has the number `first`.
+    /// Requires every element of a range of rows to be finite. `first` is the number of the
+    /// tensor's first row in the file, for the message.
     ///
     /// # Errors
-    /// The same.
+    /// [`Error::NotFinite`] with the first entry that is NaN or infinite.
     pub(crate) fn require_finite_rows(
         &self,
         name: &'static str,
@@ -463,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_convert_every_float_type() {
+    fn converts_every_float_type() {
         let values = [1.0, -2.5, 0.0, 3.0, 0.5, -0.25];
         let halves = values
             .iter()
@@ -490,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_does_not_fit_is_refused() {
+    fn rejects_a_place_that_does_not_fit() {
         let bytes: Bytes = Arc::new(vec![0u8; 16]);
         assert!(Tensor::over(Dtype::F32, vec![2, 2], bytes.clone(), 0..16).is_some());
         assert!(Tensor::over(Dtype::F32, vec![2, 2], bytes.clone(), 0..12).is_none());
@@ -499,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_that_is_not_finite_is_named() {
+    fn reports_the_first_value_that_is_not_finite() {
         let mut values = vec![0.0; 200 * 3];
         values[150 * 3 + 2] = f64::NAN;
         values[199 * 3] = f64::INFINITY;

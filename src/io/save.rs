@@ -39,7 +39,7 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
             continue;
         };
         let shape = tensor.shape().to_vec();
-        let view = TensorView::new(stored(tensor.dtype()), shape, tensor.contents());
+        let view = TensorView::new(stored(tensor.dtype()), shape, tensor.as_bytes());
         views.push((name, view.expect("the bytes are those of the shape")));
     }
     let metadata = HashMap::from([
