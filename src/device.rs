@@ -1,4 +1,4 @@
-//! The devices that can do the arithmetic, and the choice among them.
+//! The devices that can compute a numeric gradient, and the choice among them.
 
 use std::sync::LazyLock;
 
@@ -13,62 +13,116 @@ use crate::{
     scheme::{Method, Precision},
 };
 
-/// Where the arithmetic is done.
+/// A device that computes numeric gradients.
 #[derive(Debug)]
 pub enum Device {
-    /// On the host, by this crate's own loops.
+    /// The CPU engine.
     Cpu {
-        /// Why not elsewhere, if that might have been expected.
+        /// Reason for the choice, if the user may have expected another device.
         note: Option<String>,
     },
-    /// On an adapter that has passed the self-probe.
+    /// An adapter that passed the self-probe.
     Gpu(Box<gpu::GpuDevice>),
 }
 
-impl Device {
-    /// Finds a device: `auto` (a real GPU where there is one, else the CPU), `cpu`, `gpu`, `software`, an adapter's
-    /// index, or a part of its name. Only `cpu` starts no driver.
-    ///
-    /// # Errors
-    /// [`Error::NoDevice`] if nothing matches, [`Error::Gpu`] if the adapter cannot be opened,
-    /// [`Error::Miscomputes`] if it fails the self-probe.
-    pub fn select(asked: &str) -> Result<Self> {
-        if asked == "cpu" {
-            return Ok(Self::Cpu { note: None });
+/// A parsed value of `--device`.
+#[derive(Clone, Copy)]
+enum Choice<'a> {
+    /// A real GPU if there is one, else the CPU.
+    Auto,
+    Cpu,
+    /// The first adapter of this kind.
+    Kind(DeviceKind),
+    /// The adapter of this index, counted from 1. Index 0 is the CPU.
+    Index(usize),
+    /// The first device with this in its name.
+    Name(&'a str),
+}
+
+impl<'a> Choice<'a> {
+    fn parse(asked: &'a str) -> Self {
+        match asked {
+            "auto" => Self::Auto,
+            "cpu" => Self::Cpu,
+            "gpu" => Self::Kind(DeviceKind::Gpu),
+            "software" => Self::Kind(DeviceKind::Software),
+            name => match name.parse() {
+                Ok(0) => Self::Cpu,
+                Ok(index) => Self::Index(index),
+                Err(_) if is_named(&cpu_info(), name) => Self::Cpu,
+                Err(_) => Self::Name(name),
+            },
         }
-        let named = |info: &DeviceInfo| {
-            !asked.is_empty() && info.name.to_lowercase().contains(&asked.to_lowercase())
-        };
-        let adapters = gpu::adapters();
-        let of_kind = |kind| adapters.iter().find(|adapter| adapter.info().kind == kind);
-        let found = match asked {
-            "auto" => match of_kind(DeviceKind::Gpu) {
-                Some(gpu) => Some(gpu),
-                None => {
-                    return Ok(Self::Cpu {
-                        note: Some(no_gpu(&adapters)),
-                    });
-                }
-            },
-            "gpu" => of_kind(DeviceKind::Gpu),
-            "software" => of_kind(DeviceKind::Software),
-            name => match name.parse::<usize>() {
-                // Index 0 is the CPU engine.
-                Ok(0) => return Ok(Self::Cpu { note: None }),
-                Ok(index) => adapters.get(index - 1),
-                Err(_) if named(&cpu_info()) => return Ok(Self::Cpu { note: None }),
-                Err(_) => adapters.iter().find(|adapter| named(adapter.info())),
-            },
-        };
-        let adapter = found.ok_or_else(|| Error::NoDevice {
-            asked: asked.to_owned(),
-            present: present(&adapters),
-        })?;
-        tracing::info!("opening {}", adapter.info().name);
-        Ok(Self::Gpu(Box::new(adapter.open()?)))
     }
 
-    /// The same for a check that may take so many bytes: half of them are its arrays'.
+    fn find(self, adapters: &[Adapter]) -> Option<&Adapter> {
+        let first = |is_match: &dyn Fn(&DeviceInfo) -> bool| {
+            adapters.iter().find(|adapter| is_match(adapter.info()))
+        };
+        match self {
+            Self::Cpu => None,
+            Self::Auto => first(&|info| info.kind == DeviceKind::Gpu),
+            Self::Kind(kind) => first(&|info| info.kind == kind),
+            Self::Index(index) => adapters.get(index - 1),
+            Self::Name(name) => first(&|info| is_named(info, name)),
+        }
+    }
+}
+
+/// Returns true if the name of the device contains `part`, in any case. An empty part matches
+/// nothing.
+fn is_named(info: &DeviceInfo, part: &str) -> bool {
+    !part.is_empty() && info.name.to_lowercase().contains(&part.to_lowercase())
+}
+
+impl Device {
+    /// Selects a device by `auto` (a real GPU if there is one, else the CPU), `cpu`, `gpu`,
+    /// `software`, an index, or a part of its name. Starts no driver if the choice is the CPU.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if nothing matches, [`Error::Setting`] if the build has no `gpu`
+    /// feature, [`Error::Gpu`] if the adapter cannot be opened, [`Error::Miscomputes`] if it fails
+    /// the self-probe.
+    pub fn select(asked: &str) -> Result<Self> {
+        let choice = Choice::parse(asked);
+        if matches!(choice, Choice::Cpu) {
+            return Ok(Self::Cpu { note: None });
+        }
+        if !cfg!(feature = "gpu") {
+            return Self::without_gpus(asked, choice);
+        }
+        let adapters = gpu::adapters();
+        match (choice.find(&adapters), choice) {
+            (Some(adapter), _) => {
+                tracing::info!("opening {}", adapter.info().name);
+                Ok(Self::Gpu(Box::new(adapter.open()?)))
+            }
+            (None, Choice::Auto) => Ok(Self::Cpu {
+                note: Some(no_gpu(&adapters)),
+            }),
+            (None, _) => Err(Error::NoDevice {
+                asked: asked.to_owned(),
+                present: names(&adapters),
+            }),
+        }
+    }
+
+    /// Selects a device in a build without the `gpu` feature.
+    fn without_gpus(asked: &str, choice: Choice<'_>) -> Result<Self> {
+        match choice {
+            Choice::Auto => Ok(Self::Cpu {
+                note: Some("this build has no gpu feature".to_owned()),
+            }),
+            _ => Err(Error::Setting {
+                name: "--device",
+                found: format!("\"{asked}\""),
+                expected: "this build has no gpu feature and computes on the cpu only".to_owned(),
+            }),
+        }
+    }
+
+    /// Selects a device like [`Device::select`], for a check with a budget of `memory` bytes. Half
+    /// of the budget is for the arrays of an evaluation.
     ///
     /// # Errors
     /// Those of [`Device::select`].
@@ -78,14 +132,14 @@ impl Device {
         Ok(device)
     }
 
-    /// Sets what the arrays of an evaluation may take together, in bytes.
+    /// Limits the arrays of an evaluation to `bytes` in all. The CPU engine has no such limit.
     pub fn limit_memory(&mut self, bytes: u64) {
         if let Self::Gpu(device) = self {
             device.limit_memory(bytes);
         }
     }
 
-    /// Name, type and driver.
+    /// Returns name, kind and driver.
     pub fn info(&self) -> DeviceInfo {
         match self {
             Self::Cpu { note } => DeviceInfo {
@@ -96,7 +150,7 @@ impl Device {
         }
     }
 
-    /// The arithmetic it does unless asked otherwise.
+    /// Returns the default precision: f64 on the CPU, f32 on a GPU.
     pub fn natural_precision(&self) -> Precision {
         match self {
             Self::Cpu { .. } => Precision::F64,
@@ -104,27 +158,28 @@ impl Device {
         }
     }
 
-    /// The CPU engine, saying why, if the shaders on this device cannot compute in `precision`, or the gradient of a parameter
-    /// by `method`: a forward pass of all samples for each of its entries is no work that is cut by rows.
+    /// Returns the CPU engine, with a note, if this device cannot run the check. An adapter without
+    /// f64 cannot compute in f64. No adapter runs forward passes for a parameter: they need all
+    /// samples for each entry, and the kernels split work by rows.
     pub fn fallback(&self, precision: Precision, method: Method, wrt: &[Wrt]) -> Option<Self> {
         let Self::Gpu(device) = self else {
             return None;
         };
         let name = &device.info().name;
         let note = if precision == Precision::F64 && !device.has_f64() {
-            format!("f64 was needed, and {name} computes in f32")
+            format!("{name} has no f64, which this check needs")
         } else if method == Method::ForwardPass && wrt.iter().any(|wrt| wrt.is_parameter()) {
-            format!("forward passes for the weight and the bias are not computed on {name}")
+            format!("{name} runs no forward passes for weight or bias")
         } else {
             return None;
         };
         Some(Self::Cpu { note: Some(note) })
     }
 
-    /// Prepares a plan for a problem.
+    /// Prepares an engine that evaluates `plan` for `problem`.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the problem does not fit the device's limits.
+    /// [`Error::Gpu`] if the problem exceeds the limits of the device.
     pub fn engine<'a>(&'a self, problem: &'a Problem, plan: Plan) -> Result<Box<dyn Engine + 'a>> {
         match self {
             Self::Cpu { .. } => Ok(Box::new(CpuEngine::new(problem, plan))),
@@ -132,11 +187,12 @@ impl Device {
         }
     }
 
-    /// Prepares a plan, by `difference` and not of a parameter, on a device that compares as well; none on the CPU engine, which has
-    /// nothing to read back.
+    /// Prepares an engine that also compares. The method of `plan` must be `difference`, and its
+    /// gradient not that of a parameter. Returns `None` for the CPU engine: its results need no
+    /// transfer.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the problem does not fit the device's limits.
+    /// [`Error::Gpu`] if the problem exceeds the limits of the device.
     pub fn comparing_engine<'a>(
         &'a self,
         problem: &'a Problem,
@@ -150,7 +206,7 @@ impl Device {
     }
 }
 
-/// What the system calls the processor; where it does not say, its architecture.
+/// Name of the processor as Linux gives it, or the architecture if there is none.
 static CPU_NAME: LazyLock<String> = LazyLock::new(|| {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut lines = text.lines();
@@ -159,7 +215,7 @@ static CPU_NAME: LazyLock<String> = LazyLock::new(|| {
     name.unwrap_or(std::env::consts::ARCH).to_owned()
 });
 
-/// The CPU engine's name, vector instructions and threads.
+/// Returns the name of the CPU, its vector instructions and its number of threads.
 pub fn cpu_info() -> DeviceInfo {
     DeviceInfo {
         name: CPU_NAME.clone(),
@@ -174,9 +230,9 @@ pub fn cpu_info() -> DeviceInfo {
     }
 }
 
-/// The vector instructions that the kernels are dispatched to.
+/// Returns the name of the vector instructions that the kernels use.
 fn instructions() -> String {
-    // Its name is the variant's; the rest of the text lists single instruction sets.
+    // The text begins with the variant's name, `V3(…)`. The rest lists single instruction sets.
     let arch = format!("{:?}", pulp::Arch::new());
     match arch.split(['(', ' ']).next().unwrap_or_default() {
         "V3" => "AVX2".to_owned(),
@@ -188,18 +244,41 @@ fn instructions() -> String {
 fn no_gpu(adapters: &[Adapter]) -> String {
     match adapters.first() {
         None => "no GPU adapter was found".to_owned(),
-        Some(software) => {
-            format!(
-                "no GPU was found; {} is software, and slower than the CPU engine",
-                software.info().name
-            )
-        }
+        Some(software) => format!(
+            "no GPU was found; {} is a software adapter, slower than the CPU engine",
+            software.info().name
+        ),
     }
 }
 
-fn present(adapters: &[Adapter]) -> Vec<String> {
+fn names(adapters: &[Adapter]) -> Vec<String> {
     let adapters = adapters
         .iter()
         .map(|adapter| format!("{} ({})", adapter.info().name, adapter.info().kind));
     std::iter::once("cpu".to_owned()).chain(adapters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_gpu_feature_offers_the_cpu_only() {
+        let select = |asked| Device::without_gpus(asked, Choice::parse(asked));
+        let note = select("auto").unwrap().info().note;
+        assert_eq!(note.as_deref(), Some("this build has no gpu feature"));
+        for asked in ["gpu", "software", "1", "no such name"] {
+            let error = select(asked).unwrap_err().to_string();
+            let start = format!("--device is \"{asked}\", but this build has no gpu feature");
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+
+    #[test]
+    fn selects_the_cpu_by_index_and_by_name() {
+        for asked in ["cpu", "0", &CPU_NAME.to_uppercase()] {
+            let device = Device::select(asked).unwrap();
+            assert!(matches!(device, Device::Cpu { note: None }), "{asked}");
+        }
+    }
 }

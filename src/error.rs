@@ -1,153 +1,161 @@
-//! The one error type: what went wrong, where, what was expected and what was found.
-//! Every message is one sentence that a user of PyTorch can act on.
+//! The error type of the crate. Each message gives what is wrong and where, what was expected and
+//! what was found, in one sentence that a PyTorch user can act on.
 
 use std::path::PathBuf;
 
-/// What every fallible function of the crate returns.
+/// Result of every fallible function of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a check could not be run. A wrong gradient is no error: it is a [`crate::report::Verdict`].
+/// Reason why a check could not run. A wrong gradient is not an error but a
+/// [`Verdict`](crate::report::Verdict).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused to read or write a file.
+    /// The operating system could not read or write a file.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// `read` or `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file is not what its name says: cut short, a header that lies, a type that does not exist.
+    /// A file does not have the format that its name promises: it is truncated, or its header is
+    /// invalid.
     #[error("{} is not a readable {format} file: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// `safetensors`, `npy` or `npz`.
         format: &'static str,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
-    /// A file holds no tensor of a name that the check needs.
+    /// A file lacks a tensor that the check needs.
     #[error("{} holds no tensor named {name}; it holds {}", path.display(), list(present))]
     MissingTensor {
-        /// The name that was looked for.
+        /// The missing name.
         name: &'static str,
         /// The file.
         path: PathBuf,
-        /// The names that are there.
+        /// The names in the file.
         present: Vec<String>,
     },
-    /// A tensor's shape does not fit the others.
+    /// The shape of a tensor does not fit the others.
     #[error("{name} has shape {found:?}, but {expected}")]
     Shape {
         /// The tensor.
         name: &'static str,
-        /// What it must be, and why.
+        /// A clause such as `it must be [3, 2], the shape of input`.
         expected: String,
-        /// Its shape.
+        /// The shape of the tensor.
         found: Vec<usize>,
     },
-    /// A tensor's element type cannot be used where it stands.
-    #[error("{name} holds {found}, but {expected} are expected")]
+    /// A tensor has an element type that its role does not allow.
+    #[error("{name} holds {found}, but must hold {expected}")]
     Dtype {
         /// The tensor.
         name: String,
-        /// The element types that would do.
+        /// The allowed element types.
         expected: &'static str,
-        /// The element type it has.
+        /// The element type of the tensor.
         found: String,
     },
-    /// An operand of the forward pass holds NaN or an infinity.
-    #[error(
-        "{name}[{}] is {value}, but every number that the loss is computed from must be finite",
-        places(index)
-    )]
+    /// An input of the loss is NaN or infinite.
+    #[error("{name}[{}] is {value}, but the loss needs finite values", join(index))]
     NotFinite {
         /// The tensor.
         name: &'static str,
         /// The entry.
         index: Vec<usize>,
-        /// NaN or an infinity.
+        /// The value, NaN or infinite.
         value: f64,
     },
-    /// A target is not a class.
-    #[error("target[{row}] is {found}, but weight has {classes} rows (classes 0 to {}); set --ignore-index if it marks padding", classes - 1)]
+    /// A target is not the index of a class.
+    #[error(
+        "target[{row}] is {found}, but weight has {classes} rows (classes 0 to {}); \
+         pass --ignore-index {found} if it marks padding",
+        classes - 1
+    )]
     Target {
         /// The sample.
         row: usize,
-        /// The class it names.
+        /// The target.
         found: i64,
-        /// How many classes there are.
+        /// The number of classes, k.
         classes: usize,
     },
-    /// An option's value, or a part of the loss that a file asks for, cannot be used.
+    /// An option, or a setting in a file, has a value that cannot be used.
     #[error("{name} is {found}, but {expected}")]
     Setting {
-        /// The flag or the name in the file.
+        /// The flag, or the name in the file.
         name: &'static str,
-        /// What was given.
+        /// The value that was given.
         found: String,
-        /// What can be used.
+        /// A clause such as `it must lie between 0 and 1`.
         expected: String,
     },
-    /// The command line, or the file of settings that completes it, asks for what there is not.
+    /// The command line or the configuration file is invalid.
     #[error("{0}")]
     Usage(String),
-    /// A service does not check what it was sent, or cannot be reached.
+    /// A service refused a request, or could not be reached.
     #[error("{0}")]
     Service(String),
-    /// No device goes by the name that was asked for.
-    #[error("no device matches \"{asked}\"; present: {}", list(present))]
+    /// No device matches the value of `--device`.
+    #[error("no device matches \"{asked}\"; available: {}", list(present))]
     NoDevice {
         /// The value of `--device`.
         asked: String,
-        /// The devices that are there.
+        /// The names of all devices.
         present: Vec<String>,
     },
-    /// The GPU's driver reported a fault, or the work does not fit its limits.
-    #[error("{device} cannot do the work: {reason}; --device cpu needs no driver")]
+    /// The driver of a GPU reported a fault, or the problem exceeds the limits of the adapter.
+    #[error("{device} failed: {reason}; use --device cpu")]
     Gpu {
         /// The adapter.
         device: String,
-        /// What its driver, or its limits, say.
+        /// The driver's message, or the limit that is exceeded.
         reason: String,
     },
-    /// An adapter gave wrong results on the self-probe.
+    /// An adapter computed wrong results in the self-probe.
     #[error(
-        "{device} miscomputes: its {kernel} is off by {error:.1e} where {bound:.1e} is allowed, so it is not used; --device cpu needs no driver"
+        "{device} failed the self-probe: kernel {kernel} is off by {error:.1e}, \
+         allowed are {bound:.1e}; use --device cpu"
     )]
     Miscomputes {
         /// The adapter.
         device: String,
-        /// The kernel that is wrong.
+        /// The kernel with the wrong result.
         kernel: &'static str,
-        /// The largest error seen.
+        /// The largest error of the kernel.
         error: f64,
         /// The largest error that rounding explains.
         bound: f64,
     },
-    /// The device's difference and the host's own forward passes do not agree, so neither convicts.
+    /// The device's finite difference and the CPU's forward passes disagree, so no verdict is
+    /// given.
     #[error(
-        "{device} and the host disagree on the derivative at {place}: {numeric:e} against {judge:e}, farther apart than the {bound:.1e} that rounding explains; this is a fault of the device or of gradprobe, not of the gradient"
+        "{device} and the CPU disagree on the derivative at {place}: \
+         {numeric:e} and {judge:e} differ by more than {bound:.1e}; \
+         the fault is in the device or in gradprobe, not in the gradient"
     )]
     OraclesDisagree {
         /// The device that computed the numeric gradient.
         device: String,
-        /// The entry, `grad[3,5]`.
+        /// The entry, such as `grad[3,5]`.
         place: String,
         /// The device's derivative.
         numeric: f64,
-        /// The host's derivative.
+        /// The CPU's derivative.
         judge: f64,
-        /// How far apart rounding and truncation could put them.
+        /// The largest difference that rounding and truncation explain.
         bound: f64,
     },
 }
 
 impl Error {
-    /// Of what the operating system says: `action` is `read`, `write` or the like, `path` what it was to be done to.
+    /// Returns a function that wraps an error of the operating system. `action` is a verb such as
+    /// `read`.
     pub fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -161,37 +169,36 @@ impl Error {
     }
 }
 
-fn places(index: &[usize]) -> String {
-    index
-        .iter()
-        .map(usize::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+fn join(index: &[usize]) -> String {
+    let numbers: Vec<String> = index.iter().map(usize::to_string).collect();
+    numbers.join(",")
 }
 
-/// A text of a file, of whatever length and characters, as it may stand in a line.
+/// Quotes text from a file in a message: truncates it to 80 characters, a line of a terminal, and
+/// replaces control characters.
 pub(crate) fn short(text: &str) -> String {
-    const MOST: usize = 80;
-    let is_long = text.chars().nth(MOST).is_some();
-    let printed = |c: char| {
+    const LIMIT: usize = 80;
+    let is_long = text.chars().nth(LIMIT).is_some();
+    let printable = |c: char| {
         if c.is_control() {
             char::REPLACEMENT_CHARACTER
         } else {
             c
         }
     };
-    let begin = text.chars().take(MOST).map(printed);
-    begin.chain(is_long.then_some('…')).collect()
+    let start = text.chars().take(LIMIT).map(printable);
+    start.chain(is_long.then_some('…')).collect()
 }
 
-/// Names, of which a file may hold any number.
+/// Joins names from a file with commas. Lists the first 20, enough for every tensor of a check, and
+/// counts the rest.
 pub(crate) fn list(names: &[String]) -> String {
-    const MOST: usize = 20;
-    let told: Vec<_> = names.iter().take(MOST).map(|name| short(name)).collect();
+    const LIMIT: usize = 20;
+    let listed: Vec<String> = names.iter().take(LIMIT).map(|name| short(name)).collect();
     match names.len() {
         0 => "nothing".to_owned(),
-        of if of > MOST => format!("{} and {} more", told.join(", "), of - MOST),
-        _ => told.join(", "),
+        count if count > LIMIT => format!("{} and {} more", listed.join(", "), count - LIMIT),
+        _ => listed.join(", "),
     }
 }
 
@@ -200,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_file_says_fits_into_a_line() {
+    fn text_from_a_file_fits_into_a_line() {
         assert_eq!(short("mean"), "mean");
         assert_eq!(short("a\nb\u{1b}[31m"), "a\u{fffd}b\u{fffd}[31m");
         assert_eq!(short(&"ü".repeat(1000)).chars().count(), 81);

@@ -281,7 +281,7 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
     let (status, detail) = told("", &nan);
     assert_eq!(status, 422);
     assert!(
-        detail.contains("is NaN, but every number that the loss is computed from must be finite"),
+        detail.contains("is NaN, but the loss needs finite values"),
         "{detail}"
     );
     assert_eq!(
