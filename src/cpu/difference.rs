@@ -1,37 +1,45 @@
-//! The loss difference (l(z + δ) - l(z)) / step, δ = step·dz/dx, by an identity that cannot cancel.
-//!
-//! With p the softmax and y any class,
+//! Loss differences (l(z + δ) - l(z)) / step, δ = step·dz/dx, by an identity that cannot cancel:
 //!
 //! ```text
-//! logsumexp(z+δ) - logsumexp(z) - δ[y] = log sum_c p[c] exp(δ[c] - δ[y]) = log1p( sum_c (p - onehot(y))[c] expm1(δ[c]) / exp(δ[y]) )
+//! logsumexp(z + δ) - logsumexp(z) - δ[y]
+//!     = log sum_c p[c] exp(δ[c] - δ[y])
+//!     = log1p( sum_c (p - onehot(y))[c] expm1(δ[c]) / exp(δ[y]) )
 //! ```
 //!
-//! because the p sum to 1; the rest of the loss, `R δ[y] - sum_c r[c] δ[c]`, is linear in the step. Nothing that is large is
-//! subtracted: with y the target every term is of the size of the difference itself, in a saturated sample too. Where no
-//! class stands out in the target, y is no class, and its terms are 0. The growth expm1(δ)/step stands in for expm1(δ), so
-//! that neither the terms nor the result shrink with the step, and none of them underflows before the gradient itself does.
+//! with p the softmax of z and y any class.
+//!
+//! 1. The last line holds because the p sum to 1: log u = log1p(u - 1), and the 1 cancels in
+//!    closed form.
+//! 2. The rest of the loss, `R δ[y] - sum_c r[c] δ[c]`, is linear in the step.
+//! 3. No two large numbers are subtracted. With y the label, every term is as small as the
+//!    difference itself, even in a saturated sample, where p\[y\] is close to 1.
+//! 4. If no class has most of the target, y stands for no class, and its terms are 0.
+//! 5. The growth expm1(δ)/step stands in for expm1(δ). So neither the terms nor the result shrink
+//!    with the step, and none of them underflows before the gradient does.
 
 use rayon::prelude::*;
 
 use crate::{
     cpu::{
-        has_wide_vectors,
+        lanes::{has_wide_vectors, larger, simd},
         matmul::{Packed, TILE, tile},
-        simd,
+        series::{ANY, divided_by_growth, four_terms, log1p_per_step, two_terms},
     },
     loss::{NO_LABEL, TargetRows},
     tensor::Real,
 };
 
-/// Entries of a table that are worth a thread.
-const ENTRIES: usize = 1 << 14;
+/// Fewest entries of a table that a thread computes. Chosen to amortise the start of a task.
+const ENTRIES_PER_TASK: usize = 1 << 14;
 
-/// expm1(step·slope) / step, [k, d]: how much the exponential of a logit grows for a step in x, where
-/// `slopes` are dz/dx. Computed in f64: every engine starts from a correctly rounded table.
+/// Returns the growth expm1(step·slope) / step for each of the `slopes` dz/dx.
+///
+/// The growth is that of a logit's exponential for a step in x. It is computed in f64, so that
+/// every engine starts from a correctly rounded table.
 pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
     slopes
         .par_iter()
-        .with_min_len(ENTRIES)
+        .with_min_len(ENTRIES_PER_TASK)
         .map(|&slope| grow(slope, step))
         .collect()
 }
@@ -40,18 +48,19 @@ fn grow<T: Real>(slope: f64, step: f64) -> T {
     T::of((step * slope).exp_m1() / step)
 }
 
-/// The steps of a scheme, with the [`growth`] of every logit for each.
+/// The steps of a scheme, and a table [k, d] of the [`growth`] of every logit for each step.
 pub struct Growths<T> {
     steps: Vec<Step<T>>,
     tables: Tables<T>,
-    /// Terms of the series that are enough for every sample: see [`log1p_per_step`].
+    /// Number of terms of the [series](super::series) that is exact for every sample: 2, 4 or
+    /// [`ANY`].
     terms: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Step<T> {
     size: T,
-    /// What the difference quotient counts in the derivative.
+    /// Weight of the difference quotient in the derivative.
     weight: T,
 }
 
@@ -62,7 +71,8 @@ enum Tables<T> {
 }
 
 impl<T: Real> Growths<T> {
-    /// Of slopes dz/dx [k, d] and the steps of a scheme, each with what its quotient counts in the derivative.
+    /// Computes the tables from the slopes dz/dx [k, d] and the steps of a scheme, each with the
+    /// weight of its quotient in the derivative.
     pub fn new(slopes: &[f64], d: usize, steps: &[(f64, f64)]) -> Self {
         match *steps {
             [one] => Self::of(Tables::One(grown(slopes, d, [one])), steps),
@@ -75,7 +85,7 @@ impl<T: Real> Growths<T> {
         }
     }
 
-    /// Of a table [k, d] for one step.
+    /// Uses a given table [k, d] for one step.
     pub fn of_table(table: &[T], d: usize, step: (f64, f64)) -> Self {
         Self::of(Tables::One(Packed::new([table], d)), &[step])
     }
@@ -91,7 +101,9 @@ impl<T: Real> Growths<T> {
             Tables::Two(tables) => largest_move(tables, &steps),
             Tables::Four(tables) => largest_move(tables, &steps),
         };
-        // |p - onehot| sums to at most 2, and is then divided by 1 + step·growth.
+        // The |p - onehot| of a sample sum to at most 2, so the argument of log1p is at most twice
+        // the largest move, over 1 + step·growth. The thousandths are for that division, and for
+        // the automatic step, which lies just on the limit of two terms.
         let terms = match T::of(2.001) * largest {
             x if x <= T::of(1.001) * two_terms() => 2,
             x if x <= four_terms() => 4,
@@ -105,7 +117,7 @@ impl<T: Real> Growths<T> {
     }
 }
 
-/// The [`growth`] of every logit for S steps.
+/// Computes the [`growth`] of every logit for S steps.
 fn grown<T: Real, const S: usize>(
     slopes: &[f64],
     d: usize,
@@ -117,9 +129,9 @@ fn grown<T: Real, const S: usize>(
     })
 }
 
-/// The largest |step·growth|.
+/// Returns the largest |step·growth|.
 fn largest_move<T: Real, const S: usize>(tables: &Packed<T, S>, steps: &[Step<T>]) -> T {
-    let larger = |a: T, b: T| if b > a { b } else { a };
+    let larger = |largest, value| larger(value, largest);
     let of_tiles = |tiles: &[[T; TILE]; S]| {
         let of_step = |(tile, step): (&[T; TILE], &Step<T>)| {
             let moves = tile.iter().map(|growth| (step.size * *growth).abs());
@@ -127,12 +139,23 @@ fn largest_move<T: Real, const S: usize>(tables: &Packed<T, S>, steps: &[Step<T>
         };
         tiles.iter().zip(steps).map(of_step).fold(T::zero(), larger)
     };
-    let tiles = tables.tiles().par_iter().with_min_len(ENTRIES / TILE);
+    let tiles = tables
+        .tiles()
+        .par_iter()
+        .with_min_len(ENTRIES_PER_TASK / TILE);
     tiles.map(of_tiles).reduce(T::zero, larger)
 }
 
-/// The derivative with respect to the input, the scheme's steps together: takes `residual` (p - onehot(label)) [rows, k]
-/// and, where the samples have a linear part, its product with dz/dx [rows, d]; overwrites `derivative` [rows, d].
+/// Computes the derivative with respect to the input, [rows, d], by all steps of a scheme.
+///
+/// `residual` is p - onehot(label), [rows, k]. `linear` is the product of the targets' linear part
+/// with dz/dx, [rows, d], if they have one.
+///
+/// 1. The sums over the classes are a [matrix product](super::matmul) of the residual and the
+///    tables. All steps run side by side, because they share the residual.
+/// 2. `finish` divides the sums of a tile by the growth of the label, takes the logarithm and
+///    weights the quotients, in vector instructions. The module `series` bounds its error.
+/// 3. The scheme is exact for a line, so the linear part is added at the end, whatever the step.
 pub fn difference<T: Real>(
     derivative: &mut Vec<T>,
     residual: &[T],
@@ -140,59 +163,59 @@ pub fn difference<T: Real>(
     targets: &TargetRows<T>,
     linear: Option<&[T]>,
 ) {
-    let operands = Operands {
+    let inputs = QuotientInputs {
         residual,
         steps: &growths.steps,
         targets,
         linear,
     };
     let terms = growths.terms;
-    // As many rows at a time as the registers have room for.
+    // R rows and S steps: as many sums as the registers have room for.
     match (&growths.tables, has_wide_vectors()) {
-        (Tables::One(table), true) => by_series::<T, 4, 1>(derivative, table, terms, operands),
-        (Tables::One(table), false) => by_series::<T, 2, 1>(derivative, table, terms, operands),
-        (Tables::Two(tables), true) => by_series::<T, 4, 2>(derivative, tables, terms, operands),
-        (Tables::Two(tables), false) => by_series::<T, 1, 2>(derivative, tables, terms, operands),
-        (Tables::Four(tables), true) => by_series::<T, 2, 4>(derivative, tables, terms, operands),
-        (Tables::Four(tables), false) => by_series::<T, 1, 4>(derivative, tables, terms, operands),
+        (Tables::One(table), true) => by_series::<T, 4, 1>(derivative, table, terms, inputs),
+        (Tables::One(table), false) => by_series::<T, 2, 1>(derivative, table, terms, inputs),
+        (Tables::Two(tables), true) => by_series::<T, 4, 2>(derivative, tables, terms, inputs),
+        (Tables::Two(tables), false) => by_series::<T, 1, 2>(derivative, tables, terms, inputs),
+        (Tables::Four(tables), true) => by_series::<T, 2, 4>(derivative, tables, terms, inputs),
+        (Tables::Four(tables), false) => by_series::<T, 1, 4>(derivative, tables, terms, inputs),
     }
 }
 
-/// What the tables are multiplied and finished with.
+/// Everything but the tables that the quotients of a call are computed from.
 #[derive(Clone, Copy)]
-struct Operands<'a, T> {
+struct QuotientInputs<'a, T> {
     residual: &'a [T],
     steps: &'a [Step<T>],
     targets: &'a TargetRows<T>,
     linear: Option<&'a [T]>,
 }
 
-/// Loops of their own for each number of terms: what the rare ones call must not keep the values of the others from the registers.
+/// Dispatches to the loops for a number of terms.
 fn by_series<T: Real, const R: usize, const S: usize>(
     derivative: &mut Vec<T>,
     tables: &Packed<T, S>,
     terms: usize,
-    operands: Operands<'_, T>,
+    inputs: QuotientInputs<'_, T>,
 ) {
     match terms {
-        2 => quotients::<T, R, S, 2>(derivative, tables, operands),
-        4 => quotients::<T, R, S, 4>(derivative, tables, operands),
-        _ => quotients::<T, R, S, ANY>(derivative, tables, operands),
+        2 => quotients::<T, R, S, 2>(derivative, tables, inputs),
+        4 => quotients::<T, R, S, 4>(derivative, tables, inputs),
+        _ => quotients::<T, R, S, ANY>(derivative, tables, inputs),
     }
 }
 
-/// In tiles of R rows, of S steps, by a series of so many terms.
+/// Computes the derivative in tiles of R rows, by S steps and series of `TERMS` terms.
 fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
     derivative: &mut Vec<T>,
     tables: &Packed<T, S>,
-    operands: Operands<'_, T>,
+    inputs: QuotientInputs<'_, T>,
 ) {
-    let Operands {
+    let QuotientInputs {
         residual,
         steps,
         targets,
         linear,
-    } = operands;
+    } = inputs;
     let rows = targets.labels.len();
     simd(
         #[inline(always)]
@@ -218,7 +241,6 @@ fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
                         }
                     }
                     derivative.iter_mut().for_each(|v| *v = *v * total);
-                    // A scheme is exact for a line, whatever the step.
                     if let Some(linear) = linear {
                         let linear = tile(&linear[row * (linear.len() / rows)..], column);
                         for (derivative, linear) in derivative.iter_mut().zip(linear) {
@@ -232,8 +254,12 @@ fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
     );
 }
 
-/// The derivative with respect to the logits, of which a step moves only one: takes `residual` [rows, k] and the steps of a scheme,
-/// each with what its quotient counts in the derivative; returns [rows, k].
+/// Computes the derivative with respect to the logits, [rows, k], from `residual` [rows, k] and the
+/// steps of a scheme, each with the weight of its quotient.
+///
+/// A step moves only one logit, so the sum over the classes has one term, and all logits share the
+/// growth expm1(step)/step. There are as many entries as residuals, so a plain loop is
+/// fast enough.
 pub fn difference_logits<T: Real>(
     residual: &[T],
     steps: &[(f64, f64)],
@@ -267,82 +293,6 @@ pub fn difference_logits<T: Real>(
     derivative
 }
 
-/// The largest step·v of which two terms of the series of 1/(1 + x) and log1p are exact: the third is at most a third of an epsilon.
-fn two_terms<T: Real>() -> T {
-    T::epsilon().sqrt()
-}
-
-/// The same of four terms, as the fifth is at most a sixteenth of an epsilon; and they run in vectors, without a division.
-#[inline(always)]
-fn four_terms<T: Real>() -> T {
-    T::epsilon().sqrt().sqrt() * T::of(0.5)
-}
-
-/// As many terms as it takes, the library's functions where those are more than four.
-pub(crate) const ANY: usize = 0;
-
-/// Whether step·v is small enough for four terms, for every value v: a count runs in vectors, a search that ends early does not.
-#[inline(always)]
-fn are_small<T: Real, const N: usize>(values: &[T; N], step: T) -> bool {
-    let is_large = |v: &T| u32::from(!((step * *v).abs() <= four_terms()));
-    values.iter().map(is_large).sum::<u32>() == 0
-}
-
-/// Values over 1 + step·growth, by TERMS terms of the series.
-#[inline(always)]
-fn divided_by_growth<T: Real, const TERMS: usize, const N: usize>(
-    mut values: [T; N],
-    growth: [T; N],
-    step: T,
-) -> [T; N] {
-    let one = T::one();
-    if TERMS == 2 {
-        for (v, growth) in values.iter_mut().zip(growth) {
-            *v = *v - *v * (step * growth);
-        }
-    } else if TERMS == 4 || are_small(&growth, step) {
-        for (v, growth) in values.iter_mut().zip(growth) {
-            let x = step * growth;
-            *v = *v - *v * (x * (one - x * (one - x)));
-        }
-    } else {
-        for (v, growth) in values.iter_mut().zip(growth) {
-            *v = *v / (one + step * growth);
-        }
-    }
-    values
-}
-
-/// log1p(step·v) / step of every value v, by TERMS terms of the series.
-#[inline(always)]
-pub(crate) fn log1p_per_step<T: Real, const TERMS: usize, const N: usize>(
-    mut values: [T; N],
-    step: T,
-) -> [T; N] {
-    let (half, third, quarter) = (T::of(0.5), T::of(1.0 / 3.0), T::of(0.25));
-    // Loops: what the library has for arrays is not inlined into vector code.
-    if TERMS == 2 {
-        for v in &mut values {
-            *v = *v - *v * (half * step * *v);
-        }
-    } else if TERMS == 4 || are_small(&values, step) {
-        for v in &mut values {
-            let x = step * *v;
-            *v = *v - *v * x * (half - x * (third - x * quarter));
-        }
-    } else {
-        return logarithms(values, step);
-    }
-    values
-}
-
-/// The same by the library's function, whose calls must not keep the series' values from the registers.
-#[cold]
-#[inline(never)]
-fn logarithms<T: Real, const N: usize>(values: [T; N], step: T) -> [T; N] {
-    values.map(|v| (step * v).ln_1p() / step)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,7 +305,8 @@ mod tests {
         z.iter().zip(r).map(|(z, r)| r * (log - z)).sum()
     }
 
-    /// Against the subtraction of two losses, for a target r that is given as the kernels take it.
+    /// Compares with the subtraction of two losses for a target r, which `label` splits as the
+    /// kernels do.
     fn check(r: [f64; 3], label: u32) {
         let at = |c: usize| f64::from(u8::from(c == label as usize));
         let total: f64 = r.iter().sum();
@@ -412,20 +363,5 @@ mod tests {
         check([0.1, 0.0, 2.5], 2);
         check([0.4, 0.3, 0.3], NO_LABEL);
         check([0.0, 0.0, 0.0], NO_LABEL);
-    }
-
-    #[test]
-    fn the_series_equals_log1p() {
-        for i in -1000..=1000 {
-            let check = |[v]: [f64; 1], x: f64| {
-                let error = 0.25 * v - (0.25 * x).ln_1p();
-                assert!(error.abs() <= f64::EPSILON * x.abs(), "{x} {error:e}");
-            };
-            let x = 4.0 * two_terms::<f64>() * f64::from(i) / 1000.0;
-            check(log1p_per_step::<f64, 2, 1>([x], 0.25), x);
-            let x = 4.0 * four_terms::<f64>() * f64::from(i) / 1000.0;
-            check(log1p_per_step::<f64, 4, 1>([x], 0.25), x);
-            check(log1p_per_step::<f64, ANY, 1>([x], 0.25), x);
-        }
     }
 }

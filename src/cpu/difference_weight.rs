@@ -1,19 +1,40 @@
-//! Loss differences with respect to the weight: a step in `W[c,i]` moves one logit of every sample, by step·`x[j,i]`, so the identity
-//! of [`difference`](super::difference) has one term a sample, and the samples' differences add up. The bias is the
-//! weight of an input that is 1.
+//! Loss differences with respect to the weight, [k, m], summed over the samples:
+//!
+//! ```text
+//! sum_j (l[j](W[c,i] + step) - l[j](W[c,i])) / step
+//! ```
+//!
+//! A step in `W[c,i]` moves only logit c of each sample j, by step·`x[j,i]`. So the sum over
+//! classes in the identity of [`difference`](super::difference) has one term. With the growth g =
+//! expm1(step·x)/step and y the label,
+//!
+//! ```text
+//! (l[j](W[c,i] + step) - l[j](W[c,i])) / step = R log1p(step·q) / step + linear[c] x[j,i]
+//! q = (p[c] - 1[c = y]) g / (1 + 1[c = y]·step·g)
+//! ```
+//!
+//! The bias is the weight of an input that is 1.
 
 use crate::{
     cpu::{
-        difference::{ANY, growth, log1p_per_step},
+        difference::growth,
+        lanes::simd,
         matmul::{TILE, tile},
-        simd,
+        series::{ANY, log1p_per_step},
     },
     loss::TargetRows,
     tensor::Real,
 };
 
-/// Takes `residual` (p - onehot(label)) [rows, k], `input` [rows, m] and the steps of a scheme, each with what its quotient counts in
-/// the derivative; returns the sums of that over the rows, [k, m].
+/// Computes the derivative from `residual` (p - onehot(label)) [rows, k], `input` [rows, m] and the
+/// steps of a scheme, each with the weight of its quotient. Returns the sum over the rows, [k, m].
+///
+/// 1. The growth of a sample depends on its input alone. It is computed once, in f64, for all
+///    classes.
+/// 2. The inner loop takes a tile of columns, so that division and series run in vector
+///    instructions. Inputs have no common bound, so each tile decides on its own whether the series
+///    is exact.
+/// 3. Each sample's difference is as accurate as the identity, and is added to the sums in order.
 pub fn difference_weight<T: Real>(
     residual: &[T],
     input: &[T],

@@ -1,28 +1,56 @@
-//! z = x·Wᵀ + b, and beside each logit a measure of what rounding may have done to it.
+//! Logits z = x·Wᵀ + b of a block of rows, [rows, k], and the magnitude A of the rounding error of
+//! each:
+//!
+//! ```text
+//! z[j,c] = sum_i x[j,i] W[c,i] + b[c]
+//! A[j,c] = max(sum_i |t[i]|, drift · max(|sum_i t[i]|, sqrt(sum_i t[i]²))) + |b[c]|
+//! t[i] = x[j,i] W[c,i]
+//! ```
+//!
+//! A correct program computes the logits in some other order. Its error is at most about
+//! [`RoundingModel::LOGITS`](crate::plan::RoundingModel::LOGITS)·u·A.
 
 use crate::{
-    cpu::{LANES, matmul::tile, pairwise, simd},
+    cpu::{
+        lanes::{LANES, larger, pairwise, simd},
+        matmul::tile,
+    },
     tensor::Real,
 };
 
-/// A sum of d products that runs one after the other, as in the inner loop of a matrix product, drifts by about
-/// sqrt(d) roundings of its partial sums; 4 standard deviations of uniform roundings are 2.4 u, a quarter of which
-/// stands here because [`RoundingModel::LOGITS`](crate::plan::RoundingModel::LOGITS) multiplies it.
+/// Drift of a sum of d products, in units of sqrt(d)·u times its largest partial sum. Derived: a
+/// matrix product adds the terms one after the other, and each addition rounds. 4 standard
+/// deviations of uniform roundings are 2.4 u. A quarter of that stands here, because
+/// [`RoundingModel::LOGITS`](crate::plan::RoundingModel::LOGITS), 4, multiplies it.
 const DRIFT: f64 = 0.6;
 
-/// Products that a matrix product adds up before it begins a new sum, 256 to 384 in the well-known libraries.
+/// Most products that drift together. A matrix product begins a new sum after 256 to 384 products
+/// in the well-known libraries. Chosen above that.
 const CHAIN: usize = 512;
 
-/// The forward pass of a block of rows; both [rows, k].
+/// Elements of the weight that all rows use before the next ones: 512 KiB of f64, which stay in the
+/// second-level cache. Chosen.
+const PANEL: usize = 1 << 16;
+
+/// Result of [`logits`].
 pub struct Logits<T> {
-    /// z.
+    /// z, [rows, k].
     pub logits: Vec<T>,
-    /// The larger of the sum of magnitudes, `|x||W|ᵀ + |b|`, and of the drift of a sum in order, of which the
-    /// partial sums are as large as the result or as the root of the sum of squares of the terms.
+    /// A, [rows, k].
     pub magnitude: Vec<T>,
 }
 
-/// Takes `input` [rows, d], `weight` [k, d] and `bias` `[k]`.
+/// Computes the logits of `input` [rows, d] under `weight` [k, d] and `bias` `[k]`.
+///
+/// 1. Each product x·W is added to one of 16 partial sums. They run in vector registers, and their
+///    rounding error is below that of one long sum, which A bounds.
+/// 2. The same loop adds up |x·W| and (x·W)² for A. The largest partial sum of a sum in order is
+///    about as large as the result, or as the root of the sum of squares if the terms have random
+///    signs.
+/// 3. Two rows run side by side, so that each load of the weight serves both. The last of an odd
+///    number of rows is computed twice.
+/// 4. All rows use a panel of classes before the next panel is read, so that the panel stays in the
+///    cache.
 pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logits<T> {
     let (rows, k) = (input.len() / d, bias.len());
     let (mut logits, mut magnitude) = (vec![T::zero(); rows * k], vec![T::zero(); rows * k]);
@@ -30,7 +58,6 @@ pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logit
     simd(
         #[inline(always)]
         || {
-            // What is read of the weight serves all rows before the next is; of two rows at a time an odd one is taken twice.
             let classes = (PANEL / d).max(1);
             for (panel, (weight, bias)) in weight
                 .chunks(classes * d)
@@ -56,15 +83,7 @@ pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logit
     Logits { logits, magnitude }
 }
 
-/// Elements of the weight that stay in the second-level cache: 512 KiB in f64.
-const PANEL: usize = 1 << 16;
-
-#[inline(always)]
-fn larger<T: Real>(a: T, b: T) -> T {
-    if a > b { a } else { b }
-}
-
-/// Sums in lanes: of x·w, |x·w| and (x·w)².
+/// Partial sums of x·w, |x·w| and (x·w)².
 #[derive(Clone, Copy)]
 struct Sums<T> {
     products: [T; LANES],
@@ -103,7 +122,7 @@ impl<T: Real> Sums<T> {
     }
 }
 
-/// The sums of x·w, |x·w| and (x·w)², and those of y.
+/// Returns the sums of x·w, |x·w| and (x·w)², and those of y·w.
 #[inline(always)]
 fn dots<T: Real>(x: &[T], y: &[T], w: &[T]) -> ((T, T, T), (T, T, T)) {
     let (mut of_x, mut of_y) = (Sums::new(), Sums::new());
@@ -127,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equals_the_sum_written_out() {
+    fn equals_the_formulas_of_the_module() {
         for d in [1, 3, 16, 17, 50] {
             let input: Vec<f64> = (0..2 * d).map(|i| (i as f64 * 0.7).sin()).collect();
             let weight: Vec<f64> = (0..3 * d).map(|i| (i as f64 * 1.3).cos()).collect();

@@ -1,12 +1,24 @@
-//! The loss of each row: `R logsumexp(z) - sum_c r[c] z[c]`, as a sum of terms `r[c] (logsumexp(z) - z[c])`.
+//! Cross-entropy loss of each row, from its logits z [rows, k]:
+//!
+//! ```text
+//! l = R logsumexp(z) - sum_c r[c] z[c] = sum_c r[c] (logsumexp(z) - z[c])
+//! ```
+//!
+//! with r the weight of each class in the loss and R their sum, see [`loss`](crate::loss).
 
 use crate::{
-    cpu::sum,
+    cpu::lanes::sum,
     loss::{NO_LABEL, TargetRows},
     tensor::Real,
 };
 
-/// Takes `logits` [rows, k], which are copies of samples from entry `first` on, m a sample; returns `[rows]`.
+/// Computes the losses of `logits` [rows, k], `[rows]`. Row i is a copy of sample (`first` + i) /
+/// `m`.
+///
+/// 1. The largest logit is subtracted before exp, so that nothing overflows.
+/// 2. The loss is a sum of `r[c] (logsumexp(z) - z[c])`. No term is negative, so none cancels
+///    another, and a common shift of the logits, however large, cancels in the bracket.
+/// 3. With `r[c] = R·1[c = label] - linear[c]`, hard labels need the first part alone.
 pub fn loss<T: Real>(
     logits: &[T],
     targets: &TargetRows<T>,
@@ -26,7 +38,6 @@ pub fn loss<T: Real>(
         } else {
             total * (log + (largest - z[label as usize]))
         };
-        // r[c] = R 1[c = label] - linear[c].
         let linear = targets.linear.as_ref().map_or(T::zero(), |linear| {
             let terms = linear[sample * k..][..k].iter().zip(z);
             sum(terms.map(|(&linear, &z)| linear * (log + (largest - z))))
@@ -41,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_minus_log_of_the_target_probability() {
+    fn is_minus_the_log_of_the_label_s_probability() {
         let targets = TargetRows {
             labels: vec![2, 1],
             totals: vec![1.0, 3.0],
@@ -54,8 +65,8 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_weigh_the_classes() {
-        // r = (0.25, 0.75), of which class 1 holds more than half.
+    fn class_probabilities_weight_the_classes() {
+        // r = (0.25, 0.75): class 1 has more than half of R, so it is the label.
         let targets = TargetRows {
             labels: vec![1],
             totals: vec![1.0],

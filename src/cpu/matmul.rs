@@ -1,61 +1,87 @@
-//! A product [rows, k] · [k, d]: of the residual with W it is the backward pass, of the conditioning's weights with
-//! |W| it is S + T.
+//! Matrix product of left [rows, k] and right [k, d]: `product[j,i] = sum_c left[j,c] right[c,i]`.
+//!
+//! The engine multiplies twice by the weight. `(R p - r) · W` is the gradient with respect to the
+//! input. The conditioning weights times |W| are the conditioning of its entries, sums·S + T. The
+//! kernel [`difference`](super::difference) runs the same loops over other tables and ends each sum
+//! in its own way.
+//!
+//! Method, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM
+//! Transactions on Mathematical Software 34(3), 2008:
+//!
+//! 1. [`Packed`] stores the right side in panels of [`TILE`] columns. The inner loop then reads
+//!    memory in order, and the weight is packed once for all calls.
+//! 2. A tile is R rows by [`TILE`] columns. Its sums stay in vector registers while the loop runs
+//!    over the classes. Each load of a panel serves R rows, and each load of the left side a whole
+//!    tile.
+//! 3. With many classes a panel does not fit the first-level cache. Then all rows use
+//!    [`CLASSES_PER_PASS`] classes of it before the loop goes on, and memory holds the sums so far.
+//! 4. Every entry is the sum over the classes in order, by fused multiply-adds from 0. Tile, pass
+//!    and thread do not show in it: an entry computed alone has the same bits as in a whole block.
+//!    The error of such a sum is at most k·u·sum |terms| (Higham, "Accuracy and Stability of
+//!    Numerical Algorithms", 2002, section 3.1); [`RoundingModel`](crate::plan::RoundingModel)
+//!    allows for its drift, sqrt(k)·u.
 
 use rayon::prelude::*;
 
 use crate::{
-    cpu::{has_wide_vectors, simd},
+    cpu::lanes::{has_wide_vectors, simd},
     tensor::Real,
 };
 
-/// Columns of a tile: two vectors of AVX-512 in f64.
+/// Columns of a tile: two AVX-512 vectors of f64.
 pub(crate) const TILE: usize = 16;
-/// Tiles that are worth a thread.
-const TILES: usize = 1 << 10;
-/// Classes whose part of a tile's columns stays in the cache for all rows.
-const CLASSES: usize = 512;
+/// Fewest tiles that a thread packs: 128 KiB of f64. Chosen to amortise the start of a task.
+const TILES_PER_TASK: usize = 1 << 10;
+/// Classes of a panel that all rows use before the next ones: 64 KiB of f64, which stay in the
+/// second-level cache. Chosen.
+const CLASSES_PER_PASS: usize = 512;
 
-/// The right sides [k, d] of S products with one left side, in panels of `TILE` columns, so that what a tile reads lies one after
-/// the other; the last panel is padded with zeros.
+/// The right sides [k, d] of S products with one left side, in panels of [`TILE`] columns. The last
+/// panel is padded with zeros.
 pub struct Packed<T, const S: usize> {
-    /// [panels, k].
+    /// [panels, k]: the columns of a panel, for each of the S right sides.
     tiles: Vec<[[T; TILE]; S]>,
     k: usize,
     d: usize,
 }
 
 impl<T: Real, const S: usize> Packed<T, S> {
-    /// Of values [k, d].
+    /// Packs S right sides [k, d].
     pub fn new(values: [&[T]; S], d: usize) -> Self {
-        let of_row = |values: &[T], c, column| tile(&values[c * d..][..d], column);
-        let tiles = |c, column| values.map(|values| of_row(values, c, column));
+        let tiles = |c: usize, column| values.map(|values| tile(&values[c * d..][..d], column));
         Self::of_tiles(values[0].len() / d, d, tiles)
     }
 
-    /// Of the tiles of every class from a column on, as `tiles(class, column)` gives them.
+    /// Packs the tiles that `tiles(class, column)` returns, each for [`TILE`] columns from `column`
+    /// on.
     pub(crate) fn of_tiles(
         k: usize,
         d: usize,
         tiles: impl Fn(usize, usize) -> [[T; TILE]; S] + Sync,
     ) -> Self {
         let mut all = vec![[[T::zero(); TILE]; S]; d.div_ceil(TILE) * k];
-        let panels = all.par_chunks_mut(k).with_min_len((TILES / k).max(1));
-        panels.enumerate().for_each(|(panel, place)| {
-            for (c, place) in place.iter_mut().enumerate() {
-                *place = tiles(c, panel * TILE);
+        let panels = all
+            .par_chunks_mut(k)
+            .with_min_len((TILES_PER_TASK / k).max(1));
+        panels.enumerate().for_each(|(index, panel)| {
+            for (c, packed) in panel.iter_mut().enumerate() {
+                *packed = tiles(c, index * TILE);
             }
         });
         Self { tiles: all, k, d }
     }
 
-    /// All of them, [panels, k].
+    /// Returns all tiles, [panels, k].
     pub(crate) fn tiles(&self) -> &[[[T; TILE]; S]] {
         &self.tiles
     }
 
-    /// Takes `left` [rows, k] in tiles of R rows, for use inside of [`simd`]: `product` [rows, d] is overwritten by what
-    /// `finish(row, column, sums, right)` makes of the entries of a row from a column on, those of each product, `right` being
-    /// the panel. Every entry is summed over the classes in order, whatever the tile that it falls into.
+    /// Multiplies `left` [rows, k] in tiles of R rows and overwrites `product` [rows, d]. To be
+    /// called inside of [`simd`].
+    ///
+    /// `finish(row, column, sums, panel)` turns the S sums of a row, for [`TILE`] columns from
+    /// `column` on, into entries of `product`. With `MAGNITUDES` the right side counts by its
+    /// absolute values.
     #[inline(always)]
     pub(crate) fn multiply<const R: usize, const MAGNITUDES: bool>(
         &self,
@@ -66,11 +92,11 @@ impl<T: Real, const S: usize> Packed<T, S> {
         let Self { k, d, .. } = *self;
         product.resize(left.len() / k * d, T::zero());
         let lefts = in_tiles::<T, R>(left, k);
-        // The sums of the classes so far, where those of a panel do not fit the cache together.
+        // Sums of the classes so far, if a panel takes several passes.
         let mut partial = vec![[[[T::zero(); TILE]; S]; R]; lefts.len() / k];
         let partial = partial.as_mut_slice();
         for column in (0..d).step_by(TILE) {
-            // Tiles that may not be whole go through memory.
+            // Only the last panel pays for the copy of a length that is not known in advance.
             if column + TILE <= d {
                 self.panel::<R, MAGNITUDES, true>(product, column, &lefts, partial, finish)
             } else {
@@ -79,7 +105,7 @@ impl<T: Real, const S: usize> Packed<T, S> {
         }
     }
 
-    /// The columns of one panel.
+    /// Computes the columns of one panel for all rows.
     #[inline(always)]
     fn panel<const R: usize, const MAGNITUDES: bool, const IS_WHOLE: bool>(
         &self,
@@ -92,9 +118,8 @@ impl<T: Real, const S: usize> Packed<T, S> {
         let Self { k, d, .. } = *self;
         let rows = product.len() / d;
         let panel = &self.tiles[column / TILE * k..][..k];
-        // What is read of the right serves all rows before the next is.
-        for begin in (0..k).step_by(CLASSES) {
-            let classes = begin..k.min(begin + CLASSES);
+        for begin in (0..k).step_by(CLASSES_PER_PASS) {
+            let classes = begin..k.min(begin + CLASSES_PER_PASS);
             for (tile, (left, partial)) in lefts.chunks_exact(k).zip(&mut *partial).enumerate() {
                 let mut sums = [[[T::zero(); TILE]; S]; R];
                 if begin > 0 {
@@ -123,7 +148,7 @@ impl<T: Real, const S: usize> Packed<T, S> {
     }
 }
 
-/// The values [rows, k] of R rows at a time beside each other, [rows / R, k]; zeros where there are no more rows.
+/// Stores `left` [rows, k] as [rows / R, k] tiles of R rows. The last tiles are padded with zeros.
 fn in_tiles<T: Real, const R: usize>(left: &[T], k: usize) -> Vec<[T; R]> {
     let mut tiles = Vec::with_capacity(left.len().div_ceil(R * k) * k);
     for rows in left.chunks(R * k) {
@@ -134,7 +159,8 @@ fn in_tiles<T: Real, const R: usize>(left: &[T], k: usize) -> Vec<[T; R]> {
     tiles
 }
 
-/// Adds the products of some classes. No calls, and no indices that may be out of bounds: the sums stay in registers.
+/// Adds the products of some classes to the sums of a tile. The body has no calls and no index that
+/// may be out of bounds, so that the compiler keeps the sums in registers.
 #[inline(always)]
 fn add_products<T: Real, const R: usize, const S: usize, const MAGNITUDES: bool>(
     sums: &mut [[[T; TILE]; S]; R],
@@ -157,12 +183,12 @@ fn add_products<T: Real, const R: usize, const S: usize, const MAGNITUDES: bool>
     }
 }
 
-/// Takes `left` [rows, k] and `right`, overwrites `product` [rows, d].
+/// Overwrites `product` [rows, d] with `left` [rows, k] times `right` [k, d].
 pub(crate) fn matmul_into<T: Real>(product: &mut Vec<T>, left: &[T], right: &Packed<T, 1>) {
     matmul_by::<T, false>(product, left, right);
 }
 
-/// The same with the magnitudes of the right side.
+/// Overwrites `product` [rows, d] with `left` [rows, k] times |`right`| [k, d].
 pub(crate) fn matmul_magnitudes<T: Real>(product: &mut Vec<T>, left: &[T], right: &Packed<T, 1>) {
     matmul_by::<T, true>(product, left, right);
 }
@@ -172,6 +198,7 @@ fn matmul_by<T: Real, const MAGNITUDES: bool>(
     left: &[T],
     right: &Packed<T, 1>,
 ) {
+    // R rows: their sums and two operands fit the 32 or 16 vector registers.
     if has_wide_vectors() {
         matmul_in::<T, 4, MAGNITUDES>(product, left, right)
     } else {
@@ -179,7 +206,6 @@ fn matmul_by<T: Real, const MAGNITUDES: bool>(
     }
 }
 
-/// In tiles of R rows: their sums, and what is added to them, fit the vector registers.
 fn matmul_in<T: Real, const R: usize, const MAGNITUDES: bool>(
     product: &mut Vec<T>,
     left: &[T],
@@ -198,14 +224,14 @@ fn matmul_in<T: Real, const R: usize, const MAGNITUDES: bool>(
     );
 }
 
-/// Takes `left` [rows, k] and `right` [k, d]; returns [rows, d].
+/// Returns `left` [rows, k] times `right` [k, d].
 pub fn matmul<T: Real>(left: &[T], right: &[T], d: usize) -> Vec<T> {
     let mut product = Vec::new();
     matmul_into(&mut product, left, &Packed::new([right], d));
     product
 }
 
-/// Up to [`TILE`] values from a column on, and zeros.
+/// Returns [`TILE`] values of `row` from `column` on, padded with zeros.
 #[inline(always)]
 pub(crate) fn tile<T: Real>(row: &[T], column: usize) -> [T; TILE] {
     let values = &row[column..];
@@ -215,7 +241,9 @@ pub(crate) fn tile<T: Real>(row: &[T], column: usize) -> [T; TILE] {
     }
 }
 
-/// Fewer values than a vector has, and zeros. Not inlined: a vector that a copy of unknown length may fill is in memory, always.
+/// Returns `values`, fewer than N, padded with zeros.
+///
+/// Not inlined: the copy has no fixed length, and would force the caller's vectors into memory.
 #[cold]
 #[inline(never)]
 pub(crate) fn padded<T: Real, const N: usize>(values: &[T]) -> [T; N] {
@@ -229,13 +257,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn multiplies() {
+    fn multiplies_two_matrices() {
         let product = matmul(&[1.0, 2.0, 3.0, 4.0], &[1.0, 0.0, -1.0, 2.0, 1.0, 0.5], 3);
         assert_eq!(product, [5.0, 2.0, 0.0, 11.0, 4.0, -1.0]);
     }
 
     #[test]
-    fn tiles_do_not_show() {
+    fn every_entry_is_the_sum_in_order_whatever_its_tile() {
         let value = |i: usize| ((i * 37 + 11) % 101) as f64 / 101.0 - 0.5;
         for (rows, k, d) in [
             (1, 3, 16),

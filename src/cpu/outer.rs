@@ -1,9 +1,18 @@
-//! A product leftᵀ · right, [k, rows] · [rows, m]: of R p - r with the input it is the weight's gradient, of the
-//! conditioning's weights with |x| its conditioning.
+//! Product of the transposed left [rows, k] and right [rows, m]: `sum_j left[j,c] right[j,i]`, [k,
+//! m].
+//!
+//! `(R p - r)ᵀ · x` is the gradient with respect to the weight. The conditioning weights times |x|
+//! are the conditioning of its entries, sums·S + T. For the bias, x is 1.
 
-use crate::{cpu::simd, tensor::Real};
+use crate::{cpu::lanes::simd, tensor::Real};
 
-/// Takes `left` [rows, k] and `right` [rows, m]; returns [k, m].
+/// Returns the transpose of `left` [rows, k] times `right` [rows, m]: [k, m].
+///
+/// 1. The rows are the outer loop: each adds the product of two vectors to all sums. The inner loop
+///    then reads and writes memory in order, and vector instructions take several columns at a
+///    time.
+/// 2. Every entry is the sum over the rows in order, so its error is at most rows·u·sum |terms|.
+///    The caller keeps `rows` small: it adds up parts of the samples, see `ordered::fold_parts`.
 pub fn outer<T: Real>(left: &[T], right: &[T], k: usize, m: usize) -> Vec<T> {
     let mut product = vec![T::zero(); k * m];
     simd(
@@ -26,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_over_the_rows() {
+    fn sums_products_over_the_rows() {
         let product = outer(
             &[1.0, 2.0, 3.0, 4.0],
             &[1.0, 0.0, -1.0, 2.0, 1.0, 0.5],

@@ -1,10 +1,11 @@
-//! Copies of a row, each with one entry moved by the step.
+//! Perturbed copies of a row x `[m]`: copy i is x + step·e(i), with e(i) the i-th unit vector.
 
 use std::ops::Range;
 
 use crate::tensor::Real;
 
-/// Takes `row` `[m]`; returns a copy of it for each of `columns`, [columns, m], in which that column is moved by `step`.
+/// Returns one copy of `row` `[m]` for each of `columns`, [columns, m]. The copy has `step` added
+/// to that column.
 pub fn perturb<T: Real>(row: &[T], step: T, columns: Range<usize>) -> Vec<T> {
     let mut copies = row.repeat(columns.len());
     for (copy, column) in copies.chunks_exact_mut(row.len()).zip(columns) {

@@ -1,96 +1,126 @@
-//! What the loss's derivative needs of a block of rows: the softmax minus its target, without the cancellation at the
-//! target, and the weights of the conditioning.
+//! Softmax minus target of a block of rows, and the conditioning weights. With p the softmax of the
+//! logits z, y the label, and R, r and linear the [targets](crate::loss) of a row,
+//!
+//! ```text
+//! residual[c]     = p[c] - 1[c = y]
+//! gradient[c]     = R p[c] - r[c] = R residual[c] + linear[c]
+//! conditioning[c] = sums (R p[c] + |gradient[c]|)
+//!                   + R p[c] ((1 - p[c]) M[c] + sum_{b != c} p[b] M[b] - log p[c])
+//! bounds          = max_c A[c], max_c M[c]
+//! ```
+//!
+//! The conditioning weights times |dz/dx| are the conditioning of an entry. [`RoundingModel`]
+//! derives them. M is the largest move of a logit that rounding explains, from the magnitude A
+//! behind it.
+//!
+//! 1. The largest logit is subtracted before exp, so that nothing overflows.
+//! 2. The exponential of the label and those of the other classes are summed apart. At the label, p
+//!    - 1 is minus the sum of the other p. So it keeps its relative accuracy even if p is close to
+//!    1.
+//! 3. The sum over b != c is the sum over all b minus the term of c. Rounding may make that
+//!    negative, so it is clamped to 0. At the label, the sum of the others is already there.
+//! 4. `-log p[c]` is log(sum of the exponentials) + (largest - z\[c\]), a sum of positive numbers.
 
 use crate::{
-    cpu::sum,
+    cpu::lanes::{larger, sum},
     loss::{NO_LABEL, TargetRows},
     plan::RoundingModel,
     tensor::Real,
 };
 
-/// All [rows, k].
+/// Result of [`residual`].
 pub struct Residual<T> {
-    /// p - onehot(label). At the label it is minus the sum of the other p, so that a saturated sample (p near 1)
-    /// keeps its relative accuracy.
+    /// p - onehot(label), [rows, k].
     pub residual: Vec<T>,
-    /// R p - r, the derivative of the sample's loss with respect to its logits.
+    /// R p - r, the derivative of the sample's loss with respect to its logits, [rows, k].
     pub gradient: Vec<T>,
-    /// What |dz/dx| is multiplied by in the conditioning: see [`RoundingModel`].
+    /// The conditioning weights, [rows, k].
     pub conditioning: Vec<T>,
-    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest of what of it counts ([`RoundingModel::accumulation`]).
+    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest move of a logit.
     pub bounds: Vec<T>,
 }
 
-/// Takes `logits` and `magnitude` [rows, k].
+/// Computes the residual of `logits` [rows, k] with their `magnitude` [rows, k].
 pub fn residual<T: Real>(
     logits: &[T],
     magnitude: &[T],
     targets: &TargetRows<T>,
-    law: RoundingModel,
+    model: RoundingModel,
     k: usize,
 ) -> Residual<T> {
     let empty = || Vec::with_capacity(logits.len());
-    let (mut residual, mut gradient, mut conditioning) = (empty(), empty(), empty());
-    let mut bounds = Vec::with_capacity(2 * targets.labels.len());
-    let (sums, accumulation) = (T::of(law.sums), T::of(law.accumulation));
-    for (row, (&label, &total)) in targets.labels.iter().zip(&targets.totals).enumerate() {
-        let entries = row * k..(row + 1) * k;
-        let (z, a) = (&logits[entries.clone()], &magnitude[entries]);
-        let linear = targets.linear.as_ref().map(|linear| &linear[row * k..]);
-        let is_label = |c: usize| c == label as usize;
-        // How far each logit may have moved: all that was summed, or the result and a share of that.
-        let moved = |c: usize| {
-            if accumulation == T::one() {
-                a[c]
-            } else {
-                z[c].abs() + accumulation * a[c]
-            }
+    let mut result = Residual {
+        residual: empty(),
+        gradient: empty(),
+        conditioning: empty(),
+        bounds: Vec::with_capacity(2 * targets.labels.len()),
+    };
+    let rows = logits.chunks_exact(k).zip(magnitude.chunks_exact(k));
+    let mut moves = Vec::with_capacity(k);
+    for (row, (z, a)) in rows.enumerate() {
+        moves.clear();
+        moves.extend(z.iter().zip(a).map(|(&z, &a)| moved(model, z, a)));
+        let largest = |values: &[T]| {
+            let larger = |largest, &value| larger(value, largest);
+            values.iter().fold(T::zero(), larger)
         };
+        result.bounds.extend([largest(a), largest(&moves)]);
+        result.push_row(row, z, &moves, targets, T::of(model.sums));
+    }
+    result
+}
 
-        let above = |largest: T, v: T| if v > largest { v } else { largest };
-        bounds.push(a.iter().copied().fold(T::zero(), above));
-        bounds.push((0..k).map(moved).fold(T::zero(), above));
+/// Returns the largest move of a logit z that rounding explains, with `a` the magnitude behind it.
+/// See [`RoundingModel::moved`].
+fn moved<T: Real>(model: RoundingModel, z: T, a: T) -> T {
+    let accumulation = T::of(model.accumulation);
+    if accumulation == T::one() {
+        a
+    } else {
+        z.abs() + accumulation * a
+    }
+}
+
+impl<T: Real> Residual<T> {
+    /// Appends a row with logits z and their largest moves.
+    fn push_row(&mut self, row: usize, z: &[T], moves: &[T], targets: &TargetRows<T>, sums: T) {
+        let (k, label, total) = (z.len(), targets.labels[row], targets.totals[row]);
+        let linear = targets.linear.as_ref().map(|linear| &linear[row * k..]);
+        let is_label = move |c: usize| c == label as usize;
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
         let exp: Vec<T> = z.iter().map(|&z| (z - largest).exp()).collect();
-        let others = sum((0..k).filter(|&c| !is_label(c)).map(|c| exp[c]));
-        let others_moved = sum((0..k).filter(|&c| !is_label(c)).map(|c| exp[c] * moved(c)));
-        let (at_label, label_moved) = match label {
+        let others = || (0..k).filter(move |&c| !is_label(c));
+        let sum_others = sum(others().map(|c| exp[c]));
+        let moved_others = sum(others().map(|c| exp[c] * moves[c]));
+        let (at_label, moved_label) = match label {
             NO_LABEL => (T::zero(), T::zero()),
             label => (
                 exp[label as usize],
-                exp[label as usize] * moved(label as usize),
+                exp[label as usize] * moves[label as usize],
             ),
         };
-        let whole = others + at_label;
-        let (log, all_moved) = (whole.ln(), others_moved + label_moved);
+        let whole = sum_others + at_label;
+        let (log, moved_all) = (whole.ln(), moved_others + moved_label);
         for c in 0..k {
             let p = exp[c] / whole;
-            let (difference, not_p, elsewhere) = if is_label(c) {
-                (-(others / whole), others / whole, others_moved / whole)
+            let (residual, not_p, elsewhere) = if is_label(c) {
+                let not_p = sum_others / whole;
+                (-not_p, not_p, moved_others / whole)
             } else {
-                (
-                    p,
-                    T::one() - p,
-                    (all_moved - exp[c] * moved(c)).max(T::zero()) / whole,
-                )
+                let elsewhere = (moved_all - exp[c] * moves[c]).max(T::zero());
+                (p, T::one() - p, elsewhere / whole)
             };
-            let derivative = total * difference + linear.map_or(T::zero(), |linear| linear[c]);
+            let gradient = total * residual + linear.map_or(T::zero(), |linear| linear[c]);
             let minus_log = log + (largest - z[c]);
-            residual.push(difference);
-            gradient.push(derivative);
-            conditioning.push(
-                sums * (total * p + derivative.abs())
-                    + total * p * (not_p * moved(c) + elsewhere + minus_log),
+            self.residual.push(residual);
+            self.gradient.push(gradient);
+            self.conditioning.push(
+                sums * (total * p + gradient.abs())
+                    + total * p * (not_p * moves[c] + elsewhere + minus_log),
             );
         }
-    }
-    Residual {
-        residual,
-        gradient,
-        conditioning,
-        bounds,
     }
 }
 
@@ -120,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn conditioning_is_the_law_written_out() {
+    fn conditioning_equals_the_formula_of_the_module() {
         let targets = TargetRows {
             labels: vec![1],
             totals: vec![3.0],

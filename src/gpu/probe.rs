@@ -6,7 +6,7 @@ use super::{Element, Gpu, GpuDevice, disagreement};
 use crate::{
     cpu::{
         Cpu,
-        compare::{self, Operands},
+        compare::{self, ComparedRows},
     },
     error::{Error, Result},
     loss::CrossEntropy,
@@ -149,13 +149,13 @@ fn comparison<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> 
     let made = gpu.evaluate(0..n)?;
     let bounds = made.magnitude.iter().zip(&made.moved);
     let bounds: Vec<f64> = bounds.flat_map(|(all, moved)| [*all, *moved]).collect();
-    let operands = Operands {
+    let compared = ComparedRows {
         analytic: &gradient,
         derivative: &made.derivative,
         conditioning: &made.conditioning,
         bounds: &bounds,
     };
-    let expected = compare::compare(0..n, &operands, &allowance);
+    let expected = compare::compare(0..n, &compared, &allowance);
     match disagreement::<T>(&found, &expected, allowance.slack) {
         None => Ok(()),
         Some((error, bound)) => Err(Error::Miscomputes {

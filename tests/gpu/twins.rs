@@ -8,7 +8,7 @@ use crate::problems::{normal, random};
 use gradprobe::{
     cpu::{
         self, Cpu,
-        compare::{BLOCK_ROWS, Operands},
+        compare::{BLOCK_ROWS, ComparedRows},
         difference::Growths,
     },
     gpu::{
@@ -196,13 +196,13 @@ impl<T: Element> Twin<'_, T> {
             let results = batch.submit(&comparing.results::<T>(n));
             let results = results.wait(self.device).unwrap();
             let found = comparing.read::<T>(5..5 + n, &results);
-            let operands = Operands {
+            let compared = ComparedRows {
                 analytic: &analytic,
                 derivative: &derivative,
                 conditioning: &conditioning,
                 bounds: &bounds,
             };
-            let expected = cpu::compare::compare(5..5 + n, &operands, &allowance);
+            let expected = cpu::compare::compare(5..5 + n, &compared, &allowance);
             assert!(is_wrong == (expected.suspects > 0) || n * m < 20);
             assert_eq!(found.blocks.len(), n.div_ceil(BLOCK_ROWS));
             let apart = disagreement::<T>(&found, &expected, allowance.slack);
