@@ -1,5 +1,7 @@
-//! The experiment that the project started from, as a text to learn from: why a numeric check of an input's gradient
-//! was 90 % off at every step size (stats.stackexchange.com, question 491171).
+//! `gradprobe demo`: the experiment that the project started from, as a story. A numeric check
+//! of a gradient was 90 % off at every step size (stats.stackexchange.com, question 491171).
+
+use std::ops::RangeInclusive;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::StandardNormal;
@@ -18,21 +20,27 @@ use crate::{
     tensor::{Dtype, Tensor},
 };
 
+// The sizes and the learning rate of the question.
 const N: usize = 10;
 const D: usize = 4;
 const K: usize = 2;
 const EPOCHS: usize = 10;
 const LEARNING_RATE: f32 = 1e-3;
+
+/// Seed of the data and of the initial weights. Chosen.
 const SEED: u64 = 0;
 
-/// The asker's steps, as powers of ten; the logits were tried at some of them only.
-const INPUT_EXPONENTS: std::ops::RangeInclusive<i32> = 0..=8;
-const LOGITS_EXPONENTS: std::ops::RangeInclusive<i32> = 1..=6;
+/// Step sizes of the question, as exponents of 1/10. Fewer were tried for the logits.
+const INPUT_EXPONENTS: RangeInclusive<i32> = 0..=8;
+const LOGITS_EXPONENTS: RangeInclusive<i32> = 1..=6;
 
-/// Runs the experiment and tells it.
+/// Width of the text, in characters: a terminal.
+const WIDTH: usize = 80;
+
+/// Runs the experiment and returns the story.
 ///
 /// # Errors
-/// None that a user could cause: the operands are made here.
+/// Those of [`check::check`]. The user has no influence on them: the operands are made here.
 pub(crate) fn run() -> Result<String> {
     let it = Experiment::run(SEED);
     let as_asked = table(|wrt, eps| {
@@ -44,10 +52,8 @@ pub(crate) fn run() -> Result<String> {
         Ok(mean_rel_err(gradient, &it.plain_differences(wrt, eps)))
     })?;
     let cleared = table(|wrt, eps| {
-        Ok(mean_rel_err(
-            it.gradient(wrt),
-            &it.plain_differences(wrt, eps),
-        ))
+        let numeric = it.plain_differences(wrt, eps);
+        Ok(mean_rel_err(it.gradient(wrt), &numeric))
     })?;
     let by_difference = table(|wrt, eps| {
         let options = Options {
@@ -55,71 +61,95 @@ pub(crate) fn run() -> Result<String> {
             precision: Some(Precision::F32),
             ..Options::default()
         };
-        Ok(it
-            .check(wrt, it.gradient(wrt), &options)?
-            .tally
-            .mean_rel_err())
+        let report = it.check(wrt, it.gradient(wrt), &options)?;
+        Ok(report.tally.mean_rel_err())
     })?;
-    let verdict = it.check(Wrt::Input, &it.accumulated, &Options::default())?;
-    let sentence = words::sentence(&Check::from(&verdict));
-    let fix = verdict.findings.first().map_or("", |finding| &finding.fix);
-    Ok(format!(
-        "\
-A gradient check that is 90 % off at every step size
-
-Somebody trains a linear layer ({D} features, {K} classes) on {N} samples for {EPOCHS} epochs, in float32,
-
-    x.requires_grad = True
-    for i in range({EPOCHS}):
-        opt.zero_grad()
-        y = m(x)
-        y.retain_grad()
-        loss = crit(y, t)
-        loss.backward()
-        if i < {EPOCHS} - 1:
-            opt.step()
-
-and compares x.grad (the input's) and y.grad (the logits') with (L(x + eps) - L(x - eps)) / (2 eps).
-An error of 1e-2 or less, relative and on average, would be fine.
-
-1. What they saw: the input's gradient is 90 % off at every step at which there is anything to see, and the logits'
-   is fine, but at large steps only.
-
-{as_asked}
-2. The same with x.grad = None before each backward pass. Now both are fine at large steps, and both drown in
-   noise at small ones.
-
-{cleared}
-3. The same gradients, still in float32, but by the `difference` method in place of the subtraction of two losses.
-   What a finite step leaves out falls as eps², and nothing rises again.
-
-{by_difference}
-What went wrong
-
-   x.grad was never cleared: opt.zero_grad() clears the gradients of the layer's parameters, and x is not one of them.
-   So after {EPOCHS} epochs x.grad is the sum of {EPOCHS} backward passes, about {EPOCHS} times the gradient, and 1 - 1/{EPOCHS} = 0.9 is the
-   relative error whatever eps is; y is a new tensor in each epoch, so y.grad is the last pass's alone, and right.
-   The noise at small eps is float32's: a loss near 0.7 is known to about 3e-8, two of them subtracted and divided by
-   2 eps leave an error near 3e-8 / eps, and the gradient's entries here are all below 0.1.
-
-What gradprobe says of the x.grad of table 1
-
-   {sentence}
-   Fix: {fix}.
-"
+    let report = it.check(Wrt::Input, &it.accumulated, &Options::default())?;
+    let fix = report.findings.first().map_or("", |finding| &finding.fix);
+    let verdict = [
+        indent(&words::sentence(&Check::from(&report))),
+        indent(&format!("Fix: {fix}.")),
+    ];
+    Ok(story(
+        [&as_asked, &cleared, &by_difference],
+        &verdict.join("\n"),
     ))
 }
 
-/// A row a step: the mean relative error of the input's gradient and of the logits'.
+fn story([as_asked, cleared, by_difference]: [&str; 3], verdict: &str) -> String {
+    let last = EPOCHS - 1;
+    format!(
+        "\
+The gradient that was 90 % off at every step size
+
+A PyTorch user trains a linear layer ({D} features, {K} classes) on {N} samples, in
+float32, for {EPOCHS} epochs:
+
+    x.requires_grad = True
+    for epoch in range({EPOCHS}):
+        optimizer.zero_grad()
+        y = model(x)
+        y.retain_grad()
+        loss = criterion(y, target)
+        loss.backward()
+        if epoch < {last}:
+            optimizer.step()
+
+Then they check x.grad (the input's gradient) and y.grad (the logits' gradient)
+against a finite difference, (L(x + eps) - L(x - eps)) / (2 eps). A mean
+relative error of 1e-2 would be good enough.
+
+1. What the user saw
+
+   The input's gradient is 90 % off at every step size. The logits' gradient
+   is fine, but only for large steps.
+
+{as_asked}
+2. The bug
+
+   optimizer.zero_grad() clears the gradients of the parameters, and x is not
+   one of them. So x.grad adds up the backward passes of {EPOCHS} epochs. It is about
+   {EPOCHS} times too large, and its relative error is 1 - 1/{EPOCHS} = 0.9 for every eps.
+   y is a new tensor in each epoch, so y.grad holds the last pass alone.
+
+   With x.grad = None before each backward pass, both gradients are right. But
+   the check still fails: the smaller the step, the larger the errors.
+
+{cleared}
+3. The noise
+
+   In float32, a loss near 0.7 has an error of about 3e-8. The finite difference
+   subtracts two losses and divides by 2 eps, so its error is about 3e-8 / eps.
+   At eps = 1e-6 that is 0.03: as large as the gradient itself, whose entries
+   are all below 0.1.
+
+   gradprobe computes the same difference, still in float32, by an identity
+   that does not subtract two losses. The error falls as eps², and it does not
+   rise again.
+
+{by_difference}
+4. What gradprobe reports for the x.grad of part 1
+
+{verdict}
+"
+    )
+}
+
+/// Wraps a paragraph of the story, indented like the others.
+fn indent(text: &str) -> String {
+    let options = textwrap::Options::new(WIDTH)
+        .initial_indent("   ")
+        .subsequent_indent("   ");
+    textwrap::fill(text, options)
+}
+
+/// Returns a table of mean relative errors: a row for each step, a column for each gradient.
 fn table(error: impl Fn(Wrt, f64) -> Result<f64>) -> Result<String> {
-    let mut table = "      eps       input      logits\n".to_owned();
+    let mut table = "       eps       input      logits\n".to_owned();
     for exponent in INPUT_EXPONENTS {
         let eps = 10f64.powi(-exponent);
-        table += &format!(
-            "    {:<4}    {:>8.2e}",
-            format!("{eps:.0e}"),
-            error(Wrt::Input, eps)?
-        );
+        let step = format!("{eps:.0e}");
+        table += &format!("     {step:<4}    {:>8.2e}", error(Wrt::Input, eps)?);
         if LOGITS_EXPONENTS.contains(&exponent) {
             table += &format!("    {:>8.2e}", error(Wrt::Logits, eps)?);
         }
@@ -128,17 +158,17 @@ fn table(error: impl Fn(Wrt, f64) -> Result<f64>) -> Result<String> {
     Ok(table)
 }
 
-/// The asker's program, in f32: what it trains, and the gradients that it ends up with.
+/// The program of the question, in f32: the trained layer and its gradients.
 struct Experiment {
     input: Vec<f32>,
     weight: Vec<f32>,
     bias: Vec<f32>,
     target: Vec<u32>,
-    /// x.grad after ten epochs.
+    /// x.grad after the last epoch, never cleared.
     accumulated: Vec<f32>,
-    /// What x.grad would be, had it been cleared before the last backward pass.
+    /// x.grad after the last epoch, if it was cleared before the last backward pass.
     input_gradient: Vec<f32>,
-    /// y.grad of the last epoch.
+    /// y.grad after the last epoch.
     logits_gradient: Vec<f32>,
 }
 
@@ -147,7 +177,7 @@ impl Experiment {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let input: Vec<f32> = (0..N * D).map(|_| rng.sample(StandardNormal)).collect();
         let target: Vec<u32> = (0..N).map(|_| rng.random_range(0..K as u32)).collect();
-        // PyTorch's initialisation of a linear layer.
+        // torch.nn.Linear draws weight and bias from this range, 1/sqrt(d).
         let reach = 1.0 / (D as f32).sqrt();
         let mut uniform = |count: usize| {
             (0..count)
@@ -192,7 +222,7 @@ impl Experiment {
         }
     }
 
-    /// One step of gradient descent.
+    /// Takes a step of gradient descent.
     fn step(&mut self) {
         for (row, gradient) in self
             .input
@@ -208,7 +238,7 @@ impl Experiment {
         }
     }
 
-    /// The right gradient.
+    /// Returns the correct gradient.
     fn gradient(&self, wrt: Wrt) -> &[f32] {
         match wrt {
             Wrt::Input => &self.input_gradient,
@@ -216,7 +246,8 @@ impl Experiment {
         }
     }
 
-    /// The asker's finite differences: the loss of the whole batch in f32, twice an entry.
+    /// Computes the finite differences of the question: two losses of the whole batch for each
+    /// entry, in f32.
     fn plain_differences(&self, wrt: Wrt, eps: f64) -> Vec<f64> {
         let z = logits(&self.input, &self.weight, &self.bias, D).logits;
         let at = match wrt {
@@ -272,7 +303,7 @@ impl Experiment {
     }
 }
 
-/// The mean over the entries of |a - g| / max(|a|, |g|).
+/// Returns the mean over the entries of |a - g| / max(|a|, |g|).
 fn mean_rel_err(analytic: &[f32], numeric: &[f64]) -> f64 {
     let errors = analytic.iter().zip(numeric).map(|(&a, g)| {
         let a = f64::from(a);
@@ -290,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_asker_sees_nine_tenths_at_every_step_and_the_cleared_gradient_is_right() {
+    fn the_accumulated_gradient_is_90_percent_off_and_plain_differences_trace_a_u() {
         let it = Experiment::run(SEED);
         for exponent in 0..=4 {
             let error = mean_rel_err(
@@ -307,14 +338,18 @@ mod tests {
                 )
             })
             .collect();
-        // The U: some step in the middle is a hundred times better than the smallest, and better than the largest.
+        // The best step is in the middle, and 100 times better than the smallest one.
         let best = errors.iter().copied().fold(f64::INFINITY, f64::min);
         assert!(best < 1e-2 * errors[5] && best < errors[0], "{errors:?}");
     }
 
     #[test]
-    fn the_text_names_the_accumulation_and_its_factor() {
+    fn the_story_names_the_cause_and_fits_a_terminal() {
         let text = run().unwrap();
-        assert!(text.contains("sum of 10 backward passes"), "{text}");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let words = words.join(" ");
+        assert!(words.contains("sum of 10 backward passes"), "{text}");
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(WIDTH), "{text}");
     }
 }
