@@ -1,5 +1,5 @@
-//! The same check on every device, timed: what each does in a second, where its time goes, and whether it computes what the
-//! CPU engine does.
+//! `gradprobe bench`: times the same check on every device, and measures how close each comes to
+//! the exact gradient.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::{
     tensor::{Dtype, Tensor},
 };
 
-/// The sizes of the problem.
+/// Sizes of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// Samples.
@@ -33,54 +33,58 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Entries of the gradient.
+    /// Returns the number of entries of the gradient.
     pub fn entries(&self) -> usize {
         self.n * self.d
     }
 
-    /// Bytes of the input and of the gradient, in f32: what must be read once.
+    /// Returns the bytes of input and gradient in f32. Every check must read them once.
     pub fn bytes(&self) -> usize {
         8 * self.entries()
     }
 }
 
-/// What came out.
+/// Timings of the devices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bench {
-    /// Of what.
+    /// Sizes of the problem that was checked.
     pub sizes: Sizes,
-    /// Bytes a second that the host reads from memory, on all threads.
+    /// Memory bandwidth of the host for reads on all threads, in bytes per second.
     pub bandwidth: f64,
-    /// One for each device.
+    /// One run for each device.
     pub runs: Vec<Run>,
 }
 
-/// The best of several checks on one device.
+/// The fastest of several checks on one device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Who did it.
+    /// The device.
     pub device: DeviceInfo,
-    /// From tensors in memory to the finished report, in seconds.
+    /// Time from tensors in memory to the finished report, in seconds.
     pub seconds: f64,
-    /// Of that: in kernels, by the device's clock; none where it has none, and for the CPU engine.
+    /// Part of that time in kernels, by the clock of the device. `None` if it has no clock, and for
+    /// the CPU engine.
     pub kernels: Option<f64>,
-    /// Handing operands over, and waiting for results while no kernel runs; none for the CPU engine.
+    /// Time to hand over operands and to wait for results while no kernel runs. `None` for the CPU
+    /// engine.
     pub transfer: Option<f64>,
-    /// All else, the comparison above all.
+    /// Rest of the time: most of it goes into the comparison.
     pub host: f64,
-    /// |numeric - exact|/|exact| over the first rows, the exact gradient by the chain rule on the CPU in f64.
+    /// Error of the numeric gradient, |numeric - exact|/|exact| in the Euclidean norm, over the
+    /// first rows. The exact gradient is that of the chain rule on the CPU in f64.
     pub error: f64,
-    /// What the check said of a right gradient.
+    /// Verdict on the gradient, which is correct.
     pub verdict: Verdict,
 }
 
-/// Entries that are compared with the exact ones.
+/// Most entries that are compared with the exact gradient. Chosen: a fraction of a second in f64.
 const MOST_COMPARED: usize = 1 << 20;
 
-/// Elements that are read to find the memory's bandwidth: 256 MiB, more than caches hold.
+/// Number of u64 that the measurement of the bandwidth reads: 256 MiB, more than caches hold.
+/// Chosen.
 const READ: usize = 1 << 25;
 
-/// Times `repeat` checks on each device, after one that is not timed.
+/// Times `repeat` checks on each device, after one check that is not timed.
 ///
 /// # Errors
 /// Those of [`check::check`].
@@ -96,7 +100,7 @@ pub fn bench(sizes: Sizes, repeat: usize, devices: &[Device]) -> Result<Bench> {
     })
 }
 
-/// A problem of those sizes, and its gradient in f32, which is right.
+/// Returns a problem of these sizes and its correct gradient in f32.
 ///
 /// # Errors
 /// Those of [`Problem::new`].
@@ -142,7 +146,7 @@ fn run(
         let spent = timing(device)
             .zip(before)
             .map(|(after, before)| after.since(before));
-        // The first one makes pipelines, and fills caches.
+        // The first check creates pipelines and fills caches.
         if repetition > 0 && best.as_ref().is_none_or(|best| seconds < best.seconds) {
             let kernels = spent
                 .map(|spent| spent.kernels)
@@ -160,7 +164,7 @@ fn run(
             });
         }
     }
-    Ok(best.expect("at least one check is timed"))
+    Ok(best.expect("repeat is at least 1"))
 }
 
 fn timing(device: &Device) -> Option<Timing> {
@@ -170,7 +174,7 @@ fn timing(device: &Device) -> Option<Timing> {
     }
 }
 
-/// Normal input and weight, logits of size 1, in f32.
+/// Draws normal input and weight in f32. The logits are of size 1.
 fn problem(Sizes { n, d, k }: Sizes) -> Result<Problem> {
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let input = normal(&mut random, n * d, 1.0);
@@ -191,7 +195,7 @@ fn normal(random: &mut impl Rng, count: usize, scale: f64) -> Vec<f32> {
     (0..count).map(value).collect()
 }
 
-/// The gradient by the chain rule, in f64.
+/// Computes the gradient by the chain rule, in f64.
 fn exact(problem: &Problem) -> Vec<f64> {
     let plan = Plan::new(
         problem,
@@ -205,7 +209,8 @@ fn exact(problem: &Problem) -> Vec<f64> {
     Cpu::new(problem, plan).backward(0..problem.n())
 }
 
-/// Bytes that all threads together read in a second, at best.
+/// Measures the memory bandwidth: the bytes per second that all threads read, in the best of five
+/// tries.
 fn bandwidth() -> f64 {
     let values = vec![1u64; READ];
     let read = || {
@@ -224,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_right_gradient_passes_and_the_parts_are_within_the_whole() {
+    fn a_correct_gradient_passes_and_the_parts_are_within_the_total() {
         let sizes = Sizes { n: 40, d: 7, k: 5 };
         let bench = bench(sizes, 2, &[Device::Cpu { note: None }]).unwrap();
         let [run] = bench.runs.as_slice() else {

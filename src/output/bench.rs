@@ -1,10 +1,10 @@
-//! Timings of one check on several devices, as a table or as JSON, schema `gradprobe/bench/1`.
+//! Renders the timings of `gradprobe bench` as a table or as JSON, schema `gradprobe/bench/1`.
 
 use serde_json::json;
 
 use crate::bench::{Bench, Run};
 
-/// The columns of the table, and how wide each is.
+/// Titles and widths of the table's columns.
 const COLUMNS: [(&str, usize); 8] = [
     ("entries/s", 11),
     ("GB/s", 8),
@@ -16,11 +16,12 @@ const COLUMNS: [(&str, usize); 8] = [
     ("error", 10),
 ];
 
-/// The table, with a line break at its end.
+/// Renders the table, with a line break at the end.
 pub(crate) fn render(bench: &Bench) -> String {
     let sizes = bench.sizes;
     let mut text = format!(
-        "A right f32 gradient of {} x {} x {}: {} entries, {:.3} GB of input and gradient; memory is read at {:.1} GB/s\n\n",
+        "Check of a correct f32 gradient, {} x {} x {} (samples x features x classes)\n\
+         {} entries, {:.3} GB of input and gradient; memory bandwidth {:.1} GB/s\n\n",
         sizes.n,
         sizes.d,
         sizes.k,
@@ -28,8 +29,8 @@ pub(crate) fn render(bench: &Bench) -> String {
         sizes.bytes() as f64 * 1e-9,
         bench.bandwidth * 1e-9
     );
-    let heads = COLUMNS.map(|(head, width)| format!("{head:>width$}"));
-    text += &format!("{}\n", heads.concat());
+    let titles = COLUMNS.map(|(title, width)| format!("{title:>width$}"));
+    text += &format!("{}\n", titles.concat());
     for run in &bench.runs {
         let device = &run.device;
         text += &format!("{} ({}; {})\n", device.name, device.kind, device.driver);
@@ -39,7 +40,10 @@ pub(crate) fn render(bench: &Bench) -> String {
             .collect();
         text += &format!("{cells}  {}\n", run.verdict);
     }
-    text + "\ntotal is a whole check, tensors in memory to finished report; kernels run while the host compares, so the parts may add up to\nmore; error is |numeric - exact|/|exact|, the exact gradient by the chain rule in f64\n"
+    text + "\n\
+        total: from tensors in memory to the finished report. Kernels run while the host\n\
+        compares, so the parts may add up to more.\n\
+        error: |numeric - exact|/|exact|, with the exact gradient by the chain rule in f64.\n"
 }
 
 fn cells(bench: &Bench, run: &Run) -> [String; 8] {
@@ -58,7 +62,7 @@ fn cells(bench: &Bench, run: &Run) -> [String; 8] {
     ]
 }
 
-/// The same as JSON, indented, with a line break at its end.
+/// Renders indented JSON, with a line break at the end.
 pub(crate) fn json(bench: &Bench) -> String {
     let sizes = bench.sizes;
     let runs = bench.runs.iter().map(|run| {

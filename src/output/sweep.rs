@@ -1,15 +1,17 @@
-//! A sweep over the step as text: a table, and a plot on log axes.
+//! Renders a sweep over step sizes as text: a table, and a plot on log axes.
 
 use crate::sweep::{Point, Sweep};
 
-/// Lines of the plot for a factor of ten, and columns for a step.
+/// Lines of the plot per factor of ten in the error, and columns per step size. Chosen to fit a
+/// terminal.
 const LINES: f64 = 2.0;
 const COLUMNS: usize = 6;
 
-/// The sweep, with a line break at its end.
+/// Renders the sweep, with a line break at the end.
 pub fn render(sweep: &Sweep) -> String {
     let mut text = format!(
-        "Mean relative error of {} against central differences in {}, {} samples\n\n      eps   difference   forward-pass   noise floor\n",
+        "Mean relative error of {} against central differences in {}, {} samples\n\n      \
+         eps   difference   forward-pass   noise floor\n",
         sweep.wrt.grad_name(),
         sweep.precision,
         sweep.rows
@@ -27,10 +29,11 @@ pub fn render(sweep: &Sweep) -> String {
             "    {eps:<5}     {difference:>8.2e}       {forward_pass:>8.2e}      {floor:>8.2e}\n"
         );
     }
-    text + "\n" + &plot(&sweep.points) + "\n" + &told(sweep)
+    text + "\n" + &plot(&sweep.points) + "\n" + &summary(sweep)
 }
 
-/// d difference, f forward-pass, * both, and the noise floor of forward-pass as dots.
+/// Plots `difference` as d, `forward-pass` as f, both as *, and the noise floor of `forward-pass`
+/// as dots.
 fn plot(points: &[Point]) -> String {
     let exponent = |error: f64| error.clamp(1e-18, 1e2).log10();
     let errors = points
@@ -69,32 +72,34 @@ fn plot(points: &[Point]) -> String {
         text += &format!("{:^COLUMNS$}", format!("{:.0e}", point.eps));
     }
     text.trim_end().to_owned()
-        + " eps\n\n    d difference, f forward-pass, * both, · what rounding alone makes of forward-pass\n"
+        + " eps\n\n    d difference, f forward-pass, * both, · rounding error of forward-pass\n"
 }
 
-/// What it means.
-fn told(sweep: &Sweep) -> String {
+/// Explains the plot in sentences.
+fn summary(sweep: &Sweep) -> String {
     let mut text = String::new();
     if let Some(best) = sweep.best() {
         text += &format!(
-            "Plain forward passes come closest at eps = {:.0e}, with an error of {:.1e}.\n",
+            "forward-pass is best at eps = {:.0e}, with an error of {:.1e}.\n",
             best.eps, best.forward_pass
         );
     }
     match sweep.noise() {
         Some(noise) => {
             text += &format!(
-                "From eps = {:.0e} on they give noise: half of the loss differences there are at most {} units in the last place of the loss{}.\n",
+                "From eps = {:.0e} on it is noise: half of the loss differences are at most\n\
+                 {} units in the last place of the loss{}.\n",
                 noise.eps,
                 noise.units,
                 if noise.whole {
-                    ", and all of them whole numbers of it"
+                    ", and all are whole numbers of units"
                 } else {
                     ""
                 }
             );
         }
-        None => text += "At none of these steps are they noise.\n",
+        None => text += "It is not noise at any of these steps.\n",
     }
-    text + "The difference method has no such floor: its error is what the step leaves out, and the rounding of the gradient itself.\n"
+    text + "difference has no such noise: its error is the truncation of a finite step and the\n\
+            rounding of the gradient itself.\n"
 }
