@@ -1,4 +1,5 @@
-//! A whole check in-process: tensors in memory to finished report, comparison included. Throughput is in entries.
+//! Benchmarks a whole check, from tensors in memory to the finished report. Throughput is in
+//! entries of the gradient.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gradprobe::{
@@ -9,10 +10,12 @@ use gradprobe::{
     report::Verdict,
 };
 
-/// As in the program: much of what is allocated is as large as a cache, and is wanted again at once.
+/// The program's allocator. A check frees and allocates large buffers all the time; mimalloc reuses
+/// them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// n, d and k: small, memory-bound, and with many classes.
 const SIZES: [(usize, usize, usize); 3] = [(4096, 256, 10), (16_384, 784, 10), (1024, 256, 1000)];
 
 fn checks(criterion: &mut Criterion) {
@@ -24,7 +27,7 @@ fn checks(criterion: &mut Criterion) {
         devices.push(("gpu", Device::Gpu(Box::new(device))));
     }
     for (n, d, k) in SIZES {
-        let (problem, subject) = bench::case(Sizes { n, d, k }).expect("sizes that are not 0");
+        let (problem, subject) = bench::case(Sizes { n, d, k }).expect("no size is 0");
         let subjects = [subject];
         group.throughput(Throughput::Elements((n * d) as u64));
         for (kind, device) in &devices {
@@ -33,7 +36,7 @@ fn checks(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     let report =
                         check::check(&problem, &subjects, &Options::default(), device, &mut ());
-                    let report = report.expect("a right gradient on a probed device");
+                    let report = report.expect("the device passed its self-probe");
                     assert_eq!(report.verdict(), Verdict::Pass);
                 });
             });

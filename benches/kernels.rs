@@ -1,5 +1,5 @@
-//! The kernels one by one, on the host and on every adapter, and what it costs to move their operands. Throughput is in entries of
-//! the input's gradient.
+//! Benchmarks the kernels one by one, on the host and on every adapter, and the transfer of their
+//! operands. Throughput is in entries of the gradient with respect to the input.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gradprobe::{
@@ -12,9 +12,9 @@ use gradprobe::{
     loss::TargetRows,
 };
 
-/// n, d and k: a memory-bound size, and one with many classes.
+/// n, d and k: memory-bound, and with many classes.
 const SIZES: [(usize, usize, usize); 2] = [(4096, 256, 10), (256, 256, 1000)];
-/// As small as it is chosen for f64.
+/// A small step, 2^-24, like the automatic step in f64.
 const STEP: f64 = 1.0 / 16_777_216.0;
 
 fn wave(count: usize) -> Vec<f64> {

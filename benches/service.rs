@@ -1,7 +1,8 @@
-//! What `gradprobe serve` takes: 1,000 small checks from 32 clients, then the same beside ten bodies of 100 MB.
+//! Loads `gradprobe serve` with 1,000 small checks from 32 clients, then again beside ten bodies of
+//! 100 MB. Checks every answer, and finds every job in the list at the end.
 //!
-//! `cargo bench --bench service`; on this machine's own address only, and at most a few minutes. Every answer is looked at, and every job is
-//! found again.
+//! Run it with `cargo bench --bench service`. It takes a few minutes and uses only the local
+//! address.
 
 #[path = "../tests/common/cases.rs"]
 mod cases;
@@ -30,11 +31,11 @@ const CHECKS: usize = 1000;
 const CLIENTS: usize = 32;
 const UPLOADS: usize = 10;
 
-/// What came of the small checks.
+/// Result of the small checks.
 struct Load {
     ids: BTreeSet<String>,
     seconds: f64,
-    /// Of each request, sorted.
+    /// Latency of each request, sorted.
     latencies: Vec<Duration>,
 }
 
@@ -44,9 +45,9 @@ impl Load {
         1e3 * self.latencies[index.min(self.latencies.len() - 1)].as_secs_f64()
     }
 
-    fn tell(&self, what: &str) {
+    fn print(&self, load: &str) {
         println!(
-            "{what}: {:.0} checks a second; {:.1} ms in the middle, 99 % within {:.1} ms, {:.1} ms at most",
+            "{load}: {:.0} checks/s; latency {:.1} ms median, {:.1} ms p99, {:.1} ms max",
             CHECKS as f64 / self.seconds,
             self.quantile(0.5),
             self.quantile(0.99),
@@ -55,7 +56,7 @@ impl Load {
     }
 }
 
-/// Every client asks for one check after the other, and waits for its report.
+/// Runs the small checks. Every client posts one check after the other and waits for its report.
 fn load(service: &Service, right: &[u8], wrong: &[u8]) -> Load {
     let (next, found) = (
         AtomicUsize::new(0),
@@ -83,7 +84,7 @@ fn load(service: &Service, right: &[u8], wrong: &[u8]) -> Load {
                     let mut found = found.lock().unwrap();
                     assert!(
                         found.0.insert(answer.id()),
-                        "{} was told twice",
+                        "job {} was returned twice",
                         answer.id()
                     );
                     found.1.push(latency);
@@ -110,10 +111,10 @@ fn main() {
     let data = folder.path().join("data");
     let service = Service::start(&data, &["--device", &device]);
 
-    // The first ones wait for memory and files that are there ever after.
+    // The first checks allocate memory and create files.
     load(&service, &right, &wrong);
     let alone = load(&service, &right, &wrong);
-    alone.tell("64x32x10 from 32 clients");
+    alone.print("64x32x10 from 32 clients");
 
     let (beside, uploads) = std::thread::scope(|scope| {
         let uploads = (0..UPLOADS).map(|_| scope.spawn(|| service.post("", &large)));
@@ -122,8 +123,8 @@ fn main() {
         let uploads = uploads.into_iter().map(|upload| upload.join().unwrap());
         (beside, uploads.collect::<Vec<_>>())
     });
-    beside.tell(&format!(
-        "the same beside {UPLOADS} bodies of {:.0} MB",
+    beside.print(&format!(
+        "the same, beside {UPLOADS} bodies of {:.0} MB",
         large.len() as f64 / 1e6
     ));
     for upload in uploads {
@@ -138,7 +139,7 @@ fn main() {
     assert_eq!(kept.len(), 3 * CHECKS + UPLOADS);
     assert!(alone.ids.is_subset(&kept) && beside.ids.is_subset(&kept));
     println!(
-        "{} answers were right, and every job is found again",
+        "{} answers were correct, and the list has every job",
         kept.len()
     );
     #[cfg(target_os = "linux")]

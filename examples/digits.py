@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Makes digits.safetensors and digits-accumulated.safetensors beside this file.
+"""Makes two example files beside this script: a correct gradient, and one with a common bug.
 
-scikit-learn's digits (1797 samples, 64 pixels, 10 classes), a linear layer trained for ten epochs of full-batch SGD by
-PyTorch in float32, and the gradient of the mean cross-entropy with respect to the input after the last backward pass:
+PyTorch trains a linear layer on scikit-learn's digits (1797 samples, 64 pixels, 10 classes) in float32, by ten
+epochs of full-batch SGD. The files hold the layer, the data, and x.grad after the last backward pass:
 
-  digits.safetensors              x.grad was cleared before each backward pass: the gradient is right
-  digits-accumulated.safetensors  x.grad was never cleared: it holds the sum of ten backward passes
+  digits.safetensors              x.grad was cleared before each backward pass: correct
+  digits-accumulated.safetensors  x.grad was never cleared: the sum of ten backward passes
 
-The weights of both are the same. needs: pip install torch scikit-learn safetensors
+Both runs start from the same seed and train the same weights, because x.grad has no part in the training.
+
+Requires: pip install torch scikit-learn safetensors
 """
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def train(x, target, clear):
     optimizer = torch.optim.SGD(layer.parameters(), lr=1e-3)
     x = x.clone().requires_grad_()
     for epoch in range(EPOCHS):
-        optimizer.zero_grad()  # clears the gradients of weight and bias, not that of x
+        optimizer.zero_grad()  # clears weight.grad and bias.grad, but not x.grad
         if clear:
             x.grad = None
         loss = cross_entropy(layer(x), target)

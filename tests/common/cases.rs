@@ -1,4 +1,4 @@
-//! Files to be checked.
+//! Files to check.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{
     problems,
 };
 
-/// A file with the input's gradient, times a factor.
+/// Returns a safetensors file with a random problem and its gradient times `factor`.
 pub(crate) fn case(folder: &Path, [n, d, k]: [usize; 3], factor: f64) -> Vec<u8> {
     let problem = problems::random(1, n, d, k, 1.0, Reduction::Mean);
     let mut values = gradient(&problem, Wrt::Input, Dtype::F32);

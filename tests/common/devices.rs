@@ -2,7 +2,7 @@
 
 use gradprobe::gpu;
 
-/// Every adapter there is, opened and probed. With GRADPROBE_GPU=require, none is a failure.
+/// Opens and probes every adapter. Panics if there is none and GRADPROBE_GPU is `require`.
 pub(crate) fn devices() -> Vec<gpu::GpuDevice> {
     let adapters = gpu::adapters();
     let required = std::env::var_os("GRADPROBE_GPU").is_some_and(|value| value == "require");

@@ -1,9 +1,9 @@
-//! The exact gradient of a problem, and how far another is from it.
+//! The exact gradient of a problem, and the distance of another from it.
 
 use gradprobe::problem::{Problem, Wrt};
 
-/// The gradient in f64 by the chain rule, written out here so that it shares nothing with the engines:
-/// (R softmax(z) - r) / Z, times W for the input.
+/// Computes the gradient in f64 by the chain rule: (R softmax(z) - r) / Z for the logits, times W
+/// for the input. Shares no code with the engines.
 pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
     let (n, d, k) = (problem.n(), problem.d(), problem.k());
     let (x, w) = (
@@ -51,7 +51,7 @@ pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
     }
     match wrt {
         Wrt::Input | Wrt::Logits => gradient,
-        // The residual of every sample times its input, or 1.
+        // The residual of each sample times its input, which is 1 for the bias.
         Wrt::Weight | Wrt::Bias => {
             let m = problem.columns(wrt);
             let x = |j: usize, i: usize| if wrt == Wrt::Bias { 1.0 } else { x[j * d + i] };
@@ -65,7 +65,7 @@ pub(crate) fn exact(problem: &Problem, wrt: Wrt) -> Vec<f64> {
     }
 }
 
-/// |a - b| / |b| in the Euclidean norm.
+/// Returns |a - b| / |b| in the Euclidean norm.
 pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();

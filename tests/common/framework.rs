@@ -1,4 +1,5 @@
-//! A backward pass as a framework computes it: every tensor rounded to its type, sums in f32 (in f64 for f64).
+//! A backward pass as a framework computes it: every tensor is rounded to its type, sums run in f32
+//! (in f64 for f64). Shares no code with the engines.
 
 use gradprobe::{
     problem::{Problem, Wrt},
@@ -6,7 +7,7 @@ use gradprobe::{
 };
 use half::{bf16, f16};
 
-/// `value` rounded to `dtype`.
+/// Rounds `value` to `dtype`.
 pub(crate) fn round(dtype: Dtype, value: f64) -> f64 {
     match dtype {
         Dtype::F16 => f16::from_f64(value).to_f64(),
@@ -16,7 +17,7 @@ pub(crate) fn round(dtype: Dtype, value: f64) -> f64 {
     }
 }
 
-/// A tensor of that type.
+/// Returns a tensor of `values`, rounded to `dtype`.
 pub(crate) fn tensor(dtype: Dtype, shape: &[usize], values: &[f64]) -> Tensor {
     let bytes: Vec<u8> = match dtype {
         Dtype::F16 => values
@@ -37,7 +38,8 @@ pub(crate) fn tensor(dtype: Dtype, shape: &[usize], values: &[f64]) -> Tensor {
     Tensor::over(dtype, shape.to_vec(), std::sync::Arc::new(bytes), place).unwrap()
 }
 
-/// How a program computes: the type of its tensors, and what a matrix product does to its operands first.
+/// Arithmetic of a program: the type of its tensors, and the rounding of operands before a matrix
+/// product.
 #[derive(Clone, Copy)]
 pub(crate) struct Arithmetic {
     pub(crate) dtype: Dtype,
@@ -45,7 +47,7 @@ pub(crate) struct Arithmetic {
 }
 
 impl Arithmetic {
-    /// Products of operands as they are.
+    /// Returns the arithmetic of a dtype without further rounding of operands.
     pub(crate) fn of(dtype: Dtype) -> Self {
         let operand = |value| value;
         Self { dtype, operand }
@@ -55,7 +57,7 @@ impl Arithmetic {
         round(self.dtype, value)
     }
 
-    /// What is computed elementwise is computed in f32 or f64 and then rounded.
+    /// Rounds an intermediate result of an elementwise operation, to f32 or f64.
     fn wide(self, value: f64) -> f64 {
         match self.dtype {
             Dtype::F64 => value,
@@ -63,7 +65,7 @@ impl Arithmetic {
         }
     }
 
-    /// The sum in the type that `dtype` is summed in, in the eight lanes of a vector.
+    /// Sums in f32 or f64, in the eight lanes of a vector.
     pub(crate) fn dot(self, terms: impl Iterator<Item = f64>) -> f64 {
         let terms = terms.enumerate();
         if self.dtype == Dtype::F64 {
@@ -80,7 +82,7 @@ impl Arithmetic {
         values.iter().copied().map(self.operand).collect()
     }
 
-    /// [n, k]: input · weightᵀ + bias.
+    /// Computes input · weightᵀ + bias, [n, k].
     pub(crate) fn logits(self, input: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
         let (x, w) = (self.operands(input), self.operands(weight));
         let d = w.len() / bias.len();
@@ -93,7 +95,7 @@ impl Arithmetic {
             .collect()
     }
 
-    /// Of every row of `width` values.
+    /// Computes the log-softmax of every row of `width` values.
     pub(crate) fn log_softmax(self, z: &[f64], width: usize) -> Vec<f64> {
         let row = |z: &[f64]| -> Vec<f64> {
             let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -105,7 +107,8 @@ impl Arithmetic {
         z.chunks_exact(width).flat_map(row).collect()
     }
 
-    /// The gradient of -sum(weights · log_p) with respect to what log_p is the log-softmax of.
+    /// Computes the gradient of -sum(weights · log_p) with respect to z, with log_p the log-softmax
+    /// of z.
     pub(crate) fn log_softmax_backward(
         self,
         log_p: &[f64],
@@ -122,7 +125,7 @@ impl Arithmetic {
         rows.flat_map(row).collect()
     }
 
-    /// From the gradient with respect to the logits, [n, k], to the one asked for.
+    /// Computes the gradient with respect to `wrt` from that with respect to the logits, [n, k].
     pub(crate) fn backward(
         self,
         wrt: Wrt,
@@ -155,7 +158,8 @@ impl Arithmetic {
     }
 }
 
-/// r, [n, k]: the weight of each class in each sample's loss, not yet divided by Z.
+/// Returns r, [n, k]: the weight of each class in the loss of each sample, before the division by
+/// Z.
 pub(crate) fn targets(problem: &Problem) -> Vec<f64> {
     let (n, k) = (problem.n(), problem.k());
     let targets = problem.target_rows::<f64>(0..n);
@@ -169,7 +173,7 @@ pub(crate) fn targets(problem: &Problem) -> Vec<f64> {
     (0..n * k).map(r).collect()
 }
 
-/// The gradient in `dtype`, of a problem whose operands are of that type.
+/// Computes the gradient of a problem whose operands are of type `dtype`, in that type.
 pub(crate) fn gradient(problem: &Problem, wrt: Wrt, dtype: Dtype) -> Vec<f64> {
     let k = problem.k();
     let (x, w) = (

@@ -1,4 +1,4 @@
-//! The numeric gradient of a problem, as a check hands it out.
+//! The numeric gradient of a problem.
 
 use gradprobe::{
     check::{self, Options, Subject},
@@ -6,7 +6,7 @@ use gradprobe::{
     problem::{Problem, Wrt},
 };
 
-/// Runs a check of the built-in backward pass and keeps the numeric gradient.
+/// Returns the numeric gradient from a check of the built-in backward pass.
 pub(crate) fn numeric(problem: &Problem, wrt: Wrt, options: &Options, device: &Device) -> Vec<f64> {
     let mut numeric = Vec::new();
     check::check(

@@ -1,4 +1,4 @@
-//! Random problems.
+//! Random problems, the same for every run.
 
 use gradprobe::{
     loss::{CrossEntropy, Reduction},
@@ -8,13 +8,13 @@ use gradprobe::{
 use rand::{Rng, RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::StandardNormal;
 
-/// Normal values times `scale`, exact in f32, so that every engine sees the same operands.
+/// Draws normal values times `scale`, rounded to f32, so that every engine reads the same operands.
 pub(crate) fn normal(rng: &mut impl Rng, count: usize, scale: f64) -> Vec<f64> {
     let value = |_| f64::from((rng.sample::<f64, _>(StandardNormal) * scale) as f32);
     (0..count).map(value).collect()
 }
 
-/// A problem of n samples, d features and k classes whose logits are of size `scale`.
+/// Draws a problem of n samples, d features and k classes, with logits of size `scale`.
 pub(crate) fn random(
     seed: u64,
     n: usize,

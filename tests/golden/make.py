@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Makes the golden files beside this one: random problems and PyTorch's own gradients of them.
+"""Makes the golden files beside this script: random problems, with their gradients by PyTorch.
 
-A file NAME.safetensors holds input, weight, target, perhaps bias and class_weight, in one dtype, and autograd's gradients
-with respect to the input (grad), the logits (grad_logits), the weight (grad_weight) and the bias (grad_bias) in that dtype; its
-metadata holds the loss's options and torch's version. The files options-*.safetensors are every combination of what
-cross_entropy can do.
-needs: pip install torch safetensors
+Each NAME.safetensors holds one problem in one dtype: input, weight, target, and sometimes bias and class_weight.
+It also holds the gradients that autograd computes in that dtype, with respect to
+  the input   (grad)
+  the logits  (grad_logits)
+  the weight  (grad_weight)
+  the bias    (grad_bias)
+The metadata holds the options of the loss and the version of torch. The files options-*.safetensors cover every
+combination of the options of cross_entropy.
+
+Requires: pip install torch safetensors
 """
 from itertools import product
 from pathlib import Path

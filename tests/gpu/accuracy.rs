@@ -1,4 +1,5 @@
-//! How close the numeric gradient comes to the exact one, normwise, and that it is a finite difference.
+//! The numeric gradient is close to the exact one in the Euclidean norm, and it is a finite
+//! difference.
 
 use crate::devices::devices;
 use crate::exact::{distance, exact};
@@ -44,7 +45,8 @@ fn differences_in_f32_on_a_gpu_are_within_1e_6() {
                         "{} {n}x{d}x{k} {wrt:?} eps 1e-{exponent}: {error:.1e}",
                         device.info().name
                     );
-                    // Truncation is (eps·W)²/6 of the gradient's terms: with respect to the logits, eps²/6.
+                    // The truncation error is (eps·W)²/6 of the gradient's terms. For the logits, W
+                    // is 1.
                     assert!(
                         error < 1e-6,
                         "{n}x{d}x{k} {wrt:?} eps 1e-{exponent}: {error:e}"
@@ -55,7 +57,7 @@ fn differences_in_f32_on_a_gpu_are_within_1e_6() {
     }
 }
 
-/// On the CPU engine, and where the adapter has f64: lavapipe does.
+/// Covers the CPU engine and every adapter with f64, such as lavapipe.
 #[test]
 fn differences_in_f64_are_within_1e_13() {
     let on_gpus = devices().into_iter().filter(|device| device.has_f64());
@@ -77,9 +79,10 @@ fn differences_in_f64_are_within_1e_13() {
     }
 }
 
-/// (eps, error) of plain forward passes in f32 traces a U: it falls with the truncation, then rises as u/eps.
+/// The error of plain forward passes over eps is a U: it falls with the truncation error, then
+/// rises as u/eps.
 #[test]
-fn forward_passes_in_f32_show_the_u() {
+fn the_error_of_forward_passes_in_f32_is_a_u() {
     let problem = problem(10, 4, 2);
     let on_gpus = devices()
         .into_iter()
@@ -113,7 +116,8 @@ fn forward_passes_in_f32_show_the_u() {
     }
 }
 
-/// Halving eps divides the error by 2^order: it is a finite difference, and not the analytic formula under another name.
+/// Halving eps divides the error by 2^order. So the numeric gradient is a finite difference, and
+/// not the analytic formula under another name.
 #[test]
 fn truncation_falls_with_the_schemes_order() {
     let problem = problem(64, 32, 10);
@@ -126,7 +130,8 @@ fn truncation_falls_with_the_schemes_order() {
             .flat_map(|s| [(s, Method::Difference), (s, Method::ForwardPass)])
         {
             for wrt in Wrt::ALL {
-                // Inputs reach 3: a step in the weight moves the logits that much farther, as does a double step.
+                // Inputs go up to 3, and a step in the weight moves the logits by that factor. A
+                // step of two eps doubles it.
                 let reach = if wrt == Wrt::Weight || scheme != Scheme::Central {
                     0.25
                 } else {
@@ -143,7 +148,7 @@ fn truncation_falls_with_the_schemes_order() {
                         error(&problem, wrt, &options, &device)
                     })
                     .to_vec();
-                // Where rounding would be seen beside truncation, nothing is asked.
+                // Errors below this limit are not of truncation alone.
                 let rounding = match (device.natural_precision(), method) {
                     (Precision::F64, _) => 1e-10,
                     (Precision::F32, Method::Difference) => 2e-6,

@@ -1,4 +1,4 @@
-//! Against PyTorch: autograd's gradients of small problems, made by tests/golden/make.py, which says how.
+//! Gradients of PyTorch's autograd pass. tests/golden/make.py makes the files.
 
 use std::path::PathBuf;
 
@@ -25,16 +25,9 @@ fn cases() -> Vec<(PathBuf, Inputs)> {
     assert_eq!(files.len(), 14 + 48);
     let load = |path: PathBuf| {
         let case = io::load(&Source::File(path.clone()), &Request::default()).unwrap();
-        assert_eq!(
-            case.subjects.len(),
-            if path.to_str().unwrap().contains("no-bias") {
-                3
-            } else {
-                4
-            },
-            "{}: all gradients are in the file",
-            path.display()
-        );
+        let has_bias = !path.to_str().unwrap().contains("no-bias");
+        let gradients = 3 + usize::from(has_bias);
+        assert_eq!(case.subjects.len(), gradients, "{}", path.display());
         (path, case)
     };
     files.into_iter().map(load).collect()
@@ -72,9 +65,9 @@ fn gradients_of_pytorch_pass_on_every_device() {
     }
 }
 
-/// The exact gradient that the other tests rest on, and the built-in backward pass, are PyTorch's.
+/// Other tests rely on `exact`, so it is compared with PyTorch here.
 #[test]
-fn the_reference_is_pytorchs_gradient() {
+fn the_exact_gradient_equals_pytorchs() {
     for (
         path,
         Inputs {
@@ -100,7 +93,7 @@ fn the_reference_is_pytorchs_gradient() {
     }
 }
 
-/// In f64 plain forward passes see PyTorch's gradient too: nothing but the loss itself is assumed.
+/// Plain forward passes in f64 use nothing but the loss itself.
 #[test]
 fn forward_passes_agree_with_pytorch() {
     for (
@@ -118,7 +111,8 @@ fn forward_passes_agree_with_pytorch() {
         let report = check::check(&problem, &subjects, &options, &device, &mut ()).unwrap();
         for check in &report.checks {
             assert_eq!(check.tally.wrong, 0, "{} {:?}", path.display(), check.wrt);
-            // A loss of 100 leaves too little of a difference, and f64 gradients are finer than any subtraction.
+            // A saturated loss of 100 leaves too few digits for a difference, and the tolerance of
+            // f64 gradients is below the noise of any subtraction.
             let coarse = check.dtype != Dtype::F64 && !path.to_str().unwrap().contains("saturated");
             if coarse && check.wrt == Wrt::Input {
                 assert_eq!(check.verdict(), Verdict::Pass, "{}", path.display());

@@ -1,4 +1,5 @@
-//! The checker's size and power: correct gradients never fail, whatever their type, and known bugs never pass.
+//! Size and power of the check: correct gradients of any type never fail, and known bugs never
+//! pass.
 
 use crate::devices::devices;
 use crate::framework::{gradient, round, tensor};
@@ -16,7 +17,7 @@ use rand_distr::StandardNormal;
 const CPU: Device = Device::Cpu { note: None };
 const FLOATS: [Dtype; 4] = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16];
 
-/// What a problem is made of; bugs change one thing.
+/// Parts of a problem. A bug changes one of them.
 #[derive(Clone)]
 struct Ingredients {
     dtype: Dtype,
@@ -101,7 +102,7 @@ fn check_on(
         .remove(0)
 }
 
-/// One draw from the zoo: all sizes, scales and options of the loss.
+/// Draws a problem of random size, scale and loss options.
 fn draw(seed: u64) -> Ingredients {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut choose = |values: &[usize]| values[rng.random_range(0..values.len())];
@@ -116,7 +117,7 @@ fn draw(seed: u64) -> Ingredients {
     let mut it = Ingredients::random(&mut rng, dtype, shape, scale);
     let (n, d, k) = shape;
     if rng.random_bool(0.1) {
-        // A class twice, and a feature that is always 0.
+        // Two classes are equal, and one feature is always 0.
         it.weight.copy_within(0..d, d);
         (0..n).for_each(|j| it.input[j * d] = 0.0);
     }
@@ -181,7 +182,7 @@ fn no_false_alarm(seeds: std::ops::Range<u64>) {
             passed += u32::from(report.verdict() == Verdict::Pass);
         }
     }
-    println!("{passed} of {all} correct gradients pass, the others are inconclusive");
+    println!("{passed} of {all} correct gradients pass; the others are inconclusive");
     assert!(
         f64::from(passed) > 0.8 * f64::from(all),
         "{passed} of {all}"
@@ -193,7 +194,7 @@ fn ten_thousand_correct_gradients_never_fail() {
     no_false_alarm(1_000..6_100);
 }
 
-/// The bugs, each made as it would be: by computing with what was got wrong.
+/// Returns each bug with its problem and its gradient, computed with the mistake.
 fn bugs(right: &Ingredients, rng: &mut ChaCha8Rng) -> Vec<(&'static str, Ingredients, Vec<f64>)> {
     let (n, d, k) = right.shape;
     let dtype = right.dtype;
@@ -233,7 +234,7 @@ fn bugs(right: &Ingredients, rng: &mut ChaCha8Rng) -> Vec<(&'static str, Ingredi
             (0..n * d).map(|e| gradient[(e + d) % (n * d)]).collect(),
         ),
     ];
-    // The problem is as it is; the gradient was computed for another.
+    // These gradients were computed for another problem.
     let mut other = |name, change: &mut dyn FnMut(&mut Ingredients)| {
         let mut wrong = right.clone();
         change(&mut wrong);
@@ -244,7 +245,7 @@ fn bugs(right: &Ingredients, rng: &mut ChaCha8Rng) -> Vec<(&'static str, Ingredi
         it.target.iter_mut().for_each(|t| *t = (*t + 1) % k as i64)
     });
     let softmax_only = {
-        // R p W / Z without the one-hot part: that part alone is the gradient's negative at p = 0.
+        // Adds the one-hot part back, so that R p W / Z is left.
         let problem = right.problem();
         let weight = problem.weight().values::<f64>();
         let at_label = |e: usize| weight[right.target[row(e)] as usize * d + column(e)] / n as f64;
@@ -273,7 +274,7 @@ fn bugs(right: &Ingredients, rng: &mut ChaCha8Rng) -> Vec<(&'static str, Ingredi
     ignoring.target[n / 3] = -100;
     cases.push(("an ignored row kept", ignoring, gradient.clone()));
     if matches!(dtype, Dtype::F64 | Dtype::F32) {
-        // An entry that is no smaller than a hundredth of its terms.
+        // The largest entry is not small against its terms.
         let largest = (0..n * d)
             .max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs()))
             .unwrap();
@@ -322,7 +323,8 @@ fn no_bug_passes_at_4096x256x10() {
     no_bug_passes((4096, 256, 10));
 }
 
-/// In half precision an error of 1 % is below the rounding of most entries, and found in the whole.
+/// In half precision, an error of 1 % is below the rounding of most entries. Their common scale
+/// shows it.
 #[test]
 fn a_bf16_gradient_that_is_one_percent_low_fails_on_its_scale() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -341,7 +343,7 @@ fn a_bf16_gradient_that_is_one_percent_low_fails_on_its_scale() {
     );
 }
 
-/// One column that is off is found by its own scale too, and named.
+/// The scale of a single column shows its error, and the report names the column.
 #[test]
 fn an_f32_column_that_is_low_fails_on_its_own_scale() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
@@ -365,7 +367,7 @@ fn an_f32_column_that_is_low_fails_on_its_own_scale() {
 }
 
 #[test]
-fn small_uniform_errors_are_seen() {
+fn small_uniform_errors_fail() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
     let gpus = devices()
         .into_iter()
@@ -378,7 +380,7 @@ fn small_uniform_errors_are_seen() {
         let (problem, gradient) = (right.problem(), right.gradient());
         let report = check_on(&device, &problem, Wrt::Input, dtype, &gradient);
         println!(
-            "{} {dtype}: an error of {:.1e} or more",
+            "{} {dtype}: would detect an error of {:.1e}",
             device.info().name,
             report.detectable()
         );
@@ -399,9 +401,9 @@ fn small_uniform_errors_are_seen() {
     }
 }
 
-/// torch.allclose with gradcheck's tolerances passes this.
+/// torch.allclose with the tolerances of gradcheck passes this gradient.
 #[test]
-fn a_gradient_of_which_nearly_all_was_zeroed_fails() {
+fn a_gradient_that_is_zero_but_for_a_few_entries_fails() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let right = Ingredients::random(&mut rng, Dtype::F32, (64, 32_000, 10), 1.0);
     let zeroed: Vec<f64> = right
@@ -414,9 +416,9 @@ fn a_gradient_of_which_nearly_all_was_zeroed_fails() {
     assert_eq!(report.verdict(), Verdict::Fail);
 }
 
-/// An absolute tolerance rejects, but it does not certify what is smaller.
+/// Entries below an absolute tolerance are undecided, unless rounding explains their error.
 #[test]
-fn an_absolute_tolerance_certifies_nothing_that_is_smaller() {
+fn an_absolute_tolerance_does_not_certify_smaller_entries() {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
     let right = Ingredients::random(&mut rng, Dtype::F32, (64, 32, 10), 1.0);
     let (problem, mut values) = (right.problem(), right.gradient());
@@ -439,7 +441,7 @@ fn an_absolute_tolerance_certifies_nothing_that_is_smaller() {
     assert_eq!(
         verdict(&values),
         0,
-        "what rounding explains is right whatever the tolerance"
+        "rounding explains these errors, whatever the tolerance"
     );
     values.iter_mut().for_each(|g| *g = 0.0);
     assert_eq!(verdict(&values), 64 * 32);
