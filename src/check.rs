@@ -439,8 +439,8 @@ fn diagnose_one(
     let Some(diagnosis) = diagnose(&part.range, &gradient, report, &mut goes_on) else {
         return false;
     };
-    let codes = diagnosis.findings.iter().map(|finding| finding.code);
-    let codes: Vec<&str> = codes.collect();
+    let codes = diagnosis.findings.iter();
+    let codes: Vec<String> = codes.map(|finding| finding.code.to_string()).collect();
     tracing::info!("{}: {:?} {codes:?}", wrt.grad_name(), report.verdict());
     report.findings = diagnosis.findings;
     report.ruled_out = diagnosis.ruled_out;

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use crate::{
     problem::{Problem, Wrt},
-    report::{CheckReport, Finding, Proof, Verdict},
+    report::{CheckReport, Code, Finding, Proof, Verdict},
     tensor::{Dtype, Tensor},
 };
 
@@ -80,22 +80,22 @@ type Rule = fn(&Evidence, &Pair) -> Option<Hypothesis>;
 /// Rules that are asked together, by code. Where several of them explain a pair equally well the arrays cannot tell them apart.
 struct Stage {
     kind: Kind,
-    rules: &'static [(&'static str, Rule)],
+    rules: &'static [(Code, Rule)],
 }
 
 /// Whether a rule has anything to say of such a gradient; one that has not rules nothing out.
-fn applies(code: &str, evidence: &Evidence) -> bool {
+fn applies(code: Code, evidence: &Evidence) -> bool {
     let problem = evidence.problem;
     match code {
-        "weight-transposed-or-wrong" => weight_wrong::applies(evidence),
-        "wrong-labels" => !evidence.wrt.is_parameter() && problem.is_one_hot(),
-        "input-scaling-missed" => matches!(evidence.wrt, Wrt::Input | Wrt::Weight),
-        "reduced-precision-matmul" => evidence.check.dtype == Dtype::F32,
-        "ignored-rows-not-masked" | "divided-by-all-rows" => {
+        Code::WeightTransposedOrWrong => weight_wrong::applies(evidence),
+        Code::WrongLabels => !evidence.wrt.is_parameter() && problem.is_one_hot(),
+        Code::InputScalingMissed => matches!(evidence.wrt, Wrt::Input | Wrt::Weight),
+        Code::ReducedPrecisionMatmul => evidence.check.dtype == Dtype::F32,
+        Code::IgnoredRowsNotMasked | Code::DividedByAllRows => {
             let (valid, all) = evidence.valid_rows();
             valid < all
         }
-        "divided-by-count-not-weights" => evidence.is_weighted(),
+        Code::DividedByCountNotWeights => evidence.is_weighted(),
         _ => true,
     }
 }
@@ -120,103 +120,103 @@ const STAGES: [Stage; 10] = [
     Stage {
         kind: Kind::Fact,
         rules: &[
-            ("not-finite", not_finite::rule),
-            ("all-zero", all_zero::rule),
-            ("half-precision", half_precision::rule),
+            (Code::NotFinite, not_finite::rule),
+            (Code::AllZero, all_zero::rule),
+            (Code::HalfPrecision, half_precision::rule),
         ],
     },
     // Those that the problem or the usual habits name.
     Stage {
         kind: Kind::Factor,
         rules: &[
-            ("sign-flipped", sign_flipped::rule),
-            ("sum-instead-of-mean", sum_instead_of_mean::rule),
-            ("mean-instead-of-sum", mean_instead_of_sum::rule),
-            ("divided-by-classes", divided_by_classes::rule),
-            ("divided-by-all-rows", divided_by_all_rows::rule),
-            ("divided-by-count-not-weights", divided_by_count::rule),
-            ("accumulated", accumulated::rule),
-            ("loss-scaled", loss_scaled::rule),
-            ("averaged-over-workers", averaged_over_workers::rule),
-            ("norm-clipped", norm_clipped::rule),
+            (Code::SignFlipped, sign_flipped::rule),
+            (Code::SumInsteadOfMean, sum_instead_of_mean::rule),
+            (Code::MeanInsteadOfSum, mean_instead_of_sum::rule),
+            (Code::DividedByClasses, divided_by_classes::rule),
+            (Code::DividedByAllRows, divided_by_all_rows::rule),
+            (Code::DividedByCountNotWeights, divided_by_count::rule),
+            (Code::Accumulated, accumulated::rule),
+            (Code::LossScaled, loss_scaled::rule),
+            (Code::AveragedOverWorkers, averaged_over_workers::rule),
+            (Code::NormClipped, norm_clipped::rule),
         ],
     },
     Stage {
         kind: Kind::Factor,
-        rules: &[("scaled", scaled::rule)],
+        rules: &[(Code::Scaled, scaled::rule)],
     },
     // Entries that carry a mark.
     Stage {
         kind: Kind::Cause,
         rules: &[
-            ("value-clipped", value_clipped::rule),
-            ("dropout-on", dropout_on::rule),
+            (Code::ValueClipped, value_clipped::rule),
+            (Code::DropoutOn, dropout_on::rule),
         ],
     },
     // The gradient of another loss.
     Stage {
         kind: Kind::Cause,
         rules: &[
-            ("one-hot-missing", one_hot_missing::rule),
-            ("softmax-missing", softmax_missing::rule),
-            ("labels-shifted", labels_shifted::rule),
-            ("label-smoothing-missing", label_smoothing_missing::rule),
-            ("class-weights-missing", class_weights_missing::rule),
-            ("softmax-over-batch", softmax_over_batch::rule),
-            ("sigmoid-instead-of-softmax", sigmoid::rule),
-            ("softmax-twice", softmax_twice::rule),
-            ("bias-missing", bias_missing::rule),
-            ("temperature", temperature::rule),
-            ("penalty-missing", penalty_missing::rule),
+            (Code::OneHotMissing, one_hot_missing::rule),
+            (Code::SoftmaxMissing, softmax_missing::rule),
+            (Code::LabelsShifted, labels_shifted::rule),
+            (Code::LabelSmoothingMissing, label_smoothing_missing::rule),
+            (Code::ClassWeightsMissing, class_weights_missing::rule),
+            (Code::SoftmaxOverBatch, softmax_over_batch::rule),
+            (Code::SigmoidInsteadOfSoftmax, sigmoid::rule),
+            (Code::SoftmaxTwice, softmax_twice::rule),
+            (Code::BiasMissing, bias_missing::rule),
+            (Code::Temperature, temperature::rule),
+            (Code::PenaltyMissing, penalty_missing::rule),
         ],
     },
     // The right numbers at other places, or times something; a few other labels.
     Stage {
         kind: Kind::Cause,
         rules: &[
-            ("columns-permuted", columns_permuted::rule),
-            ("rows-permuted", rows_permuted::rule),
-            ("transposed", transposed::rule),
-            ("input-scaling-missed", input_scaling_missed::rule),
-            ("rows-scaled", rows_scaled::rule),
-            ("wrong-labels", wrong_labels::rule),
+            (Code::ColumnsPermuted, columns_permuted::rule),
+            (Code::RowsPermuted, rows_permuted::rule),
+            (Code::Transposed, transposed::rule),
+            (Code::InputScalingMissed, input_scaling_missed::rule),
+            (Code::RowsScaled, rows_scaled::rule),
+            (Code::WrongLabels, wrong_labels::rule),
         ],
     },
     Stage {
         kind: Kind::Part,
         rules: &[
-            ("rows-zero", rows_zero::rule),
-            ("columns-zero", columns_zero::rule),
-            ("ignored-rows-not-masked", ignored_rows::rule),
+            (Code::RowsZero, rows_zero::rule),
+            (Code::ColumnsZero, columns_zero::rule),
+            (Code::IgnoredRowsNotMasked, ignored_rows::rule),
         ],
     },
     // Other weights.
     Stage {
         kind: Kind::Cause,
         rules: &[
-            ("stale-weights", stale_weights::rule),
-            ("bias-missing", bias_missing::another),
-            ("accumulated", accumulated_moving::rule),
-            ("weight-transposed-or-wrong", weight_wrong::rule),
+            (Code::StaleWeights, stale_weights::rule),
+            (Code::BiasMissing, bias_missing::another),
+            (Code::Accumulated, accumulated_moving::rule),
+            (Code::WeightTransposedOrWrong, weight_wrong::rule),
         ],
     },
     Stage {
         kind: Kind::Reordered,
         rules: &[
-            ("one-hot-missing", one_hot_missing::rule),
-            ("softmax-missing", softmax_missing::rule),
-            ("labels-shifted", labels_shifted::rule),
-            ("class-weights-missing", class_weights_missing::rule),
-            ("sigmoid-instead-of-softmax", sigmoid::rule),
-            ("bias-missing", bias_missing::rule),
+            (Code::OneHotMissing, one_hot_missing::rule),
+            (Code::SoftmaxMissing, softmax_missing::rule),
+            (Code::LabelsShifted, labels_shifted::rule),
+            (Code::ClassWeightsMissing, class_weights_missing::rule),
+            (Code::SigmoidInsteadOfSoftmax, sigmoid::rule),
+            (Code::BiasMissing, bias_missing::rule),
         ],
     },
     // No structure at all.
     Stage {
         kind: Kind::Cause,
         rules: &[
-            ("reduced-precision-matmul", reduced_precision::rule),
-            ("noisy", noisy::rule),
+            (Code::ReducedPrecisionMatmul, reduced_precision::rule),
+            (Code::Noisy, noisy::rule),
         ],
     },
 ];
@@ -238,7 +238,7 @@ pub struct Diagnosis {
     /// The causes; the last is `unknown` where they do not explain everything. None for a gradient that passed.
     pub findings: Vec<Finding>,
     /// Causes that were considered and do not explain the errors.
-    pub ruled_out: Vec<&'static str>,
+    pub ruled_out: Vec<Code>,
 }
 
 /// Diagnoses a check that did not pass. Before each cause that it tries it asks whether it `goes_on`; none if it does not.
@@ -291,8 +291,8 @@ pub fn diagnose(
             }
             continue;
         };
-        let last = diagnosis.findings.last().map_or("", |finding| finding.code);
-        if is_part(last) && certain.is_none() {
+        let last = diagnosis.findings.last().map(|finding| finding.code);
+        if last.is_some_and(is_part) && certain.is_none() {
             certain = Some((pair, step));
         }
         if let Some(weaker) = found.fallback {
@@ -324,14 +324,18 @@ pub fn diagnose(
 pub fn relate(checks: &mut [CheckReport]) {
     let first = |check: &CheckReport| {
         let finding = check.findings.first()?;
-        (finding.code != "unknown" && check.verdict() == Verdict::Fail)
+        (finding.code != Code::Unknown && check.verdict() == Verdict::Fail)
             .then(|| (check.wrt.grad_name(), finding.code))
     };
     let Some((name, code)) = checks.iter().find_map(first) else {
         return;
     };
     for check in checks {
-        if let Some(unknown) = check.findings.iter_mut().find(|it| it.code == "unknown") {
+        if let Some(unknown) = check
+            .findings
+            .iter_mut()
+            .find(|it| it.code == Code::Unknown)
+        {
             unknown.fix = format!(
                 "first mend {name}, whose cause is {code}: it may well be the same one; if not, {}",
                 unknown.fix
@@ -340,7 +344,7 @@ pub fn relate(checks: &mut [CheckReport]) {
     }
 }
 
-fn is_part(code: &str) -> bool {
+fn is_part(code: Code) -> bool {
     let parts = STAGES.iter().filter(|stage| stage.kind == Kind::Part);
     parts
         .flat_map(|stage| stage.rules)
@@ -388,7 +392,7 @@ impl Diagnosis {
             let kept = hypotheses(stage, evidence, pair, goes_on);
             // That a fact does not hold needs no saying.
             let codes = stage.rules.iter().map(|(code, _)| *code);
-            let codes = codes.filter(|code| applies(code, evidence));
+            let codes = codes.filter(|&code| applies(code, evidence));
             for code in codes.filter(|_| stage.kind != Kind::Fact) {
                 if !self.ruled_out.contains(&code) {
                     self.ruled_out.push(code);

@@ -33,7 +33,7 @@
 //! assert_eq!(report.verdict(), Verdict::Fail);
 //! // Of the four entries the two of the lost row are wrong.
 //! assert_eq!(report.checks[0].tally.wrong, 2);
-//! assert_eq!(report.checks[0].findings[0].code, "rows-zero");
+//! assert_eq!(report.checks[0].findings[0].code.to_string(), "rows-zero");
 //! let worst = &report.checks[0].tally.worst[0];
 //! println!("{} is {}, not {}", Wrt::Input.place(worst.row, worst.column), worst.numeric, worst.analytic);
 //! print!("{}", text::render(&Document::from(&report), text::Layout::default()));

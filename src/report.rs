@@ -12,6 +12,7 @@ use crate::{
     tensor::Dtype,
 };
 
+mod code;
 mod columns;
 mod histogram;
 mod picture;
@@ -19,6 +20,7 @@ mod places;
 mod sum;
 mod tally;
 
+pub use code::Code;
 pub use columns::{COLUMN_SUMS, ColumnSums, Columns};
 pub use histogram::Histogram;
 pub use picture::{Cell, Pairs, Picture};
@@ -157,7 +159,7 @@ pub struct Given {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// Its name in the catalogue.
-    pub code: &'static str,
+    pub code: Code,
     /// 1 for the first cause. Findings of the same step are alternatives, which the arrays cannot tell apart; those of the next
     /// explain what is left when the causes before are undone.
     pub step: usize,
@@ -183,7 +185,7 @@ pub struct Finding {
 
 impl Finding {
     /// A cause that is certain, of the whole gradient, and the first: `message` is one sentence that stands alone, `fix` says what to do.
-    pub fn new(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub fn new(code: Code, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             code,
             step: 1,
@@ -285,7 +287,7 @@ pub struct CheckReport {
     /// What the errors point to; of the whole, so a merge drops them.
     pub findings: Vec<Finding>,
     /// Causes that were considered and do not explain the errors, by code.
-    pub ruled_out: Vec<&'static str>,
+    pub ruled_out: Vec<Code>,
 }
 
 /// Where the errors were found.

@@ -1,6 +1,7 @@
 //! `accumulated`: several backward passes summed in one buffer, with the same weights in each.
 
 use super::{evidence::Evidence, factor, hypothesis::Hypothesis, pair::Pair, words::variable};
+use crate::report::Code;
 
 /// More passes than that are called accumulated only where nothing else names the factor.
 const MANY: f64 = 64.0;
@@ -18,7 +19,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
 pub(super) fn hypothesis(evidence: &Evidence, after: Pair, passes: f64) -> Hypothesis {
     let name = evidence.name();
     Hypothesis::new(
-        "accumulated",
+        Code::Accumulated,
         after,
         format!("divided by {passes}"),
         format!("{name} is exactly {passes} times the derivative: it looks like the sum of {passes} backward passes"),

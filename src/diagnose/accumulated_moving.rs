@@ -1,6 +1,7 @@
 //! `accumulated`, with weights that moved between the passes: then the sum is not quite a multiple of the derivative.
 
 use super::{accumulated::fix, evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 /// Above this, what remains after scaling is not the drift of slowly moving weights (measured up to 0.07).
 const LARGEST_REMAINDER: f64 = 0.08;
@@ -60,7 +61,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         }
     };
     let mut hypothesis = Hypothesis::new(
-        "accumulated",
+        Code::Accumulated,
         after,
         if rate.is_nan() { format!("divided by {passes}") } else { format!("divided by {passes}, without the drift of the weights") },
         format!("{name} is about {passes} times the derivative: it looks like the sum of {passes} backward passes, and {moved}"),

@@ -1,6 +1,7 @@
 //! `all-zero`: nothing but zeros.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair, words::variable};
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let tally = &evidence.check.tally;
@@ -10,7 +11,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (name, variable) = (evidence.name(), variable(evidence.wrt));
     let norm = tally.numeric_numeric.value().sqrt();
     let hypothesis = Hypothesis::new(
-        "all-zero",
+        Code::AllZero,
         pair.without(|_| true),
         "without the zeros, which is nothing",
         format!(

@@ -1,6 +1,7 @@
 //! `averaged-over-workers`: one m-th of the derivative.
 
 use super::{evidence::Evidence, factor, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 /// More workers, or accumulation steps, would be named by nothing else either, but hardly be met.
 const MOST: f64 = 64.0;
@@ -19,7 +20,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "averaged-over-workers",
+            Code::AveragedOverWorkers,
             after,
             format!("multiplied by {workers}"),
             format!("{name} is 1/{workers} of the derivative: it looks averaged over {workers} workers, or the loss was divided by {workers} accumulation steps{rate}"),

@@ -1,7 +1,7 @@
 //! `below-resolution`: it is the finite difference that knows too little.
 
 use crate::{
-    report::{CheckReport, Finding},
+    report::{CheckReport, Code, Finding},
     scheme::{Method, Precision},
 };
 
@@ -33,6 +33,6 @@ pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
     );
     Some(Finding {
         evidence: vec![("undecided", share), ("eps", check.eps)],
-        ..Finding::new("below-resolution", message, fix)
+        ..Finding::new(Code::BelowResolution, message, fix)
     })
 }

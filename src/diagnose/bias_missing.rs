@@ -6,6 +6,7 @@ use super::{
     pair::Pair,
     weight_wrong::orthonormal,
 };
+use crate::report::Code;
 
 /// Classes above which no bias is looked for: each costs a prediction a step.
 const MOST_CLASSES: usize = 64;
@@ -34,7 +35,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let after = evidence.explains(pair, &without, &cross_entropy)?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "bias-missing",
+        Code::BiasMissing,
         after,
         "compared without the bias",
         format!("{name} is the gradient of the layer without its bias"),
@@ -111,7 +112,7 @@ pub(super) fn another(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "bias-missing",
+            Code::BiasMissing,
             after,
             "compared with the bias that fits",
             message,

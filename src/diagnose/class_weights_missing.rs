@@ -5,7 +5,10 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
-use crate::loss::{CrossEntropy, Target};
+use crate::{
+    loss::{CrossEntropy, Target},
+    report::Code,
+};
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if evidence.is_weighted() {
@@ -31,7 +34,7 @@ fn missing(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     })?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "class-weights-missing",
+        Code::ClassWeightsMissing,
         after,
         "compared without class weights",
         format!("{name} is the gradient without class weights, and the loss has them"),
@@ -86,7 +89,7 @@ fn undeclared(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let name = evidence.name();
     Some(
         Hypothesis::new(
-            "class-weights-missing",
+            Code::ClassWeightsMissing,
             after,
             "with each class's rows divided by a factor of their own",
             format!("the rows of {which} of {name} are off by a factor of their own, from {} to {}: the gradient has class weights, and none are declared", number(smallest), number(largest)),

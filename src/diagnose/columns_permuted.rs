@@ -6,7 +6,7 @@ use super::{
     matching::{describe, directions, match_up, signature},
     pair::Pair,
 };
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Code};
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if pair.columns < 2 {
@@ -46,7 +46,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "columns-permuted",
+            Code::ColumnsPermuted,
             pair.with(back),
             "with its columns put back",
             format!("{name} has the right columns {how}: its {noun} are not in the order of the file's"),

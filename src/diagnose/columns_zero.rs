@@ -1,7 +1,7 @@
 //! `columns-zero`: some columns are zero, the derivative's are not.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair, words::counted};
-use crate::report::Ranges;
+use crate::report::{Code, Ranges};
 
 /// The least that a column must have, against the typical entry, to be missed.
 const LEAST: f64 = 0.1;
@@ -28,7 +28,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (name, places) = (evidence.name(), counted("column", &columns));
     Some(
         Hypothesis::new(
-            "columns-zero",
+            Code::ColumnsZero,
             rest,
             format!("without {places}"),
             format!("{name} is zero in {places} and the derivative is not: nothing came back from there"),

@@ -1,9 +1,10 @@
 //! `divided-by-classes`: the mean over all n·k logits, as elementwise losses take it.
 
 use super::{evidence::Evidence, factor, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
-    let (after, _) = factor::undone_of_problem(evidence, pair, "divided-by-classes")?;
+    let (after, _) = factor::undone_of_problem(evidence, pair, Code::DividedByClasses)?;
     Some(hypothesis(evidence, after))
 }
 
@@ -11,7 +12,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
 pub(super) fn hypothesis(evidence: &Evidence, after: Pair) -> Hypothesis {
     let (name, k) = (evidence.name(), evidence.problem.k());
     Hypothesis::new(
-        "divided-by-classes",
+        Code::DividedByClasses,
         after,
         format!("multiplied by {k}"),
         format!("{name} is 1/{k} of the derivative, and {k} is the number of classes: the mean was taken over samples and classes"),

@@ -6,9 +6,10 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
-    let (after, _) = factor::undone_of_problem(evidence, pair, "divided-by-count-not-weights")?;
+    let (after, _) = factor::undone_of_problem(evidence, pair, Code::DividedByCountNotWeights)?;
     Some(hypothesis(evidence, after))
 }
 
@@ -21,7 +22,7 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Pair) -> Hypothesis {
     );
     let factor = z / count;
     Hypothesis::new(
-        "divided-by-count-not-weights",
+        Code::DividedByCountNotWeights,
         after,
         format!("divided by {}", number(factor)),
         format!("{name} is {} times the derivative: the weighted losses were divided by the {count} samples, not by the sum of their class weights, {}", number(factor), number(z)),

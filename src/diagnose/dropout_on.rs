@@ -5,7 +5,7 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Code};
 
 /// Zeros that make a share.
 const LEAST: usize = 4;
@@ -50,7 +50,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "dropout-on",
+            Code::DropoutOn,
             after,
             format!("without the zeros, the rest divided by {}", number(factor)),
             message,

@@ -1,7 +1,10 @@
 //! One factor between the gradient and the derivative.
 
 use super::{evidence::Evidence, pair::Pair};
-use crate::loss::{CrossEntropy, Reduction};
+use crate::{
+    loss::{CrossEntropy, Reduction},
+    report::Code,
+};
 
 /// The pair divided by `factor`, if that leaves nothing.
 pub(super) fn undone(pair: &Pair, factor: f64) -> Option<Pair> {
@@ -16,11 +19,11 @@ pub(super) fn undone(pair: &Pair, factor: f64) -> Option<Pair> {
 pub(super) fn undone_of_problem(
     evidence: &Evidence,
     pair: &Pair,
-    name: &str,
+    code: Code,
 ) -> Option<(Pair, f64)> {
     of_problem(evidence)
         .into_iter()
-        .filter(|(code, _)| *code == name)
+        .filter(|(of, _)| *of == code)
         .find_map(|(_, factor)| Some((undone(pair, factor)?, factor)))
 }
 
@@ -37,23 +40,23 @@ pub(super) fn integer(value: f64, uncertainty: f64) -> Option<f64> {
 }
 
 /// The factors that the problem itself suggests, by the code of the rule that has them.
-pub(super) fn of_problem(evidence: &Evidence) -> Vec<(&'static str, f64)> {
+pub(super) fn of_problem(evidence: &Evidence) -> Vec<(Code, f64)> {
     let z = evidence.problem.normalizer();
     let (valid, all) = evidence.valid_rows();
     let mut factors = Vec::new();
-    let mut add = |code, factor: f64| {
+    let mut add = |code: Code, factor: f64| {
         if (factor - 1.0).abs() > 1e-9 && factor > 0.0 {
             factors.push((code, factor));
         }
     };
     if evidence.is_mean() {
-        add("sum-instead-of-mean", z);
+        add(Code::SumInsteadOfMean, z);
         if z != valid {
-            add("sum-instead-of-mean", valid);
+            add(Code::SumInsteadOfMean, valid);
         }
-        add("mean-instead-of-sum", 1.0 / z);
-        add("divided-by-all-rows", valid / all);
-        add("divided-by-count-not-weights", z / valid);
+        add(Code::MeanInsteadOfSum, 1.0 / z);
+        add(Code::DividedByAllRows, valid / all);
+        add(Code::DividedByCountNotWeights, z / valid);
     } else {
         // What a mean would have divided by.
         let mean = CrossEntropy {
@@ -64,15 +67,15 @@ pub(super) fn of_problem(evidence: &Evidence) -> Vec<(&'static str, f64)> {
             .problem
             .with_loss(mean)
             .map(|mean| mean.normalizer());
-        add("mean-instead-of-sum", 1.0 / all);
+        add(Code::MeanInsteadOfSum, 1.0 / all);
         if valid != all {
-            add("mean-instead-of-sum", 1.0 / valid);
+            add(Code::MeanInsteadOfSum, 1.0 / valid);
         }
         if let Some(weights) = weights.filter(|weights| *weights != valid) {
-            add("mean-instead-of-sum", 1.0 / weights);
+            add(Code::MeanInsteadOfSum, 1.0 / weights);
         }
     }
-    add("divided-by-classes", 1.0 / evidence.problem.k() as f64);
+    add(Code::DividedByClasses, 1.0 / evidence.problem.k() as f64);
     factors
 }
 

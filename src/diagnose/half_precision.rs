@@ -5,7 +5,7 @@ use super::{
     hypothesis::{Fallback, Hypothesis, number},
     pair::Pair,
 };
-use crate::tensor::Dtype;
+use crate::{report::Code, tensor::Dtype};
 
 /// What rounding at every step leaves of g, in units of roundoff: measured at 0.2 to 2.
 const MORE: f64 = 3.0;
@@ -64,8 +64,8 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         _ => String::new(),
     };
     let code = match dtype {
-        Dtype::F32 => "single-precision",
-        _ => "half-precision",
+        Dtype::F32 => Code::SinglePrecision,
+        _ => Code::HalfPrecision,
     };
     Some(
         Hypothesis::new(

@@ -1,7 +1,7 @@
 //! What a rule says: a cause, and the gradient with that cause undone.
 
 use super::pair::Pair;
-use crate::report::Finding;
+use crate::report::{Code, Finding};
 
 /// A cause that would explain the errors, or some of them.
 pub(super) struct Hypothesis {
@@ -29,7 +29,7 @@ pub(super) struct Fallback {
 impl Hypothesis {
     /// `message` is one sentence that stands alone, `correction` says how the cause was undone: "divided by 10".
     pub(super) fn new(
-        code: &'static str,
+        code: Code,
         after: Pair,
         correction: impl Into<String>,
         message: impl Into<String>,

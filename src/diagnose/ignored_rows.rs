@@ -6,7 +6,7 @@ use super::{
     pair::Pair,
     words::counted,
 };
-use crate::report::Ranges;
+use crate::report::{Code, Ranges};
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if evidence.wrt.is_parameter() {
@@ -131,7 +131,7 @@ fn message(
         )
     };
     Hypothesis::new(
-        "ignored-rows-not-masked",
+        Code::IgnoredRowsNotMasked,
         after,
         "without the ignored samples",
         what,

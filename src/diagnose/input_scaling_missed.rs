@@ -5,7 +5,7 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Code};
 
 /// With fewer rows a factor a column explains anything.
 const LEAST_ROWS: usize = 3;
@@ -46,7 +46,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "input-scaling-missed",
+            Code::InputScalingMissed,
             after,
             "with each column divided by a factor of its own",
             format!("{which} of {name} is the derivative times a factor of its own, from {} to {}: the inputs are scaled on the way, and only one side knows", number(smallest), number(largest)),

@@ -6,7 +6,7 @@ use super::{
     model::regress,
     pair::Pair,
 };
-use crate::loss::CrossEntropy;
+use crate::{loss::CrossEntropy, report::Code};
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let loss = evidence.problem.loss();
@@ -66,7 +66,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "label-smoothing-missing",
+            Code::LabelSmoothingMissing,
             after,
             format!("compared with a smoothing of {}", number(share)),
             message,

@@ -5,6 +5,7 @@ use super::{
     hypothesis::Hypothesis,
     pair::Pair,
 };
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let k = evidence.problem.k();
@@ -44,7 +45,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "labels-shifted",
+            Code::LabelsShifted,
             after,
             format!("compared with the labels {label}"),
             format!(

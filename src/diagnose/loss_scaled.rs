@@ -6,6 +6,7 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let power = pair.scale().log2().round();
@@ -17,7 +18,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (name, text) = (evidence.name(), number(factor));
     Some(
         Hypothesis::new(
-            "loss-scaled",
+            Code::LossScaled,
             after,
             format!("divided by {text}"),
             format!("{name} is {text} times the derivative, which is 2^{power}: the scale of a loss scaler is still in it"),

@@ -6,9 +6,10 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
-    let (after, factor) = factor::undone_of_problem(evidence, pair, "mean-instead-of-sum")?;
+    let (after, factor) = factor::undone_of_problem(evidence, pair, Code::MeanInsteadOfSum)?;
     Some(hypothesis(evidence, after, factor))
 }
 
@@ -40,7 +41,7 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Pair, factor: f64) -> Hypot
         )
     };
     Hypothesis::new(
-        "mean-instead-of-sum",
+        Code::MeanInsteadOfSum,
         after,
         format!("multiplied by {count}"),
         message,

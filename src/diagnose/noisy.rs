@@ -7,7 +7,7 @@ use super::{
     pair::Pair,
     weight_wrong::{MOST_CLASSES, orthonormal},
 };
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Code};
 
 /// Above it the gradient is more noise than gradient, and nothing can be said of it.
 const LARGEST: f64 = 0.5;
@@ -47,7 +47,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let name = evidence.name();
     Some(
         Hypothesis::new(
-            "noisy",
+            Code::Noisy,
             pair.clone(),
             "",
             format!("{name} is the derivative with random errors, {} of it in all and {of_what}: about normal, and without a pattern in rows or columns", number(remainder)),

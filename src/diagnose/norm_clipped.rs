@@ -5,6 +5,7 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
+use crate::report::Code;
 
 /// What clip_grad_norm_ adds to the norm before it divides.
 const CLIP_EPS: f64 = 1e-6;
@@ -24,7 +25,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (name, length) = (evidence.name(), number(longest));
     Some(
         Hypothesis::new(
-            "norm-clipped",
+            Code::NormClipped,
             after,
             format!("divided by {}", number(scale)),
             format!("{name} points the right way and has a norm of {length}, where the derivative's is {}: it was clipped to a norm of {length}", number(norm / scale)),

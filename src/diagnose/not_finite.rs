@@ -1,6 +1,7 @@
 //! `not-finite`: NaN or an infinity in the gradient under test.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let check = evidence.check;
@@ -26,7 +27,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
             .any(|e| pair.is_live(e) && !pair.a[e].is_finite())
     });
     let hypothesis = Hypothesis::new(
-        "not-finite",
+        Code::NotFinite,
         rest,
         "without the entries that are not finite",
         format!(

@@ -1,6 +1,7 @@
 //! `one-hot-missing`: the softmax without the target.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let after = evidence.explains(pair, &evidence.layer, &|sample, soft, _| {
@@ -9,7 +10,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     })?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "one-hot-missing",
+        Code::OneHotMissing,
         after,
         "with the one-hot target subtracted",
         format!("{name} is what the softmax alone gives: the one-hot target was never subtracted"),

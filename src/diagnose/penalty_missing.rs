@@ -7,7 +7,7 @@ use super::{
     pair::Pair,
     words::variable,
 };
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Code};
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let own = own_values(evidence);
@@ -47,7 +47,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "penalty-missing",
+            Code::PenaltyMissing,
             after,
             format!("without {text}·{variable}"),
             format!("{name} is the derivative plus {text} times {variable} itself: {decay} of {size}/2·|{variable}|² is in the gradient and not in the loss"),

@@ -10,7 +10,7 @@ use super::{
     hypothesis::Hypothesis,
     pair::Pair,
 };
-use crate::tensor::Dtype;
+use crate::{report::Code, tensor::Dtype};
 
 /// A format that matrix units round their operands to.
 struct Format {
@@ -82,7 +82,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         .fold(0.0f64, |largest, g| largest.max(g.abs()));
     Some(
         Hypothesis::new(
-            "reduced-precision-matmul",
+            Code::ReducedPrecisionMatmul,
             after,
             format!("compared with products of {} operands", format.name),
             format!("{name} is right but for the rounding of the operands of its matrix products to {}: that is a setting, not a bug", format.name),

@@ -6,7 +6,7 @@ use super::{
     matching::{Directions, Signature, describe, directions, match_up, signature},
     pair::Pair,
 };
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Code};
 
 /// Rows that went elsewhere do not point where they pointed.
 const LARGEST_COSINE: f64 = 0.98;
@@ -55,7 +55,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         )
     };
     Some(Hypothesis::new(
-        "rows-permuted",
+        Code::RowsPermuted,
         after,
         "with its rows put back",
         format!("{name} has the right rows {how}: its {noun} are not in the order of the file's"),

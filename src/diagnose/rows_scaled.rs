@@ -6,6 +6,7 @@ use super::{
     pair::Pair,
     words::{counted, plural, row},
 };
+use crate::report::Code;
 
 /// With fewer entries a factor a row explains anything.
 const LEAST_COLUMNS: usize = 3;
@@ -63,7 +64,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "rows-scaled",
+            Code::RowsScaled,
             after,
             format!("with each {noun} divided by a factor of its own"),
             format!("{name} is {times} in {which}"),

@@ -6,7 +6,7 @@ use super::{
     pair::Pair,
     words::{counted, row},
 };
-use crate::report::Ranges;
+use crate::report::{Code, Ranges};
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let is_zero = |row: usize| pair.row(row).all(|entry| pair.a[entry] == 0.0);
@@ -59,7 +59,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         _ => "look for a mask, an index, a batch that holds only a part, or a .detach() that leaves those rows out of the loss".to_owned(),
     };
     let hypothesis = Hypothesis::new(
-        "rows-zero",
+        Code::RowsZero,
         after,
         format!("without {places}"),
         format!(

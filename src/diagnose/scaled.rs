@@ -9,6 +9,7 @@ use super::{
     pair::Pair,
     sum_instead_of_mean,
 };
+use crate::report::Code;
 
 /// The most that a factor may leave of the errors.
 const LARGEST_REST: f64 = 0.5;
@@ -41,17 +42,17 @@ fn two_factors(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let known = factor::of_problem(evidence);
     let (code, factor) = known.iter().copied().find(|(_, factor)| {
         let rest = pair.scale() / factor;
-        let is_known = |other: &(&str, f64)| (rest / other.1 - 1.0).abs() <= uncertainty;
+        let is_known = |other: &(Code, f64)| (rest / other.1 - 1.0).abs() <= uncertainty;
         // Where s is known to a percent only, something always fits.
         uncertainty < 1e-3 && (factor::is_telling(rest, uncertainty) || known.iter().any(is_known))
     })?;
     let after = pair.divided(factor);
     Some(
         match code {
-            "sum-instead-of-mean" => sum_instead_of_mean::hypothesis(evidence, after, factor),
-            "mean-instead-of-sum" => mean_instead_of_sum::hypothesis(evidence, after, factor),
-            "divided-by-all-rows" => divided_by_all_rows::hypothesis(evidence, after),
-            "divided-by-count-not-weights" => divided_by_count::hypothesis(evidence, after),
+            Code::SumInsteadOfMean => sum_instead_of_mean::hypothesis(evidence, after, factor),
+            Code::MeanInsteadOfSum => mean_instead_of_sum::hypothesis(evidence, after, factor),
+            Code::DividedByAllRows => divided_by_all_rows::hypothesis(evidence, after),
+            Code::DividedByCountNotWeights => divided_by_count::hypothesis(evidence, after),
             _ => divided_by_classes::hypothesis(evidence, after),
         }
         .confidence(0.8),
@@ -61,7 +62,7 @@ fn two_factors(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
 fn scaled(evidence: &Evidence, pair: &Pair, scale: f64) -> Hypothesis {
     let (name, text) = (evidence.name(), number(scale));
     Hypothesis::new(
-        "scaled",
+        Code::Scaled,
         pair.divided(scale),
         format!("divided by {text}"),
         format!("{name} is {text} times the derivative everywhere: one factor, which is none that the problem suggests"),

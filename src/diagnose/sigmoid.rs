@@ -1,6 +1,7 @@
 //! `sigmoid-instead-of-softmax`: each class on its own.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let after = evidence.explains(pair, &evidence.layer, &|sample, soft, hard| {
@@ -10,7 +11,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     })?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "sigmoid-instead-of-softmax",
+        Code::SigmoidInsteadOfSoftmax,
         after,
         "compared with a sigmoid of each logit",
         format!(

@@ -1,6 +1,7 @@
 //! `sign-flipped`: minus the derivative.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if !(pair.scale() < 0.0) || !pair.is_scaled() {
@@ -16,7 +17,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let name = evidence.name();
     Some(
         Hypothesis::new(
-            "sign-flipped",
+            Code::SignFlipped,
             after,
             "with its sign turned",
             format!("{name} is minus the derivative{and}: its sign is flipped"),

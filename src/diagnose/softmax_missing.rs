@@ -1,6 +1,7 @@
 //! `softmax-missing`: the target without the softmax.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let after = evidence.explains(pair, &evidence.layer, &|sample, _, hard| {
@@ -8,7 +9,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     })?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "softmax-missing",
+        Code::SoftmaxMissing,
         after,
         "with the softmax added",
         format!(

@@ -5,6 +5,7 @@ use super::{
     hypothesis::Hypothesis,
     pair::Pair,
 };
+use crate::report::Code;
 
 /// What a first look, at a draw of the samples, must show.
 const LEAST_COSINE: f64 = 0.7;
@@ -29,7 +30,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         .or_else(|| evidence.explains(pair, &evidence.layer, &columns.by_autograd()))?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "softmax-over-batch",
+        Code::SoftmaxOverBatch,
         after,
         "compared with a softmax over the samples",
         format!(

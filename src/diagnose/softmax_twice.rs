@@ -5,6 +5,7 @@ use super::{
     hypothesis::Hypothesis,
     pair::Pair,
 };
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let after = evidence.explains(pair, &evidence.layer, &|sample, soft, hard| {
@@ -22,7 +23,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     })?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "softmax-twice",
+        Code::SoftmaxTwice,
         after,
         "compared with a softmax of the softmax",
         format!(

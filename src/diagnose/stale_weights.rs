@@ -7,6 +7,7 @@ use super::{
     model::refine,
     pair::Pair,
 };
+use crate::report::Code;
 
 /// Of what one factor leaves, the least share that a step of the weights must explain.
 const LEAST_SHARE: f64 = 0.5;
@@ -81,7 +82,7 @@ fn hypothesis(evidence: &Evidence, after: Pair, rate: f64) -> Hypothesis {
         )
     };
     Hypothesis::new(
-        "stale-weights",
+        Code::StaleWeights,
         after,
         format!("compared at the weights one step of {text} away"),
         message,

@@ -6,9 +6,10 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
+use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
-    let (after, factor) = factor::undone_of_problem(evidence, pair, "sum-instead-of-mean")?;
+    let (after, factor) = factor::undone_of_problem(evidence, pair, Code::SumInsteadOfMean)?;
     Some(hypothesis(evidence, after, factor))
 }
 
@@ -28,7 +29,7 @@ pub(super) fn hypothesis(evidence: &Evidence, after: Pair, z: f64) -> Hypothesis
     };
     let z_text = number(z);
     let hypothesis = Hypothesis::new(
-        "sum-instead-of-mean",
+        Code::SumInsteadOfMean,
         after,
         format!("divided by {z_text}"),
         format!(

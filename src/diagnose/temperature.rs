@@ -7,6 +7,7 @@ use super::{
     model::refine,
     pair::Pair,
 };
+use crate::report::Code;
 
 /// The highest temperature, and the inverse of the lowest.
 const MOST: f64 = 64.0;
@@ -78,7 +79,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     };
     Some(
         Hypothesis::new(
-            "temperature",
+            Code::Temperature,
             after,
             format!("compared at a temperature of {text}"),
             message,

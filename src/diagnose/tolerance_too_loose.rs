@@ -1,6 +1,6 @@
 //! `tolerance-too-loose`: an absolute tolerance that is larger than what it is to judge.
 
-use crate::report::{CheckReport, Decision, Finding};
+use crate::report::{CheckReport, Code, Decision, Finding};
 
 /// For a check in which too many entries are undecided, and not because the difference is too inaccurate.
 pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
@@ -20,7 +20,7 @@ pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
     by_atol.then(|| Finding {
         evidence: vec![("undecided", share)],
         ..Finding::new(
-            "tolerance-too-loose",
+            Code::ToleranceTooLoose,
             message,
             "leave --atol out, or make it smaller than the entries that matter",
         )

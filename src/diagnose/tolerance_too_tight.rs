@@ -1,7 +1,7 @@
 //! `tolerance-too-tight`: a tolerance that rounding alone exceeds.
 
 use super::{hypothesis::number, pair::Pair};
-use crate::report::{CheckReport, Finding};
+use crate::report::{CheckReport, Code, Finding};
 
 /// Where rounding explains every error, and the user's tolerance does not allow for it.
 pub(super) fn finding(check: &CheckReport, pair: &Pair) -> Option<Finding> {
@@ -14,7 +14,7 @@ pub(super) fn finding(check: &CheckReport, pair: &Pair) -> Option<Finding> {
         confidence: 0.95,
         evidence: vec![("rtol", given.rtol), ("atol", given.atol)],
         ..Finding::new(
-            "tolerance-too-tight",
+            Code::ToleranceTooTight,
             format!(
                 "{} misses the tolerance by no more than the rounding of {} explains: it is the tolerance that no gradient of this type can meet",
                 check.wrt.grad_name(),

@@ -5,6 +5,7 @@ use super::{
     hypothesis::Hypothesis,
     pair::Pair,
 };
+use crate::report::Code;
 
 /// Entries that are looked at where the gradient is too large to hold: each costs a row.
 const DRAWN: usize = 512;
@@ -35,7 +36,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         .find(|after| after.is_explained() || after.is_scaled())?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "transposed",
+        Code::Transposed,
         after,
         "read in the other order",
         format!(

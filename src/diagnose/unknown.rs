@@ -1,7 +1,7 @@
 //! `unknown`: wrong, and by no cause of the catalogue. What can be said of it is where, and what it is not.
 
 use super::{evidence::Evidence, pair::Pair};
-use crate::report::{CheckReport, Finding, Scale};
+use crate::report::{CheckReport, Code, Finding, Scale};
 
 pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding {
     let check = evidence.check;
@@ -50,7 +50,7 @@ pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding 
             ("remainder", remainder),
         ],
         ..Finding::new(
-            "unknown",
+            Code::Unknown,
             message,
             "make the problem small (a few rows, few classes) while it still fails, switch parts of the loss off one by one, and compare with torch.nn.functional.cross_entropy in float64 on the same arrays",
         )

@@ -5,6 +5,7 @@ use super::{
     hypothesis::{Hypothesis, number},
     pair::Pair,
 };
+use crate::report::Code;
 
 /// Entries at the bound; two may share a value by chance.
 const LEAST: usize = 3;
@@ -34,7 +35,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let count = clipped.len();
     Some(
         Hypothesis::new(
-            "value-clipped",
+            Code::ValueClipped,
             after,
             format!("without the {count} entries at {text}"),
             format!("{name} is right where the derivative is below {text} in magnitude, and ±{text} where it is above, in {count} entries: its values were clipped"),

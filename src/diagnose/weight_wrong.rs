@@ -5,6 +5,7 @@ use super::{
     hypothesis::Hypothesis,
     pair::Pair,
 };
+use crate::report::Code;
 use crate::{cpu::matmul::matmul, problem::Wrt};
 
 /// Classes above which no weight is looked for: the time is quadratic in them.
@@ -97,7 +98,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let cosine = pair.cosine();
     Some(
         Hypothesis::new(
-            "weight-transposed-or-wrong",
+            Code::WeightTransposedOrWrong,
             after,
             "compared with the weight that fits best",
             message,
@@ -123,7 +124,7 @@ fn transposed(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let after = evidence.explains(pair, &layer, &cross_entropy)?;
     let name = evidence.name();
     Some(Hypothesis::new(
-        "weight-transposed-or-wrong",
+        Code::WeightTransposedOrWrong,
         after,
         "compared with the transposed weight",
         format!(

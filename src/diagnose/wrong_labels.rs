@@ -1,7 +1,7 @@
 //! `wrong-labels`: a few samples with another label.
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair, words::counted};
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Code};
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if evidence.wrt.is_parameter() || !evidence.problem.is_one_hot() {
@@ -54,7 +54,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     });
     Some(
         Hypothesis::new(
-            "wrong-labels",
+            Code::WrongLabels,
             after,
             "compared with the other labels",
             format!("in {name} {places} {belongs} than the file's: {}{more}{renamed}", shown.join(", ")),

@@ -10,7 +10,7 @@ use serde::{
 use crate::{
     problem::Wrt,
     report::{
-        CheckReport, ComparedOn, Coverage, DeviceInfo, ProblemInfo, Ranges, Report, Seconds,
+        CheckReport, Code, ComparedOn, Coverage, DeviceInfo, ProblemInfo, Ranges, Report, Seconds,
         Source, Verdict, severity,
     },
     scheme::{Method, Precision},
@@ -98,7 +98,7 @@ pub struct Check {
     /// What the errors point to.
     pub findings: Vec<Finding>,
     /// Causes that were considered and do not explain the errors.
-    pub ruled_out: Vec<String>,
+    pub ruled_out: Vec<Code>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -238,7 +238,7 @@ pub struct Finding {
     /// 1 for the first; findings of the same step are alternatives.
     pub step: usize,
     /// Its name in the catalogue.
-    pub code: String,
+    pub code: Code,
     /// The factor by which the gradient is off, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub factor: Option<Number>,
@@ -429,7 +429,7 @@ impl From<&CheckReport> for Check {
             worst: tally.worst.iter().map(Worst::from).collect(),
             places: Where::of(check),
             findings: check.findings.iter().map(Finding::from).collect(),
-            ruled_out: texts(&check.ruled_out),
+            ruled_out: check.ruled_out.clone(),
         }
     }
 }
@@ -536,7 +536,7 @@ impl From<&crate::report::Finding> for Finding {
         let evidence = evidence.map(|&(name, value)| (name.to_owned(), value));
         Self {
             step: finding.step,
-            code: finding.code.to_owned(),
+            code: finding.code,
             factor: finding.factor.map(Number),
             confidence: Number(finding.confidence),
             message: finding.message.clone(),

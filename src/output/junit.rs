@@ -140,17 +140,20 @@ fn outcome(check: &Check, allow_inconclusive: bool) -> Outcome {
         Verdict::Pass => Outcome::Passed,
         Verdict::Inconclusive if allow_inconclusive => Outcome::Skipped { message },
         verdict => {
-            let first = check.findings.first().map(|finding| finding.code.as_str());
+            let first = check
+                .findings
+                .first()
+                .map(|finding| finding.code.to_string());
             let kind = match verdict {
-                Verdict::Inconclusive => "inconclusive",
-                _ => first.unwrap_or("wrong"),
+                Verdict::Inconclusive => "inconclusive".to_owned(),
+                _ => first.unwrap_or_else(|| "wrong".to_owned()),
             };
             let fixes = check
                 .findings
                 .iter()
                 .map(|finding| format!("{}: {}", finding.code, finding.fix));
             Outcome::Failed {
-                kind: kind.to_owned(),
+                kind,
                 message,
                 fixes: fixes.collect::<Vec<_>>().join("\n"),
             }

@@ -186,7 +186,7 @@ fn write_diagnosis(page: &mut Page, check: &Check) {
     let mut before: Option<&Finding> = None;
     for finding in &check.findings {
         page.blank();
-        let code = page.styled(Style::new().bold(), &finding.code);
+        let code = page.styled(Style::new().bold(), &finding.code.to_string());
         let sure = words::sure(finding);
         match before {
             // The sentence has said the rest.
@@ -227,7 +227,10 @@ fn write_diagnosis(page: &mut Page, check: &Check) {
             more => format!(" and {more} more"),
         };
         page.blank();
-        page.labelled("ruled out", &(ruled_out[..shown].join(", ") + &more));
+        page.labelled(
+            "ruled out",
+            &(words::listed(&ruled_out[..shown], ", ") + &more),
+        );
     }
 }
 

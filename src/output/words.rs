@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     loss::IGNORE_INDEX,
-    report::{ComparedOn, DeviceInfo, ProblemInfo, Seconds, Source, Verdict},
+    report::{Code, ComparedOn, DeviceInfo, ProblemInfo, Seconds, Source, Verdict},
 };
 
 /// How sure the diagnosis is, in brackets behind the code.
 pub fn sure(finding: &Finding) -> String {
-    match finding.code.as_str() {
-        "unknown" => String::new(),
+    match finding.code {
+        Code::Unknown => String::new(),
         _ => format!(", confidence {:.0} %", 100.0 * finding.confidence.0),
     }
 }
@@ -190,7 +190,7 @@ pub fn sentence(check: &Check) -> String {
             if check
                 .findings
                 .first()
-                .is_some_and(|finding| finding.code == "tolerance-too-loose") =>
+                .is_some_and(|finding| finding.code == Code::ToleranceTooLoose) =>
         {
             format!(
                 "INCONCLUSIVE: {name} shows no error, but {} cannot be decided: --atol is larger than they are.",
@@ -223,9 +223,9 @@ pub fn sentence(check: &Check) -> String {
 /// The verdict on a gradient whose errors have a cause.
 fn caused(check: &Check) -> String {
     let first = &check.findings[0];
-    let wrong = match (check.wrong, first.code.as_str()) {
+    let wrong = match (check.wrong, first.code) {
         // It says so itself.
-        (_, "unknown") | (0, _) => String::new(),
+        (_, Code::Unknown) | (0, _) => String::new(),
         (1, _) => " One entry is wrong.".to_owned(),
         (wrong, _) => {
             let counted = counted(wrong, check.entries);
@@ -239,22 +239,20 @@ fn caused(check: &Check) -> String {
     let same = check.findings[1..]
         .iter()
         .filter(|finding| finding.step == 1);
-    let same: Vec<&str> = same.map(|finding| finding.code.as_str()).collect();
-    let code = match (first.code.as_str(), same.as_slice()) {
-        ("unknown", _) => String::new(),
+    let same: Vec<Code> = same.map(|finding| finding.code).collect();
+    let code = match (first.code, same.as_slice()) {
+        (Code::Unknown, _) => String::new(),
         (code, []) => format!(" ({code})"),
         (code, same) => format!(
             " ({code}; the arrays look the same for {})",
-            same.join(" or ")
+            listed(same, " or ")
         ),
     };
     let steps = check.findings.chunk_by(|a, b| a.step == b.step).skip(1);
     let others: Vec<String> = steps
         .map(|step| {
-            step.iter()
-                .map(|finding| finding.code.as_str())
-                .collect::<Vec<_>>()
-                .join(" or ")
+            let codes: Vec<Code> = step.iter().map(|finding| finding.code).collect();
+            listed(&codes, " or ")
         })
         .collect();
     let then = match others.as_slice() {
@@ -272,6 +270,12 @@ fn caused(check: &Check) -> String {
         others => format!(", and besides {}", others.join(" and ")),
     };
     format!("FAIL: {}{code}{then}.{wrong}", first.message)
+}
+
+/// Returns the codes with `separator` between them.
+pub fn listed(codes: &[Code], separator: &str) -> String {
+    let codes: Vec<String> = codes.iter().map(Code::to_string).collect();
+    codes.join(separator)
 }
 
 /// Which gradient was checked, and where it came from.
@@ -423,7 +427,7 @@ pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
     facts.push(("relative error", rel_err(check)));
     facts.push(("cs231n", grade(check.rel_err.mean.0).to_owned()));
     if !check.ruled_out.is_empty() {
-        facts.push(("ruled out", check.ruled_out.join(", ")));
+        facts.push(("ruled out", listed(&check.ruled_out, ", ")));
     }
     facts
 }
@@ -448,7 +452,7 @@ pub fn brief(report: &Document) -> String {
             }
             (Verdict::Pass, _, None) if report.verdict != Verdict::Pass => "right".to_owned(),
             (Verdict::Pass, _, None) => return name.to_owned(),
-            (_, Some(finding), _) => finding.code.clone(),
+            (_, Some(finding), _) => finding.code.to_string(),
             (other, None, _) => other.to_string(),
         };
         format!("{name} ({said})")

@@ -10,7 +10,7 @@ use gradprobe::{
     device::Device,
     loss::Reduction,
     problem::Wrt,
-    report::{CheckReport, Ranges, Verdict},
+    report::{CheckReport, Code, Ranges, Verdict},
     tensor::Dtype,
 };
 use rayon::prelude::*;
@@ -73,16 +73,21 @@ impl Outcome {
     fn of(case: &Case) -> Self {
         let report = check_case(case);
         let found = &report.findings;
-        let named = found.iter().any(|finding| finding.code == case.code);
-        let leads = |code| code == case.code || (named && case.also.contains(&code));
+        let named = found
+            .iter()
+            .any(|finding| finding.code.to_string() == case.code);
+        let leads = |code: &str| code == case.code || (named && case.also.contains(&code));
         let confidently_wrong = found.first().is_some_and(|finding| {
-            let other = finding.code != case.code && !case.also.contains(&finding.code);
+            let code = finding.code.to_string();
+            let other = code != case.code && !case.also.contains(&code.as_str());
             other && finding.confidence > CONFIDENT
         });
         Self {
             code: case.code,
             dtype: case.dtype,
-            first: found.first().is_some_and(|finding| leads(finding.code)),
+            first: found
+                .first()
+                .is_some_and(|finding| leads(&finding.code.to_string())),
             named,
             confidently_wrong,
             ambiguous: !case.also.is_empty(),
@@ -260,8 +265,8 @@ fn the_cause_of_one_gradient_is_offered_for_the_others() {
     let [weight, input] = report.checks.as_slice() else {
         panic!("two gradients")
     };
-    assert_eq!(input.findings[0].code, "accumulated");
-    assert_eq!(weight.findings[0].code, "unknown");
+    assert_eq!(input.findings[0].code, Code::Accumulated);
+    assert_eq!(weight.findings[0].code, Code::Unknown);
     let fix = &weight.findings[0].fix;
     assert!(
         fix.starts_with("first mend grad, whose cause is accumulated"),
@@ -305,7 +310,10 @@ fn pairs_are_found_one_after_the_other() {
     let both = |&(index, dtype): &(usize, Dtype)| {
         let (first, second, case) = crate::bugs::pairs(index, dtype, index as u64)?;
         let report = check_case(&case);
-        let found = |code: &str| report.findings.iter().any(|finding| finding.code == code);
+        let found = |code: &str| {
+            let mut findings = report.findings.iter();
+            findings.any(|finding| finding.code.to_string() == code)
+        };
         Some((
             found(first) && found(second),
             second,
@@ -329,8 +337,9 @@ fn foreign_bugs_end_as_unknown() {
         let report = check_case(&case);
         assert_places(&case.touched, &report);
         // The focal loss does no more to a row than to multiply it.
-        let is_true = |code: &str| {
-            code == "unknown" || (code == "rows-scaled" && case.description.contains("focal"))
+        let is_true = |code| {
+            code == Code::Unknown
+                || (code == Code::RowsScaled && case.description.contains("focal"))
         };
         let unknown = report
             .findings

@@ -7,7 +7,7 @@ use gradprobe::{
     error::Error,
     loss::Reduction,
     problem::{Problem, Wrt},
-    report::{Ranges, Report, Verdict},
+    report::{Code, Ranges, Report, Verdict},
     tensor::Dtype,
 };
 
@@ -61,7 +61,7 @@ fn a_range_is_judged_as_in_the_whole() {
     assert_eq!(check.tally.entries, 25 * 5);
     assert_eq!(check.tally.places.rows, of_whole.tally.places.rows);
     assert_eq!(check.tally.worst[0], of_whole.tally.worst[0]);
-    assert_eq!(check.findings[0].code, "rows-zero");
+    assert_eq!(check.findings[0].code, Code::RowsZero);
     assert_eq!(check.findings[0].places.rows, Ranges::from(30..40));
     assert!(
         check.findings[0].message.contains("rows 30 to 39"),
@@ -83,7 +83,7 @@ fn a_draw_is_repeated_by_its_seed_and_diagnosed_in_the_whole() {
     assert_eq!(check.tally, draw(7)[0].tally);
     assert_ne!(check.coverage, draw(8)[0].coverage);
     assert_eq!(check.tally.entries, 50 * 6);
-    assert_eq!(check.findings[0].code, "rows-permuted");
+    assert_eq!(check.findings[0].code, Code::RowsPermuted);
     let drawn: Vec<usize> = check.coverage.rows.iter().collect();
     assert_eq!(drawn.len(), 50);
     for entry in &check.tally.worst {
