@@ -1,93 +1,48 @@
-//! What is differentiated: a linear layer, cross-entropy and the tensors they meet, validated once.
-//! Every later stage takes it as it is.
+//! The function that is differentiated: a linear layer, cross-entropy and their tensors, validated
+//! once. Later stages do not validate again.
 
-use std::{ops::Range, sync::OnceLock};
-
-use serde::{Deserialize, Serialize};
+use std::{ops::Range, sync::Arc};
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
     loss::{CrossEntropy, Target, TargetRows},
     tensor::{Real, Tensor},
 };
 
-/// What the gradient is taken with respect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "lowercase")]
-pub enum Wrt {
-    /// The layer's input, [n, d].
-    Input,
-    /// The layer's output, [n, k].
-    Logits,
-    /// The layer's weight, [k, d].
-    Weight,
-    /// The layer's bias, `[k]`.
-    Bias,
-}
+mod read;
+mod slopes;
+mod wrt;
 
-impl Wrt {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Input, Self::Logits, Self::Weight, Self::Bias];
+pub use wrt::Wrt;
 
-    /// Whether its gradient is a sum over the samples, and not a row for each.
-    pub fn is_parameter(self) -> bool {
-        matches!(self, Self::Weight | Self::Bias)
-    }
-
-    /// How an entry of its gradient is written: `grad[3,5]`, `grad_bias[3]`.
-    pub fn place(self, row: usize, column: usize) -> String {
-        match self {
-            Self::Bias => format!("{}[{row}]", self.grad_name()),
-            _ => format!("{}[{row},{column}]", self.grad_name()),
-        }
-    }
-
-    /// Its name in flags and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::Logits => "logits",
-            Self::Weight => "weight",
-            Self::Bias => "bias",
-        }
-    }
-
-    /// The name of its gradient in a file.
-    pub fn grad_name(self) -> &'static str {
-        match self {
-            Self::Input => "grad",
-            Self::Logits => "grad_logits",
-            Self::Weight => "grad_weight",
-            Self::Bias => "grad_bias",
-        }
-    }
-}
+use slopes::ColumnRange;
 
 /// z = input · weightᵀ + bias, and the cross-entropy of z against the targets.
+///
+/// A problem may hold some rows of a larger one. Its loss is still taken over all samples.
 #[derive(Clone, Debug)]
 pub struct Problem {
     input: Tensor,
     weight: Tensor,
     bias: Option<Tensor>,
-    /// Of all samples.
-    target: Target,
-    /// How many of them come before the first row of the input.
+    /// The targets of all samples that the loss is taken over.
+    all_targets: Arc<Target>,
+    /// Targets, of which those from `first_row` on belong to the rows of the input.
+    target: Arc<Target>,
     first_row: usize,
-    /// How many samples the loss is taken over: where rows were selected, more than the input has.
-    samples: usize,
     loss: CrossEntropy,
     normalizer: f64,
-    /// Of the input's and of the weight's columns; found when they are first asked for, by a pass over all.
-    ranges: [OnceLock<(Vec<f64>, Vec<f64>)>; 2],
+    input_range: ColumnRange,
+    weight_range: ColumnRange,
 }
 
 impl Problem {
-    /// Takes `input` [n, d], `weight` [k, d], `bias` `[k]` and `target`: `[n]` classes or [n, k] probabilities.
+    /// Takes `input` [n, d], `weight` [k, d], `bias` `[k]` and `target`: `[n]` classes or [n, k]
+    /// probabilities.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::Dtype`], [`Error::NotFinite`], [`Error::Target`] or [`Error::Setting`], for the
-    /// first thing found wrong.
+    /// [`Error`](crate::error::Error) for the first fault in a shape, type, value, target or
+    /// option.
     pub fn new(
         input: Tensor,
         weight: Tensor,
@@ -100,7 +55,11 @@ impl Problem {
         Ok(problem)
     }
 
-    /// The same, but the input, which may be large, is not read: [`Problem::require_finite`] remains to be asked.
+    /// Makes a problem without reading its input, which may be large. The caller must call
+    /// [`Problem::require_finite`] before it uses rows of it.
+    ///
+    /// # Errors
+    /// Those of [`Problem::new`].
     pub(crate) fn unread(
         input: Tensor,
         weight: Tensor,
@@ -108,66 +67,38 @@ impl Problem {
         target: &Tensor,
         loss: CrossEntropy,
     ) -> Result<Self> {
-        let (n, d) = matrix("input", &input, "[n, d]: samples by features")?;
-        let (k, weight_d) = matrix("weight", &weight, "[k, d]: classes by features")?;
-        if weight_d != d {
-            let expected = format!("it must be [{k}, {d}], as input has shape [{n}, {d}]");
-            return Err(Error::Shape {
-                name: "weight",
-                expected,
-                found: weight.shape().to_vec(),
-            });
-        }
-        if let Some(bias) = &bias {
-            bias.require_float("bias")?;
-            if bias.shape() != [k] {
-                let expected = format!("it must be [{k}], as weight has shape [{k}, {d}]");
-                return Err(Error::Shape {
-                    name: "bias",
-                    expected,
-                    found: bias.shape().to_vec(),
-                });
-            }
-        }
-        loss.validate(k)?;
-        let target = read_target(target, n, k, &loss)?;
+        let sizes = read::sizes(&input, &weight, bias.as_ref())?;
+        loss.validate(sizes.k)?;
+        let target = Arc::new(read::target(target, &sizes, &loss)?);
         weight.require_finite("weight")?;
         if let Some(bias) = &bias {
             bias.require_finite("bias")?;
         }
-        let normalizer = loss.normalizer(&target, n);
-        if !(normalizer > 0.0) {
-            let expected =
-                "no sample counts: all are ignored, or their class weights are 0".to_owned();
-            return Err(Error::Setting {
-                name: "the mean",
-                found: "over nothing".to_owned(),
-                expected,
-            });
-        }
+        let normalizer = read::normalizer(&target, sizes.n, &loss)?;
         Ok(Self {
             input,
             weight,
             bias,
+            all_targets: Arc::clone(&target),
             target,
             first_row: 0,
-            samples: n,
             loss,
             normalizer,
-            ranges: Default::default(),
+            input_range: ColumnRange::default(),
+            weight_range: ColumnRange::default(),
         })
     }
 
     /// # Errors
-    /// [`Error::NotFinite`] if the input is not finite in these rows.
+    /// [`NotFinite`](crate::error::Error::NotFinite) if the input is not finite in these rows.
     pub(crate) fn require_finite(&self, rows: Range<usize>) -> Result<()> {
         self.input
             .require_finite_rows("input", rows, self.first_row)
     }
 
-    /// The same with another loss; none if that has nothing to average over.
+    /// Returns this problem with another loss, or `None` if that has no sample to average over.
     pub(crate) fn with_loss(&self, loss: CrossEntropy) -> Option<Self> {
-        let normalizer = loss.normalizer(&self.target, self.samples);
+        let normalizer = loss.normalizer(&self.all_targets, self.samples());
         (normalizer > 0.0).then(|| Self {
             loss,
             normalizer,
@@ -175,59 +106,51 @@ impl Problem {
         })
     }
 
-    /// A range of its rows, of the same loss over all samples.
+    /// Returns a range of the rows. The loss stays that over all samples.
     pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
         Self {
             input: self.input.slice(rows.clone()),
             first_row: self.first_row + rows.start,
-            ranges: [OnceLock::new(), self.ranges[1].clone()],
+            input_range: ColumnRange::default(),
             ..self.clone()
         }
     }
 
-    /// A copy of some of its rows, of the same loss over all samples; what counts those ([`Problem::with_loss`],
-    /// [`Problem::valid_samples`]) must not be asked of it.
+    /// Returns a copy of some rows. The loss stays that over all samples.
     pub(crate) fn gather(&self, rows: &[usize]) -> Self {
-        let target = match &self.target {
-            Target::Classes(classes) => Target::Classes(
-                rows.iter()
-                    .map(|row| classes[self.first_row + row])
-                    .collect(),
-            ),
+        let in_target: Vec<usize> = rows.iter().map(|row| self.first_row + row).collect();
+        let target = match &*self.target {
+            Target::Classes(classes) => {
+                Target::Classes(in_target.iter().map(|&row| classes[row]).collect())
+            }
             Target::Probabilities(probabilities) => {
-                let rows: Vec<usize> = rows.iter().map(|row| self.first_row + row).collect();
-                Target::Probabilities(probabilities.gather(&rows))
+                Target::Probabilities(probabilities.gather(&in_target))
             }
         };
         Self {
             input: self.input.gather(rows),
-            target,
+            target: Arc::new(target),
             first_row: 0,
-            ranges: [OnceLock::new(), self.ranges[1].clone()],
+            input_range: ColumnRange::default(),
             ..self.clone()
         }
     }
 
-    /// A problem of some of its rows, of a loss over those alone.
+    /// Returns a problem of some rows, with the loss taken over these alone.
     ///
     /// # Errors
-    /// [`Error::Setting`] if none of them counts.
+    /// [`Setting`](crate::error::Error::Setting) if all of them are ignored.
     pub(crate) fn of_rows(&self, rows: &[usize]) -> Result<Self> {
         let part = self.gather(rows);
-        let target = match &part.target {
+        let target = match &*part.target {
             Target::Classes(classes) => Tensor::from_classes(classes),
             Target::Probabilities(probabilities) => probabilities.clone(),
         };
-        let (input, weight) = (part.input.clone(), part.weight.clone());
-        Self::new(input, weight, part.bias.clone(), &target, part.loss.clone())
+        Self::new(part.input, part.weight, part.bias, &target, part.loss)
     }
 
-    /// The bias as it was given.
-    pub(crate) fn bias_tensor(&self) -> Option<&Tensor> {
-        self.bias.as_ref()
-    }
-
-    /// The number, in the whole, of a row of the gradient with respect to `wrt`.
+    /// Returns the number, in the whole gradient with respect to `wrt`, of a row of this problem.
+    /// Rows that were gathered are numbered from 0.
     pub fn row_number(&self, wrt: Wrt, row: usize) -> usize {
         if wrt.is_parameter() {
             row
@@ -236,69 +159,84 @@ impl Problem {
         }
     }
 
-    /// How many samples the loss is taken over, and how many of them are not ignored.
-    pub fn valid_samples(&self) -> (usize, usize) {
-        let ignored = match &self.target {
-            Target::Classes(classes) => classes
-                .iter()
-                .filter(|&&class| class == self.loss.ignore_index)
-                .count(),
-            Target::Probabilities(_) => 0,
-        };
-        (self.samples, self.samples - ignored)
+    /// Returns the number of samples that the loss is taken over.
+    fn samples(&self) -> usize {
+        match &*self.all_targets {
+            Target::Classes(classes) => classes.len(),
+            Target::Probabilities(probabilities) => probabilities.shape()[0],
+        }
     }
 
-    /// Samples.
+    /// Returns the number of samples that the loss is taken over, and of those that are not
+    /// ignored.
+    pub fn valid_samples(&self) -> (usize, usize) {
+        let samples = self.samples();
+        let ignored = match &*self.all_targets {
+            Target::Classes(classes) => {
+                let ignored = |class: &&i64| **class == self.loss.ignore_index;
+                classes.iter().filter(ignored).count()
+            }
+            Target::Probabilities(_) => 0,
+        };
+        (samples, samples - ignored)
+    }
+
+    /// Returns n, the number of samples.
     pub fn n(&self) -> usize {
         self.input.shape()[0]
     }
 
-    /// Features.
+    /// Returns d, the number of features.
     pub fn d(&self) -> usize {
         self.input.shape()[1]
     }
 
-    /// Classes.
+    /// Returns k, the number of classes.
     pub fn k(&self) -> usize {
         self.weight.shape()[0]
     }
 
-    /// The input, [n, d].
+    /// Returns the input, [n, d].
     pub fn input(&self) -> &Tensor {
         &self.input
     }
 
-    /// The weight, [k, d].
+    /// Returns the weight, [k, d].
     pub fn weight(&self) -> &Tensor {
         &self.weight
     }
 
-    /// Whether the layer has a bias.
+    /// Returns true if the layer has a bias.
     pub fn has_bias(&self) -> bool {
         self.bias.is_some()
     }
 
-    /// The bias `[k]`, zeros where there is none.
+    /// Returns the bias `[k]`: zeros if the layer has none.
     pub fn bias<T: Real>(&self) -> Vec<T> {
         self.bias
             .as_ref()
             .map_or_else(|| vec![T::zero(); self.k()], Tensor::values)
     }
 
-    /// The targets of a range of samples, as the kernels take them.
+    /// Returns the bias as it was given.
+    pub(crate) fn bias_tensor(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// Returns the targets of a range of rows in the kernels' form.
     pub fn target_rows<T: Real>(&self, rows: Range<usize>) -> TargetRows<T> {
         let rows = self.first_row + rows.start..self.first_row + rows.end;
         self.loss.target_rows(&self.target, rows, self.k())
     }
 
-    /// What the samples should be.
+    /// Returns the targets. A range of rows returns those of the problem that it was taken from.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The class of a sample; none where it is ignored, or its target is probabilities.
+    /// Returns the class of a row, or `None` if it is ignored or its target is probabilities.
     pub fn label(&self, row: usize) -> Option<usize> {
-        match &self.target {
+        match &*self.target {
             Target::Classes(classes) => {
                 let class = classes[self.first_row + row];
                 (class != self.loss.ignore_index).then_some(class as usize)
@@ -307,21 +245,24 @@ impl Problem {
         }
     }
 
-    /// Whether a sample's target is [`CrossEntropy::ignore_index`].
+    /// Returns true if the target of a row is [`CrossEntropy::ignore_index`].
     pub fn is_ignored(&self, row: usize) -> bool {
-        matches!(&self.target, Target::Classes(classes) if classes[self.first_row + row] == self.loss.ignore_index)
+        match &*self.target {
+            Target::Classes(classes) => classes[self.first_row + row] == self.loss.ignore_index,
+            Target::Probabilities(_) => false,
+        }
     }
 
-    /// Whether each sample's target is a class alone: then [`TargetRows::linear`] is none.
+    /// Returns true if each target is one class, so that [`TargetRows::linear`] is `None`.
     pub fn is_one_hot(&self) -> bool {
-        matches!(self.target, Target::Classes(_)) && self.loss.label_smoothing == 0.0
+        matches!(*self.target, Target::Classes(_)) && self.loss.label_smoothing == 0.0
     }
 
-    /// The largest R that a sample can have.
+    /// Returns a bound on R, the weight of a sample's loss.
     pub fn largest_total(&self) -> f64 {
         let largest = |weights: &[f64]| weights.iter().fold(0.0f64, |largest, w| largest.max(*w));
         let weight = self.loss.class_weight.as_deref().map_or(1.0, largest);
-        match &self.target {
+        match &*self.target {
             Target::Classes(_) => weight,
             Target::Probabilities(tensor) => {
                 let sum = |row| tensor.rows::<f64>(row..row + 1).iter().sum::<f64>();
@@ -330,17 +271,17 @@ impl Problem {
         }
     }
 
-    /// The loss's options.
+    /// Returns the options of the loss.
     pub fn loss(&self) -> &CrossEntropy {
         &self.loss
     }
 
-    /// Z, by which the sum of the samples' losses is divided.
+    /// Returns Z, the divisor of the sum of the samples' losses.
     pub fn normalizer(&self) -> f64 {
         self.normalizer
     }
 
-    /// Rows of the gradient with respect to `wrt`: samples, or classes.
+    /// Returns the number of rows of the gradient with respect to `wrt`: samples or classes.
     pub fn rows(&self, wrt: Wrt) -> usize {
         if wrt.is_parameter() {
             self.k()
@@ -349,7 +290,7 @@ impl Problem {
         }
     }
 
-    /// Columns of the gradient with respect to `wrt`; 1 for the bias.
+    /// Returns m, the number of columns of the gradient with respect to `wrt`; 1 for the bias.
     pub fn columns(&self, wrt: Wrt) -> usize {
         match wrt {
             Wrt::Input | Wrt::Weight => self.d(),
@@ -358,7 +299,7 @@ impl Problem {
         }
     }
 
-    /// The shape of the gradient with respect to `wrt`.
+    /// Returns the shape of the gradient with respect to `wrt`.
     pub fn gradient_shape(&self, wrt: Wrt) -> Vec<usize> {
         match wrt {
             Wrt::Bias => vec![self.k()],
@@ -366,7 +307,8 @@ impl Problem {
         }
     }
 
-    /// Terms that the longest sum behind an entry of the gradient has: classes, or the samples of a parameter.
+    /// Returns the number of terms of the longest sum behind an entry of the gradient: classes, or
+    /// the samples of a parameter.
     pub fn terms(&self, wrt: Wrt) -> usize {
         if wrt.is_parameter() {
             self.k().max(self.n())
@@ -374,128 +316,32 @@ impl Problem {
             self.k()
         }
     }
-
-    /// How the logits move with column i of `wrt`: the largest |`dz[c]`/`dx[i]`| of all, and for each i the range
-    /// of `dz[c]`/`dx[i]` over the classes c (over the samples, for a parameter, which moves one class only).
-    pub fn slopes(&self, wrt: Wrt) -> (f64, Vec<f64>) {
-        let largest = |values: &[f64]| {
-            values
-                .iter()
-                .fold(0.0f64, |largest, v| largest.max(v.abs()))
-        };
-        match wrt {
-            Wrt::Logits => (1.0, vec![1.0; self.k()]),
-            Wrt::Bias => (1.0, vec![1.0]),
-            Wrt::Input => {
-                let (low, high) = self.ranges[1].get_or_init(|| column_range(&self.weight));
-                (
-                    largest(low).max(largest(high)),
-                    low.iter().zip(high).map(|(low, high)| high - low).collect(),
-                )
-            }
-            Wrt::Weight => {
-                let (low, high) = self.ranges[0].get_or_init(|| column_range(&self.input));
-                let ranges: Vec<f64> = low
-                    .iter()
-                    .zip(high)
-                    .map(|(low, high)| low.abs().max(high.abs()))
-                    .collect();
-                (largest(&ranges), ranges)
-            }
-        }
-    }
 }
 
-/// The smallest and the largest value of each column.
-fn column_range(tensor: &Tensor) -> (Vec<f64>, Vec<f64>) {
-    let columns = tensor.columns();
-    let mut low = vec![f64::INFINITY; columns];
-    let mut high = vec![f64::NEG_INFINITY; columns];
-    for row in 0..tensor.shape()[0] {
-        for ((low, high), value) in low
-            .iter_mut()
-            .zip(&mut high)
-            .zip(tensor.rows::<f64>(row..row + 1))
-        {
-            *low = low.min(value);
-            *high = high.max(value);
-        }
-    }
-    (low, high)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usize)> {
-    tensor.require_float(name)?;
-    match tensor.shape() {
-        &[rows, columns] => Ok((rows, columns)),
-        found => {
-            let expected = format!("it must have two dimensions, {form}");
-            Err(Error::Shape {
-                name,
-                expected,
-                found: found.to_vec(),
-            })
-        }
-    }
-}
-
-fn read_target(target: &Tensor, n: usize, k: usize, loss: &CrossEntropy) -> Result<Target> {
-    if target.shape() == [n, k] && target.dtype().is_float() {
-        target.require_finite("target")?;
-        if loss.ignore_index >= 0 {
-            let found = loss.ignore_index.to_string();
-            let expected =
-                "it can be used with classes only, and target holds probabilities".to_owned();
-            return Err(Error::Setting {
-                name: "ignore_index",
-                found,
-                expected,
-            });
-        }
-        let negative = |row| {
-            let probabilities = target.rows::<f64>(row..row + 1);
-            let column = probabilities.iter().position(|&p| p < 0.0)?;
-            Some((row, column))
+    #[test]
+    fn gathered_rows_keep_the_loss_over_all_samples() {
+        let tensor = |shape: &[usize]| {
+            let values: Vec<f64> = (0..shape.iter().product()).map(|i| i as f64).collect();
+            Tensor::from_f64(shape, &values)
         };
-        return match (0..n).find_map(negative) {
-            None => Ok(Target::Probabilities(target.clone())),
-            Some((row, column)) => {
-                let found = format!("negative at [{row},{column}]");
-                let expected = "class probabilities are not".to_owned();
-                Err(Error::Setting {
-                    name: "target",
-                    found,
-                    expected,
-                })
-            }
-        };
-    }
-    if target.shape() != [n] {
-        let expected = format!(
-            "it must be [{n}], a class a row of input, or [{n}, {k}] floats, class probabilities"
-        );
-        return Err(Error::Shape {
-            name: "target",
-            expected,
-            found: target.shape().to_vec(),
+        let target = Tensor::from_classes(&[0, -100, 1, 1, 0]);
+        let loss = CrossEntropy::default();
+        let problem = Problem::new(tensor(&[5, 3]), tensor(&[2, 3]), None, &target, loss).unwrap();
+        let part = problem.slice(1..5).gather(&[0, 3]);
+        assert_eq!(part.n(), 2);
+        assert!(part.is_ignored(0));
+        assert_eq!(part.label(1), Some(0));
+        assert_eq!((part.valid_samples(), part.normalizer()), ((5, 4), 4.0));
+        let other = part.with_loss(CrossEntropy {
+            ignore_index: 1,
+            ..CrossEntropy::default()
         });
-    }
-    if target.dtype().is_float() {
-        let found = target.dtype().to_string();
-        return Err(Error::Dtype {
-            name: "target".to_owned(),
-            expected: "integer class indices",
-            found,
-        });
-    }
-    let classes = target.integers(0..n);
-    let known = |class: i64| class == loss.ignore_index || (0..k as i64).contains(&class);
-    match classes.iter().position(|&class| !known(class)) {
-        None => Ok(Target::Classes(classes)),
-        Some(row) => Err(Error::Target {
-            row,
-            found: classes[row],
-            classes: k,
-        }),
+        assert_eq!(other.unwrap().normalizer(), 3.0);
+        assert_eq!(part.of_rows(&[1]).unwrap().valid_samples(), (1, 1));
+        assert!(part.of_rows(&[0]).is_err());
     }
 }

@@ -1,0 +1,135 @@
+//! The validation of the tensors that make up a problem.
+
+use crate::{
+    error::{Error, Result},
+    loss::{CrossEntropy, Target},
+    tensor::Tensor,
+};
+
+/// The sizes of the targets.
+pub(super) struct Sizes {
+    /// Samples.
+    pub(super) n: usize,
+    /// Classes.
+    pub(super) k: usize,
+}
+
+/// Checks the shapes and types of input [n, d], weight [k, d] and bias `[k]`.
+///
+/// # Errors
+/// [`Error::Shape`] or [`Error::Dtype`].
+pub(super) fn sizes(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Sizes> {
+    let (n, d) = matrix("input", input, "[n, d]: samples by features")?;
+    let (k, weight_d) = matrix("weight", weight, "[k, d]: classes by features")?;
+    if weight_d != d {
+        return Err(Error::Shape {
+            name: "weight",
+            expected: format!("it must be [{k}, {d}], as input has shape [{n}, {d}]"),
+            found: weight.shape().to_vec(),
+        });
+    }
+    if let Some(bias) = bias {
+        bias.require_float("bias")?;
+        if bias.shape() != [k] {
+            return Err(Error::Shape {
+                name: "bias",
+                expected: format!("it must be [{k}], as weight has shape [{k}, {d}]"),
+                found: bias.shape().to_vec(),
+            });
+        }
+    }
+    Ok(Sizes { n, k })
+}
+
+fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usize)> {
+    tensor.require_float(name)?;
+    match tensor.shape() {
+        &[rows, columns] => Ok((rows, columns)),
+        found => Err(Error::Shape {
+            name,
+            expected: format!("it must have two dimensions, {form}"),
+            found: found.to_vec(),
+        }),
+    }
+}
+
+/// Reads the targets of n samples: classes `[n]` or probabilities [n, k].
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::NotFinite`], [`Error::Target`] or
+/// [`Error::Setting`].
+pub(super) fn target(target: &Tensor, sizes: &Sizes, loss: &CrossEntropy) -> Result<Target> {
+    let &Sizes { n, k } = sizes;
+    if target.shape() == [n, k] && target.dtype().is_float() {
+        return probabilities(target, n, loss);
+    }
+    if target.shape() != [n] {
+        return Err(Error::Shape {
+            name: "target",
+            expected: format!(
+                "it must be [{n}], one class per row of input, \
+                 or [{n}, {k}] floats, class probabilities"
+            ),
+            found: target.shape().to_vec(),
+        });
+    }
+    if target.dtype().is_float() {
+        return Err(Error::Dtype {
+            name: "target".to_owned(),
+            expected: "integer class indices",
+            found: target.dtype().to_string(),
+        });
+    }
+    let classes = target.integers(0..n);
+    let known = |class: i64| class == loss.ignore_index || (0..k as i64).contains(&class);
+    match classes.iter().position(|&class| !known(class)) {
+        None => Ok(Target::Classes(classes)),
+        Some(row) => Err(Error::Target {
+            row,
+            found: classes[row],
+            classes: k,
+        }),
+    }
+}
+
+fn probabilities(target: &Tensor, n: usize, loss: &CrossEntropy) -> Result<Target> {
+    target.require_finite("target")?;
+    if loss.ignore_index >= 0 {
+        return Err(Error::Setting {
+            name: "ignore_index",
+            found: loss.ignore_index.to_string(),
+            expected: "it needs class targets, and target holds probabilities".to_owned(),
+        });
+    }
+    let negative = |row| {
+        let probabilities = target.rows::<f64>(row..row + 1);
+        let column = probabilities.iter().position(|&p| p < 0.0)?;
+        Some((row, column))
+    };
+    match (0..n).find_map(negative) {
+        None => Ok(Target::Probabilities(target.clone())),
+        Some((row, column)) => Err(Error::Setting {
+            name: "target",
+            found: format!("negative at [{row},{column}]"),
+            expected: "class probabilities must not be negative".to_owned(),
+        }),
+    }
+}
+
+/// Returns the normalizer Z.
+///
+/// # Errors
+/// [`Error::Setting`] if no sample has a positive weight.
+pub(super) fn normalizer(target: &Target, n: usize, loss: &CrossEntropy) -> Result<f64> {
+    let normalizer = loss.normalizer(target, n);
+    if normalizer > 0.0 {
+        return Ok(normalizer);
+    }
+    Err(Error::Setting {
+        name: "the mean",
+        found: "over nothing".to_owned(),
+        expected: "at least one sample must count: all are ignored, \
+                   or their class weights are 0"
+            .to_owned(),
+    })
+}
