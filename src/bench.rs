@@ -17,8 +17,8 @@ use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
     report::{DeviceInfo, Verdict},
-    scheme::{Method, Precision, Scheme},
-    tensor::{Dtype, Tensor},
+    scheme::Precision,
+    tensor::Tensor,
 };
 
 /// Sizes of the problem.
@@ -197,15 +197,7 @@ fn normal(random: &mut impl Rng, count: usize, scale: f64) -> Vec<f32> {
 
 /// Computes the gradient by the chain rule, in f64.
 fn exact(problem: &Problem) -> Vec<f64> {
-    let plan = Plan::new(
-        problem,
-        Wrt::Input,
-        Method::Difference,
-        Scheme::Central,
-        None,
-        Precision::F64,
-        Dtype::F64,
-    );
+    let plan = Plan::new(problem, Wrt::Input, None, Precision::F64);
     Cpu::new(problem, plan).backward(0..problem.n())
 }
 

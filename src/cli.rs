@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
-    bench, demo,
+    bench, budget, demo,
     device::{self, Device},
     error::{Error, Result},
     io::{self, Inputs, OutputFile},
@@ -214,7 +214,7 @@ impl SweepArguments {
                 subject,
                 self.precision,
                 range,
-                sweep::SECOND,
+                budget::SWEEP_WORK,
                 device,
             )?))?;
         }

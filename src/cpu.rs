@@ -9,23 +9,18 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-pub(crate) use engine::{CpuEngine, rows_per_call};
+pub(crate) use engine::CpuEngine;
 pub(crate) use lanes::simd;
 
 use kernels::Kernels;
 use ordered::fold_parts;
 
-use crate::{
-    plan::{Evaluation, Plan},
-    problem::Problem,
-    scheme::Precision,
-};
+use crate::{engine::Evaluation, plan::Plan, problem::Problem, scheme::Precision};
 
 pub mod compare;
 pub mod difference;
 pub mod difference_weight;
 mod engine;
-mod evaluation;
 mod kernels;
 mod lanes;
 pub mod logits;
@@ -86,7 +81,7 @@ impl<'a> Cpu<'a> {
         let block = |rows| self.evaluate_entries(rows, entries.clone());
         blocks(rows, block)
             .into_iter()
-            .reduce(Evaluation::append)
+            .reduce(Evaluation::append_rows)
             .unwrap_or_default()
     }
 
@@ -108,17 +103,16 @@ impl<'a> Cpu<'a> {
         let starts: Vec<usize> = (0..all).step_by(length).collect();
         let part =
             |&start: &usize| self.evaluate_entries(row..row + 1, start..all.min(start + length));
-        let mut evaluation = Evaluation::default();
+        let mut evaluation: Option<Evaluation> = None;
         for starts in starts.chunks(rayon::current_num_threads()) {
             if !keep_going(starts[0] as f64 / all as f64) {
                 return None;
             }
             let parts: Vec<Evaluation> = starts.par_iter().map(part).collect();
-            for part in parts {
-                evaluation.append_entries(part);
-            }
+            let all = evaluation.into_iter().chain(parts);
+            evaluation = all.reduce(Evaluation::append_entries);
         }
-        Some(evaluation)
+        evaluation
     }
 
     /// Evaluates one entry of the gradient. Its vectors have one element each.
@@ -192,10 +186,7 @@ fn sum_of_parts<S: Send + Default>(
 mod tests {
     use super::*;
     use crate::{
-        loss::CrossEntropy,
-        problem::Wrt,
-        scheme::{Method, Scheme},
-        tensor::{Dtype, Tensor},
+        loss::CrossEntropy, plan::Differentiation, problem::Wrt, scheme::Method, tensor::Tensor,
     };
 
     #[test]
@@ -211,8 +202,8 @@ mod tests {
         let problem = Problem::new(input, weight, None, &target, loss).unwrap();
         for wrt in Wrt::ALL {
             for method in [Method::Difference, Method::ForwardPass] {
-                let (f64, scheme) = (Precision::F64, Scheme::Central);
-                let plan = Plan::new(&problem, wrt, method, scheme, None, f64, Dtype::F64);
+                let derivative = Differentiation::from(wrt).by(method);
+                let plan = Plan::new(&problem, derivative, None, Precision::F64);
                 let cpu = Cpu::new(&problem, plan);
                 let mut shares = Vec::new();
                 let mut all = |share| {

@@ -13,9 +13,9 @@ use crate::{
     error::Result,
     loss::{CrossEntropy, TargetRows},
     output::{document::Check, words},
-    plan::RoundingModel,
     problem::{Problem, Wrt},
     report::CheckReport,
+    rounding::RoundingModel,
     scheme::Precision,
     tensor::{Dtype, Tensor},
 };

@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use crate::{
     cpu::CpuEngine,
-    engine::{ComparingEngine, Engine},
+    engine::{Allowance, ComparingEngine, Engine},
     error::{Error, Result},
     gpu::{self, Adapter},
-    plan::{Allowance, Plan},
+    plan::Plan,
     problem::{Problem, Wrt},
     report::{DeviceInfo, DeviceKind},
     scheme::{Method, Precision},

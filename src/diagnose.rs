@@ -68,8 +68,6 @@ mod value_clipped;
 mod weight_wrong;
 mod wrong_labels;
 
-pub(crate) use evidence::MOST_PARAMETER_WORK;
-
 use evidence::Evidence;
 use hypothesis::{Fallback, Hypothesis};
 use pair::Pair;

@@ -4,11 +4,14 @@
 use std::{collections::VecDeque, ops::Range};
 
 use crate::{
+    budget::{DISPATCH_COLUMNS, DISPATCH_TERMS},
     cpu::difference::growth,
+    engine::{Allowance, DeviceComparison, Evaluation, RowSource},
     error::Result,
     loss::TargetRows,
-    plan::{Allowance, DeviceComparison, Evaluation, Plan, RowSource},
+    plan::Plan,
     problem::{Problem, Wrt},
+    rounding::RoundingModel,
     scheme::Method,
     tensor::Tensor,
 };
@@ -41,16 +44,9 @@ pub use readback::Readback;
 use chunk::ChunkBuffers;
 use evaluated::{Base, Results, unpadded};
 
-/// Columns of a dot product that one dispatch adds up. Mesa 22.3's lavapipe ends an invocation's loops after 65,535
-/// iterations without a word: taken four at a time, this is an eighth.
-const COLUMNS_TILE: usize = 32_768;
-
-/// Classes or samples that one dispatch adds up, of which an iteration takes one a step: likewise.
-const TERMS_TILE: usize = 8192;
-
 /// The classes that a dispatch for so many steps adds up.
 fn classes_a_dispatch(steps: usize) -> usize {
-    TERMS_TILE / steps
+    DISPATCH_TERMS / steps
 }
 
 /// The engine for one problem and one plan: operands that do not depend on the rows stay on the device.
@@ -395,7 +391,7 @@ impl<'a, T: Element> Gpu<'a, T> {
 
     /// leftᵀ · multiplier, [k,rows]·[rows,m], into the chunk's product.
     fn outer(&self, batch: &mut Batch<'_, T>, left: &Buffer, params: Params) {
-        for params in tiles(params, 0..params.rows as usize, TERMS_TILE) {
+        for params in tiles(params, 0..params.rows as usize, DISPATCH_TERMS) {
             batch.run(
                 Kernel::Outer,
                 params,
@@ -405,13 +401,14 @@ impl<'a, T: Element> Gpu<'a, T> {
     }
 
     fn params(&self, rows: usize) -> Params {
+        let model = RoundingModel::of_gradient(self.problem, &self.plan);
         Params {
             rows: rows as u32,
             columns: self.columns[1] as u32,
             classes: self.problem.k() as u32,
             has_linear: u32::from(!self.problem.is_one_hot()),
-            law_sums: self.plan.law.sums,
-            law_accumulation: self.plan.law.accumulation,
+            law_sums: model.sums,
+            law_accumulation: model.accumulation,
             ..Params::default()
         }
     }
@@ -451,7 +448,7 @@ impl<'a, T: Element> Gpu<'a, T> {
                 columns: self.padded as u32,
                 ..window.params(self.params(rows))
             };
-            for params in tiles(params, 0..self.problem.d(), COLUMNS_TILE) {
+            for params in tiles(params, 0..self.problem.d(), DISPATCH_COLUMNS) {
                 let operands = [input, &window.weight, &self.bias, logits, magnitude];
                 batch.run(Kernel::Logits, params, &operands);
             }
@@ -599,7 +596,7 @@ impl Window {
 
     /// The dispatches that together add up its classes.
     fn tiles(&self, params: Params) -> impl Iterator<Item = Params> {
-        tiles(self.params(params), self.classes.clone(), TERMS_TILE)
+        tiles(self.params(params), self.classes.clone(), DISPATCH_TERMS)
     }
 }
 

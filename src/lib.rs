@@ -1,9 +1,31 @@
 //! Checks a gradient entry by entry against a finite difference that cannot cancel.
 //!
-//! Somebody holds arrays (input, weight, target, and the gradient that their code produced) and doubts the
-//! gradient. [`check::check`] says whether it is right at its real shape and type, and [`diagnose`] what is wrong with it
-//! if it is not. The arithmetic runs on a GPU ([`gpu`]) or on the host ([`cpu`]); data flows one way, from [`tensor`]
-//! through [`problem`], [`engine`] and [`check`] to [`report`] and [`output`].
+//! Pass arrays (input, weight, target, and the gradient that your code computed). [`check::check`]
+//! reports whether the gradient is right, at its real shape and type. If it is wrong, [`diagnose`]
+//! names the cause. The arithmetic runs on a GPU ([`gpu`]) or on the host ([`cpu`]).
+//!
+//! # Use as a library
+//!
+//! The core alone, without the program, has few dependencies: tensors in, report out, on the CPU.
+//!
+//! ```toml
+//! [dependencies]
+//! gradprobe = { version = "0.1", default-features = false }
+//! ```
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `gpu` | the wgpu engine: Vulkan, Metal and DX12 |
+//! | `files` | [`io`]: tensors from .safetensors and .npy files |
+//! | `npz` | `files`, and tensors from NumPy's .npz archives |
+//! | `output` | [`output`]: reports as text, JSON, HTML, Markdown, JUnit and GitHub annotations |
+//! | `cli` | the program; it needs `files` and `output` |
+//! | `serve` | `gradprobe serve`; it needs `cli` and `npz` |
+//! | `remote` | `gradprobe check --server`; it needs `cli` |
+//!
+//! The default features are `gpu`, `npz`, `serve` and `remote`, which is all of them.
+//!
+//! # Example
 //!
 //! Two samples of two features, three classes, and a gradient whose second row was lost:
 //!
@@ -12,39 +34,53 @@
 //!     check::{Options, Subject, check},
 //!     device::Device,
 //!     loss::CrossEntropy,
-//!     output::{document::Document, text},
 //!     problem::{Problem, Wrt},
 //!     report::Verdict,
 //!     tensor::Tensor,
 //! };
 //!
 //! let problem = Problem::new(
-//!     Tensor::from_f64(&[2, 2], &[1.0, 2.0, -1.0, 0.5]),           // input [n, d]
+//!     Tensor::from_f64(&[2, 2], &[1.0, 2.0, -1.0, 0.5]),            // input [n, d]
 //!     Tensor::from_f64(&[3, 2], &[0.5, -0.5, 0.0, 1.0, 0.25, 0.0]), // weight [k, d]
-//!     None,                                                       // no bias
-//!     &Tensor::from_classes(&[1, 0]),                             // target [n]
-//!     CrossEntropy::default(),                                    // the mean, as in PyTorch
+//!     None,                                                         // no bias
+//!     &Tensor::from_classes(&[1, 0]),                               // target [n]
+//!     CrossEntropy::default(),                                      // the mean, as in PyTorch
 //! )?;
-//! let gradient = Tensor::from_f64(&[2, 2], &[0.033_636_733_531_160_9, -0.118_206_524_411_050_19, 0.0, 0.0]);
+//! let values = [0.033_636_733_531_160_9, -0.118_206_524_411_050_19, 0.0, 0.0];
+//! let gradient = Tensor::from_f64(&[2, 2], &values);
 //! let subject = Subject { wrt: Wrt::Input, gradient: Some(gradient) };
 //! let device = Device::select("cpu")?;
 //! let report = check(&problem, &[subject], &Options::default(), &device, &mut ())?;
 //!
 //! assert_eq!(report.verdict(), Verdict::Fail);
-//! // Of the four entries the two of the lost row are wrong.
+//! // Of the four entries, the two of the lost row are wrong.
 //! assert_eq!(report.checks[0].tally.wrong, 2);
 //! assert_eq!(report.checks[0].findings[0].code.to_string(), "rows-zero");
 //! let worst = &report.checks[0].tally.worst[0];
-//! println!("{} is {}, not {}", Wrt::Input.place(worst.row, worst.column), worst.numeric, worst.analytic);
+//! let place = Wrt::Input.place(worst.row, worst.column);
+//! println!("{place} is {}, not {}", worst.numeric, worst.analytic);
+//! # #[cfg(feature = "output")]
+//! # {
+//! # use gradprobe::output::{document::Document, text};
+//! // With the feature `output`:
 //! print!("{}", text::render(&Document::from(&report), text::Layout::default()));
+//! # }
 //! # Ok::<(), gradprobe::error::Error>(())
 //! ```
+//!
+//! # Modules
+//!
+//! Data flows one way. A module imports only from those before it: [`error`], [`tensor`], [`loss`],
+//! [`scheme`], [`problem`], [`plan`], budget (work limits, private), [`rounding`], [`engine`],
+//! [`cpu`], [`report`], [`gpu`], [`device`], [`diagnose`], [`check`], [`sweep`], [`io`] and
+//! [`output`]; then the program.
 
 #![cfg_attr(
     not(test),
     deny(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
 )]
 
+mod budget;
 pub mod check;
 pub mod cpu;
 pub mod device;
@@ -64,11 +100,12 @@ pub mod output;
 pub mod plan;
 pub mod problem;
 pub mod report;
+pub mod rounding;
 pub mod scheme;
 pub mod sweep;
 pub mod tensor;
 
-// The program: its modules are no part of the library's interface.
+// The program. Its modules are not part of the library's interface.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod bench;

@@ -1,6 +1,8 @@
-//! Cross-entropy with all of PyTorch's options as one form. Let `r[j,c]` be the weight of class c in sample j's loss
-//! (one-hot; smoothed; class probabilities; times class weights; zero in an ignored row), `R[j]` the sum of `r[j,:]` and
-//! Z the normaliser. Then, with p the softmax of the logits z,
+//! Cross-entropy, with all of PyTorch's options in one form.
+//!
+//! Let `r[j,c]` be the weight of class c in the loss of sample j: one-hot, smoothed or class
+//! probabilities, times class weights, and zero in an ignored row. Let `R[j]` be the sum of
+//! `r[j,:]` and Z the normalizer. With p the softmax of the logits z,
 //!
 //! ```text
 //! l[j] = R[j] logsumexp(z[j,:]) - sum_c r[j,c] z[j,c]        L = sum_j l[j] / Z
@@ -16,15 +18,16 @@ use crate::{
     tensor::{Real, Tensor},
 };
 
-/// How the samples' losses become one number; PyTorch's `reduction`.
+/// The way in which the samples' losses become one number: PyTorch's `reduction`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
-    /// Their sum over Z: the class weights of the rows that count, or n for class probabilities.
+    /// Their sum over Z: the sum of the class weights of all rows that are not ignored, or n for
+    /// class probabilities.
     #[default]
     Mean,
-    /// Their sum.
+    /// Their sum: Z is 1.
     Sum,
 }
 
@@ -35,19 +38,19 @@ impl fmt::Display for Reduction {
     }
 }
 
-/// PyTorch's default for `ignore_index`, which no class has.
+/// PyTorch's default for `ignore_index`, which is no class.
 pub const IGNORE_INDEX: i64 = -100;
 
 /// The options of `torch.nn.functional.cross_entropy`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {
-    /// How the samples' losses become one number.
+    /// The way in which the samples' losses become one number.
     pub reduction: Reduction,
-    /// `[k]`: PyTorch's `weight` of the loss.
+    /// The weight of each class, `[k]`: PyTorch's `weight`. `None` is 1 for every class.
     pub class_weight: Option<Vec<f64>>,
-    /// Samples with this target count for nothing.
+    /// The target of samples that are ignored.
     pub ignore_index: i64,
-    /// The share of the target that is spread over all classes, 0 to 1.
+    /// The share of the target that is spread evenly over all classes, 0 to 1.
     pub label_smoothing: f64,
 }
 
@@ -62,32 +65,32 @@ impl Default for CrossEntropy {
     }
 }
 
-/// What the samples should be.
+/// The targets of samples.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A class a sample, or [`CrossEntropy::ignore_index`].
+    /// One class per sample, or [`CrossEntropy::ignore_index`].
     Classes(Vec<i64>),
-    /// [n, k]: the probability of each class.
+    /// The probability of each class, [n, k].
     Probabilities(Tensor),
 }
 
-/// In [`TargetRows::labels`]: no class stands out.
+/// The label of a sample whose target has no dominant class, in [`TargetRows::labels`].
 pub const NO_LABEL: u32 = u32::MAX;
 
-/// The targets of a range of samples as the kernels take them, split into a one-hot part and the rest:
+/// The targets of a range of samples in the kernels' form: a one-hot part and the rest,
 /// `r[c] = R 1[c = label] - linear[c]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetRows<T> {
-    /// The class that holds more than half of R, or [`NO_LABEL`].
+    /// The class with more than half of R, or [`NO_LABEL`], `[rows]`.
     pub labels: Vec<u32>,
-    /// R.
+    /// R, `[rows]`.
     pub totals: Vec<T>,
-    /// [rows, k]; none where every target is a class alone, and all of it would be 0.
+    /// The rest, [rows, k]. `None` if every target is one class: it would be 0.
     pub linear: Option<Vec<T>>,
 }
 
 impl CrossEntropy {
-    /// Checks the options against the number of classes.
+    /// Validates the options for k classes.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::NotFinite`] or [`Error::Setting`].
@@ -105,7 +108,7 @@ impl CrossEntropy {
             return Ok(());
         };
         if weight.len() != k {
-            let expected = format!("it must be [{k}], a weight a class");
+            let expected = format!("it must be [{k}], one weight per class");
             return Err(Error::Shape {
                 name: "class_weight",
                 expected,
@@ -130,7 +133,7 @@ impl CrossEntropy {
         }
     }
 
-    /// Z, by which the sum of the samples' losses is divided.
+    /// Returns Z, the divisor of the sum of the samples' losses, for n samples.
     pub(crate) fn normalizer(&self, target: &Target, n: usize) -> f64 {
         match (self.reduction, target) {
             (Reduction::Sum, _) => 1.0,
@@ -150,7 +153,7 @@ impl CrossEntropy {
             .map_or(1.0, |weight| weight[class as usize])
     }
 
-    /// The targets of a range of samples, of k classes.
+    /// Returns the targets of a range of samples, of k classes, in the kernels' form.
     pub(crate) fn target_rows<T: Real>(
         &self,
         target: &Target,
@@ -194,13 +197,13 @@ impl CrossEntropy {
         targets
     }
 
-    /// `r[j,:]` of a sample.
+    /// Returns `r[j,:]` of a sample.
     fn class_weights_of(&self, target: &Target, row: usize, k: usize) -> Vec<f64> {
         let smoothing = self.label_smoothing;
         let mut r = match target {
             Target::Probabilities(probabilities) => probabilities.rows::<f64>(row..row + 1),
             Target::Classes(classes) if classes[row] == self.ignore_index => return vec![0.0; k],
-            // The label's weight counts for the label, each class's own for what is spread over it.
+            // Each class has its own weight: the label's applies to the label's share only.
             Target::Classes(classes) => {
                 let mut r = vec![0.0; k];
                 r[classes[row] as usize] = 1.0;
@@ -214,8 +217,8 @@ impl CrossEntropy {
     }
 }
 
-/// Their sum with its rounding errors added back (Neumaier, 1974): a thousand equal shares of a smoothed label err all to
-/// one side.
+/// Returns the sum of the values, with its rounding errors added back (Neumaier, 1974). A thousand
+/// equal shares of a smoothed label would all err to the same side.
 pub(crate) fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut lost) = (0.0f64, 0.0);
     for value in values {
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_classes_need_no_linear_part() {
+    fn class_targets_have_no_linear_part() {
         let target = Target::Classes(vec![1, IGNORE_INDEX]);
         let targets = CrossEntropy::default().target_rows::<f32>(&target, 0..2, 2);
         assert_eq!(

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     loss::Reduction,
     problem::Wrt,
+    rounding::{Caught, Tolerance},
     scheme::{Method, Precision, Scheme},
     tensor::Dtype,
 };
@@ -21,12 +22,12 @@ mod sum;
 mod tally;
 
 pub use code::Code;
-pub use columns::{COLUMN_SUMS, ColumnSums, Columns};
+pub use columns::{ColumnSums, Columns};
 pub use histogram::Histogram;
 pub use picture::{Cell, Pairs, Picture};
 pub use places::{Ranges, WrongPlaces};
 pub use sum::ExactSum;
-pub use tally::{Caught, Decision, Entry, Tally, severity};
+pub use tally::{Decision, Entry, Tally, severity};
 
 /// What a check, or a run of several, says of the gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,31 +129,6 @@ pub enum Source {
     Given,
     /// The engine's own backward pass.
     BuiltIn,
-}
-
-/// How far the gradient under test may be from the exact one: by the rounding of its element type, `factor` times the
-/// conditioning ([`crate::plan::RoundingModel`]) plus `floor`, unless the user says otherwise.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tolerance {
-    /// Twice [`crate::plan::RoundingModel::LOGITS`]·u.
-    pub factor: f64,
-    /// What the element type's underflow may cost.
-    pub floor: f64,
-    /// Relative: how far a sum of all samples, of which a parameter's gradient is one, drifts when its terms are alike.
-    pub drift: f64,
-    /// Relative: roundings that all entries share, of the normaliser and the targets' weights.
-    pub shared: f64,
-    /// What the user said.
-    pub given: Option<Given>,
-}
-
-/// rtol·max(|analytic|, |numeric|) + atol.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Given {
-    /// Relative.
-    pub rtol: f64,
-    /// Absolute.
-    pub atol: f64,
 }
 
 /// A cause that the errors point to.

@@ -160,7 +160,7 @@ impl Settings {
     }
 
     /// How to check, and whether a picture is wanted.
-    pub fn options(&self, draws: bool) -> Options {
+    pub fn options(&self, picture: bool) -> Options {
         Options {
             method: self.method,
             scheme: self.scheme,
@@ -174,7 +174,7 @@ impl Settings {
                 seed: self.seed,
             }),
             compare: self.compare,
-            draws,
+            picture,
         }
     }
 

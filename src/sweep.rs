@@ -1,76 +1,78 @@
-//! The error of the numeric gradient at every step size, by both methods side by side: where truncation ends and
-//! where noise begins.
+//! The error of the numeric gradient at every step, by both methods side by side. It shows where
+//! truncation ends and where noise begins.
+
+use std::ops::RangeInclusive;
 
 use crate::{
-    check::{Subject, numeric_rows},
+    budget,
+    check::{Subject, rel_err},
     device::Device,
+    engine::Values,
     error::{Error, Result},
-    plan::Plan,
+    plan::{Differentiation, Plan},
     problem::{Problem, Wrt},
-    scheme::{Method, Precision, Scheme},
+    scheme::{Method, Precision},
     tensor::{Dtype, Tensor},
 };
 
-/// Multiply-adds of about a second on two cores.
-pub const SECOND: usize = 1 << 29;
+/// The steps that a sweep may cover. Chosen: beyond them f64 forward passes have no correct digit.
+const STEPS: RangeInclusive<f64> = 1e-12..=10.0;
 
-/// What was found at one step.
+/// The errors at one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// The step.
     pub eps: f64,
-    /// The mean relative error of the gradient against `difference`.
+    /// The mean relative error between the gradient and `difference`.
     pub difference: f64,
-    /// The same against `forward-pass`.
+    /// The mean relative error between the gradient and `forward-pass`.
     pub forward_pass: f64,
-    /// What rounding of the losses alone would make of the latter.
+    /// The mean relative error of `forward-pass` that rounding of the losses alone explains.
     pub floor: f64,
-    /// The median of |L(x + eps) - L(x - eps)| in units of the last place of the loss.
+    /// The median of |L(x + eps) - L(x - eps)| in units in the last place of the loss.
     pub units: f64,
-    /// Whether all of those differences are whole numbers of units.
+    /// True if all of these differences are whole numbers of units.
     pub whole: bool,
 }
 
-/// A sweep over the step.
+/// The errors at a sequence of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sweep {
-    /// What the gradient is taken with respect to.
+    /// The variable that the gradient is taken with respect to.
     pub wrt: Wrt,
-    /// The arithmetic of the losses.
+    /// The arithmetic in which losses are computed.
     pub precision: Precision,
-    /// The samples that were used, the first so many.
+    /// The number of leading samples that the errors are averaged over.
     pub rows: usize,
-    /// From the largest step to the smallest.
+    /// The points, from the largest step to the smallest.
     pub points: Vec<Point>,
 }
 
 impl Sweep {
-    /// The step at which plain forward passes come closest.
+    /// Returns the point at which forward passes have the smallest error.
     pub fn best(&self) -> Option<&Point> {
         self.points
             .iter()
             .min_by(|a, b| a.forward_pass.total_cmp(&b.forward_pass))
     }
 
-    /// The largest step from which on plain forward passes give noise: half of the loss differences are under four
-    /// units in the last place.
+    /// Returns the largest step at which forward passes yield noise: half of the loss differences
+    /// are under four units in the last place.
     pub fn noise(&self) -> Option<&Point> {
         self.points.iter().find(|point| point.units < 4.0)
     }
 }
 
-/// Multiply-adds of a step of a [`glance`], and of a row of it at most.
-const GLANCE: usize = 1 << 22;
-const MOST_OF_A_ROW: usize = 1 << 25;
-
-/// A sweep over so few rows that it takes no time to speak of, in the arithmetic of the gradient's type; none of a parameter, or where a row alone
-/// would take long.
+/// Sweeps over so few rows that it takes no noticeable time, in the arithmetic of the gradient's
+/// type.
+///
+/// Returns `None` for a parameter, and if a single row is too slow.
 ///
 /// # Errors
 /// Those of [`sweep`].
 pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
     let (k, m) = (problem.k(), problem.columns(subject.wrt));
-    if subject.wrt.is_parameter() || 2 * k * m * problem.d() > MOST_OF_A_ROW {
+    if subject.wrt.is_parameter() || 2 * k * m * problem.d() > budget::GLANCE_ROW_WORK {
         return Ok(None);
     }
     let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
@@ -79,95 +81,54 @@ pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
     } else {
         Precision::F32
     };
-    let device = Device::Cpu { note: None };
-    sweep(problem, subject, precision, (1.0, 1e-8), GLANCE, &device).map(Some)
+    let (steps, device) = ((1.0, 1e-8), Device::Cpu { note: None });
+    let work = budget::GLANCE_WORK;
+    sweep(problem, subject, precision, steps, work, &device).map(Some)
 }
 
-/// Sweeps the powers of ten from `from` down to `to`, over the first rows, as many as take so many multiply-adds a step.
+/// Sweeps the powers of ten from `from` down to `to`, over as many leading rows as `work`
+/// multiply-adds per step allow.
 ///
 /// # Errors
-/// [`Error::Setting`] for steps out of range or a parameter's gradient, [`Error::Gpu`] for a fault of the device.
+/// [`Error::Setting`] for steps out of range or a parameter's gradient, [`Error::Gpu`] if the
+/// device's driver reports a fault.
 pub fn sweep(
     problem: &Problem,
     subject: &Subject,
     precision: Precision,
     (from, to): (f64, f64),
-    most_multiply_adds: usize,
+    work: usize,
     device: &Device,
 ) -> Result<Sweep> {
     let wrt = subject.wrt;
     if wrt.is_parameter() {
-        let expected = "a sweep takes rows of samples: input or logits".to_owned();
+        let expected = "a sweep needs one row per sample: input or logits".to_owned();
         return Err(Error::Setting {
             name: "--wrt",
             found: wrt.name().to_owned(),
             expected,
         });
     }
-    if !(1e-12..=10.0).contains(&to) || !(to..=10.0).contains(&from) {
-        let expected =
-            "steps lie between 1e-12 and 10, and a sweep begins at the larger".to_owned();
-        return Err(Error::Setting {
-            name: "--eps-from",
-            found: format!("{from:e} and --eps-to {to:e}"),
-            expected,
-        });
-    }
+    let (first, last) = exponents(from, to)?;
     subject.validate(problem)?;
     let (k, m) = (problem.k(), problem.columns(wrt));
     let slopes = if wrt == Wrt::Input { problem.d() } else { 1 };
-    let rows = (most_multiply_adds / (2 * k * m * slopes)).clamp(1, problem.n());
-    // The powers of ten between them, the ends included however they were rounded.
-    let (first, last) = (
-        (from.log10() + 1e-9).floor() as i32,
-        (to.log10() - 1e-9).ceil() as i32,
-    );
-    if first < last {
-        let expected = "no power of ten lies between them".to_owned();
-        return Err(Error::Setting {
-            name: "--eps-from",
-            found: format!("{from:e} and --eps-to {to:e}"),
-            expected,
-        });
-    }
+    let rows = (work / (2 * k * m * slopes)).clamp(1, problem.n());
     let point = |i: i32| {
         let eps = 10f64.powi(first - i);
-        let plan = |method| {
-            Plan::new(
-                problem,
-                wrt,
-                method,
-                Scheme::Central,
-                Some(eps),
-                precision,
-                Dtype::F32,
-            )
+        let by = |method| {
+            let derivative = Differentiation::from(wrt).by(method);
+            let plan = Plan::new(problem, derivative, Some(eps), precision);
+            LeadingRows::new(problem, subject, plan, rows, device)
         };
-        let by_difference = numeric_rows(problem, subject, plan(Method::Difference), rows, device)?;
-        let by_forward_pass =
-            numeric_rows(problem, subject, plan(Method::ForwardPass), rows, device)?;
-        let [above, below] = by_forward_pass.losses.as_slice() else {
-            unreachable!("a central difference has two terms")
-        };
-        let units: Vec<f64> = above
-            .iter()
-            .zip(below)
-            .map(|(a, b)| units_between(*a, *b, precision))
-            .collect();
-        let noise = |i: usize| {
-            // Two roundings, each uniform within half a unit.
-            let error = unit(above[i], precision) * (2.0f64 / 12.0).sqrt()
-                / (2.0 * eps * problem.normalizer());
-            (error / by_difference.numeric[i].abs()).min(1.0)
-        };
-        Ok(Point {
+        let (difference, forward_pass) = (by(Method::Difference)?, by(Method::ForwardPass)?);
+        Ok(Point::new(
             eps,
-            difference: by_difference.mean_rel_err(),
-            forward_pass: by_forward_pass.mean_rel_err(),
-            floor: (0..above.len()).map(noise).sum::<f64>() / above.len() as f64,
-            whole: units.iter().all(|units| units.fract() == 0.0),
-            units: median(units),
-        })
+            problem,
+            precision,
+            &difference,
+            &forward_pass,
+        ))
     };
     Ok(Sweep {
         wrt,
@@ -177,7 +138,109 @@ pub fn sweep(
     })
 }
 
-/// The unit in the last place of `value`.
+/// Returns the exponents of the largest and the smallest power of ten between two steps. A step
+/// that is a power of ten itself belongs to them, however it was rounded.
+fn exponents(from: f64, to: f64) -> Result<(i32, i32)> {
+    let refused = |expected: &str| {
+        Err(Error::Setting {
+            name: "--eps-from",
+            found: format!("{from:e} and --eps-to {to:e}"),
+            expected: expected.to_owned(),
+        })
+    };
+    if !STEPS.contains(&to) || !(to..=*STEPS.end()).contains(&from) {
+        return refused("steps must lie between 1e-12 and 10, and --eps-from is the larger");
+    }
+    let first = (from.log10() + 1e-9).floor() as i32;
+    let last = (to.log10() - 1e-9).ceil() as i32;
+    if first < last {
+        return refused("no power of ten lies between them");
+    }
+    Ok((first, last))
+}
+
+/// A gradient and its numeric counterpart in the first rows.
+struct LeadingRows {
+    /// The losses, one vector [rows·m] per step of the plan; empty for `difference`.
+    losses: Vec<Vec<f64>>,
+    /// [rows·m].
+    analytic: Vec<f64>,
+    /// [rows·m].
+    numeric: Vec<f64>,
+}
+
+impl LeadingRows {
+    fn new(
+        problem: &Problem,
+        subject: &Subject,
+        plan: Plan,
+        rows: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut engine = device.engine(problem, plan)?;
+        let mut all = Self {
+            losses: Vec::new(),
+            analytic: Vec::new(),
+            numeric: Vec::new(),
+        };
+        let block = budget::block_rows(problem, plan.derivative());
+        for rows in budget::calls(rows, engine.rows_per_call(), block) {
+            let evaluation = engine.evaluate(rows.clone())?;
+            all.analytic.extend(match &subject.gradient {
+                Some(gradient) => gradient.rows(rows.clone()),
+                None => engine.backward(rows)?,
+            });
+            if let Values::Losses(losses) = &evaluation.values {
+                all.losses.resize(losses.at_steps.len(), Vec::new());
+                let steps = all.losses.iter_mut().zip(&losses.at_steps);
+                steps.for_each(|(all, losses)| all.extend(losses));
+            }
+            let numeric = evaluation.numeric(&plan, problem.normalizer());
+            all.numeric.extend(numeric);
+        }
+        Ok(all)
+    }
+
+    fn mean_rel_err(&self) -> f64 {
+        let pairs = self.analytic.iter().zip(&self.numeric);
+        let errors = pairs.map(|(&analytic, &numeric)| rel_err(analytic, numeric));
+        errors.sum::<f64>() / self.analytic.len() as f64
+    }
+}
+
+impl Point {
+    fn new(
+        eps: f64,
+        problem: &Problem,
+        precision: Precision,
+        difference: &LeadingRows,
+        forward_pass: &LeadingRows,
+    ) -> Self {
+        let [above, below] = forward_pass.losses.as_slice() else {
+            unreachable!("a central difference has two terms")
+        };
+        let pairs = above.iter().zip(below);
+        let units = pairs.map(|(above, below)| units_between(*above, *below, precision));
+        let units: Vec<f64> = units.collect();
+        let floor = |(above, numeric): (&f64, &f64)| {
+            // Two roundings, each uniform within half a unit.
+            let error = unit(*above, precision) * (2.0f64 / 12.0).sqrt()
+                / (2.0 * eps * problem.normalizer());
+            (error / numeric.abs()).min(1.0)
+        };
+        let floors = above.iter().zip(&difference.numeric).map(floor);
+        Self {
+            eps,
+            difference: difference.mean_rel_err(),
+            forward_pass: forward_pass.mean_rel_err(),
+            floor: floors.sum::<f64>() / above.len() as f64,
+            whole: units.iter().all(|units| units.fract() == 0.0),
+            units: median(units),
+        }
+    }
+}
+
+/// Returns the unit in the last place of `value`.
 fn unit(value: f64, precision: Precision) -> f64 {
     2.0 * precision.unit_roundoff()
         * value
@@ -188,7 +251,8 @@ fn unit(value: f64, precision: Precision) -> f64 {
             .exp2()
 }
 
-/// |a - b| in units of the last place of the smaller, of which both are whole numbers.
+/// Returns |a - b| in units in the last place of the smaller value. Both values are whole numbers
+/// of them.
 fn units_between(a: f64, b: f64, precision: Precision) -> f64 {
     (a - b).abs() / unit(if a.abs() < b.abs() { a } else { b }, precision)
 }
@@ -204,10 +268,8 @@ mod tests {
 
     #[test]
     fn differences_of_f32_losses_are_whole_numbers_of_units() {
-        let (a, b) = (
-            f64::from(0.712_5f32),
-            f64::from(0.712_5f32.next_down().next_down()),
-        );
+        let a = f64::from(0.712_5f32);
+        let b = f64::from(0.712_5f32.next_down().next_down());
         assert_eq!(units_between(a, b, Precision::F32), 2.0);
         assert_eq!(unit(0.7, Precision::F32), 2f64.powi(-24));
         assert!(units_between(0.7, 0.700_000_01, Precision::F32).fract() != 0.0);

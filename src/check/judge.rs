@@ -1,59 +1,45 @@
-//! The second oracle: entries that a device convicts, and a few that it does not, are differenced again on the host, by
-//! two plain forward passes in f64. It shares no formula with `difference` and no hardware with a GPU.
+//! The second oracle: the entries that a device found wrong, and a few others, are differenced
+//! again on the host, by two plain forward passes in f64. This shares no formula with `difference`
+//! and no hardware with a GPU.
 
-use super::{
-    compare::{Comparator, numeric},
-    noise::Noise,
-};
+use super::compare::Comparator;
 use crate::{
     cpu::Cpu,
     error::{Error, Result},
-    plan::Plan,
+    plan::{Differentiation, Plan},
     report::Entry,
-    scheme::{Method, Precision, Scheme},
-    tensor::Dtype,
+    rounding::Noise,
+    scheme::{Method, Precision},
 };
 
-/// Computes `entries`, found by `device`, again.
+/// Computes the numeric gradient of `entries` again, which `device` computed before.
 ///
 /// # Errors
-/// [`Error::OraclesDisagree`] where the two derivatives are farther apart than both bounds together.
-pub(crate) fn confirm<'a>(
-    accused: &Comparator<'_>,
+/// [`Error::OraclesDisagree`] if the two derivatives differ by more than both bounds together.
+pub(super) fn confirm<'a>(
+    comparator: &Comparator<'_>,
     device: &str,
     entries: impl Iterator<Item = &'a Entry>,
 ) -> Result<()> {
-    let problem = accused.problem;
-    let wrt = accused.plan.wrt;
-    let plan = Plan::new(
-        problem,
-        wrt,
-        Method::ForwardPass,
-        Scheme::Central,
-        None,
-        Precision::F64,
-        Dtype::F64,
-    );
+    let (problem, wrt) = (comparator.problem, comparator.plan.wrt);
+    let derivative = Differentiation::from(wrt).by(Method::ForwardPass);
+    let plan = Plan::new(problem, derivative, None, Precision::F64);
     let noise = Noise::new(problem, &plan);
     let host = Cpu::new(problem, plan);
     for entry in entries.filter(|entry| entry.noise.is_finite()) {
         let evaluation = host.evaluate_entry(entry.row, entry.column);
-        let conditioning = evaluation.conditioning[0] / problem.normalizer();
-        let bound = entry.noise
-            + noise.bound(
-                entry.column,
-                conditioning,
-                evaluation.magnitude[0],
-                evaluation.totals[0],
-            );
-        let derivative = numeric(problem, &plan, evaluation)[0];
-        // Written so that a derivative that is NaN disagrees.
-        if !((entry.numeric - derivative).abs() <= bound) {
+        let bounds = &evaluation.bounds;
+        let conditioning = bounds.conditioning[0] / problem.normalizer();
+        let (magnitude, total) = (bounds.magnitude[0], bounds.totals[0]);
+        let bound = entry.noise + noise.bound(entry.column, conditioning, magnitude, total);
+        let judge = evaluation.numeric(&plan, problem.normalizer())[0];
+        // Negated, so that a derivative that is NaN disagrees.
+        if !((entry.numeric - judge).abs() <= bound) {
             return Err(Error::OraclesDisagree {
                 device: device.to_owned(),
                 place: wrt.place(entry.row, entry.column),
                 numeric: entry.numeric,
-                judge: derivative,
+                judge,
                 bound,
             });
         }

@@ -1,23 +1,25 @@
-//! A gradient that is compared on the device that computes it: sums come back, not entries. AcceptedRows with a suspect are read back and compared
-//! on the host, in f64, as are a sample and those with the worst entries: verdict and findings are those that the host alone would have
-//! come to, and so are the entries of a wrong gradient that are named. Of a right one the worst may be others of about the same size.
+//! A gradient that is compared on the device that computes it: sums are read back, not entries.
+//!
+//! Calls with a suspect are read back and compared on the host, in f64, as are a sample and the
+//! blocks with the worst entries. Verdict, findings and the entries of a wrong gradient that are
+//! named are those of the host alone. Of a right gradient, the worst entries may be others of about
+//! the same severity.
 
 use std::ops::Range;
 
-use super::{
-    AHEAD, Listener, chunks,
-    compare::{Comparator, block_rows},
-};
+use super::{Listener, by_rows::AHEAD, compare::Comparator};
 use crate::{
-    engine::ComparingEngine,
+    budget,
+    engine::{Allowance, Block, BlockColumns, ComparingEngine, DeviceComparison},
     error::{Error, Result},
-    plan::{Allowance, Block, DeviceComparison},
-    report::{Caught, Tally},
+    report::{ColumnSums, Tally},
     tensor::Tensor,
 };
 
-/// Adds the rows of `gradient` to the tally, in order; returns how many. That is fewer than all where the listener interrupts, or
-/// so many rows have suspects that the host may as well go on alone.
+/// Adds leading rows of `gradient` to the tally, in order. Returns their number.
+///
+/// It is less than n if the listener interrupts, or if so many calls have suspects that the host
+/// may as well go on alone.
 pub(super) fn tally_rows(
     comparator: &Comparator<'_>,
     gradient: &Tensor,
@@ -26,18 +28,17 @@ pub(super) fn tally_rows(
     tally: &mut Tally,
     listener: &mut dyn Listener,
 ) -> Result<usize> {
-    let n = comparator.problem.n();
-    let m = comparator.problem.columns(comparator.plan.wrt);
-    let block = block_rows(comparator.problem, &comparator.plan);
-    let all: Vec<Range<usize>> = chunks(n, engine.rows_per_call(), block).collect();
-    let mut upcoming = all.iter();
+    let (n, m) = (comparator.problem.n(), comparator.columns());
+    let block = budget::block_rows(comparator.problem, comparator.plan.derivative());
+    let calls: Vec<Range<usize>> = budget::calls(n, engine.rows_per_call(), block).collect();
+    let mut upcoming = calls.iter();
     for rows in upcoming.by_ref().take(AHEAD) {
         engine.submit_comparison(rows.clone(), gradient);
     }
     let mut accepted: Vec<AcceptedRows> = Vec::new();
-    let (mut done, mut accepted_chunks, mut suspected_chunks) = (0, 0, 0);
-    for rows in &all {
-        if listener.is_interrupted() || suspected_chunks > accepted_chunks {
+    let (mut done, mut accepted_calls, mut suspected_calls) = (0, 0, 0);
+    for rows in &calls {
+        if listener.is_interrupted() || suspected_calls > accepted_calls {
             break;
         }
         if let Some(next) = upcoming.next() {
@@ -46,58 +47,58 @@ pub(super) fn tally_rows(
         let comparison = engine.collect_comparison()?;
         let suspects = comparison.suspects;
         tracing::debug!(
-            "rows {} to {}, compared on the device: {suspects} entries to look at again",
+            "rows {} to {}, compared on the device: {suspects} entries to compare again",
             rows.start,
             rows.end - 1
         );
-        if suspects == 0 && comparison.blocks.iter().all(keeps_its_squares) {
-            accepted_chunks += 1;
+        let keeps_squares = |block: &Block| keeps_its_squares(&block.columns);
+        if suspects == 0 && comparison.blocks.iter().all(keeps_squares) {
+            accepted_calls += 1;
             comparator.add(tally, &comparison);
             accepted.extend(comparison.blocks.into_iter().map(|block| AcceptedRows {
                 rows: block.rows,
                 severity: block.severity,
             }));
         } else {
-            suspected_chunks += 1;
+            suspected_calls += 1;
             comparator.read_back(tally, rows.clone(), gradient, engine)?;
         }
         done = rows.end;
         listener.progress((done * m) as u64, (n * m) as u64);
     }
-    comparator.look_again(tally, accepted, gradient, engine, device)?;
+    comparator.compare_again(tally, accepted, gradient, engine, device)?;
     Ok(done)
 }
 
-/// AcceptedRows whose sums were taken from the device.
+/// Rows whose sums were accepted from the device.
 struct AcceptedRows {
     rows: Range<usize>,
-    /// The largest of an entry.
+    /// The largest severity of an entry.
     severity: f64,
 }
 
-/// Whether no sum of squares was lost to underflow that belongs to values that were not.
-fn keeps_its_squares(block: &Block) -> bool {
-    let lost = |sum: usize, of: usize| {
-        let pairs = block.columns[sum].iter().zip(&block.columns[of]);
-        pairs.filter(|(sum, of)| **of > 0.0 && **sum == 0.0).count()
+/// Returns true unless a sum of squares underflowed to zero whose values did not.
+fn keeps_its_squares(columns: &BlockColumns) -> bool {
+    let keeps = |squares: &[f64], values: &[f64]| {
+        let mut pairs = squares.iter().zip(values);
+        pairs.all(|(squares, values)| *squares != 0.0 || !(*values > 0.0))
     };
-    lost(Block::NUMERIC_NUMERIC, Block::NUMERIC_ABS)
-        + lost(Block::TOLERANCE_TOLERANCE, Block::TOLERANCE_NUMERIC)
-        == 0
+    keeps(&columns.numeric_numeric, &columns.numeric_abs)
+        && keeps(&columns.tolerance_tolerance, &columns.tolerance_numeric)
 }
 
 impl Comparator<'_> {
-    /// What a device needs to compare by itself.
+    /// Returns the bounds that a device needs to compare by itself.
     pub(super) fn allowance(&self) -> Allowance {
         let weights = self.plan.quotients().map(|(_, weight)| weight.abs());
-        // A rounding for each step that is added, two for the normaliser, and as much again to be sure of it.
+        // One rounding per step that is added and two for the normalizer; doubled for safety.
         let roundings = 2.0 * (self.plan.steps().count() as f64 * weights.sum::<f64>() + 2.0);
         let (noise_by_magnitude, noise_floor) = self.noise.of_row(1.0, 0.0);
         Allowance {
             normalizer: self.problem.normalizer(),
             slack: roundings * self.plan.precision.unit_roundoff(),
-            unit_roundoff: self.unit_roundoff,
-            rounding: self.tolerance.factor,
+            unit_roundoff: self.plan.dtype.unit_roundoff(),
+            rounding: self.tolerance.rounding,
             drift: self.tolerance.drift,
             floor: self.tolerance.floor,
             given: self.tolerance.given.map(|given| [given.rtol, given.atol]),
@@ -108,26 +109,20 @@ impl Comparator<'_> {
         }
     }
 
-    /// Adds what a device found, none of it suspect.
+    /// Adds a device's comparison without suspects.
     fn add(&self, tally: &mut Tally, comparison: &DeviceComparison) {
-        let columns = self.problem.columns(self.plan.wrt);
+        let columns = self.columns();
         for block in &comparison.blocks {
             tally.entries += (block.rows.len() * columns) as u64;
             tally.undecided += block.undecided;
             tally.max_rel_err = tally.max_rel_err.max(block.max_rel_err);
             tally.sum_rel_err.add(block.sum_rel_err);
             tally.least_detectable = tally.least_detectable.min(block.least_detectable);
-            let [zeroed, flipped, scaled, shuffled, moved] = block.caught;
-            tally.caught.merge(Caught {
-                zeroed,
-                flipped,
-                scaled,
-                shuffled,
-                moved,
-            });
-            let sum = |of: usize| block.columns[of].iter().sum::<f64>();
-            let (numeric, error) = (sum(Block::NUMERIC_NUMERIC), sum(Block::ERROR_NUMERIC));
-            let errors = sum(Block::ERROR_ERROR);
+            tally.caught.merge(block.caught);
+            let sum = |values: &[f64]| values.iter().sum::<f64>();
+            let sums = &block.columns;
+            let (numeric, error) = (sum(&sums.numeric_numeric), sum(&sums.error_numeric));
+            let errors = sum(&sums.error_error);
             // a = n + (a - n).
             tally.numeric_numeric.add(numeric);
             tally.analytic_numeric.add(numeric + error);
@@ -135,8 +130,8 @@ impl Comparator<'_> {
                 .analytic_analytic
                 .add(numeric + (2.0 * error + errors));
             tally.error_error.add(errors);
-            tally.noise_numeric.add(sum(Block::NOISE_NUMERIC));
-            tally.numeric_abs.add(sum(Block::NUMERIC_ABS));
+            tally.noise_numeric.add(sum(&sums.noise_numeric));
+            tally.numeric_abs.add(sum(&sums.numeric_abs));
             for tolerance in &block.tolerance_numeric {
                 tally.tolerance_tolerance.add(tolerance * tolerance);
             }
@@ -147,7 +142,8 @@ impl Comparator<'_> {
         for &(error, count) in &comparison.rel_err {
             tally.rel_err.add_count(error, count);
         }
-        let sums: Vec<_> = comparison.blocks.iter().map(column_sums).collect();
+        let blocks = comparison.blocks.iter();
+        let sums: Vec<_> = blocks.map(|block| column_sums(&block.columns)).collect();
         tally.columns.add(&sums, columns);
     }
 
@@ -160,14 +156,18 @@ impl Comparator<'_> {
         engine: &mut dyn ComparingEngine,
     ) -> Result<()> {
         engine.submit(rows.clone());
-        let chunk = engine.collect()?;
+        let source = engine.collect()?;
         let analytic = |rows, values: &mut Vec<f64>| gradient.read(rows, values);
-        self.compare(tally, rows, chunk.as_ref(), &analytic, false);
+        self.compare(tally, rows, source.as_ref(), &analytic);
         Ok(())
     }
 
-    /// Names the worst entries and the sample of what the device compared.
-    fn look_again(
+    /// Compares a sample of the accepted rows and the blocks with the worst entries again, on the
+    /// host, and notes their entries.
+    ///
+    /// # Errors
+    /// [`Error::Miscomputes`] if an entry that the device accepted is wrong.
+    fn compare_again(
         &self,
         tally: &mut Tally,
         mut accepted: Vec<AcceptedRows>,
@@ -204,16 +204,16 @@ impl Comparator<'_> {
     }
 }
 
-/// In the order of [`Columns::add`](crate::report::Columns::add).
-fn column_sums(block: &Block) -> [Vec<f64>; 6] {
-    let numeric = &block.columns[Block::NUMERIC_NUMERIC];
-    let errors = block.columns[Block::ERROR_NUMERIC].iter();
-    [
-        numeric.iter().zip(errors).map(|(n, e)| n + e).collect(),
-        numeric.clone(),
-        block.columns[Block::TOLERANCE_TOLERANCE].clone(),
-        block.columns[Block::TOLERANCE_NUMERIC].clone(),
-        block.columns[Block::NOISE_NUMERIC].clone(),
-        block.columns[Block::NUMERIC_ABS].clone(),
-    ]
+/// Returns a block's sums as the host keeps them.
+fn column_sums(sums: &BlockColumns) -> ColumnSums<Vec<f64>> {
+    let pairs = sums.numeric_numeric.iter().zip(&sums.error_numeric);
+    ColumnSums {
+        // a·n = n² + (a - n)·n.
+        analytic_numeric: pairs.map(|(numeric, error)| numeric + error).collect(),
+        numeric_numeric: sums.numeric_numeric.clone(),
+        tolerance_tolerance: sums.tolerance_tolerance.clone(),
+        tolerance_numeric: sums.tolerance_numeric.clone(),
+        noise_numeric: sums.noise_numeric.clone(),
+        numeric_abs: sums.numeric_abs.clone(),
+    }
 }

@@ -1,17 +1,17 @@
-//! The smallest case that still shows what is wrong: a few rows of a problem, with the same verdict and the same first finding.
+//! The smallest failing case: a few rows of a problem with the same verdict and the same first
+//! finding.
 
 use super::{CompareOn, Options, Subject, check};
 use crate::{
+    budget,
     device::Device,
     error::Result,
     problem::Problem,
     report::{CheckReport, Verdict},
 };
 
-/// Rows that are worth a file of their own, at most.
-const MOST_ROWS: usize = 4096;
-
-/// A problem of a few rows, of a loss over those alone, and their part of the gradient.
+/// A few rows of a problem, and their part of the gradient. The loss is taken over these rows
+/// alone.
 pub struct Smallest {
     /// The problem.
     pub problem: Problem,
@@ -19,8 +19,10 @@ pub struct Smallest {
     pub subject: Subject,
 }
 
-/// Looks for it among 1, 2, 4 and so many rows, half of them wrong where others are right; none where no such part of the whole shows the same,
-/// for a parameter, or where only some rows were checked.
+/// Tries 1, 2, 4, … rows, half of them wrong and half right, as far as there are both.
+///
+/// Returns `None` if no such subset reproduces the verdict and the first finding, for a parameter,
+/// or if not all rows were checked.
 ///
 /// # Errors
 /// Those of [`check`](super::check).
@@ -31,16 +33,13 @@ pub fn smallest(
     options: &Options,
     device: &Device,
 ) -> Result<Option<Smallest>> {
-    let Some(gradient) = subject
-        .gradient
-        .as_ref()
-        .filter(|_| !subject.wrt.is_parameter() && report.coverage.is_whole())
-    else {
+    let is_possible = !subject.wrt.is_parameter() && report.coverage.is_whole();
+    let Some(gradient) = subject.gradient.as_ref().filter(|_| is_possible) else {
         return Ok(None);
     };
     let options = Options {
         compare: CompareOn::Host,
-        draws: false,
+        picture: false,
         ..options.clone()
     };
     let n = problem.n();
@@ -50,32 +49,19 @@ pub fn smallest(
     let right: Vec<usize> = (0..n).filter(|&row| !is_wrong[row]).collect();
     let code = |report: &CheckReport| report.findings.first().map(|finding| finding.code);
     let sizes = std::iter::successors(Some(1), |size| Some(2 * size));
-    for size in sizes.take_while(|&size| size < n && size <= MOST_ROWS) {
-        let of_right = (size / 2)
-            .min(right.len())
-            .max(size.saturating_sub(wrong.len()));
-        let mut rows = spread(&right, of_right);
-        rows.extend(spread(&wrong, size - of_right.min(size)));
-        rows.sort_unstable();
-        // Rows that are all ignored make no mean.
+    for size in sizes.take_while(|&size| size < n && size <= budget::SMALLEST_ROWS) {
+        let rows = mixed(&wrong, &right, size);
+        // A mean over ignored rows alone does not exist.
         let Ok(part) = problem.of_rows(&rows) else {
             continue;
         };
+        let scale = problem.normalizer() / part.normalizer();
         let subject = Subject {
             wrt: subject.wrt,
-            gradient: Some(
-                gradient
-                    .gather(&rows)
-                    .scaled(problem.normalizer() / part.normalizer()),
-            ),
+            gradient: Some(gradient.gather(&rows).scaled(scale)),
         };
-        let found = check(
-            &part,
-            std::slice::from_ref(&subject),
-            &options,
-            device,
-            &mut (),
-        )?;
+        let subjects = std::slice::from_ref(&subject);
+        let found = check(&part, subjects, &options, device, &mut ())?;
         if found.verdict() == Verdict::Fail && code(&found.checks[0]) == code(report) {
             return Ok(Some(Smallest {
                 problem: part,
@@ -86,7 +72,19 @@ pub fn smallest(
     Ok(None)
 }
 
-/// So many of the rows, or all there are, evenly spread.
+/// Returns `size` rows in ascending order: half of them right, half wrong, unless there are too few
+/// of either.
+fn mixed(wrong: &[usize], right: &[usize], size: usize) -> Vec<usize> {
+    let of_right = (size / 2)
+        .min(right.len())
+        .max(size.saturating_sub(wrong.len()));
+    let mut rows = spread(right, of_right);
+    rows.extend(spread(wrong, size - of_right.min(size)));
+    rows.sort_unstable();
+    rows
+}
+
+/// Returns `count` of the rows, or all there are, evenly spaced.
 fn spread(rows: &[usize], count: usize) -> Vec<usize> {
     let count = count.min(rows.len());
     (0..count).map(|i| rows[i * rows.len() / count]).collect()

@@ -3,24 +3,23 @@
 //! Only sums leave a device, so this computes the same sums. The CPU engine does not use it: there
 //! the [`Comparator`](crate::check) sees every entry.
 //!
-//! For each entry, with a the analytic and g the numeric gradient, and c the conditioning:
+//! For each entry, with a the analytic and g the numeric gradient:
 //!
 //! ```text
-//! rounding  = rounding_factor exp(2 u M) c + drift |g| + floor
-//! tolerance = rounding, or rtol max(|a|, |g|) + atol
-//! noise     = c (noise[column] + noise_by_magnitude A) + noise_drift |g| + noise_floor
-//! suspect   : |a - g| + slack |g| > 63/64 (tolerance + noise), or not finite
+//! suspect: |a - g| + slack |g| > 63/64 (tolerance + noise), or not finite
 //! ```
 //!
-//! with u the unit roundoff of the gradient, M the largest move of a logit that rounding explains,
-//! and A the largest magnitude behind a logit of the row.
+//! with tolerance and noise as in [`rounding`](crate::rounding).
 //!
 //! The host compares suspects again in f64. The factor 63/64 and the slack make sure that an entry
 //! that the host would reject is a suspect, although a device computes in f32.
 
 use std::ops::Range;
 
-use crate::plan::{Allowance, Block, DeviceComparison};
+use crate::{
+    engine::{Allowance, Block, BlockColumns, DeviceComparison},
+    rounding::{Caught, Judgement},
+};
 
 /// Rows of a block: their column sums are added as one.
 pub const BLOCK_ROWS: usize = 256;
@@ -33,11 +32,11 @@ const CLEAR: f64 = 0.984_375;
 pub struct ComparedRows<'a> {
     /// The analytic gradient, [rows, m].
     pub analytic: &'a [f64],
-    /// The derivative, [rows, m], not divided by the normaliser.
+    /// The derivative, [rows, m], not divided by the normalizer.
     pub derivative: &'a [f64],
-    /// The conditioning, [rows, m], not divided by the normaliser.
+    /// The conditioning, [rows, m], not divided by the normalizer.
     pub conditioning: &'a [f64],
-    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest move of a logit.
+    /// The largest magnitude and the largest logit error of each row, [rows, 2].
     pub bounds: &'a [f64],
 }
 
@@ -52,7 +51,7 @@ pub fn compare(
     for start in rows.clone().step_by(BLOCK_ROWS) {
         let mut block = Block {
             rows: start..rows.end.min(start + BLOCK_ROWS),
-            columns: [(); 7].map(|()| vec![0.0; columns]),
+            columns: BlockColumns::zeros(columns),
             least_detectable: f64::INFINITY,
             ..Block::default()
         };
@@ -82,110 +81,53 @@ fn compare_row(
     let columns = allowance.noise.len();
     let entries = row * columns..(row + 1) * columns;
     let analytic = &compared.analytic[entries.clone()];
-    let bounds = [compared.bounds[2 * row], compared.bounds[2 * row + 1]];
+    let bounds = allowance.row_bounds(compared.bounds[2 * row], compared.bounds[2 * row + 1]);
     let mut sum = 0.0;
     for (column, entry) in entries.enumerate() {
         let a = analytic[column];
         let g = compared.derivative[entry] / allowance.normalizer;
         let c = compared.conditioning[entry] / allowance.normalizer;
-        let held = hold(allowance, column, [a, g, c], bounds);
-        let (error, largest) = ((a - g).abs(), a.abs().max(g.abs()));
-        let rel_err = if error > 0.0 { error / largest } else { 0.0 };
+        let judgement = bounds.judge(a, g, c, allowance.noise[column]);
+        let (error, allowed) = (judgement.error, judgement.allowed());
+        let is_clear = error + allowance.slack * g.abs() <= allowed * CLEAR;
+        comparison.suspects += u64::from(!(is_clear && a.is_finite() && g.is_finite()));
+        let rel_err = if error > 0.0 {
+            error / judgement.largest
+        } else {
+            0.0
+        };
         comparison.rel_err.push((rel_err, 1));
-        comparison.suspects += u64::from(held.is_suspect);
-        count(
-            block,
-            a,
-            analytic[(column + 1) % columns],
-            g,
-            rel_err,
-            &held,
-        );
-        sum += add(block, column, a, g, &held);
+        let next = analytic[(column + 1) % columns];
+        block.caught.merge(Caught::new(a, next, g, allowed));
+        count(block, g, rel_err, &judgement);
+        sum += add(&mut block.columns, column, a, g, &judgement);
     }
     sum
 }
 
-/// An entry against its bounds.
-struct Held {
-    tolerance: f64,
-    noise: f64,
-    is_suspect: bool,
-    is_undecided: bool,
-}
-
-/// Holds an entry, with the analytic value a, the numeric value g and the conditioning c, against
-/// its bounds.
-fn hold(
-    allowance: &Allowance,
-    column: usize,
-    [a, g, c]: [f64; 3],
-    [magnitude, moved]: [f64; 2],
-) -> Held {
-    let (error, largest) = ((a - g).abs(), a.abs().max(g.abs()));
-    // Errors of the logits change the softmax by a factor of up to this.
-    let spread = (2.0 * allowance.unit_roundoff * moved).exp();
-    let rounding = allowance.rounding * spread * c + allowance.drift * g.abs() + allowance.floor;
-    let tolerance = match allowance.given {
-        Some([rtol, atol]) => rtol * largest + atol,
-        None => rounding,
-    };
-    let noise = c * (allowance.noise[column] + allowance.noise_by_magnitude * magnitude)
-        + allowance.noise_drift * g.abs()
-        + allowance.noise_floor;
-    let is_within = error + allowance.slack * g.abs() <= (tolerance + noise) * CLEAR;
-    let is_certified = allowance
-        .given
-        .is_none_or(|[_, atol]| largest >= atol || error <= rounding + noise);
-    Held {
-        tolerance,
-        noise,
-        is_suspect: !(is_within && a.is_finite() && g.is_finite()),
-        is_undecided: !(noise <= tolerance && is_certified),
-    }
-}
-
-/// Adds an entry to the counts and extremes of its block. `next` is the analytic entry of the next
-/// column.
-fn count(block: &mut Block, a: f64, next: f64, g: f64, rel_err: f64, held: &Held) {
-    let (error, allowed) = ((a - g).abs(), held.tolerance + held.noise);
-    block.undecided += u64::from(held.is_undecided);
+/// Adds an entry to the counts and extremes of its block.
+fn count(block: &mut Block, g: f64, rel_err: f64, judgement: &Judgement) {
+    block.undecided += u64::from(!judgement.is_certain);
     block.sum_rel_err += rel_err;
     block.max_rel_err = block.max_rel_err.max(rel_err);
-    if error > 0.0 {
-        block.severity = block.severity.max(error / allowed);
+    let allowed = judgement.allowed();
+    if judgement.error > 0.0 {
+        block.severity = block.severity.max(judgement.error / allowed);
     }
     if g != 0.0 {
         block.least_detectable = block.least_detectable.min(allowed / g.abs());
     }
-    // Corrupted copies of the gradient: all zero, of the other sign, half as large again, and moved
-    // by a column. The last flag is set if moving it changes anything.
-    let caught = [
-        g.abs() > allowed,
-        (a + g).abs() > allowed,
-        (1.5 * a - g).abs() > allowed,
-        (next - g).abs() > allowed,
-        next != a,
-    ];
-    for (all, caught) in block.caught.iter_mut().zip(caught) {
-        *all |= caught;
-    }
 }
 
 /// Adds an entry to the sums of its column. Returns tolerance times |numeric|.
-fn add(block: &mut Block, column: usize, a: f64, g: f64, held: &Held) -> f64 {
-    let (error, t) = ((a - g).abs(), held.tolerance * g.abs());
-    let terms = [
-        g * g,
-        (a - g) * g,
-        error * error,
-        t * t,
-        t,
-        held.noise * g.abs(),
-        g.abs(),
-    ];
-    for (sums, term) in block.columns.iter_mut().zip(terms) {
-        sums[column] += term;
-    }
+fn add(sums: &mut BlockColumns, column: usize, a: f64, g: f64, judgement: &Judgement) -> f64 {
+    let (error, t) = (judgement.error, judgement.tolerance * g.abs());
+    sums.numeric_numeric[column] += g * g;
+    sums.error_numeric[column] += (a - g) * g;
+    sums.error_error[column] += error * error;
+    sums.tolerance_tolerance[column] += t * t;
+    sums.tolerance_numeric[column] += t;
+    sums.noise_numeric[column] += judgement.noise * g.abs();
+    sums.numeric_abs[column] += g.abs();
     t
 }

@@ -12,9 +12,11 @@ use super::{
     residual::{self, residual},
 };
 use crate::{
+    engine::{Evaluation, Losses, Values},
     loss::TargetRows,
-    plan::{Evaluation, Plan},
+    plan::Plan,
     problem::{Problem, Wrt},
+    rounding::RoundingModel,
     scheme::Method,
     tensor::Real,
 };
@@ -65,8 +67,8 @@ impl<'a, T: Real> Kernels<'a, T> {
     pub(super) fn forward(&self, input: &[T], targets: &TargetRows<T>) -> Forward<T> {
         let logits::Logits { logits, magnitude } =
             logits(input, &self.weight, &self.bias, self.problem.d());
-        let (model, k) = (self.plan.law, self.problem.k());
-        let softmax = residual(&logits, &magnitude, targets, model, k);
+        let model = RoundingModel::of_gradient(self.problem, &self.plan);
+        let softmax = residual(&logits, &magnitude, targets, model, self.problem.k());
         Forward { logits, softmax }
     }
 
@@ -87,35 +89,40 @@ impl<'a, T: Real> Kernels<'a, T> {
     ) {
         let m = self.problem.columns(self.plan.wrt);
         let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
-        let mut input = T::reuse(&mut evaluation.base);
+        let mut input = T::reuse(&mut evaluation.spare.0);
         self.problem.input().read(rows, &mut input);
         let Forward { logits, softmax } = self.forward(&input, &targets);
         let (base, conditioning) = match self.plan.wrt {
             Wrt::Input => {
-                let mut product = T::reuse(&mut evaluation.conditioning);
+                let mut product = T::reuse(&mut evaluation.bounds.conditioning);
                 matmul_magnitudes(&mut product, &softmax.conditioning, &self.packed);
                 (input, product)
             }
             _ => (logits, softmax.conditioning),
         };
-        let mut derivative = T::reuse(&mut evaluation.derivative);
-        match self.plan.method {
-            Method::Difference => self.derivative(&mut derivative, softmax.residual, &targets),
-            Method::ForwardPass => {
-                derivative.clear();
-                let losses = self.forward_passes(&base, &targets, columns.clone());
-                evaluation.losses = losses.into_iter().map(T::widen).collect();
-            }
-        }
         let select = |values| T::widen(select(values, m, &columns));
-        evaluation.derivative = select(derivative);
-        evaluation.conditioning = select(conditioning);
-        evaluation.base = select(base);
-        let bounds = T::widen(softmax.bounds);
-        let (bounds, _) = bounds.as_chunks::<2>();
-        evaluation.magnitude = bounds.iter().map(|[magnitude, _]| *magnitude).collect();
-        evaluation.moved = bounds.iter().map(|[_, moved]| *moved).collect();
-        evaluation.totals = T::widen(targets.totals);
+        evaluation.values = match self.plan.method {
+            Method::Difference => {
+                let mut derivative = T::reuse(evaluation.values.derivative_mut());
+                self.derivative(&mut derivative, softmax.residual, &targets);
+                evaluation.spare.0 = T::widen(base);
+                Values::Derivative(select(derivative))
+            }
+            Method::ForwardPass => {
+                let losses = self.forward_passes(&base, &targets, columns.clone());
+                Values::Losses(Losses {
+                    at_steps: losses.into_iter().map(T::widen).collect(),
+                    base: select(base),
+                })
+            }
+        };
+        let of_rows = T::widen(softmax.bounds);
+        let (of_rows, _) = of_rows.as_chunks::<2>();
+        let bounds = &mut evaluation.bounds;
+        bounds.conditioning = select(conditioning);
+        bounds.magnitude = of_rows.iter().map(|[magnitude, _]| *magnitude).collect();
+        bounds.logit_error = of_rows.iter().map(|[_, error]| *error).collect();
+        bounds.totals = T::widen(targets.totals);
     }
 
     /// Overwrites `derivative` [rows, m] with the loss differences of a block of rows.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A correct program computes the logits in some other order. Its error is at most about
-//! [`RoundingModel::LOGITS`](crate::plan::RoundingModel::LOGITS)·u·A.
+//! [`RoundingModel::LOGITS`](crate::rounding::RoundingModel::LOGITS)·u·A.
 
 use crate::{
     cpu::{
@@ -21,7 +21,7 @@ use crate::{
 /// Drift of a sum of d products, in units of sqrt(d)·u times its largest partial sum. Derived: a
 /// matrix product adds the terms one after the other, and each addition rounds. 4 standard
 /// deviations of uniform roundings are 2.4 u. A quarter of that stands here, because
-/// [`RoundingModel::LOGITS`](crate::plan::RoundingModel::LOGITS), 4, multiplies it.
+/// [`RoundingModel::LOGITS`](crate::rounding::RoundingModel::LOGITS), 4, multiplies it.
 const DRIFT: f64 = 0.6;
 
 /// Most products that drift together. A matrix product begins a new sum after 256 to 384 products

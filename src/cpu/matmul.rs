@@ -18,7 +18,7 @@
 //! 4. Every entry is the sum over the classes in order, by fused multiply-adds from 0. Tile, pass
 //!    and thread do not show in it: an entry computed alone has the same bits as in a whole block.
 //!    The error of such a sum is at most k·u·sum |terms| (Higham, "Accuracy and Stability of
-//!    Numerical Algorithms", 2002, section 3.1); [`RoundingModel`](crate::plan::RoundingModel)
+//!    Numerical Algorithms", 2002, section 3.1); [`RoundingModel`](crate::rounding::RoundingModel)
 //!    allows for its drift, sqrt(k)·u.
 
 use rayon::prelude::*;

@@ -3,7 +3,7 @@
 //! A parameter's gradient is a sum over the samples, so each part adds to every entry [k, m]. The
 //! bias is the weight of an input that is 1.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use rayon::prelude::*;
 
@@ -15,8 +15,8 @@ use super::{
     outer::outer,
 };
 use crate::{
+    engine::{Bounds, Evaluation, Losses, Values},
     loss::{TargetRows, compensated_sum},
-    plan::Evaluation,
     problem::Wrt,
     scheme::Method,
     tensor::Real,
@@ -40,31 +40,39 @@ impl<T: Real> Kernels<'_, T> {
             let values = bounds.iter().map(|bounds| bounds[bound].f64());
             values.fold(0.0, |largest, value| value.max(largest))
         };
-        let mut evaluation = Evaluation {
-            magnitude: vec![largest(0); k],
-            totals: vec![compensated_sum(targets.totals.iter().map(|total| total.f64())); k],
-            moved: vec![largest(1); k],
-            ..Evaluation::default()
+        let multiplier = self.multiplier(&input, rows.len());
+        let values = match self.plan.method {
+            Method::Difference => {
+                let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
+                let all = difference_weight(&softmax.residual, &multiplier, &steps, &targets, k, m);
+                Values::Derivative(T::widen(all[entries.clone()].to_vec()))
+            }
+            Method::ForwardPass => {
+                let at = |step| self.parameter_losses(&z, &input, &targets, step, entries.clone());
+                let base = match self.plan.wrt {
+                    Wrt::Bias => &self.bias,
+                    _ => &self.weight,
+                };
+                Values::Losses(Losses {
+                    at_steps: self.plan.steps().map(at).collect(),
+                    base: T::widen(base[entries.clone()].to_vec()),
+                })
+            }
         };
-        if self.plan.method == Method::ForwardPass {
-            let losses = |step| self.parameter_losses(&z, &input, &targets, step, entries.clone());
-            evaluation.losses = self.plan.steps().map(losses).collect();
-            let base = match self.plan.wrt {
-                Wrt::Bias => &self.bias,
-                _ => &self.weight,
-            };
-            evaluation.base = T::widen(base[entries.clone()].to_vec());
-        }
-        let multiplier = self.multiplier(input, rows.len());
-        if self.plan.method == Method::Difference {
-            let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
-            let all = difference_weight(&softmax.residual, &multiplier, &steps, &targets, k, m);
-            evaluation.derivative = T::widen(all[entries.clone()].to_vec());
-        }
         let magnitudes: Vec<T> = multiplier.iter().map(|x| x.abs()).collect();
         let conditioning = T::widen(outer(&softmax.conditioning, &magnitudes, k, m));
-        evaluation.conditioning = conditioning[entries].to_vec();
-        evaluation
+        let total = compensated_sum(targets.totals.iter().map(|total| total.f64()));
+        let bounds = Bounds {
+            conditioning: conditioning[entries].to_vec(),
+            magnitude: vec![largest(0); k],
+            logit_error: vec![largest(1); k],
+            totals: vec![total; k],
+        };
+        Evaluation {
+            values,
+            bounds,
+            ..Evaluation::default()
+        }
     }
 
     /// Sums the gradient by the chain rule over some rows, [k·m].
@@ -73,16 +81,16 @@ impl<T: Real> Kernels<'_, T> {
         let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
         let input: Vec<T> = self.problem.input().rows(rows.clone());
         let gradient = self.backward_logits(&input, &targets);
-        T::widen(outer(&gradient, &self.multiplier(input, rows.len()), k, m))
+        T::widen(outer(&gradient, &self.multiplier(&input, rows.len()), k, m))
     }
 
     /// Returns the derivative of a logit with respect to the parameter: the input, or 1 for the
     /// bias.
-    fn multiplier(&self, input: Vec<T>, rows: usize) -> Vec<T> {
+    fn multiplier<'b>(&self, input: &'b [T], rows: usize) -> Cow<'b, [T]> {
         if self.plan.wrt == Wrt::Bias {
-            vec![T::one(); rows]
+            Cow::Owned(vec![T::one(); rows])
         } else {
-            input
+            Cow::Borrowed(input)
         }
     }
 

@@ -24,7 +24,7 @@
 use crate::{
     cpu::lanes::{larger, sum},
     loss::{NO_LABEL, TargetRows},
-    plan::RoundingModel,
+    rounding::RoundingModel,
     tensor::Real,
 };
 
@@ -59,7 +59,7 @@ pub fn residual<T: Real>(
     let mut moves = Vec::with_capacity(k);
     for (row, (z, a)) in rows.enumerate() {
         moves.clear();
-        moves.extend(z.iter().zip(a).map(|(&z, &a)| moved(model, z, a)));
+        moves.extend(z.iter().zip(a).map(|(&z, &a)| model.logit_error(z, a)));
         let largest = |values: &[T]| {
             let larger = |largest, &value| larger(value, largest);
             values.iter().fold(T::zero(), larger)
@@ -68,17 +68,6 @@ pub fn residual<T: Real>(
         result.push_row(row, z, &moves, targets, T::of(model.sums));
     }
     result
-}
-
-/// Returns the largest move of a logit z that rounding explains, with `a` the magnitude behind it.
-/// See [`RoundingModel::moved`].
-fn moved<T: Real>(model: RoundingModel, z: T, a: T) -> T {
-    let accumulation = T::of(model.accumulation);
-    if accumulation == T::one() {
-        a
-    } else {
-        z.abs() + accumulation * a
-    }
 }
 
 impl<T: Real> Residual<T> {

@@ -13,26 +13,17 @@ use rayon::prelude::*;
 
 use super::pair::Pair;
 use crate::{
+    budget,
     cpu::{logits::logits, matmul::matmul, ordered::fold_parts, outer::outer},
     loss::{NO_LABEL, Reduction, TargetRows},
-    plan::RoundingModel,
     problem::{Problem, Wrt},
     report::{CheckReport, Ranges},
+    rounding::{RoundingModel, nonlinearity},
     tensor::{Dtype, Tensor},
 };
 
 /// Samples that a thread takes at a time.
 const BLOCK: usize = 64;
-/// Multiply-adds of one product over the rows that are looked at, and their entries: a few milliseconds.
-const MOST_WORK: usize = 1 << 22;
-const MOST_ENTRIES: usize = 1 << 15;
-/// Multiply-adds of one pass over the samples where a draw of them does for a first look: some ten milliseconds.
-const MOST_FIRST_WORK: usize = 1 << 24;
-/// Rows that are looked at however long they are.
-const LEAST_ROWS: usize = 4;
-/// Multiply-adds of a pass over all samples, of which a parameter's gradient takes dozens, above which few causes are looked for.
-pub(crate) const MOST_PARAMETER_WORK: usize = 1 << 27;
-
 /// A linear layer.
 #[derive(Clone)]
 pub(super) struct Layer {
@@ -153,8 +144,7 @@ impl<'a> Evidence<'a> {
 
     /// Whether predictions under other causes take no longer than the check itself did.
     pub(super) fn is_affordable(&self) -> bool {
-        let work = self.problem.n() * self.problem.d() * self.problem.k();
-        !self.wrt.is_parameter() || work <= MOST_PARAMETER_WORK
+        budget::is_diagnosed_in_full(self.problem, self.wrt)
     }
 
     /// Columns of the gradient.
@@ -242,6 +232,15 @@ impl<'a> Evidence<'a> {
     }
 
     /// The same at other rows.
+    ///
+    /// This is the tolerance of [`rounding`](crate::rounding) with three differences, because it
+    /// bounds predictions of any loss, not the entries of this one:
+    ///
+    /// 1. `soft` need not be a softmax, so T is bounded by 2 (1 - |soft|) times the largest logit
+    ///    error of the row, instead of a sum over its classes.
+    /// 2. The other side is the closed form in f64, whose rounding replaces the noise.
+    /// 3. The user's tolerances are added to rounding, and do not replace it: a prediction within
+    ///    rounding is a match, even if the user's tolerance is tighter.
     pub(super) fn allowed_rows(
         &self,
         rows: &[usize],
@@ -260,7 +259,7 @@ impl<'a> Evidence<'a> {
             let mut conditioning = Vec::with_capacity(block.soft.len());
             let rows = block.soft.chunks_exact(k).zip(block.hard.chunks_exact(k));
             for ((soft, hard), moved) in rows.zip(block.moved(law)) {
-                let spread = (2.0 * u * moved).min(600.0).exp();
+                let spread = nonlinearity(u, moved);
                 conditioning.extend(soft.iter().zip(hard).map(|(&soft, &hard)| {
                     // What of it is a probability moves by at most 2 p (1 - p) times the most that a logit moves.
                     let q = soft.abs().clamp(f64::MIN_POSITIVE, 1.0);
@@ -348,8 +347,8 @@ impl<'a> Evidence<'a> {
 
     /// All samples, or for a first look a draw of them that takes no time.
     pub(super) fn samples(&self, first_look: bool) -> Vec<usize> {
-        let (n, d, k) = (self.problem.n(), self.problem.d(), self.problem.k());
-        let most = (MOST_FIRST_WORK / (k * d)).max(LEAST_ROWS);
+        let n = self.problem.n();
+        let most = budget::first_look_samples(self.problem);
         if first_look && most < n {
             spread(0..most, n).collect()
         } else {
@@ -477,7 +476,7 @@ impl Block {
             .chunks_exact(self.k)
             .zip(self.magnitude.chunks_exact(self.k));
         rows.map(move |(z, a)| {
-            let moved = z.iter().zip(a).map(|(&z, &a)| law.moved(z, a));
+            let moved = z.iter().zip(a).map(|(&z, &a)| law.logit_error(z, a));
             moved.fold(0.0, f64::max)
         })
     }
@@ -543,8 +542,8 @@ fn spread(draws: Range<usize>, of: usize) -> impl Iterator<Item = usize> {
 /// The classes to look at: those rows of a parameter's gradient.
 fn classes_looked_at(problem: &Problem, wrt: Wrt) -> Vec<usize> {
     let k = problem.k();
-    let most = (MOST_ENTRIES / problem.columns(wrt)).max(LEAST_ROWS);
-    if most >= k {
+    let most = budget::diagnosed_rows(problem, wrt);
+    if most == k {
         return (0..k).collect();
     }
     let mut classes: Vec<usize> = spread(0..most, k).collect();
@@ -555,9 +554,8 @@ fn classes_looked_at(problem: &Problem, wrt: Wrt) -> Vec<usize> {
 
 /// The rows to look at: as many as time allows, half of them wrong ones where the wrong ones are few.
 fn looked_at(problem: &Problem, check: &CheckReport) -> Vec<usize> {
-    let (n, d, k) = (problem.n(), problem.d(), problem.k());
-    let work = (MOST_WORK / (k * d)).min(MOST_ENTRIES / d.max(k));
-    let most = work.max(LEAST_ROWS).min(n);
+    let n = problem.n();
+    let most = budget::diagnosed_rows(problem, check.wrt);
     if most == n {
         return (0..n).collect();
     }

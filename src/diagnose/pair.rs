@@ -2,7 +2,7 @@
 
 use crate::{
     loss::compensated_sum,
-    report::{Given, Tolerance},
+    rounding::{Given, Tolerance},
     tensor::Dtype,
 };
 
@@ -284,7 +284,7 @@ mod tests {
         let mut a: Vec<f64> = g.iter().map(|g| factor * g).collect();
         a[5] += error;
         let tolerance = Tolerance {
-            factor: 0.0,
+            rounding: 0.0,
             floor: 0.0,
             drift: 0.0,
             shared: 0.0,

@@ -1,9 +1,9 @@
 //! Stands in for `gpu` in a build without that feature: the same names, no adapters, and a device that cannot exist.
 
 use crate::{
-    engine::{ComparingEngine, Engine, Timing},
+    engine::{Allowance, ComparingEngine, Engine, Timing},
     error::Result,
-    plan::{Allowance, Plan},
+    plan::Plan,
     problem::Problem,
     report::DeviceInfo,
 };

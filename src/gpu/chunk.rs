@@ -2,6 +2,7 @@
 
 use super::{Buffer, Element, GpuDevice, classes_a_dispatch, kernel::TILE_ROWS};
 use crate::{
+    budget,
     plan::Plan,
     problem::{Problem, Wrt},
     scheme::Method,
@@ -62,7 +63,7 @@ impl ChunkBuffers {
         let k = problem.k();
         let (binding, memory) = (device.most_elements::<T>(), device.memory_elements::<T>());
         let steps = plan.steps().count();
-        let work = plan.rows_at_a_time(problem, device.most_multiply_adds());
+        let work = budget::rows(problem, plan.derivative(), device.most_multiply_adds());
         // Fewer rows leave tiles of the products empty.
         let least = match plan.method {
             Method::Difference => TILE_ROWS,

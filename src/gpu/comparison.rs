@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::{Batch, Buffer, Element, GpuDevice, Kernel, Params, Readback, padded};
 use crate::{
     cpu::compare::BLOCK_ROWS,
-    plan::{Allowance, Block, DeviceComparison},
+    engine::{Allowance, Block, BlockColumns, DeviceComparison},
+    rounding::Caught,
     scheme::Precision,
 };
 
@@ -149,7 +150,6 @@ fn read<T: Element>(
     for (start, records) in starts.zip(blocks) {
         let rows = start..rows.end.min(start + BLOCK_ROWS);
         let mut block = Block {
-            columns: [(); COLUMN_SUMS - 1].map(|()| Vec::with_capacity(columns)),
             tolerance_numeric: vec![0.0; rows.len()],
             least_detectable: f64::INFINITY,
             rows,
@@ -171,18 +171,27 @@ fn add<T: Element>(block: &mut Block, columns: usize, record: &[T]) -> u64 {
     for lane in 0..columns {
         let unit = value(lane);
         let square = unit * unit;
-        // In the order of the shader's sums.
-        let units = [
-            square,
-            square,
-            square,
-            square * square,
-            square,
-            square,
-            unit,
+        let BlockColumns {
+            numeric_numeric,
+            error_numeric,
+            error_error,
+            tolerance_tolerance,
+            tolerance_numeric,
+            noise_numeric,
+            numeric_abs,
+        } = &mut block.columns;
+        // The shader's sums, in its order and in its units.
+        let sums = [
+            (numeric_numeric, square),
+            (error_numeric, square),
+            (error_error, square),
+            (tolerance_tolerance, square * square),
+            (tolerance_numeric, square),
+            (noise_numeric, square),
+            (numeric_abs, unit),
         ];
-        let sums = (1..COLUMN_SUMS).map(|sum| value(sum * STRIPE + lane));
-        for ((sum, unit), into) in sums.zip(units).zip(&mut block.columns) {
+        for (index, (into, unit)) in sums.into_iter().enumerate() {
+            let sum = value((1 + index) * STRIPE + lane);
             lost += u64::from(!sum.is_finite());
             into.push(sum * unit);
         }
@@ -199,16 +208,24 @@ fn add<T: Element>(block: &mut Block, columns: usize, record: &[T]) -> u64 {
         suspects,
         most,
         severity,
-        caught @ ..,
+        zeroed,
+        flipped,
+        scaled,
+        shuffled,
+        moved,
         least,
     ] = totals;
     block.sum_rel_err += rel_err;
     block.undecided += undecided as u64;
     block.max_rel_err = block.max_rel_err.max(most);
     block.severity = block.severity.max(severity);
-    for (all, caught) in block.caught.iter_mut().zip(caught) {
-        *all |= caught > 0.0;
-    }
+    block.caught.merge(Caught {
+        zeroed: zeroed > 0.0,
+        flipped: flipped > 0.0,
+        scaled: scaled > 0.0,
+        shuffled: shuffled > 0.0,
+        moved: moved > 0.0,
+    });
     // Nothing is detectable where every |numeric| is 0.
     if least < f64::from(f32::MAX) / 2.0 {
         block.least_detectable = block.least_detectable.min(least);
@@ -273,24 +290,35 @@ const ROUNDINGS: f64 = 64.0;
 /// What is to be compared of a block, and how far it may be apart.
 fn block_pairs(found: &Block, expected: &Block, slack: f64, rounding: f64) -> Vec<(f64, f64, f64)> {
     let mut pairs = Vec::new();
-    for (sum, (found, values)) in found.columns.iter().zip(&expected.columns).enumerate() {
-        for (column, (&found, &value)) in found.iter().zip(values).enumerate() {
-            let of = |sum: usize| expected.columns[sum][column];
-            let moved = slack * of(Block::NUMERIC_NUMERIC).sqrt();
-            let errors = of(Block::ERROR_ERROR).sqrt();
-            let by_slack = match sum {
-                Block::ERROR_NUMERIC => moved * (of(Block::NUMERIC_NUMERIC).sqrt() + errors),
-                Block::ERROR_ERROR => moved * (2.0 * errors + moved),
-                _ => 0.0,
-            };
-            pairs.push((found, value, value.abs() * rounding + by_slack));
-        }
+    let (f, e) = (&found.columns, &expected.columns);
+    for column in 0..e.numeric_numeric.len() {
+        let mut pair = |found: &[f64], expected: &[f64], by_slack: f64| {
+            let value = expected[column];
+            pairs.push((found[column], value, value.abs() * rounding + by_slack));
+        };
+        let numeric = e.numeric_numeric[column].sqrt();
+        let (errors, moved) = (e.error_error[column].sqrt(), slack * numeric);
+        pair(&f.numeric_numeric, &e.numeric_numeric, 0.0);
+        pair(
+            &f.error_numeric,
+            &e.error_numeric,
+            moved * (numeric + errors),
+        );
+        pair(
+            &f.error_error,
+            &e.error_error,
+            moved * (2.0 * errors + moved),
+        );
+        pair(&f.tolerance_tolerance, &e.tolerance_tolerance, 0.0);
+        pair(&f.tolerance_numeric, &e.tolerance_numeric, 0.0);
+        pair(&f.noise_numeric, &e.noise_numeric, 0.0);
+        pair(&f.numeric_abs, &e.numeric_abs, 0.0);
     }
     let rows = found.tolerance_numeric.iter();
     for (&found, &value) in rows.zip(&expected.tolerance_numeric) {
         pairs.push((found, value, value * rounding));
     }
-    let entries = (expected.rows.len() * expected.columns[0].len()) as f64;
+    let entries = (expected.rows.len() * e.numeric_numeric.len()) as f64;
     let relative = |value: f64| value * rounding;
     let mut pair = |found: f64, value: f64, bound: f64| pairs.push((found, value, bound));
     let (a, b) = (found, expected);
@@ -309,8 +337,6 @@ fn block_pairs(found: &Block, expected: &Block, slack: f64, rounding: f64) -> Ve
         b.least_detectable,
         relative(b.least_detectable),
     );
-    for (a, b) in a.caught.iter().zip(b.caught) {
-        pair(f64::from(u8::from(*a)), f64::from(u8::from(b)), 0.0);
-    }
+    pair(f64::from(u8::from(a.caught != b.caught)), 0.0, 0.0);
     pairs
 }

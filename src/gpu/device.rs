@@ -12,15 +12,12 @@ use bytemuck::Pod;
 
 use super::{Batch, Binding, Element, Kernel, kernel::Constant, probe::probe, readback::Pool};
 use crate::{
+    budget::{GPU_ENTRIES, GPU_MEMORY, GPU_WORK, SOFTWARE_ENTRIES, SOFTWARE_WORK},
     engine::Timing,
     error::{Error, Result},
     report::{DeviceInfo, DeviceKind},
     scheme::Precision,
 };
-
-/// What the buffers of one evaluation may take together. A software adapter's memory is the host's, and it never
-/// says that there is no more.
-const MEMORY: u64 = 512 << 20;
 
 /// What an adapter must have for kernels in f64, whose bits are taken apart.
 pub(super) const F64: wgpu::Features =
@@ -88,7 +85,7 @@ impl GpuDevice {
             suits: info.kind,
             info,
             most_bytes: binding,
-            memory: MEMORY,
+            memory: GPU_MEMORY,
             pipelines: RefCell::default(),
             timing: RefCell::default(),
             staging: Pool::default(),
@@ -159,21 +156,19 @@ impl GpuDevice {
         self.suits = kind;
     }
 
-    /// Entries of a gradient that are computed at a time, if nothing else sets a limit: a software adapter's share a cache with the
-    /// host, a real GPU's must outweigh a submission.
+    /// Returns the number of entries per submission, if nothing else sets a limit.
     pub(super) fn most_entries(&self) -> usize {
         match self.info.kind {
-            DeviceKind::Software => 1 << 20,
-            _ => 1 << 24,
+            DeviceKind::Software => SOFTWARE_ENTRIES,
+            _ => GPU_ENTRIES,
         }
     }
 
-    /// Multiply-adds of one submission: about a second's for a software adapter on two cores, measured at 4e9 a second in 2026; a tenth of
-    /// a second's for a small GPU.
+    /// Returns the number of multiply-adds per submission.
     pub(super) fn most_multiply_adds(&self) -> usize {
         match self.info.kind {
-            DeviceKind::Software => 1 << 31,
-            _ => 1 << 35,
+            DeviceKind::Software => SOFTWARE_WORK,
+            _ => GPU_WORK,
         }
     }
 

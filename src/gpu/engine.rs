@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::{Element, Gpu, GpuDevice};
 use crate::{
-    engine::{ComparingEngine, Engine},
+    engine::{Allowance, ComparingEngine, DeviceComparison, Engine, Evaluation, RowSource},
     error::Result,
-    plan::{Allowance, DeviceComparison, Evaluation, Plan, RowSource},
+    plan::Plan,
     problem::Problem,
     scheme::Precision,
     tensor::Tensor,

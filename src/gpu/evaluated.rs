@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Element, Readback};
-use crate::plan::{Evaluation, RowSource};
+use crate::engine::{Bounds, Evaluation, Losses, RowSource, Values};
 
 /// What a device computed for a range of rows.
 pub struct Evaluated<T> {
@@ -42,28 +42,35 @@ impl<T: Element> RowSource for Evaluated<T> {
                 into.extend(row[..columns].iter().map(|v| v.f64()));
             }
         };
-        read(self.conditioning.values(), &mut evaluation.conditioning);
+        read(
+            self.conditioning.values(),
+            &mut evaluation.bounds.conditioning,
+        );
         match &self.results {
             Results::Derivative(derivative) => {
-                read(derivative.values(), &mut evaluation.derivative);
+                read(derivative.values(), evaluation.values.derivative_mut());
             }
             Results::Losses(losses, base) => {
-                evaluation.losses.resize(losses.len(), Vec::new());
-                for (losses, into) in losses.iter().zip(&mut evaluation.losses) {
-                    read(losses.values(), into);
+                let mut into = Losses::default();
+                for losses in losses {
+                    let mut at_step = Vec::new();
+                    read(losses.values(), &mut at_step);
+                    into.at_steps.push(at_step);
                 }
                 let base = match base {
                     Base::Input(input) => input,
                     Base::Logits(logits) => logits.values(),
                 };
-                read(base, &mut evaluation.base);
+                read(base, &mut into.base);
+                evaluation.values = Values::Losses(into);
             }
         }
         let (bounds, _) = self.bounds.values::<T>().as_chunks::<2>();
         let bounds = &bounds[rows.clone()];
-        evaluation.magnitude = bounds.iter().map(|[all, _]| all.f64()).collect();
-        evaluation.moved = bounds.iter().map(|[_, moved]| moved.f64()).collect();
-        evaluation.totals = self.totals[rows].iter().map(|v| v.f64()).collect();
+        let of_rows = &mut evaluation.bounds;
+        of_rows.magnitude = bounds.iter().map(|[all, _]| all.f64()).collect();
+        of_rows.logit_error = bounds.iter().map(|[_, error]| error.f64()).collect();
+        of_rows.totals = self.totals[rows].iter().map(|v| v.f64()).collect();
     }
 }
 
@@ -79,16 +86,19 @@ impl<T: Element> Evaluated<T> {
         };
         let derivative = match &self.results {
             Results::Derivative(derivative) => of_entries(derivative.values()),
-            // The host's: see Device::fallback.
-            Results::Losses(..) => Vec::new(),
+            Results::Losses(..) => {
+                unreachable!("forward passes for a parameter run on the host: Device::fallback")
+            }
         };
         let total = self.totals.iter().map(|v| v.f64()).sum();
         Evaluation {
-            derivative,
-            conditioning: of_entries(self.conditioning.values()),
-            magnitude: largest(0),
-            moved: largest(1),
-            totals: vec![total; classes],
+            values: Values::Derivative(derivative),
+            bounds: Bounds {
+                conditioning: of_entries(self.conditioning.values()),
+                magnitude: largest(0),
+                logit_error: largest(1),
+                totals: vec![total; classes],
+            },
             ..Evaluation::default()
         }
     }

@@ -13,7 +13,7 @@ pub struct Params {
     pub weights: [f64; 4],
     /// What the result is divided by.
     pub normalizer: f64,
-    /// The weights of the conditioning: [`crate::plan::RoundingModel`].
+    /// The weights of the conditioning: [`crate::rounding::RoundingModel`].
     pub law_sums: f64,
     /// Likewise.
     pub law_accumulation: f64,

@@ -8,11 +8,12 @@ use crate::{
         Cpu,
         compare::{self, ComparedRows},
     },
+    engine::{Allowance, Bounds, Values},
     error::{Error, Result},
     loss::CrossEntropy,
-    plan::{Allowance, Evaluation, Plan},
+    plan::{Differentiation, Plan},
     problem::{Problem, Wrt},
-    scheme::{Method, Precision, Scheme},
+    scheme::{Method, Precision},
     tensor::Tensor,
 };
 
@@ -36,15 +37,8 @@ pub(super) fn probe<T: Element>(device: &GpuDevice) -> Result<()> {
                     continue;
                 }
                 let eps = Some(2f64.powi(-9));
-                let plan = Plan::new(
-                    &problem,
-                    wrt,
-                    method,
-                    Scheme::Central,
-                    eps,
-                    T::PRECISION,
-                    T::PRECISION.dtype(),
-                );
+                let derivative = Differentiation::from(wrt).by(method);
+                let plan = Plan::new(&problem, derivative, eps, T::PRECISION);
                 evaluation::<T>(device, &problem, plan)?;
                 if method == Method::Difference && !wrt.is_parameter() {
                     comparison::<T>(device, &problem, plan)?;
@@ -67,11 +61,11 @@ fn evaluation<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> 
     let expected = host.evaluate(0..problem.n());
     let mut gpu = Gpu::<T>::new(device, problem, plan)?;
     let found = gpu.evaluate(0..problem.n())?;
-    let Evaluation {
+    let Bounds {
         conditioning,
         magnitude,
         ..
-    } = &expected;
+    } = &expected.bounds;
     let columns = problem.columns(plan.wrt);
 
     let kernel = match (plan.method, plan.wrt) {
@@ -86,31 +80,22 @@ fn evaluation<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> 
             TOTAL * (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * allowed
         }
     };
-    // Of either method the one is empty on both sides, and the other is not.
     hold(
         device,
         kernel,
-        &found.derivative,
-        &expected.derivative,
-        bound,
-    )?;
-    hold(
-        device,
-        kernel,
-        &found.losses.concat(),
-        &expected.losses.concat(),
+        &flat(&found.values),
+        &flat(&expected.values),
         |entry| bound(entry % conditioning.len()),
     )?;
     hold(
         device,
         "residual",
-        &found.conditioning,
+        &found.bounds.conditioning,
         conditioning,
         |entry| conditioning[entry] * allowed,
     )?;
-    hold(device, "logits", &found.magnitude, magnitude, |row| {
-        magnitude[row] * allowed
-    })?;
+    let bound = |row: usize| magnitude[row] * allowed;
+    hold(device, "logits", &found.bounds.magnitude, magnitude, bound)?;
     let bound = |entry: usize| conditioning[entry] / problem.normalizer() * allowed;
     hold(
         device,
@@ -119,6 +104,14 @@ fn evaluation<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> 
         &host.backward(0..problem.n()),
         bound,
     )
+}
+
+/// Returns the derivative, or the losses of all steps one after the other.
+fn flat(values: &Values) -> Vec<f64> {
+    match values {
+        Values::Derivative(derivative) => derivative.clone(),
+        Values::Losses(losses) => losses.at_steps.concat(),
+    }
 }
 
 /// The comparison, of a gradient one entry of which is wrong, with its twin's of what the same device made.
@@ -147,12 +140,12 @@ fn comparison<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> 
     let found = gpu.collect_comparison()?;
 
     let made = gpu.evaluate(0..n)?;
-    let bounds = made.magnitude.iter().zip(&made.moved);
-    let bounds: Vec<f64> = bounds.flat_map(|(all, moved)| [*all, *moved]).collect();
+    let bounds = made.bounds.magnitude.iter().zip(&made.bounds.logit_error);
+    let bounds: Vec<f64> = bounds.flat_map(|(all, error)| [*all, *error]).collect();
     let compared = ComparedRows {
         analytic: &gradient,
-        derivative: &made.derivative,
-        conditioning: &made.conditioning,
+        derivative: made.derivative(),
+        conditioning: &made.bounds.conditioning,
         bounds: &bounds,
     };
     let expected = compare::compare(0..n, &compared, &allowance);

@@ -413,7 +413,7 @@ impl From<&CheckReport> for Check {
             tolerance: Allowed {
                 rtol: tolerance.given.map(|given| Number(given.rtol)),
                 atol: tolerance.given.map(|given| Number(given.atol)),
-                factor: Number(tolerance.factor),
+                factor: Number(tolerance.rounding),
                 floor: Number(tolerance.floor),
             },
             scale: check.scale().map(scale),

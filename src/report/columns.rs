@@ -1,58 +1,77 @@
-//! Sums down the columns of a gradient: one column that is off by a factor shows in them long before it shows in an entry.
+//! Sums down the columns of a gradient: an error factor in one column shows in them long before it
+//! shows in an entry.
 
 use rayon::prelude::*;
 
 use super::ExactSum;
 
-/// Above so many columns their sums would take more memory than the gradient's rows.
+/// The number of columns above which their sums are not kept: they would take more memory than the
+/// rows of the gradient.
 const MOST_COLUMNS: usize = 4096;
 /// Columns that are worth a thread.
 const COLUMNS: usize = 64;
 
-/// How many sums a column has.
-pub const COLUMN_SUMS: usize = 6;
-
-/// What is summed over the entries of one column.
+/// Sums over the entries of one column, or of several: `T` is a sum, a vector or an array of sums.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ColumnSums {
+pub struct ColumnSums<T = ExactSum> {
     /// <analytic, numeric>.
-    pub analytic_numeric: ExactSum,
+    pub analytic_numeric: T,
     /// <numeric, numeric>.
-    pub numeric_numeric: ExactSum,
-    /// The sum of (tolerance times |numeric|)².
-    pub tolerance_tolerance: ExactSum,
-    /// The sum of tolerance times |numeric|: what they may come to if all rows err to the same side.
-    pub tolerance_numeric: ExactSum,
-    /// The sum of noise times |numeric|.
-    pub noise_numeric: ExactSum,
+    pub numeric_numeric: T,
+    /// The sum of (tolerance·|numeric|)²: the variance if the rows err independently.
+    pub tolerance_tolerance: T,
+    /// The sum of tolerance·|numeric|: the largest error if all rows err to the same side.
+    pub tolerance_numeric: T,
+    /// The sum of noise·|numeric|.
+    pub noise_numeric: T,
     /// The sum of |numeric|.
-    pub numeric_abs: ExactSum,
+    pub numeric_abs: T,
 }
 
-impl ColumnSums {
-    fn merge(&mut self, other: &Self) {
-        self.analytic_numeric.merge(&other.analytic_numeric);
-        self.numeric_numeric.merge(&other.numeric_numeric);
-        self.tolerance_tolerance.merge(&other.tolerance_tolerance);
-        self.tolerance_numeric.merge(&other.tolerance_numeric);
-        self.noise_numeric.merge(&other.noise_numeric);
-        self.numeric_abs.merge(&other.numeric_abs);
+impl<T> ColumnSums<T> {
+    /// The number of sums per column.
+    pub(crate) const COUNT: usize = 6;
+
+    /// Calls `add` with each sum and the same sum of `other`.
+    #[inline(always)]
+    pub(crate) fn zip<U>(&mut self, other: &ColumnSums<U>, mut add: impl FnMut(&mut T, &U)) {
+        add(&mut self.analytic_numeric, &other.analytic_numeric);
+        add(&mut self.numeric_numeric, &other.numeric_numeric);
+        add(&mut self.tolerance_tolerance, &other.tolerance_tolerance);
+        add(&mut self.tolerance_numeric, &other.tolerance_numeric);
+        add(&mut self.noise_numeric, &other.noise_numeric);
+        add(&mut self.numeric_abs, &other.numeric_abs);
     }
 }
 
-/// The sums of all columns; none where there are too many.
+impl ColumnSums<Vec<f64>> {
+    /// Returns sums of zero over m columns.
+    pub(crate) fn zeros(m: usize) -> Self {
+        let zeros = || vec![0.0; m];
+        Self {
+            analytic_numeric: zeros(),
+            numeric_numeric: zeros(),
+            tolerance_tolerance: zeros(),
+            tolerance_numeric: zeros(),
+            noise_numeric: zeros(),
+            numeric_abs: zeros(),
+        }
+    }
+}
+
+/// The sums of every column; empty if there are too many columns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns(pub Vec<ColumnSums>);
 
 impl Columns {
-    /// Whether the sums of so many columns are.
+    /// Returns true if sums are kept for this many columns.
     pub fn are_kept(columns: usize) -> bool {
         columns <= MOST_COLUMNS
     }
 
-    /// Adds blocks of rows, each summed in order: a vector over the columns, and perhaps some room, for each of the sums.
-    /// None are kept where there are too many.
-    pub fn add(&mut self, blocks: &[[Vec<f64>; COLUMN_SUMS]], columns: usize) {
+    /// Adds blocks of rows, whose sums are vectors over at least `columns` columns. Does nothing if
+    /// there are too many columns.
+    pub fn add(&mut self, blocks: &[ColumnSums<Vec<f64>>], columns: usize) {
         if !Self::are_kept(columns) {
             return;
         }
@@ -60,25 +79,18 @@ impl Columns {
         let sums = self.0.par_iter_mut().with_min_len(COLUMNS).enumerate();
         sums.for_each(|(column, sums)| {
             for block in blocks {
-                sums.analytic_numeric.add(block[0][column]);
-                sums.numeric_numeric.add(block[1][column]);
-                sums.tolerance_tolerance.add(block[2][column]);
-                sums.tolerance_numeric.add(block[3][column]);
-                sums.noise_numeric.add(block[4][column]);
-                sums.numeric_abs.add(block[5][column]);
+                sums.zip(block, |sum, of_block| sum.add(of_block[column]));
             }
         });
     }
 
-    /// Adds what was summed elsewhere.
+    /// Adds the sums of other rows.
     pub fn merge(&mut self, other: Self) {
         if self.0.is_empty() {
             *self = other;
         } else {
-            self.0
-                .iter_mut()
-                .zip(&other.0)
-                .for_each(|(sums, other)| sums.merge(other));
+            let pairs = self.0.iter_mut().zip(&other.0);
+            pairs.for_each(|(sums, other)| sums.zip(other, ExactSum::merge));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is counted over the entries of a gradient.
 
 use super::{Columns, ExactSum, Histogram, Picture, WrongPlaces};
+use crate::rounding::Caught;
 
 /// How many entries are drawn at random, of the wrong ones and of the others.
 const SAMPLES: usize = 6;
@@ -51,38 +52,6 @@ pub fn severity(analytic: f64, numeric: f64, allowed: f64) -> f64 {
         f64::INFINITY
     } else {
         error / allowed
-    }
-}
-
-/// Whether copies of the gradient that are certainly wrong would have been found wrong in any entry. A check that would
-/// have let one of them pass is worth nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Caught {
-    /// All zeros.
-    pub zeroed: bool,
-    /// The sign flipped.
-    pub flipped: bool,
-    /// Half as large again.
-    pub scaled: bool,
-    /// Every row moved on by one column.
-    pub shuffled: bool,
-    /// Whether this shuffle changes any entry at all.
-    pub moved: bool,
-}
-
-impl Caught {
-    /// Adds what was counted elsewhere.
-    pub fn merge(&mut self, other: Self) {
-        self.zeroed |= other.zeroed;
-        self.flipped |= other.flipped;
-        self.scaled |= other.scaled;
-        self.shuffled |= other.shuffled;
-        self.moved |= other.moved;
-    }
-
-    /// Whether no further entry can tell more.
-    pub fn is_complete(&self) -> bool {
-        self.zeroed && self.flipped && self.scaled && self.shuffled && self.moved
     }
 }
 

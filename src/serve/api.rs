@@ -26,7 +26,7 @@ use super::{
     upload::{self, Incoming, Upload},
     worker,
 };
-use crate::{device, gpu, plan::Plan, report::DeviceInfo};
+use crate::{device, gpu, report::DeviceInfo};
 
 /// Seconds after which a full queue may have room.
 const RETRY: u64 = 5;
@@ -252,11 +252,11 @@ fn look(service: &Service, asked: Asked, upload: Upload) -> Result<(Asked, Uploa
         let called = asked.name.as_deref().unwrap_or("the body");
         Refusal::from(error).of_body(&upload.body.path(), called)
     })?;
-    let problem = &case.problem;
+    let (problem, options) = (&case.problem, settings.options(false));
     let works = case
         .subjects
         .iter()
-        .map(|subject| Plan::work(problem, subject.wrt, settings.method, settings.scheme) as f64);
+        .map(|subject| options.derivative(subject.wrt).work(problem) as f64);
     let work = problem.n() as f64 * works.sum::<f64>();
     Ok((asked, upload, Cost { work, memory }))
 }

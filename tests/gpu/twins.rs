@@ -11,15 +11,17 @@ use gradprobe::{
         compare::{BLOCK_ROWS, ComparedRows},
         difference::Growths,
     },
+    engine::{Allowance, Evaluation, Values},
     gpu::{
         Buffer, ComparisonPass, Element, Gpu, GpuDevice, Kernel, Params, TILE_COLUMNS, disagreement,
     },
     loss::{CrossEntropy, NO_LABEL, Reduction, TargetRows},
-    plan::{Allowance, Evaluation, Plan, RoundingModel},
+    plan::{Differentiation, Plan},
     problem::{Problem, Wrt},
     report::DeviceKind,
-    scheme::{Method, Precision, Scheme},
-    tensor::{Dtype, Tensor},
+    rounding::RoundingModel,
+    scheme::{Method, Precision},
+    tensor::Tensor,
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
@@ -487,15 +489,7 @@ fn engines_agree_where_sums_are_long() {
             (2, 3, 70_000),
         ] {
             let problem = random(1, n, d, k, 1.0, Reduction::Sum);
-            let plan = Plan::new(
-                &problem,
-                Wrt::Input,
-                Method::Difference,
-                Scheme::Central,
-                None,
-                Precision::F32,
-                Dtype::F32,
-            );
+            let plan = Plan::new(&problem, Wrt::Input, None, Precision::F32);
             let found = Gpu::<f32>::new(device, &problem, plan)
                 .unwrap()
                 .evaluate(0..n)
@@ -508,9 +502,9 @@ fn engines_agree_where_sums_are_long() {
                 },
             )
             .evaluate(0..n);
-            let pairs = found.derivative.iter().zip(&host.derivative);
+            let pairs = found.derivative().iter().zip(host.derivative());
             for (entry, (found, expected)) in pairs.enumerate() {
-                let bound = 32.0 * U * host.conditioning[entry];
+                let bound = 32.0 * U * host.bounds.conditioning[entry];
                 let error = (found - expected).abs();
                 assert!(
                     error <= bound,
@@ -531,15 +525,9 @@ fn windows_of_classes_add_up() {
         let smoothed = with_smoothing(&plain);
         for problem in [plain, smoothed] {
             for method in [Method::Difference, Method::ForwardPass] {
-                let plan = Plan::new(
-                    &problem,
-                    Wrt::Input,
-                    method,
-                    Scheme::Central,
-                    Some(2f64.powi(-8)),
-                    Precision::F32,
-                    Dtype::F32,
-                );
+                let derivative = Differentiation::from(Wrt::Input).by(method);
+                let eps = Some(2f64.powi(-8));
+                let plan = Plan::new(&problem, derivative, eps, Precision::F32);
                 let precision = Precision::F64;
                 let host = Cpu::new(&problem, Plan { precision, ..plan });
                 let expected = host.evaluate(0..40);
@@ -547,9 +535,9 @@ fn windows_of_classes_add_up() {
                 let step = gpu.rows_per_call();
                 assert!(step < 8, "{step} rows of 23 logits are bound at once");
                 // The derivative, or the losses a step.
-                let of = |evaluation: &Evaluation| match method {
-                    Method::Difference => vec![evaluation.derivative.clone()],
-                    Method::ForwardPass => evaluation.losses.clone(),
+                let of = |evaluation: &Evaluation| match &evaluation.values {
+                    Values::Derivative(derivative) => vec![derivative.clone()],
+                    Values::Losses(losses) => losses.at_steps.clone(),
                 };
                 let mut losses = vec![Vec::new(); of(&expected).len()];
                 let (mut conditioning, mut gradient) = (Vec::new(), Vec::new());
@@ -558,10 +546,10 @@ fn windows_of_classes_add_up() {
                     let chunk = gpu.evaluate(rows.clone()).unwrap();
                     let parts = losses.iter_mut().zip(of(&chunk));
                     parts.for_each(|(losses, part)| losses.extend(part));
-                    conditioning.extend(chunk.conditioning);
+                    conditioning.extend(chunk.bounds.conditioning);
                     gradient.extend(gpu.backward(rows).unwrap());
                 }
-                let size = |entry: usize| expected.conditioning[entry];
+                let size = |entry: usize| expected.bounds.conditioning[entry];
                 for (found, expected) in losses.iter().zip(&of(&expected)) {
                     let close = |(entry, (found, expected)): (usize, (&f64, &f64))| {
                         // A loss is some units large, whatever the entry.
@@ -610,15 +598,8 @@ fn chunks_do_not_change_a_bit() {
         let problem = random(2, 50, 12, 5, 1.0, Reduction::Mean);
         for wrt in [Wrt::Input, Wrt::Logits] {
             for method in [Method::Difference, Method::ForwardPass] {
-                let plan = Plan::new(
-                    &problem,
-                    wrt,
-                    method,
-                    Scheme::Central,
-                    None,
-                    Precision::F32,
-                    Dtype::F32,
-                );
+                let derivative = Differentiation::from(wrt).by(method);
+                let plan = Plan::new(&problem, derivative, None, Precision::F32);
                 device.limit_memory(1 << 30);
                 let whole = Gpu::<f32>::new(&device, &problem, plan)
                     .unwrap()
@@ -628,17 +609,20 @@ fn chunks_do_not_change_a_bit() {
                 let mut gpu = Gpu::<f32>::new(&device, &problem, plan).unwrap();
                 let step = gpu.rows_per_call();
                 assert!(step < 20, "4 KiB hold {step} rows");
-                let of = |evaluation: &Evaluation| match method {
-                    Method::Difference => evaluation.derivative.clone(),
-                    Method::ForwardPass => evaluation.losses[1].clone(),
+                let of = |evaluation: &Evaluation| match &evaluation.values {
+                    Values::Derivative(derivative) => derivative.clone(),
+                    Values::Losses(losses) => losses.at_steps[1].clone(),
                 };
                 let (mut losses, mut conditioning) = (Vec::new(), Vec::new());
                 for start in (0..50).step_by(step) {
                     let chunk = gpu.evaluate(start..50.min(start + step)).unwrap();
                     losses.extend(of(&chunk));
-                    conditioning.extend(chunk.conditioning);
+                    conditioning.extend(chunk.bounds.conditioning);
                 }
-                assert_eq!((losses, conditioning), (of(&whole), whole.conditioning));
+                assert_eq!(
+                    (losses, conditioning),
+                    (of(&whole), whole.bounds.conditioning)
+                );
             }
         }
     }

@@ -30,7 +30,7 @@ fn run(problem: &Problem, wrts: &[Wrt], corrupt: impl Fn(&mut Vec<f64>)) -> (Rep
         })
         .collect();
     let options = Options {
-        draws: true,
+        picture: true,
         ..Options::default()
     };
     let report = check::check(problem, &subjects, &options, &CPU, &mut ()).unwrap();

@@ -260,7 +260,7 @@ fn what_cannot_be_served_is_refused_in_a_sentence() {
         (
             "rows=2..2",
             422,
-            "--rows is 2..2, but input has 8 rows: A..B takes them from A to before B, and B is at most 8",
+            "--rows is 2..2, but input has 8 rows; A..B needs A < B <= 8",
         ),
         (
             "wrt=weight&sample=2",

@@ -3,10 +3,10 @@
 use std::{fs, path::Path};
 
 /// The modules of src/, left to right.
-const ORDER: [&str; 22] = [
-    "error", "tensor", "loss", "scheme", "problem", "plan", "engine", "cpu", "report", "gpu",
-    "device", "diagnose", "check", "sweep", "bench", "io", "settings", "output", "demo", "serve",
-    "cli", "main",
+const ORDER: [&str; 24] = [
+    "error", "tensor", "loss", "scheme", "problem", "plan", "budget", "rounding", "engine", "cpu",
+    "report", "gpu", "device", "diagnose", "check", "sweep", "bench", "io", "settings", "output",
+    "demo", "serve", "cli", "main",
 ];
 
 fn sources(folder: &Path, files: &mut Vec<std::path::PathBuf>) {

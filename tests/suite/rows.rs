@@ -1,4 +1,5 @@
-//! A part of a gradient is checked as it would be in the whole: a range of rows, a random draw, what came before an interruption.
+//! A part of a gradient is checked as it would be within the whole: a range of rows, a random draw,
+//! and the rows before an interruption.
 
 use crate::framework::{gradient, tensor};
 use gradprobe::{
@@ -39,7 +40,7 @@ fn sample(rows: usize, seed: u64) -> Options {
     }
 }
 
-/// With a mean over samples of which some are ignored, and rows 30 to 39 zero in the gradient.
+/// Returns a problem with a mean over samples, and a gradient whose rows 30 to 39 are zero.
 fn problem_with_zero_rows() -> (Problem, Subject) {
     let problem = crate::problems::random(3, 60, 5, 4, 1.0, Reduction::Mean);
     let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
@@ -49,7 +50,7 @@ fn problem_with_zero_rows() -> (Problem, Subject) {
 }
 
 #[test]
-fn a_range_is_judged_as_in_the_whole() {
+fn a_range_gets_the_verdict_that_it_has_within_the_whole() {
     let (problem, subject) = problem_with_zero_rows();
     let whole = run(&problem, &subject, &Options::default()).unwrap();
     let right = run(&problem, &subject, &rows(0..30)).unwrap();
@@ -72,10 +73,10 @@ fn a_range_is_judged_as_in_the_whole() {
 }
 
 #[test]
-fn a_draw_is_repeated_by_its_seed_and_diagnosed_in_the_whole() {
+fn a_seed_repeats_a_draw_and_the_whole_is_diagnosed() {
     let problem = crate::problems::random(4, 500, 6, 5, 1.0, Reduction::Mean);
     let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
-    // Each row in the next one's place, which a draw alone could not show.
+    // Each row is in the place of the one before, which a draw alone cannot show.
     values.rotate_left(6);
     let subject = subject(&problem, Wrt::Input, &values);
     let draw = |seed| run(&problem, &subject, &sample(50, seed)).unwrap().checks;
@@ -96,7 +97,7 @@ fn a_draw_is_repeated_by_its_seed_and_diagnosed_in_the_whole() {
     // 1 - (1 - share)^50 is 99 %.
     let share = check.coverage.seen_share();
     assert!(((1.0 - share).powi(50) - 0.01).abs() < 1e-12);
-    // A draw of more rows than there are is no draw.
+    // A draw of more rows than there are covers all rows.
     let all = run(&problem, &subject, &sample(501, 0)).unwrap();
     assert!(all.checks[0].coverage.is_whole() && all.checks[0].coverage.draw.is_none());
 }
@@ -117,7 +118,7 @@ fn a_draw_of_a_range_stays_in_it() {
 }
 
 #[test]
-fn what_cannot_be_checked_in_part_is_refused() {
+fn refuses_parts_that_cannot_be_checked() {
     let problem = crate::problems::random(5, 8, 3, 3, 1.0, Reduction::Mean);
     let subject = |wrt| subject(&problem, wrt, &gradient(&problem, wrt, Dtype::F32));
     let message = |wrt, options| {
@@ -133,7 +134,7 @@ fn what_cannot_be_checked_in_part_is_refused() {
         message(Wrt::Bias, sample(4, 0)),
         "--sample is some of the samples, but grad_bias is a sum over all of them"
     );
-    let past = "input has 8 rows: A..B takes them from A to before B, and B is at most 8";
+    let past = "input has 8 rows; A..B needs A < B <= 8";
     for (range, found) in [(4..9, "4..9"), (5..5, "5..5")] {
         assert_eq!(
             message(Wrt::Logits, rows(range)),
@@ -143,7 +144,7 @@ fn what_cannot_be_checked_in_part_is_refused() {
     assert!(message(Wrt::Input, sample(0, 0)).starts_with("--sample is 0"));
 }
 
-/// Interrupts when it has been told of progress, or of causes that are looked for, so often.
+/// Interrupts after a number of calls of [`Listener::progress`] or [`Listener::diagnosing`].
 struct Impatient {
     progress: usize,
     causes: usize,
@@ -151,7 +152,7 @@ struct Impatient {
 }
 
 impl Listener for Impatient {
-    /// What is kept comes in small pieces.
+    /// With the numeric gradient wanted, calls of the engine are small.
     fn wants_numeric(&self) -> bool {
         true
     }
@@ -171,10 +172,10 @@ impl Listener for Impatient {
 }
 
 #[test]
-fn an_interruption_leaves_the_report_of_what_was_done() {
+fn an_interrupted_check_reports_the_rows_that_are_done() {
     let problem = crate::problems::random(6, 4096, 1024, 3, 1.0, Reduction::Sum);
     let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
-    // Nobody comes to it.
+    // The check is interrupted before this entry.
     values[4000 * 1024] += 1.0;
     let subjects = [
         subject(&problem, Wrt::Input, &values),
@@ -214,7 +215,7 @@ fn an_interruption_leaves_the_report_of_what_was_done() {
     assert_eq!(report.checks[0].tally.wrong, 1);
     assert_ne!(report.checks[0].findings, []);
 
-    // In the middle of the diagnosis: all was compared, and nothing is said of a cause.
+    // Interrupted during the diagnosis: all rows are compared, and no cause is reported.
     let (report, done) = check(100, 2);
     assert!(report.interrupted);
     assert_eq!(done, 4096 * 1024);

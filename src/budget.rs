@@ -1,0 +1,228 @@
+//! Limits on the work that is done at a time, and the conversions from work to rows.
+//!
+//! Work is counted in multiply-adds ([`Differentiation::work`]), entries of a gradient, elements in
+//! memory, or bytes. A limit keeps progress bars moving, interruptions prompt, driver time-outs
+//! away and intermediate results in the cache. The tile sizes of a kernel are set in the kernel.
+
+use std::ops::Range;
+
+use crate::{
+    plan::Differentiation,
+    problem::{Problem, Wrt},
+    scheme::Method,
+};
+
+// Calls of the CPU engine.
+
+/// Entries per call of the CPU engine, which keeps none of them: 50 ms of work on many threads.
+const CPU_CALL_ENTRIES: usize = 1 << 24;
+/// Elements of the input per call of the CPU engine with respect to a parameter. The engine holds
+/// three f64 vectors of this size, 24 MiB.
+const CPU_CALL_INPUTS: usize = 1 << 20;
+/// Multiply-adds of one thread in 1/8 s, measured in 2026. `serve` switches jobs between calls.
+const THREAD_WORK: usize = 1 << 29;
+/// Rows per thread and call that make one pass over a large weight worthwhile.
+const CPU_CALL_LEAST_ROWS: usize = 16;
+/// Multiply-adds per thread in 2 s. A call with more has fewer than [`CPU_CALL_LEAST_ROWS`].
+const CPU_CALL_MOST_WORK: usize = 1 << 33;
+
+// Calls of a GPU. A software adapter runs on the host.
+
+/// Entries per submission to a software adapter, which shares a cache with the host.
+pub(crate) const SOFTWARE_ENTRIES: usize = 1 << 20;
+/// Entries per submission to a GPU, which must outweigh the submission itself.
+pub(crate) const GPU_ENTRIES: usize = 1 << 24;
+/// Multiply-adds per submission to a software adapter: 0.5 s on two cores at 4e9 per second,
+/// measured in 2026.
+pub(crate) const SOFTWARE_WORK: usize = 1 << 31;
+/// Multiply-adds per submission to a GPU: 0.1 s on a small one.
+pub(crate) const GPU_WORK: usize = 1 << 35;
+/// Bytes of all buffers of one evaluation. A software adapter's memory is the host's, and it never
+/// reports that no more is left.
+pub(crate) const GPU_MEMORY: u64 = 512 << 20;
+/// Columns of a dot product per dispatch. Lavapipe of Mesa 22.3 silently ends a loop after 65,535
+/// iterations; an iteration takes four columns, so this is an eighth of its limit.
+pub(crate) const DISPATCH_COLUMNS: usize = 32_768;
+/// Terms of a sum over classes or samples per dispatch. An iteration takes one term per step, so
+/// this is an eighth of lavapipe's limit.
+pub(crate) const DISPATCH_TERMS: usize = 8192;
+
+// Comparison on the host. Measured in 2026 with benches/check.rs.
+
+/// Entries of a block: enough to make the exact sums cheap, few enough for several threads.
+const BLOCK_ENTRIES: usize = 1 << 18;
+/// Multiply-adds of a block: 10 ms.
+const BLOCK_WORK: usize = 1 << 25;
+/// Rows of a block at most.
+const MOST_BLOCK_ROWS: usize = 512;
+/// Rows of a block by `difference`, above its work if need be, that make one pass over a large
+/// weight worthwhile.
+const LEAST_BLOCK_ROWS: usize = 16;
+/// Entries of a strip: each of its half a dozen f64 vectors is 64 KiB.
+const STRIP_ENTRIES: usize = 1 << 13;
+/// Elements of a weight that stays in a second-level cache with its tables.
+const CACHED_WEIGHT: usize = 1 << 15;
+/// Logits or entries of a strip if the weight is not cached: each of its f64 vectors is 8 MiB.
+const MOST_STRIP_LOGITS: usize = 1 << 20;
+/// Rows of a strip at most.
+const MOST_STRIP_ROWS: usize = 64;
+/// Rows of a tile of the CPU's matrix products: fewer leave part of it unused.
+pub(crate) const MATMUL_ROWS: usize = 4;
+/// Entries of a gradient that the host compares faster than a GPU: 10 ms of work.
+pub(crate) const HOST_COMPARED_ENTRIES: usize = 1 << 22;
+/// Entries of the numeric gradient that are held at a time for a listener: 8 MiB, and about twice
+/// that while they are assembled.
+pub(crate) const HELD_ENTRIES: usize = 1 << 20;
+
+// Diagnosis.
+
+/// Multiply-adds of one product over the rows that a diagnosis looks at: a few milliseconds.
+const DIAGNOSIS_WORK: usize = 1 << 22;
+/// Entries that a diagnosis looks at.
+const DIAGNOSIS_ENTRIES: usize = 1 << 15;
+/// Rows that a diagnosis looks at, however long they are.
+const DIAGNOSIS_LEAST_ROWS: usize = 4;
+/// Multiply-adds of a first look at a draw of the samples: about 10 ms.
+const FIRST_LOOK_WORK: usize = 1 << 24;
+/// Multiply-adds of one pass over all samples, above which few causes are considered for a
+/// parameter: its gradient takes dozens of passes.
+const PARAMETER_DIAGNOSIS_WORK: usize = 1 << 27;
+/// Rows of the smallest failing case at most: more are not worth a file of their own.
+pub(crate) const SMALLEST_ROWS: usize = 4096;
+
+// Sweeps over the step.
+
+/// Multiply-adds per step of a sweep of 1 s on two cores.
+pub(crate) const SWEEP_WORK: usize = 1 << 29;
+/// Multiply-adds per step of a sweep that takes no noticeable time.
+pub(crate) const GLANCE_WORK: usize = 1 << 22;
+/// Multiply-adds per row, above which a glance is skipped.
+pub(crate) const GLANCE_ROW_WORK: usize = 1 << 25;
+
+/// Returns the number of rows whose evaluation takes about `work` multiply-adds, from 1 to n.
+pub(crate) fn rows(problem: &Problem, derivative: Differentiation, work: usize) -> usize {
+    (work / derivative.work(problem)).clamp(1, problem.n())
+}
+
+/// Returns the number of threads that a call of the CPU engine is sized for.
+///
+/// The last bits of a parameter's gradient depend on how many samples are summed per call, so their
+/// number must not depend on the machine.
+fn threads(derivative: Differentiation) -> usize {
+    if derivative.wrt.is_parameter() {
+        2
+    } else {
+        rayon::current_num_threads()
+    }
+}
+
+/// Returns the largest number of rows per call of the CPU engine.
+pub(crate) fn cpu_call_rows(problem: &Problem, derivative: Differentiation) -> usize {
+    let entries = if derivative.wrt.is_parameter() {
+        CPU_CALL_INPUTS
+    } else {
+        CPU_CALL_ENTRIES
+    };
+    let threads = threads(derivative);
+    let least = match derivative.method {
+        Method::Difference => threads * CPU_CALL_LEAST_ROWS,
+        Method::ForwardPass => 1,
+    };
+    let most = rows(problem, derivative, threads * CPU_CALL_MOST_WORK);
+    (entries / problem.columns(derivative.wrt))
+        .min(rows(problem, derivative, threads * THREAD_WORK))
+        .max(least)
+        .clamp(1, most)
+}
+
+/// Returns the number of parts into which one row is split if it is too slow for a call of the CPU
+/// engine: each takes one thread 1/8 s. Returns `None` if the row is fast enough.
+pub(crate) fn cpu_row_parts(problem: &Problem, derivative: Differentiation) -> Option<usize> {
+    let work = derivative.work(problem);
+    let is_slow = work > threads(derivative) * THREAD_WORK;
+    let splits = derivative.method == Method::ForwardPass && is_slow;
+    splits.then(|| work.div_ceil(THREAD_WORK))
+}
+
+/// Returns the number of rows of a block: rows whose column sums are added as one. Blocks begin at
+/// multiples of it.
+pub(crate) fn block_rows(problem: &Problem, derivative: Differentiation) -> usize {
+    let by_entries = BLOCK_ENTRIES / problem.columns(derivative.wrt);
+    let by_work = rows(problem, derivative, BLOCK_WORK);
+    let (by_work, least) = match derivative.method {
+        // The rows of a parameter are classes, and were evaluated before.
+        _ if derivative.wrt.is_parameter() => (MOST_BLOCK_ROWS, MATMUL_ROWS),
+        Method::Difference => (by_work.max(LEAST_BLOCK_ROWS), MATMUL_ROWS),
+        Method::ForwardPass => (by_work, 1),
+    };
+    by_entries.min(by_work).clamp(least, MOST_BLOCK_ROWS)
+}
+
+/// Returns the number of rows of a strip: rows that are evaluated and compared together, so that
+/// they stay in the cache. If the weight does not fit there, a strip is worth one pass over it.
+pub(crate) fn strip_rows(problem: &Problem, wrt: Wrt) -> usize {
+    let (k, d) = (problem.k(), problem.d());
+    let rows = if k * d > CACHED_WEIGHT {
+        MOST_STRIP_LOGITS / k.max(d)
+    } else {
+        STRIP_ENTRIES / problem.columns(wrt)
+    };
+    rows.clamp(MATMUL_ROWS, MOST_STRIP_ROWS)
+        .next_multiple_of(MATMUL_ROWS)
+}
+
+/// Returns the number of rows of a gradient that a diagnosis looks at.
+pub(crate) fn diagnosed_rows(problem: &Problem, wrt: Wrt) -> usize {
+    let (d, k) = (problem.d(), problem.k());
+    let rows = if wrt.is_parameter() {
+        DIAGNOSIS_ENTRIES / problem.columns(wrt)
+    } else {
+        (DIAGNOSIS_WORK / (k * d)).min(DIAGNOSIS_ENTRIES / d.max(k))
+    };
+    rows.max(DIAGNOSIS_LEAST_ROWS).min(problem.rows(wrt))
+}
+
+/// Returns the number of samples that a first look covers.
+pub(crate) fn first_look_samples(problem: &Problem) -> usize {
+    let samples = FIRST_LOOK_WORK / (problem.k() * problem.d());
+    samples.max(DIAGNOSIS_LEAST_ROWS).min(problem.n())
+}
+
+/// Returns true if a diagnosis can afford passes over all samples.
+pub(crate) fn is_diagnosed_in_full(problem: &Problem, wrt: Wrt) -> bool {
+    // In floating point: a product of sizes that no one has checked may exceed any integer.
+    let work = problem.n() as f64 * problem.d() as f64 * problem.k() as f64;
+    !wrt.is_parameter() || work <= PARAMETER_DIAGNOSIS_WORK as f64
+}
+
+/// Splits n rows into calls of at most `rows_per_call` rows, in whole blocks of `block` rows if a
+/// call holds one.
+pub(crate) fn calls(
+    n: usize,
+    rows_per_call: usize,
+    block: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    let in_blocks = rows_per_call / block * block;
+    let rows_per_call = match in_blocks {
+        // A remainder would wait for the rest, and then be the work of one thread.
+        _ if rows_per_call >= n => n,
+        0 => rows_per_call,
+        in_blocks => in_blocks,
+    };
+    (0..n)
+        .step_by(rows_per_call)
+        .map(move |start| start..n.min(start + rows_per_call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_hold_whole_blocks_if_one_fits() {
+        let all = |n, rows_per_call, block| calls(n, rows_per_call, block).collect::<Vec<_>>();
+        assert_eq!(all(10, 7, 3), [0..6, 6..10]);
+        assert_eq!(all(10, 2, 3), [0..2, 2..4, 4..6, 6..8, 8..10]);
+        assert_eq!(all(10, 16, 3).first(), Some(&(0..10)));
+    }
+}

@@ -1,0 +1,171 @@
+//! One row of the gradient: its wrong entries, its candidates for the worst, and the entries that
+//! the report shows.
+
+use super::{
+    Comparator,
+    lanes::{LANES, Scratch},
+    strip::Strip,
+};
+use crate::{
+    report::{Decision, Entry, Tally},
+    rounding::{Caught, RowBounds},
+};
+
+/// Returns the severity above which an entry may belong to the worst. Of entries with equal
+/// severity, those that came first are kept.
+pub(super) fn threshold(tally: &Tally) -> f64 {
+    match tally.worst.len() {
+        Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
+        _ => -1.0,
+    }
+}
+
+impl Comparator<'_> {
+    /// Adds a compared row: its counts, its places, its candidates for the worst (which lie in the
+    /// lanes `candidates`), and one entry that may be drawn as a sample.
+    pub(super) fn note_row(
+        &self,
+        tally: &mut Tally,
+        strip: &Strip,
+        here: usize,
+        bounds: &RowBounds,
+        wrong: u64,
+        candidates: [bool; LANES],
+    ) {
+        let columns = self.columns();
+        let row = strip.rows.start + here;
+        let entries = strip.row(here, columns);
+        let judge = |column: usize| {
+            let (a, g, c) = entries.at(column);
+            bounds.judge(a, g, c, self.noise.by_column[column])
+        };
+        let entry = |column| self.entry(bounds, (row, column), entries.at(column));
+        tally.entries += columns as u64;
+        tally.wrong += wrong;
+        if wrong > 0 {
+            tally.places.rows.add(row..row + 1);
+            tally.places.columns.resize(columns, 0);
+            for (column, wrong) in tally.places.columns.iter_mut().enumerate() {
+                let (a, g, _) = entries.at(column);
+                let is_wrong = !a.is_finite() | (g.is_finite() & judge(column).is_wrong);
+                *wrong += u64::from(is_wrong);
+            }
+        }
+        self.count_label(tally, row, wrong);
+        for lane in (0..LANES).filter(|&lane| candidates[lane]) {
+            for column in (lane..columns).step_by(LANES) {
+                let judgement = judge(column);
+                // Earlier rows have raised the threshold. NaN is always a candidate.
+                if !(judgement.error <= threshold(tally) * judgement.allowed()) {
+                    tally.note(entry(column));
+                }
+            }
+        }
+        tally.sample(entry(Tally::sampled_column(row, columns)));
+    }
+
+    /// Counts the entries of a row, and the wrong ones among them, under the class of its target.
+    pub(in crate::check) fn count_label(&self, tally: &mut Tally, row: usize, wrong: u64) {
+        if self.plan.wrt.is_parameter() {
+            return;
+        }
+        if let Some(label) = self.problem.label(row) {
+            let classes = &mut tally.places.classes;
+            classes.resize(self.problem.k(), [0; 2]);
+            classes[label][0] += wrong;
+            classes[label][1] += self.columns() as u64;
+        }
+    }
+
+    /// Compares a row with entries that are not finite. They are wrong or undecided, and part of no
+    /// sum but that of the errors.
+    pub(super) fn compare_not_finite(
+        &self,
+        tally: &mut Tally,
+        scratch: &mut Scratch,
+        strip: &Strip,
+        here: usize,
+        bounds: &RowBounds,
+    ) {
+        let columns = self.columns();
+        let entries = strip.row(here, columns);
+        let (mut wrong, mut tolerance) = (0, 0.0);
+        for column in 0..columns {
+            let (a, g, _) = entries.at(column);
+            let place = (strip.rows.start + here, column);
+            let entry = self.entry(bounds, place, entries.at(column));
+            let allowed = entry.tolerance + entry.noise;
+            wrong += u64::from(entry.decision == Decision::Wrong);
+            tally.undecided += u64::from(entry.decision == Decision::Undecided);
+            tally.not_finite += u64::from(!a.is_finite());
+            tally.max_rel_err = tally.max_rel_err.max(entry.rel_err);
+            tally.sum_rel_err.add(entry.rel_err);
+            tally.rel_err.add(entry.rel_err);
+            if !a.is_finite() || !g.is_finite() {
+                tally.error_error.add(f64::INFINITY);
+                continue;
+            }
+            let next = entries.analytic[(column + 1) % columns];
+            let t = entry.tolerance * g.abs();
+            tally.analytic_analytic.add(a * a);
+            tally.error_error.add((a - g) * (a - g));
+            tolerance += t;
+            let sums = &mut scratch.columns;
+            sums.analytic_numeric[column] += a * g;
+            sums.numeric_numeric[column] += g * g;
+            sums.tolerance_tolerance[column] += t * t;
+            sums.tolerance_numeric[column] += t;
+            sums.noise_numeric[column] += entry.noise * g.abs();
+            sums.numeric_abs[column] += g.abs();
+            tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
+            tally.caught.merge(Caught::new(a, next, g, allowed));
+        }
+        tally.tolerance_tolerance.add(tolerance * tolerance);
+        self.note_row(tally, strip, here, bounds, wrong, [true; LANES]);
+    }
+
+    /// Returns one entry as the report shows it.
+    pub(super) fn entry(
+        &self,
+        bounds: &RowBounds,
+        (row, column): (usize, usize),
+        (analytic, numeric, conditioning): (f64, f64, f64),
+    ) -> Entry {
+        let noise = self.noise.by_column[column];
+        let judgement = bounds.judge(analytic, numeric, conditioning, noise);
+        // A difference that overflowed is no evidence.
+        let is_evidence = numeric.is_finite();
+        let decision = if !analytic.is_finite() || (is_evidence && judgement.is_wrong) {
+            Decision::Wrong
+        } else if is_evidence && judgement.is_right() {
+            Decision::Right
+        } else {
+            Decision::Undecided
+        };
+        let noise = if is_evidence {
+            judgement.noise
+        } else {
+            f64::INFINITY
+        };
+        Entry {
+            row,
+            column,
+            analytic,
+            numeric,
+            rel_err: rel_err(analytic, numeric),
+            noise,
+            tolerance: judgement.tolerance,
+            decision,
+        }
+    }
+}
+
+/// Returns |analytic - numeric| / max(|analytic|, |numeric|), as cs231n defines it: 0 if both are
+/// 0, infinite if either is not finite.
+pub(crate) fn rel_err(analytic: f64, numeric: f64) -> f64 {
+    match (analytic - numeric).abs() {
+        0.0 => 0.0,
+        error if error.is_finite() => error / analytic.abs().max(numeric.abs()),
+        _ => f64::INFINITY,
+    }
+}

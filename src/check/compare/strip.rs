@@ -1,0 +1,67 @@
+//! A strip: a few rows that are evaluated and compared together.
+
+use std::ops::Range;
+
+use crate::{cpu::simd, engine::Evaluation};
+
+/// Rows of the gradient under test, and their evaluation.
+#[derive(Default)]
+pub(super) struct Strip {
+    /// The numbers of the rows.
+    pub(super) rows: Range<usize>,
+    /// The gradient under test, [rows·m].
+    pub(super) analytic: Vec<f64>,
+    /// The evaluation, not divided by the normalizer.
+    pub(super) evaluation: Evaluation,
+    /// 1/Z.
+    pub(super) per_normalizer: f64,
+}
+
+/// One row of a strip, [m] each.
+pub(super) struct RowEntries<'a> {
+    pub(super) analytic: &'a [f64],
+    /// The derivative, not divided by the normalizer.
+    pub(super) derivative: &'a [f64],
+    /// The conditioning, not divided by the normalizer.
+    pub(super) conditioning: &'a [f64],
+    /// 1/Z.
+    pub(super) per_normalizer: f64,
+}
+
+impl Strip {
+    /// Returns a row of the strip, counted from its first.
+    #[inline(always)]
+    pub(super) fn row(&self, here: usize, columns: usize) -> RowEntries<'_> {
+        let entries = here * columns..(here + 1) * columns;
+        RowEntries {
+            analytic: &self.analytic[entries.clone()],
+            derivative: &self.evaluation.derivative()[entries.clone()],
+            conditioning: &self.evaluation.bounds.conditioning[entries],
+            per_normalizer: self.per_normalizer,
+        }
+    }
+}
+
+impl RowEntries<'_> {
+    /// Returns the analytic entry, the numeric entry and the conditioning.
+    pub(super) fn at(&self, column: usize) -> (f64, f64, f64) {
+        (
+            self.analytic[column],
+            self.derivative[column] * self.per_normalizer,
+            self.conditioning[column] * self.per_normalizer,
+        )
+    }
+
+    /// Returns true if all analytic and numeric entries are finite. It visits every entry, because
+    /// a search that ends early does not run in vectors.
+    pub(super) fn is_finite(&self) -> bool {
+        simd(
+            #[inline(always)]
+            || {
+                let pairs = self.analytic.iter().zip(self.derivative);
+                let others = pairs.map(|(a, b)| u64::from(!(a.is_finite() & b.is_finite())));
+                others.sum::<u64>() == 0
+            },
+        )
+    }
+}

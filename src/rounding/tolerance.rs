@@ -1,0 +1,65 @@
+//! The bound on the error of a correct gradient under test.
+
+use super::{RoundingModel, drift, underflow_floor};
+use crate::{plan::Plan, problem::Problem, tensor::Dtype};
+
+/// The margin on [`RoundingModel`]. Chosen.
+const MARGIN: f64 = 2.0;
+
+/// The bound on the error of a correct analytic entry.
+///
+/// It is `rounding` times the conditioning ([`RoundingModel`]) and the
+/// [nonlinearity](super::nonlinearity), plus `drift` times |numeric|, plus `floor`; or
+/// [`Given`] by the user.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Twice [`RoundingModel::LOGITS`]·u.
+    pub rounding: f64,
+    /// The loss to underflow of the element type.
+    pub floor: f64,
+    /// The relative drift of a sum over like samples, which a parameter's gradient is.
+    pub drift: f64,
+    /// The relative rounding that all entries share: of the normalizer and the targets' weights. It
+    /// bounds the gradient's scale, not its entries.
+    pub shared: f64,
+    /// The user's tolerances, which replace the others.
+    pub given: Option<Given>,
+}
+
+/// The user's tolerances: rtol·max(|analytic|, |numeric|) + atol.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Given {
+    /// The relative tolerance.
+    pub rtol: f64,
+    /// The absolute tolerance.
+    pub atol: f64,
+}
+
+impl Tolerance {
+    /// Returns the tolerance of a gradient of the plan's type.
+    pub(crate) fn new(problem: &Problem, plan: &Plan, given: Option<Given>) -> Self {
+        let (wrt, dtype) = (plan.wrt, plan.dtype);
+        let u = dtype.unit_roundoff();
+        let is_half = matches!(dtype, Dtype::F16 | Dtype::BF16);
+        let is_unweighted = problem.is_one_hot() && problem.loss().class_weight.is_none();
+        // Roundings that all entries share.
+        let roundings = match dtype {
+            // One for samples that are alike, and the error of 1/Z.
+            _ if is_half && is_unweighted => 1.25 + dtype.lost_in_reciprocal(problem.normalizer()),
+            // Weights of targets were measured at 3.
+            _ if is_half => 4.0,
+            // The sums behind the scale are in f64 themselves, over a row or a block of rows.
+            Dtype::F64 => 256.0,
+            _ => 16.0,
+        };
+        // Frameworks accumulate half precision in f32.
+        let drift = drift(problem, wrt, u.min(Dtype::F32.unit_roundoff()));
+        Self {
+            rounding: MARGIN * RoundingModel::LOGITS * u,
+            floor: underflow_floor(problem, wrt, dtype.smallest_kept()),
+            drift,
+            shared: roundings * u + drift,
+            given,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The verdict on one entry, which the host's comparison and the CPU twin of the shader share.
+
+/// The bounds on the entries of one row, as coefficients of an entry's own terms.
+///
+/// See the table of [`rounding`](super) for the terms.
+#[derive(Clone, Copy, Debug)]
+pub struct RowBounds {
+    /// Tolerance per unit of conditioning: rounding times nonlinearity.
+    pub rounding: f64,
+    /// Tolerance per unit of |numeric|.
+    pub drift: f64,
+    /// Absolute tolerance.
+    pub floor: f64,
+    /// True if `rtol` and `atol` replace the three terms above.
+    pub is_given: bool,
+    /// The user's relative tolerance.
+    pub rtol: f64,
+    /// The user's absolute tolerance.
+    pub atol: f64,
+    /// Noise per unit of conditioning, besides that of each column.
+    pub noise_by_row: f64,
+    /// Noise per unit of |numeric|.
+    pub noise_drift: f64,
+    /// Absolute noise.
+    pub noise_floor: f64,
+}
+
+/// An entry against its bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Judgement {
+    /// max(|analytic|, |numeric|).
+    pub largest: f64,
+    /// |analytic - numeric|.
+    pub error: f64,
+    /// The bound on the analytic error.
+    pub tolerance: f64,
+    /// The bound on the numeric error.
+    pub noise: f64,
+    /// True if the error exceeds tolerance + noise.
+    pub is_wrong: bool,
+    /// True if the bounds are tight enough that an error within them shows the entry to be right.
+    pub is_certain: bool,
+}
+
+impl Judgement {
+    /// Returns the allowed error: tolerance + noise.
+    #[inline(always)]
+    pub fn allowed(&self) -> f64 {
+        self.tolerance + self.noise
+    }
+
+    /// Returns true if the entry is shown to be right.
+    #[inline(always)]
+    pub fn is_right(&self) -> bool {
+        !self.is_wrong & self.is_certain
+    }
+}
+
+impl RowBounds {
+    /// Judges an entry, where `noise` is its column's noise per unit of conditioning.
+    #[inline(always)]
+    pub fn judge(&self, analytic: f64, numeric: f64, conditioning: f64, noise: f64) -> Judgement {
+        if self.is_given {
+            self.judge_by::<true>(analytic, numeric, conditioning, noise)
+        } else {
+            self.judge_by::<false>(analytic, numeric, conditioning, noise)
+        }
+    }
+
+    /// Judges an entry as [`judge`](Self::judge) does, if it is known at compile time which
+    /// tolerances apply.
+    ///
+    /// It runs in every lane of the comparison: all selections are made without branches.
+    #[inline(always)]
+    pub fn judge_by<const IS_GIVEN: bool>(
+        &self,
+        analytic: f64,
+        numeric: f64,
+        conditioning: f64,
+        noise: f64,
+    ) -> Judgement {
+        let (a_abs, g_abs) = (analytic.abs(), numeric.abs());
+        let largest = if a_abs > g_abs { a_abs } else { g_abs };
+        let error = (analytic - numeric).abs();
+        let rounding = self
+            .rounding
+            .mul_add(conditioning, self.drift.mul_add(g_abs, self.floor));
+        let given = self.rtol.mul_add(largest, self.atol);
+        let tolerance = if IS_GIVEN { given } else { rounding };
+        let noise_floor = self.noise_drift.mul_add(g_abs, self.noise_floor);
+        let noise = conditioning.mul_add(noise + self.noise_by_row, noise_floor);
+        // An absolute tolerance is no evidence for an entry that is smaller than it, unless
+        // rounding alone explains the error.
+        let is_evident = !IS_GIVEN | (largest >= self.atol) | (error <= rounding + noise);
+        Judgement {
+            largest,
+            error,
+            tolerance,
+            noise,
+            is_wrong: error > tolerance + noise,
+            is_certain: (noise <= tolerance) & is_evident,
+        }
+    }
+}
+
+/// The corrupted copies of the gradient that would fail the check.
+///
+/// A check that would pass one of them is worth nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caught {
+    /// All entries zero.
+    pub zeroed: bool,
+    /// All signs flipped.
+    pub flipped: bool,
+    /// All entries larger by half.
+    pub scaled: bool,
+    /// Every row rotated by one column.
+    pub shuffled: bool,
+    /// True if this rotation changes any entry at all.
+    pub moved: bool,
+}
+
+impl Caught {
+    /// Compares the entry of each corrupted copy, where `next` is the analytic entry of the next
+    /// column.
+    #[inline(always)]
+    pub fn new(analytic: f64, next: f64, numeric: f64, allowed: f64) -> Self {
+        Self {
+            zeroed: numeric.abs() > allowed,
+            flipped: (analytic + numeric).abs() > allowed,
+            scaled: (1.5 * analytic - numeric).abs() > allowed,
+            shuffled: (next - numeric).abs() > allowed,
+            moved: next != analytic,
+        }
+    }
+
+    /// Adds the results of other entries.
+    pub fn merge(&mut self, other: Self) {
+        self.zeroed |= other.zeroed;
+        self.flipped |= other.flipped;
+        self.scaled |= other.scaled;
+        self.shuffled |= other.shuffled;
+        self.moved |= other.moved;
+    }
+
+    /// Returns true if no further entry can change the result.
+    pub fn is_complete(&self) -> bool {
+        self.zeroed && self.flipped && self.scaled && self.shuffled && self.moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: RowBounds = RowBounds {
+        rounding: 0.5,
+        drift: 0.25,
+        floor: 1.0,
+        is_given: false,
+        rtol: 0.0,
+        atol: 0.0,
+        noise_by_row: 0.125,
+        noise_drift: 0.0,
+        noise_floor: 0.5,
+    };
+
+    #[test]
+    fn bounds_are_those_of_the_module_documentation() {
+        let judgement = BOUNDS.judge(10.0, 4.0, 8.0, 0.25);
+        assert_eq!((judgement.error, judgement.largest), (6.0, 10.0));
+        assert_eq!((judgement.tolerance, judgement.noise), (6.0, 3.5));
+        assert!(judgement.is_right());
+        assert!(BOUNDS.judge(14.0, 4.0, 8.0, 0.25).is_wrong);
+    }
+
+    #[test]
+    fn noise_above_the_tolerance_decides_nothing() {
+        let judgement = BOUNDS.judge(4.0, 4.0, 8.0, 1.0);
+        assert!(!judgement.is_wrong && !judgement.is_right());
+    }
+
+    #[test]
+    fn an_absolute_tolerance_is_no_evidence_for_a_smaller_entry() {
+        let given = RowBounds {
+            rounding: 1e-9,
+            drift: 0.0,
+            floor: 0.0,
+            is_given: true,
+            atol: 1.0,
+            noise_by_row: 0.0,
+            noise_floor: 0.0,
+            ..BOUNDS
+        };
+        assert!(given.judge(2.0, 1.5, 1.0, 1e-9).is_right());
+        assert!(!given.judge(0.5, 0.25, 1.0, 1e-9).is_right());
+        assert!(given.judge(0.5, 0.5, 1.0, 1e-9).is_right());
+    }
+
+    #[test]
+    fn caught_names_the_copies_that_differ_by_more_than_is_allowed() {
+        let caught = Caught::new(1.0, 1.0, 1.0, 0.75);
+        assert!(caught.zeroed && caught.flipped);
+        assert!(!caught.scaled && !caught.shuffled && !caught.moved);
+        let mut all = caught;
+        all.merge(Caught::new(1.0, 3.0, 1.0, 0.25));
+        assert!(all.is_complete());
+    }
+}
