@@ -1,7 +1,7 @@
 //! The numeric gradient is close to the exact one in the Euclidean norm, and it is a finite
 //! difference.
 
-use crate::devices::devices;
+use crate::devices::{CPU, all_devices, devices, gpus};
 use crate::exact::{distance, exact};
 use crate::numeric::numeric;
 use crate::problems::random;
@@ -12,8 +12,6 @@ use gradprobe::{
     problem::{Problem, Wrt},
     scheme::{Method, Precision, Scheme},
 };
-
-const CPU: Device = Device::Cpu { note: None };
 
 fn error(problem: &Problem, wrt: Wrt, options: &Options, device: &Device) -> f64 {
     distance(
@@ -28,10 +26,7 @@ fn problem(n: usize, d: usize, k: usize) -> Problem {
 
 #[test]
 fn differences_in_f32_on_a_gpu_are_within_1e_6() {
-    for device in devices()
-        .into_iter()
-        .map(|device| Device::Gpu(Box::new(device)))
-    {
+    for device in gpus() {
         for (n, d, k) in [(10, 4, 2), (64, 32, 10), (4096, 256, 10)] {
             let problem = problem(n, d, k);
             for wrt in Wrt::ALL {
@@ -84,10 +79,7 @@ fn differences_in_f64_are_within_1e_13() {
 #[test]
 fn the_error_of_forward_passes_in_f32_is_a_u() {
     let problem = problem(10, 4, 2);
-    let on_gpus = devices()
-        .into_iter()
-        .map(|device| Device::Gpu(Box::new(device)));
-    for device in std::iter::once(CPU).chain(on_gpus) {
+    for device in all_devices() {
         for wrt in [Wrt::Input, Wrt::Logits] {
             let at = |exponent: i32| {
                 let eps = Some(10f64.powi(exponent));
@@ -121,10 +113,7 @@ fn the_error_of_forward_passes_in_f32_is_a_u() {
 #[test]
 fn truncation_falls_with_the_schemes_order() {
     let problem = problem(64, 32, 10);
-    let on_gpus = devices()
-        .into_iter()
-        .map(|device| Device::Gpu(Box::new(device)));
-    for device in std::iter::once(CPU).chain(on_gpus) {
+    for device in all_devices() {
         for (scheme, method) in Scheme::ALL
             .into_iter()
             .flat_map(|s| [(s, Method::Difference), (s, Method::ForwardPass)])

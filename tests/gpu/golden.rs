@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::devices::devices;
+use crate::devices::{CPU, all_devices};
 use crate::exact::{distance, exact};
 use gradprobe::{
     check::{self, Options},
-    device::Device,
     io::{self, Inputs, Request, Source},
     problem::Wrt,
     report::{Source as Origin, Verdict},
@@ -35,10 +34,7 @@ fn cases() -> Vec<(PathBuf, Inputs)> {
 
 #[test]
 fn gradients_of_pytorch_pass_on_every_device() {
-    let on_gpus = devices()
-        .into_iter()
-        .map(|device| Device::Gpu(Box::new(device)));
-    for device in std::iter::once(Device::Cpu { note: None }).chain(on_gpus) {
+    for device in all_devices() {
         for (
             path,
             Inputs {
@@ -107,8 +103,7 @@ fn forward_passes_agree_with_pytorch() {
             method: Method::ForwardPass,
             ..Options::default()
         };
-        let device = Device::Cpu { note: None };
-        let report = check::check(&problem, &subjects, &options, &device, &mut ()).unwrap();
+        let report = check::check(&problem, &subjects, &options, &CPU, &mut ()).unwrap();
         for check in &report.checks {
             assert_eq!(check.tally.wrong, 0, "{} {:?}", path.display(), check.wrt);
             // A saturated loss of 100 leaves too few digits for a difference, and the tolerance of

@@ -1,7 +1,7 @@
 //! Size and power of the check: correct gradients of any type never fail, and known bugs never
 //! pass.
 
-use crate::devices::devices;
+use crate::devices::{CPU, gpus};
 use crate::framework::{gradient, round, tensor};
 use gradprobe::{
     check::{self, Options, Subject},
@@ -14,7 +14,6 @@ use gradprobe::{
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::StandardNormal;
 
-const CPU: Device = Device::Cpu { note: None };
 const FLOATS: [Dtype; 4] = [Dtype::F64, Dtype::F32, Dtype::F16, Dtype::BF16];
 
 /// Parts of a problem. A bug changes one of them.
@@ -369,9 +368,7 @@ fn an_f32_column_that_is_low_fails_on_its_own_scale() {
 #[test]
 fn small_uniform_errors_fail() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
-    let gpus = devices()
-        .into_iter()
-        .map(|device| (Device::Gpu(Box::new(device)), Dtype::F32, 1e-5));
+    let gpus = gpus().map(|device| (device, Dtype::F32, 1e-5));
     for (device, dtype, least) in [(CPU, Dtype::F32, 1e-5), (CPU, Dtype::F64, 1e-8)]
         .into_iter()
         .chain(gpus)
