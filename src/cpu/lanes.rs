@@ -57,3 +57,25 @@ pub(super) fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
     }
     pairwise(sums)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_any_number_of_values() {
+        for count in [0, 1, 15, 16, 17, 100] {
+            // Sums of small integers are exact in any order.
+            let expected = (0..count).sum::<i32>();
+            let found = sum((0..count).map(f64::from));
+            assert_eq!(found, f64::from(expected), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_nan_is_not_larger() {
+        assert_eq!(larger(2.0, 1.0), 2.0);
+        assert_eq!(larger(f64::NAN, 1.0), 1.0);
+        assert!(larger(1.0, f64::NAN).is_nan());
+    }
+}
