@@ -101,8 +101,8 @@ relative error of 1e-2 would be good enough.
 
 1. What the user saw
 
-   The input's gradient is 90 % off at every step size. The logits' gradient
-   is fine, but only for large steps.
+   The input's gradient is about 90 % off at every step size. The logits'
+   gradient is fine, but only for large steps.
 
 {as_asked}
 2. The bug
