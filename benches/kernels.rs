@@ -5,10 +5,15 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use gradprobe::{
     cpu::{
         difference::{Growths, difference},
-        logits::logits,
+        logits,
         matmul::matmul,
     },
-    gpu::{self, Buffer, Kernel, Params},
+    gpu::{
+        self, Buffer,
+        kernel::{
+            Launch, difference::Difference, logits::Logits, matmul::Matmul, residual::Residual,
+        },
+    },
     loss::TargetRows,
 };
 
@@ -36,7 +41,7 @@ fn host(criterion: &mut Criterion) {
         let name = |kernel| BenchmarkId::new(kernel, format!("{n}x{d}x{k}"));
         group.throughput(Throughput::Elements((n * d) as u64));
         group.bench_function(name("logits"), |bencher| {
-            bencher.iter(|| logits(&input, &weight, &bias, d));
+            bencher.iter(|| logits::logits(&input, &weight, &bias, d));
         });
         group.bench_function(name("matmul"), |bencher| {
             bencher.iter(|| matmul(&left, &weight, d));
@@ -63,57 +68,68 @@ fn adapters(criterion: &mut Criterion) {
             let [z, magnitude, residual, gradient, weights] = &of_logits;
             let (bounds, result, nothing) =
                 (operand(2 * n), operand(n * d), [operand(4), operand(4)]);
-            let params = Params {
-                rows: n as u32,
-                columns: d as u32,
-                classes: k as u32,
-                class_end: k as u32,
-                tile_end: k as u32,
-                law_sums: 1.0,
-                law_accumulation: 1.0,
-                ..Params::default()
-            }
-            .with_steps([(STEP, 0.5), (-STEP, 0.5)].into_iter());
-            let by_columns = Params {
-                tile_end: d as u32,
-                ..params
-            };
             let [linear, carried] = &nothing;
             let growths = operand(2 * k * d);
-            let one_step = Params {
-                step_end: 1,
-                ..params
+            let (rows, columns, classes) = (n as u32, d as u32, k as u32);
+            let logits = Logits {
+                rows,
+                columns,
+                classes,
+                class_begin: 0,
+                class_end: classes,
+                tile_begin: 0,
+                tile_end: columns,
             };
-            let kernels: [(Kernel, Params, Vec<&Buffer>); 4] = [
-                (
-                    Kernel::Logits,
-                    by_columns,
-                    vec![&input, &weight, &bias, z, magnitude],
-                ),
-                (
-                    Kernel::Residual,
-                    params,
-                    vec![
-                        z, magnitude, &labels, &totals, linear, residual, gradient, weights,
-                        &bounds,
-                    ],
-                ),
-                (Kernel::Matmul, one_step, vec![residual, &weight, &result]),
-                (
-                    Kernel::Difference,
-                    params,
-                    vec![
-                        residual, &growths, &labels, &totals, linear, carried, &result,
-                    ],
-                ),
+            let softmax = Residual {
+                sums: 1.0,
+                accumulation: 1.0,
+                rows,
+                classes,
+                has_linear: 0,
+            };
+            let product = Matmul {
+                normalizer: 1.0,
+                rows,
+                columns,
+                classes,
+                class_begin: 0,
+                tile_begin: 0,
+                tile_end: classes,
+                magnitudes: 0,
+            };
+            let derivative = Difference {
+                steps: [STEP, -STEP, 0.0, 0.0],
+                weights: [0.5, 0.5, 0.0, 0.0],
+                step_count: 2,
+                rows,
+                columns,
+                classes,
+                class_begin: 0,
+                class_end: classes,
+                tile_begin: 0,
+                tile_end: classes,
+                has_linear: 0,
+            };
+            let of_softmax = vec![
+                z, magnitude, &labels, &totals, linear, residual, gradient, weights, &bounds,
+            ];
+            let of_derivative = vec![
+                residual, &growths, &labels, &totals, linear, carried, &result,
+            ];
+            let launches: [(&dyn Launch, Vec<&Buffer>); 4] = [
+                (&logits, vec![&input, &weight, &bias, z, magnitude]),
+                (&softmax, of_softmax),
+                (&product, vec![residual, &weight, &result]),
+                (&derivative, of_derivative),
             ];
             group.throughput(Throughput::Elements((n * d) as u64));
             let size = format!("{n}x{d}x{k}");
-            for (kernel, params, operands) in &kernels {
-                group.bench_function(BenchmarkId::new(kernel.name(), &size), |bencher| {
+            for (launch, operands) in &launches {
+                let name = launch.kernel().name;
+                group.bench_function(BenchmarkId::new(name, &size), |bencher| {
                     bencher.iter(|| {
                         let mut batch = device.batch::<f32>();
-                        batch.run(*kernel, *params, operands);
+                        batch.run(*launch, operands);
                         batch.read(&[(operands[operands.len() - 1], 1)])
                     });
                 });

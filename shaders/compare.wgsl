@@ -1,28 +1,31 @@
-// One workgroup compares 64 columns by 256 rows of the gradient under test with the numeric one, and leaves a record of what it found. An
-// entry that is not clearly within what it may be off by is a suspect, for the host to compare again. A lane has a column, whose sums it
-// keeps in units of the largest |numeric| so far and its powers: squares would leave the range of f32. What it sums of the gradient under
-// test is its error, which is exact, or nearly.
+// One workgroup compares 64 columns by 256 rows of the gradient under test with the numeric one,
+// and writes one record of what it found.
+//
+// 1. A lane takes a column and judges its entries one by one: see allowance.wgsl.
+// 2. It sums the error of the gradient under test, not the gradient, because the error is exact, or
+//    nearly. The sums are in units of the largest |numeric| so far: see sums.wgsl.
+// 3. Relative errors are counted in a histogram, in shared memory first.
+// 4. The lanes combine their row sums for 16 rows at a time, and their totals at the end.
 
-@group(0) @binding(2) var<storage, read> analytic: array<real>;             // [rows, m]
-@group(0) @binding(3) var<storage, read> derivative: array<real>;           // [rows, m], not divided by the normaliser yet
-@group(0) @binding(4) var<storage, read> conditioning: array<real>;         // [rows, m], likewise
-@group(0) @binding(5) var<storage, read> bounds: array<real>;               // [rows, 2]
-@group(0) @binding(6) var<storage, read_write> records: array<real>;        // [blocks of rows, stripes of columns, RECORD]
+struct Params {
+    rows: u32,
+    columns: u32,   // of the operands, including their padding
+    zero: u32,      // 0: see keep()
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> allowance: Allowance;
+@group(0) @binding(2) var<storage, read> analytic: array<real>;     // [rows, columns]
+// The numeric gradient and its conditioning, [rows, columns], both times the normalizer.
+@group(0) @binding(3) var<storage, read> derivative: array<real>;
+@group(0) @binding(4) var<storage, read> conditioning: array<real>;
+@group(0) @binding(5) var<storage, read> bounds: array<real>;       // [rows, 2]: see residual.wgsl
+// [blocks of rows, stripes of columns, RECORD]
+@group(0) @binding(6) var<storage, read_write> records: array<real>;
 @group(0) @binding(7) var<storage, read_write> histogram: array<atomic<u32>>;
 
-const BLOCK_ROWS = 256u;
-// Rows whose sums are added at a time.
+// Rows whose sums are combined at a time.
 const ROWS = 16u;
-
-// A record: of each column the unit and seven sums, of each row one, and of all entries eleven.
-const COLUMN_SUMS = 8u;
-const OF_ROWS = COLUMN_SUMS * GROUP;
-const OF_ALL = OF_ROWS + BLOCK_ROWS;
-const TOTALS = 11u;
-const RECORD = OF_ALL + TOTALS;
-
-// Of a row the sum of tolerance times |numeric|, each times this.
-const ROW_UNIT = 1099511627776.0;   // 2^40
 
 var<workgroup> shared_bins: array<atomic<u32>, BINS>;
 var<workgroup> shared_values: array<real, ROWS * GROUP>;
@@ -36,7 +39,7 @@ fn main(place: Place) {
     let column = group % stripes * GROUP + lane;
     let begin = group / stripes * BLOCK_ROWS;
     let record = group * RECORD;
-    // A dispatch of two dimensions may have workgroups too many.
+    // False for the workgroups that a two-dimensional dispatch has too many.
     let is_there = begin < params.rows;
     for (var i = lane; i < BINS; i += GROUP) {
         atomicStore(&shared_bins[i], 0u);
@@ -45,7 +48,7 @@ fn main(place: Place) {
 
     var sums = Sums();
     var totals = Totals();
-    totals.least = LARGEST;
+    totals.least_detectable = LARGEST;
     for (var start = 0u; start < BLOCK_ROWS; start += ROWS) {
         for (var r = 0u; r < ROWS; r += 1u) {
             let row = begin + start + r;
@@ -56,13 +59,14 @@ fn main(place: Place) {
                 let d = derivative[here + column];
                 let g = d * allowance.per_normalizer + d * allowance.per_normalizer_low;
                 let c = conditioning[here + column] * allowance.per_normalizer;
-                let held = hold(column, a, g, c, bounds[2u * row], bounds[2u * row + 1u]);
+                let judgement = judge(column, a, g, c, bounds[2u * row], bounds[2u * row + 1u]);
                 let largest = max(abs(a), abs(g));
                 let rel_err = abs(a - g) / select(real(1.0), largest, largest > 0.0);
                 atomicAdd(&shared_bins[bin(rel_err)], 1u);
-                count(&totals, a, analytic[here + (column + 1u) % columns], g, rel_err, held);
-                add(&sums, a, g, held);
-                of_row = held.tolerance * ROW_UNIT * (abs(g) * ROW_UNIT);
+                let next = analytic[here + (column + 1u) % columns];
+                count(&totals, a, next, g, rel_err, judgement);
+                add(&sums, a, g, judgement);
+                of_row = judgement.tolerance * ROW_UNIT * (abs(g) * ROW_UNIT);
             }
             shared_values[r * GROUP + lane] = of_row;
         }
@@ -77,10 +81,7 @@ fn main(place: Place) {
         workgroupBarrier();
     }
 
-    var values = array(
-        totals.rel_err, totals.undecided, totals.suspects, totals.max_rel_err, totals.severity, totals.zeroed,
-        totals.flipped, totals.scaled, totals.shuffled, totals.moved, totals.least,
-    );
+    var values = total_values(totals);
     for (var i = 0u; i < TOTALS; i += 1u) {
         shared_values[i * GROUP + lane] = values[i];
     }
@@ -92,7 +93,7 @@ fn main(place: Place) {
         var total = shared_values[lane * GROUP];
         for (var i = 1u; i < GROUP; i += 1u) {
             let value = shared_values[lane * GROUP + i];
-            if (lane < 3u) {
+            if (lane < SUMMED) {
                 total += value;
             } else if (lane < TOTALS - 1u) {
                 total = max(total, value);
@@ -102,10 +103,7 @@ fn main(place: Place) {
         }
         records[record + OF_ALL + lane] = total;
     }
-    var of_column = array(
-        sums.unit, sums.numeric_numeric, sums.error_numeric, sums.error_error, sums.tolerance_tolerance,
-        sums.tolerance_numeric, sums.noise_numeric, sums.numeric_abs,
-    );
+    var of_column = column_values(sums);
     for (var i = 0u; i < COLUMN_SUMS; i += 1u) {
         records[record + i * GROUP + lane] = of_column[i];
     }

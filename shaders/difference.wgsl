@@ -1,15 +1,51 @@
-// One invocation computes 8 rows by 4 columns of the derivative with respect to the input, from loss differences by the identity that
-// cannot cancel: R log1p( sum_c (p - onehot(label))[c] expm1(step W[c,i]) / exp(step W[label,i]) ), and what is linear in the step.
-// growth is expm1(step W) / step: nothing shrinks with the step, and nothing underflows before the gradient does. A dispatch takes all
-// steps of the scheme and adds the classes [tile_begin, tile_end); the last one takes the logarithms.
+// One workgroup computes 8 rows by 4 · lanes columns of the derivative with respect to the input.
+//
+// 1. A step moves the logits by step W[.,i]. The difference of the losses, over the step, is
+//      R log1p( step q / (1 + step growth[label,i]) ) / step + linear[j,i]
+//      with q = sum_c (p - onehot(label))[c] growth[c,i] and growth = expm1(step W) / step.
+//    The terms are of the size of the result, so that nothing cancels; they do not shrink with the
+//    step, so that nothing underflows before the gradient does. src/cpu/difference.rs derives it.
+// 2. A dispatch adds the classes [tile_begin, tile_end) to q, for every step of the scheme.
+//    `carried` hands q, and growth[label,i] once its class has been met, to the next dispatch.
+// 3. The last dispatch takes the logarithms and adds the quotients, each times its weight.
 
-@group(0) @binding(1) var<storage, read> left: array<real>;                     // [rows, k], p - onehot(label)
-@group(0) @binding(2) var<storage, read> right: array<vec4<real>>;              // [steps, class_end - class_begin, m], growth
-@group(0) @binding(3) var<storage, read> labels: array<u32>;                    // [rows]
-@group(0) @binding(4) var<storage, read> totals: array<real>;                   // [rows], R
-@group(0) @binding(5) var<storage, read> linear: array<vec4<real>>;             // [rows, m], the linear part
-@group(0) @binding(6) var<storage, read_write> carried: array<vec4<real>>;      // [steps, 2, rows, m], from one dispatch to the next
+struct Params {
+    steps: vec4<real>,      // offset * eps of the scheme's quotients
+    weights: vec4<real>,    // the weight of each quotient in the derivative
+    step_count: u32,
+    rows: u32,
+    columns: u32,           // m, a multiple of 4
+    classes: u32,           // k
+    class_begin: u32,       // the classes [class_begin, class_end) are in `right`
+    class_end: u32,
+    tile_begin: u32,        // this dispatch adds the classes [tile_begin, tile_end)
+    tile_end: u32,
+    has_linear: u32,        // 1 if the targets have a linear part
+    zero: u32,              // 0: see keep()
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> left: array<real>;         // [rows, k], p - onehot(label)
+// The growth of each step, [steps, class_begin..class_end, m].
+@group(0) @binding(2) var<storage, read> right: array<vec4<real>>;
+@group(0) @binding(3) var<storage, read> labels: array<u32>;        // [rows]
+@group(0) @binding(4) var<storage, read> totals: array<real>;       // [rows], R
+@group(0) @binding(5) var<storage, read> linear: array<vec4<real>>; // [rows, m]
+// For each step, q and growth[label,.] so far, [steps, 2, rows, m].
+@group(0) @binding(6) var<storage, read_write> carried: array<vec4<real>>;
 @group(0) @binding(7) var<storage, read_write> derivative: array<vec4<real>>;   // [rows, m]
+
+fn tables() -> u32 {
+    return params.step_count;
+}
+
+fn first_row(table: u32) -> u32 {
+    return table * (params.class_end - params.class_begin) - params.class_begin;
+}
+
+fn right_vector(index: u32) -> vec4<real> {
+    return right[index];
+}
 
 fn finish(tile: Tile, offset: u32, s: u32, sum: vec4<real>) {
     let row = tile.row + offset;
@@ -18,7 +54,6 @@ fn finish(tile: Tile, offset: u32, s: u32, sum: vec4<real>) {
     }
     let entry = row * width() + tile.column;
     let entries = params.rows * width();
-    // The sum over the classes before, and the growth of a label that was among them.
     let so_far = 2u * s * entries + entry;
     let at_label = so_far + entries;
     var whole = sum;
@@ -29,8 +64,7 @@ fn finish(tile: Tile, offset: u32, s: u32, sum: vec4<real>) {
     }
     let label = labels[row];
     if (label >= params.tile_begin && label < params.tile_end) {
-        let table = s * (params.class_end - params.class_begin) - params.class_begin;
-        growth = right[(table + label) * width() + tile.column];
+        growth = right[(first_row(s) + label) * width() + tile.column];
     }
     if (params.tile_end < params.classes) {
         carried[so_far] = whole;
@@ -45,7 +79,7 @@ fn finish(tile: Tile, offset: u32, s: u32, sum: vec4<real>) {
         log1p_per_step(whole.z, step),
         log1p_per_step(whole.w, step),
     );
-    if (s > params.step_begin) {
+    if (s > 0u) {
         part += derivative[entry];
     } else if (params.has_linear == 1u) {
         // A scheme is exact for a line, whatever the step.

@@ -1,11 +1,26 @@
-// One invocation computes one entry of the derivative with respect to the logits, all steps of the scheme together: only class c moves,
-// so the sum in a loss difference has one term, R log1p( (p - onehot(label))[c] expm1(step) / exp(step 1[c = label]) ), besides what is
-// linear in the step.
+// One workgroup computes 64 entries of the derivative with respect to the logits, one each
+// invocation, from all steps of the scheme.
+//
+// A step in logit c moves that logit alone. The sum of difference.wgsl has one term, with
+// growth = expm1(step) / step:
+//   R log1p( step (p - onehot(label))[c] growth / (1 + step growth 1[c = label]) ) / step
+//     + linear[j,c]
 
-@group(0) @binding(1) var<storage, read> residual: array<real>;         // [rows, k], p - onehot(label)
-@group(0) @binding(2) var<storage, read> labels: array<u32>;            // [rows]
-@group(0) @binding(3) var<storage, read> totals: array<real>;           // [rows], R
-@group(0) @binding(4) var<storage, read> linear: array<real>;           // [rows, k], R onehot(label) - r
+struct Params {
+    steps: vec4<real>,      // offset * eps of the scheme's quotients
+    weights: vec4<real>,    // the weight of each quotient in the derivative
+    step_count: u32,
+    rows: u32,
+    classes: u32,           // k
+    has_linear: u32,        // 1 if the targets have a linear part
+    zero: u32,              // 0: see keep()
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> residual: array<real>; // [rows, k], p - onehot(label)
+@group(0) @binding(2) var<storage, read> labels: array<u32>;    // [rows]
+@group(0) @binding(3) var<storage, read> totals: array<real>;   // [rows], R
+@group(0) @binding(4) var<storage, read> linear: array<real>;   // [rows, k], R onehot(label) - r
 @group(0) @binding(5) var<storage, read_write> derivative: array<real>; // [rows, k]
 
 @compute @workgroup_size(GROUP)
@@ -16,7 +31,7 @@ fn main(place: Place) {
     }
     let row = entry / params.classes;
     var sum = real(0.0);
-    for (var s = params.step_begin; s < params.step_end; s += 1u) {
+    for (var s = 0u; s < params.step_count; s += 1u) {
         let step = params.steps[s];
         let growth = expm1_accurate(step) / step;
         var at_label = real(1.0);

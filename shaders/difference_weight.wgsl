@@ -1,16 +1,34 @@
-// One invocation computes one entry of the derivative with respect to the weight, all steps of the scheme together: W[c,i] moves one
-// logit of every sample by step x[j,i], so the sum over the samples j has one term each and step,
-// R log1p( (p - onehot(label))[c] expm1(step x) / exp(step x 1[c = label]) ), besides what is linear in the step.
-// A dispatch adds the samples [tile_begin, tile_end).
+// One workgroup computes 64 entries of the derivative with respect to the weight, or the bias, one
+// each invocation, from all steps of the scheme.
+//
+// 1. A step in W[c,i] moves logit c of every sample j by step x[j,i]. The sum of difference.wgsl
+//    has one term for each sample, with growth = expm1(step x[j,i]) / step:
+//      R log1p( step (p - onehot(label))[c] growth / (1 + step growth 1[c = label]) ) / step
+//        + linear[j,c] x[j,i]
+// 2. A dispatch adds the samples [tile_begin, tile_end): within a block of 32 first, then over the
+//    blocks.
 
-@group(0) @binding(1) var<storage, read> residual: array<real>;         // [rows, k], p - onehot(label)
-@group(0) @binding(2) var<storage, read> input: array<real>;            // [rows, m], the input, or 1 for the bias
-@group(0) @binding(3) var<storage, read> labels: array<u32>;            // [rows]
-@group(0) @binding(4) var<storage, read> totals: array<real>;           // [rows], R
-@group(0) @binding(5) var<storage, read> linear: array<real>;           // [rows, k], R onehot(label) - r
+struct Params {
+    steps: vec4<real>,      // offset * eps of the scheme's quotients
+    weights: vec4<real>,    // the weight of each quotient in the derivative
+    step_count: u32,
+    columns: u32,           // m
+    classes: u32,           // k
+    tile_begin: u32,        // this dispatch adds the samples [tile_begin, tile_end)
+    tile_end: u32,
+    has_linear: u32,        // 1 if the targets have a linear part
+    zero: u32,              // 0: see keep()
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> residual: array<real>; // [rows, k], p - onehot(label)
+@group(0) @binding(2) var<storage, read> input: array<real>;    // [rows, m]; all 1 for the bias
+@group(0) @binding(3) var<storage, read> labels: array<u32>;    // [rows]
+@group(0) @binding(4) var<storage, read> totals: array<real>;   // [rows], R
+@group(0) @binding(5) var<storage, read> linear: array<real>;   // [rows, k], R onehot(label) - r
 @group(0) @binding(6) var<storage, read_write> derivative: array<real>; // [k, m]
 
-// Samples whose terms are added before they are added to the sum: a shorter chain of additions.
+// Samples per partial sum. Short chains of additions round less.
 const BLOCK = 32u;
 
 @compute @workgroup_size(GROUP)
@@ -27,9 +45,9 @@ fn main(place: Place) {
         var part = real(0.0);
         for (var row = start; row < min(start + BLOCK, params.tile_end); row += 1u) {
             let x = input[row * params.columns + column];
-            for (var s = params.step_begin; s < params.step_end; s += 1u) {
+            for (var s = 0u; s < params.step_count; s += 1u) {
                 let step = params.steps[s];
-                // expm1(step x) / step, which is x where the step is lost in it.
+                // The growth is x where step x may underflow.
                 var growth = x;
                 if (abs(step * x) > 1e-20) {
                     growth = expm1_accurate(step * x) / step;

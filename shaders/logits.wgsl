@@ -1,23 +1,34 @@
-// One invocation computes four logits of a row, z[j,c] = sum_i x[j,i] W[c,i] + b[c], and beside each what rounding may have done to it:
-// the sum of magnitudes, or the drift of a sum in order, as in the twin. All of a workgroup take the same classes, of the window
-// [class_begin, class_end), so that what they read of the weight is uniform. A dispatch adds the columns [tile_begin, tile_end), of
-// which the first is a multiple of 4 and those past the last are 0, so that no invocation loops too long.
+// One workgroup computes 64 rows by 4 classes of the logits, z[j,c] = sum_i x[j,i] W[c,i] + b[c],
+// and the magnitude of each: a bound on what rounding did to it, in units of the roundoff. An
+// invocation takes one row, so that a workgroup reads the same elements of the weight.
+//
+// 1. A dispatch adds the columns [tile_begin, tile_end), so that no invocation loops too long.
+//    tile_begin is a multiple of 4, and the columns past the end hold zeros.
+// 2. Each sum is four sums side by side, of blocks of 64 columns: short chains round less.
+// 3. The magnitude is that of src/cpu/logits.rs.
 
-@group(0) @binding(1) var<storage, read> input: array<vec4<real>>;      // [rows, m]
-@group(0) @binding(2) var<storage, read> weight: array<vec4<real>>;     // [class_end - class_begin, m]
-@group(0) @binding(3) var<storage, read> bias: array<real>;             // [k]
+struct Params {
+    rows: u32,
+    columns: u32,       // d, padded to a multiple of 4
+    classes: u32,       // k
+    class_begin: u32,   // the classes [class_begin, class_end) are in `weight`
+    class_end: u32,
+    tile_begin: u32,    // this dispatch adds the columns [tile_begin, tile_end)
+    tile_end: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> input: array<vec4<real>>;  // [rows, d]
+@group(0) @binding(2) var<storage, read> weight: array<vec4<real>>; // [class_begin..class_end, d]
+@group(0) @binding(3) var<storage, read> bias: array<real>;         // [k]
 @group(0) @binding(4) var<storage, read_write> logits: array<real>;     // [rows, k]
 @group(0) @binding(5) var<storage, read_write> magnitude: array<real>;  // [rows, k]
 
 const DRIFT = 0.6;
 const CHAIN = 512u;
-
 const TILE_CLASSES = 4u;
+const BLOCK = 16u;  // vectors of 4 columns
 
-// Vectors of columns whose products are added before they are added to the sum: a shorter chain of additions.
-const BLOCK = 16u;
-
-// Four sums side by side of each: products, magnitudes, squares.
 struct Sums {
     products: vec4<real>,
     magnitudes: vec4<real>,
@@ -28,6 +39,12 @@ fn total(v: vec4<real>) -> real {
     return (v.x + v.y) + (v.z + v.w);
 }
 
+// Adds the magnitudes and the squares of four products.
+fn add(sums: ptr<function, Sums>, products: vec4<real>) {
+    (*sums).magnitudes += abs(products);
+    (*sums).squares += products * products;
+}
+
 fn finish(row: u32, c: u32, sums: Sums) {
     if (row >= params.rows || c >= params.class_end) {
         return;
@@ -36,16 +53,17 @@ fn finish(row: u32, c: u32, sums: Sums) {
     var sum = total(sums.products);
     let root = sqrt(total(sums.squares));
     let length = min(params.tile_end - params.tile_begin, CHAIN);
-    var moved = max(total(sums.magnitudes), DRIFT * sqrt(real(length)) * max(abs(sum), root));
+    let drift = DRIFT * sqrt(real(length)) * max(abs(sum), root);
+    var bound = max(total(sums.magnitudes), drift);
     if (params.tile_begin > 0u) {
         sum += logits[entry];
-        moved += magnitude[entry];
+        bound += magnitude[entry];
     } else {
         sum += bias[c];
-        moved += abs(bias[c]);
+        bound += abs(bias[c]);
     }
     logits[entry] = sum;
-    magnitude[entry] = moved;
+    magnitude[entry] = bound;
 }
 
 @compute @workgroup_size(GROUP)
@@ -55,7 +73,7 @@ fn main(place: Place) {
     let c = params.class_begin + group % tiles * TILE_CLASSES;
     let row = group / tiles * GROUP + place.lane;
     let width = params.columns / 4u;
-    // Past the end the last one is read again, and nothing is written.
+    // A row or class past the end reads the last one again, and writes nothing.
     let x = min(row, params.rows - 1u) * width;
     let last = params.class_end - 1u - params.class_begin;
     let w = c - params.class_begin;
@@ -64,17 +82,17 @@ fn main(place: Place) {
     let w2 = min(w + 2u, last) * width;
     let w3 = min(w + 3u, last) * width;
 
-    var s0 = Sums(vec4<real>(0.0), vec4<real>(0.0), vec4<real>(0.0));
-    var s1 = s0;
-    var s2 = s0;
-    var s3 = s0;
-    let tile_end = (params.tile_end + 3u) / 4u;
-    for (var start = params.tile_begin / 4u; start < tile_end; start += BLOCK) {
+    var s0 = Sums();
+    var s1 = Sums();
+    var s2 = Sums();
+    var s3 = Sums();
+    let stop = (params.tile_end + 3u) / 4u;
+    for (var start = params.tile_begin / 4u; start < stop; start += BLOCK) {
         var p0 = vec4<real>(0.0);
         var p1 = vec4<real>(0.0);
         var p2 = vec4<real>(0.0);
         var p3 = vec4<real>(0.0);
-        let end = min(start + BLOCK, tile_end);
+        let end = min(start + BLOCK, stop);
         for (var i = start; i < end; i += 1u) {
             let v = input[x + i];
             let t0 = v * weight[w0 + i];
@@ -85,14 +103,10 @@ fn main(place: Place) {
             p1 += t1;
             p2 += t2;
             p3 += t3;
-            s0.magnitudes += abs(t0);
-            s1.magnitudes += abs(t1);
-            s2.magnitudes += abs(t2);
-            s3.magnitudes += abs(t3);
-            s0.squares += t0 * t0;
-            s1.squares += t1 * t1;
-            s2.squares += t2 * t2;
-            s3.squares += t3 * t3;
+            add(&s0, t0);
+            add(&s1, t1);
+            add(&s2, t2);
+            add(&s3, t3);
         }
         s0.products += p0;
         s1.products += p1;

@@ -1,17 +1,29 @@
-// One workgroup takes 64 / threads_per_row perturbed rows and writes the loss of each: R logsumexp(z) - sum_c r[c] z[c]. The rows are
-// copies of samples, m a sample, one for each entry from `first` on.
+// One workgroup computes the losses of 64 / threads_per_row perturbed copies of samples:
+//   R logsumexp(z) - sum_c r[c] z[c] = sum_c r[c] (logsumexp(z) - z[c])
+// Copy v belongs to entry first + v of the gradient, m entries a sample.
 
+struct Params {
+    rows: u32,          // copies
+    columns: u32,       // m
+    classes: u32,       // k
+    first: u32,         // the entry of the first copy
+    has_linear: u32,    // 1 if the targets have a linear part
+    zero: u32,          // 0: see keep()
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<real>;       // [rows, k]
 @group(0) @binding(2) var<storage, read> labels: array<u32>;        // [samples]
 @group(0) @binding(3) var<storage, read> totals: array<real>;       // [samples], R
-@group(0) @binding(4) var<storage, read> linear: array<real>;       // [samples, k], R onehot(label) - r
+@group(0) @binding(4) var<storage, read> linear: array<real>;   // [samples, k], R onehot(label) - r
 @group(0) @binding(5) var<storage, read_write> losses: array<real>; // [samples, m]
 
 @compute @workgroup_size(GROUP)
 fn main(place: Place) {
     let lane = place.lane;
     let row = group_index(place) * (GROUP / threads_per_row) + lane / threads_per_row;
-    // A row past the end works on the last one and writes nothing: every thread must reach the barriers.
+    // A row past the end computes the last one again and writes nothing: every thread must reach
+    // the barriers.
     let source = min(row, params.rows - 1u);
     let start = source * params.classes;
     let entry = params.first + source;

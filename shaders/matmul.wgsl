@@ -1,15 +1,46 @@
-// One invocation computes 8 rows by 4 columns of left · right / normalizer, [rows,k]·[k,m]: of p - y with W it is the backward pass, of
-// the conditioning's weights with |W| (params.magnitudes) it is S + T. A dispatch adds the classes [tile_begin, tile_end).
+// One workgroup computes 8 rows by 4 · lanes columns of left · right / normalizer,
+// [rows, k] · [k, m]. With R p - r on the left and W on the right this is the backward pass; with
+// the weights of the conditioning and |W| it is the conditioning S + T. A dispatch adds the classes
+// [tile_begin, tile_end); the last one divides.
 
+struct Params {
+    normalizer: real,   // divides the finished product
+    rows: u32,
+    columns: u32,       // m, a multiple of 4
+    classes: u32,       // k
+    class_begin: u32,   // the first class in `right`
+    tile_begin: u32,    // this dispatch adds the classes [tile_begin, tile_end)
+    tile_end: u32,
+    magnitudes: u32,    // 1 for left · |right|
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<real>;                 // [rows, k]
-@group(0) @binding(2) var<storage, read> right: array<vec4<real>>;          // [class_end - class_begin, m]
+@group(0) @binding(2) var<storage, read> right: array<vec4<real>>;          // [class_begin.., m]
 @group(0) @binding(3) var<storage, read_write> product: array<vec4<real>>;  // [rows, m]
 
-fn finish(tile: Tile, row: u32, step: u32, sum: vec4<real>) {
-    if (tile.row + row >= params.rows) {
+fn tables() -> u32 {
+    return 1u;
+}
+
+fn first_row(_table: u32) -> u32 {
+    return 0u - params.class_begin;
+}
+
+fn right_vector(index: u32) -> vec4<real> {
+    var r = right[index];
+    if (params.magnitudes == 1u) {
+        r = abs(r);
+    }
+    return r;
+}
+
+fn finish(tile: Tile, offset: u32, _table: u32, sum: vec4<real>) {
+    let row = tile.row + offset;
+    if (row >= params.rows) {
         return;
     }
-    let entry = (tile.row + row) * width() + tile.column;
+    let entry = row * width() + tile.column;
     var whole = sum;
     if (params.tile_begin > 0u) {
         whole += product[entry];

@@ -1,12 +1,24 @@
-// One invocation computes one entry of leftᵀ · right / normalizer, [k,rows]·[rows,m]: of R p - r with the input it is the
-// weight's gradient; of the conditioning's weights with |x| (params.magnitudes) its conditioning. A dispatch adds the samples
-// [tile_begin, tile_end).
+// One workgroup computes 64 entries, one each invocation, of leftᵀ · right / normalizer,
+// [k, rows] · [rows, m]. With R p - r on the left and the input on the right this is the backward
+// pass of the weight; with the weights of the conditioning and |x| it is the conditioning. A
+// dispatch adds the samples [tile_begin, tile_end): within a block of 32 first, then over the
+// blocks.
 
+struct Params {
+    normalizer: real,   // divides what each dispatch adds
+    columns: u32,       // m
+    classes: u32,       // k
+    tile_begin: u32,    // this dispatch adds the samples [tile_begin, tile_end)
+    tile_end: u32,
+    magnitudes: u32,    // 1 for leftᵀ · |right|
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> left: array<real>;             // [rows, k]
 @group(0) @binding(2) var<storage, read> right: array<real>;            // [rows, m]
 @group(0) @binding(3) var<storage, read_write> product: array<real>;    // [k, m]
 
-// Samples whose terms are added before they are added to the sum: a shorter chain of additions.
+// Samples per partial sum. Short chains of additions round less.
 const BLOCK = 32u;
 
 @compute @workgroup_size(GROUP)

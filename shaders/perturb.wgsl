@@ -1,6 +1,15 @@
-// One invocation writes one element of a copy of a sample's row in which one column is moved by the first of the dispatch's steps: copy v belongs to
-// entry first + v, that is to sample entry / m and column entry % m.
+// One workgroup writes 64 elements of perturbed copies of samples, one each invocation. Copy v
+// belongs to entry first + v of the gradient: it is sample entry / m, and its column entry % m is
+// moved by the step.
 
+struct Params {
+    step: real,
+    rows: u32,      // copies
+    columns: u32,   // m
+    first: u32,     // the entry of the first copy
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> base: array<real>;         // [samples, m]
 @group(0) @binding(2) var<storage, read_write> copies: array<real>; // [rows, m]
 
@@ -14,7 +23,7 @@ fn main(place: Place) {
     let column = element % params.columns;
     var value = base[entry / params.columns * params.columns + column];
     if (column == entry % params.columns) {
-        value += params.steps[params.step_begin];
+        value += params.step;
     }
     copies[element] = value;
 }

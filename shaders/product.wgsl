@@ -1,67 +1,20 @@
-// What the kernels share that multiply [rows,k]·[k,m], their entry point too: a kernel declares the operands `left` and `right`, the latter
-// a window of the classes, [class_begin, class_end), of one table for each step that the dispatch takes, and what becomes of a row of a
-// tile, `finish(tile, row, step, sum)`.
+// The entry point of the kernels that compute a product left [rows, k] · right [k, m] in tiles.
+// `right` may hold several tables [class_begin.., m], and one product is computed for each.
 //
-// An invocation takes a tile of 8 rows by 4 columns. All of a workgroup take the same rows, so that what they read of `left` is
-// uniform, and columns beside each other. The tile is written out: drivers do not unroll what naga makes of a loop.
+// A kernel declares `left` and defines
+//   tables() -> u32                              how many tables `right` holds
+//   first_row(table) -> u32                      the row of `right` that class 0 of a table has,
+//                                                or would have if the window began with class 0
+//   right_vector(index) -> vec4<real>            four columns of a row of `right`
+//   finish(tile, offset, table, sum: vec4<real>) what becomes of the sum of row tile.row + offset
+//
+// The tile's eight sums are written out, because drivers do not unroll the loops that naga emits.
 
-// Invocations of a workgroup, as suits the number of columns.
-override lanes: u32 = 64u;
-
-// Whether a workgroup keeps its rows of `left` in shared memory: a GPU loads a number that all invocations want no faster than one for
-// each, and would wait for eight of them a class; a software adapter reads it from a cache, and waits at barriers.
-override shares: bool = false;
-
-const TILE_ROWS = 8u;
-
-// Classes whose terms are added before they are added to the sum: a shorter chain of additions.
-const BLOCK = 32u;
-
-// Of eight rows, two vectors a class.
-var<workgroup> shared_left: array<vec4<real>, 2u * BLOCK>;
-
-struct Tile {
-    row: u32,       // the first of its rows
-    column: u32,    // in vectors of 4
-}
-
-// Columns in vectors of 4.
-fn width() -> u32 {
-    return params.columns / 4u;
-}
-
-fn tile_of(place: Place) -> Tile {
-    let groups = (width() + lanes - 1u) / lanes;
-    let group = group_index(place);
-    return Tile(group / groups * TILE_ROWS, group % groups * lanes + place.lane);
-}
-
-// Where a row of `left` begins; past the end the last one is read again, and nothing is written.
-fn left_row(row: u32) -> u32 {
-    return min(row, params.rows - 1u) * params.classes;
-}
-
-// The block's classes of the tile's rows, into shared memory. Every invocation of the workgroup must call it.
-fn share_left(tile: Tile, lane: u32, start: u32, end: u32) {
-    workgroupBarrier();
-    for (var i = lane; i < 2u * (end - start); i += lanes) {
-        let row = tile.row + i % 2u * 4u;
-        let c = start + i / 2u;
-        shared_left[i] = vec4<real>(
-            left[left_row(row) + c],
-            left[left_row(row + 1u) + c],
-            left[left_row(row + 2u) + c],
-            left[left_row(row + 3u) + c],
-        );
-    }
-    workgroupBarrier();
-}
-
-// The terms [tile_begin, tile_end) of a tile of left · right, or left · |right|. Every invocation of the workgroup must call it.
-fn tile_sums(tile: Tile, lane: u32, step: u32) -> array<vec4<real>, 8> {
-    // Of the step's table, as if it began with class 0.
-    let table = step * (params.class_end - params.class_begin) - params.class_begin;
-    // Past the end the last columns are read again, and nothing is written.
+// Returns the tile's sums over the classes [tile_begin, tile_end): within a block of 32 classes
+// first, then over the blocks. Every invocation of the workgroup must call it.
+fn tile_sums(tile: Tile, lane: u32, table: u32) -> array<vec4<real>, 8> {
+    let first = first_row(table);
+    // An invocation past the last column reads the last one again, and writes nothing.
     let column = min(tile.column, width() - 1u);
     let l0 = left_row(tile.row);
     let l1 = left_row(tile.row + 1u);
@@ -93,10 +46,7 @@ fn tile_sums(tile: Tile, lane: u32, step: u32) -> array<vec4<real>, 8> {
             share_left(tile, lane, start, end);
         }
         for (var c = start; c < end; c += 1u) {
-            var r = right[(table + c) * width() + column];
-            if (params.magnitudes == 1u) {
-                r = abs(r);
-            }
+            let r = right_vector((first + c) * width() + column);
             var a: vec4<real>;
             var b: vec4<real>;
             if (shares) {
@@ -130,18 +80,18 @@ fn tile_sums(tile: Tile, lane: u32, step: u32) -> array<vec4<real>, 8> {
 @compute @workgroup_size(lanes)
 fn main(place: Place) {
     let tile = tile_of(place);
-    for (var step = params.step_begin; step < params.step_end; step += 1u) {
-        let sums = tile_sums(tile, place.lane, step);
+    for (var table = 0u; table < tables(); table += 1u) {
+        let sums = tile_sums(tile, place.lane, table);
         if (tile.column >= width()) {
             continue;
         }
-        finish(tile, 0u, step, sums[0]);
-        finish(tile, 1u, step, sums[1]);
-        finish(tile, 2u, step, sums[2]);
-        finish(tile, 3u, step, sums[3]);
-        finish(tile, 4u, step, sums[4]);
-        finish(tile, 5u, step, sums[5]);
-        finish(tile, 6u, step, sums[6]);
-        finish(tile, 7u, step, sums[7]);
+        finish(tile, 0u, table, sums[0]);
+        finish(tile, 1u, table, sums[1]);
+        finish(tile, 2u, table, sums[2]);
+        finish(tile, 3u, table, sums[3]);
+        finish(tile, 4u, table, sums[4]);
+        finish(tile, 5u, table, sums[5]);
+        finish(tile, 6u, table, sums[6]);
+        finish(tile, 7u, table, sums[7]);
     }
 }

@@ -1,29 +1,48 @@
-// One workgroup takes 64 / threads_per_row rows and writes p - onehot(label), the derivative R p - r, the weights of the
-// conditioning, and how far the row's logits may have moved. At the label p - 1 is minus the sum of the other p, so that a saturated row keeps its accuracy.
+// One workgroup computes, for 64 / threads_per_row rows of logits, the residual p - onehot(label),
+// the gradient R p - r, the weights of the conditioning, and the bounds of the row.
+//
+// 1. The softmax is p = exp(z - max z) / sum. At the label p - 1 is minus the sum of the other p,
+//    so that a saturated row keeps its relative accuracy.
+// 2. With E the logit error, rounding moves p[c] by at most
+//    p[c] ((1 - p[c]) E[c] + sum_{b != c} p[b] E[b]). The sum is `elsewhere`.
+// 3. The weight of class c is sums (R p[c] + |R p[c] - r[c]|) plus R times the bound of 2. and the
+//    rounding of log p[c]. RoundingModel in src/rounding.rs derives it.
 
-@group(0) @binding(1) var<storage, read> logits: array<real>;               // [rows, k]
-@group(0) @binding(2) var<storage, read> magnitude: array<real>;            // [rows, k], A
-@group(0) @binding(3) var<storage, read> labels: array<u32>;                // [rows]
-@group(0) @binding(4) var<storage, read> totals: array<real>;               // [rows], R
-@group(0) @binding(5) var<storage, read> linear: array<real>;               // [rows, k], R onehot(label) - r
+struct Params {
+    sums: real,             // RoundingModel: the weight of S
+    accumulation: real,     // RoundingModel: the share of a magnitude in the logit error
+    rows: u32,
+    classes: u32,           // k
+    has_linear: u32,        // 1 if the targets have a linear part
+    zero: u32,              // 0: see keep()
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<real>;       // [rows, k]
+@group(0) @binding(2) var<storage, read> magnitude: array<real>;    // [rows, k], A
+@group(0) @binding(3) var<storage, read> labels: array<u32>;        // [rows]
+@group(0) @binding(4) var<storage, read> totals: array<real>;       // [rows], R
+@group(0) @binding(5) var<storage, read> linear: array<real>;   // [rows, k], R onehot(label) - r
 @group(0) @binding(6) var<storage, read_write> residual: array<real>;       // [rows, k]
 @group(0) @binding(7) var<storage, read_write> gradient: array<real>;       // [rows, k]
 @group(0) @binding(8) var<storage, read_write> conditioning: array<real>;   // [rows, k]
-@group(0) @binding(9) var<storage, read_write> bounds: array<real>;         // [rows, 2], the largest magnitude, and the largest of it that counts
+// [rows, 2]: the largest magnitude of the row, and the largest logit error.
+@group(0) @binding(9) var<storage, read_write> bounds: array<real>;
 
-// How far a logit may have moved: all that was summed, or the result and a share of that.
-fn moved(entry: u32) -> real {
-    if (params.law_accumulation == 1.0) {
+// The logit error: the magnitude, or |z| plus a share of the magnitude.
+fn logit_error(entry: u32) -> real {
+    if (params.accumulation == 1.0) {
         return magnitude[entry];
     }
-    return abs(logits[entry]) + params.law_accumulation * magnitude[entry];
+    return abs(logits[entry]) + params.accumulation * magnitude[entry];
 }
 
 @compute @workgroup_size(GROUP)
 fn main(place: Place) {
     let lane = place.lane;
     let row = group_index(place) * (GROUP / threads_per_row) + lane / threads_per_row;
-    // A row past the end works on the last one and writes nothing: every thread must reach the barriers.
+    // A row past the end computes the last one again and writes nothing: every thread must reach
+    // the barriers.
     let source = min(row, params.rows - 1u);
     let start = source * params.classes;
     let label = labels[source];
@@ -31,33 +50,33 @@ fn main(place: Place) {
 
     var largest = logits[start];
     var largest_magnitude = real(0.0);
-    var largest_moved = real(0.0);
+    var largest_error = real(0.0);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         largest = max(largest, logits[start + c]);
         largest_magnitude = max(largest_magnitude, magnitude[start + c]);
-        largest_moved = max(largest_moved, moved(start + c));
+        largest_error = max(largest_error, logit_error(start + c));
     }
     largest = row_max(lane, largest);
     largest_magnitude = row_max(lane, largest_magnitude);
-    largest_moved = row_max(lane, largest_moved);
+    largest_error = row_max(lane, largest_error);
 
     var others = real(0.0);
-    var others_moved = real(0.0);
+    var others_error = real(0.0);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         if (c != label) {
             let e = exp_accurate(logits[start + c] - largest);
             others += e;
-            others_moved += e * moved(start + c);
+            others_error += e * logit_error(start + c);
         }
     }
     others = row_sum(lane, others);
-    others_moved = row_sum(lane, others_moved);
+    others_error = row_sum(lane, others_error);
     var sum = others;
-    var all_moved = others_moved;
+    var all_error = others_error;
     if (label != NO_LABEL) {
         let e = exp_accurate(logits[start + label] - largest);
         sum += e;
-        all_moved += e * moved(start + label);
+        all_error += e * logit_error(start + label);
     }
 
     if (row >= params.rows) {
@@ -65,7 +84,7 @@ fn main(place: Place) {
     }
     if (lane % threads_per_row == 0u) {
         bounds[2u * row] = largest_magnitude;
-        bounds[2u * row + 1u] = largest_moved;
+        bounds[2u * row + 1u] = largest_error;
     }
     let log_sum = log_accurate(sum);
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
@@ -73,11 +92,11 @@ fn main(place: Place) {
         let e = exp_accurate(logits[entry] - largest);
         let p = e / sum;
         var not_p = 1.0 - p;
-        var elsewhere = max(all_moved - e * moved(entry), 0.0) / sum;
+        var elsewhere = max(all_error - e * logit_error(entry), 0.0) / sum;
         var difference = p;
         if (c == label) {
             not_p = others / sum;
-            elsewhere = others_moved / sum;
+            elsewhere = others_error / sum;
             difference = -not_p;
         }
         var derivative = total * difference;
@@ -86,7 +105,8 @@ fn main(place: Place) {
         }
         residual[entry] = difference;
         gradient[entry] = derivative;
-        conditioning[entry] = params.law_sums * (total * p + abs(derivative))
-            + total * p * (not_p * moved(entry) + elsewhere + log_sum + (largest - logits[entry]));
+        conditioning[entry] = params.sums * (total * p + abs(derivative))
+            + total * p * (not_p * logit_error(entry) + elsewhere + log_sum
+                + (largest - logits[entry]));
     }
 }

@@ -1,11 +1,12 @@
-// What the kernels share that reduce over the classes of a row: threads_per_row threads (1 or 64) take a row, each every
-// threads_per_row-th class, and meet in shared memory.
+// Reductions over the classes of a row, shared by the kernels that take one row at a time.
+// threads_per_row threads, 1 or 64, share a row. Each takes every threads_per_row-th class, and
+// they combine their results in shared memory, in a fixed order.
 
 override threads_per_row: u32 = 1u;
 
 var<workgroup> shared_values: array<real, GROUP>;
 
-// The sum over the threads of the lane's row, in a fixed order. Every thread of the workgroup must call it.
+// Returns the sum over the threads of the lane's row. Every thread of the workgroup must call it.
 fn row_sum(lane: u32, value: real) -> real {
     shared_values[lane] = value;
     workgroupBarrier();
@@ -20,7 +21,8 @@ fn row_sum(lane: u32, value: real) -> real {
     return sum;
 }
 
-// The largest over the threads of the lane's row. Every thread of the workgroup must call it.
+// Returns the maximum over the threads of the lane's row. Every thread of the workgroup must call
+// it.
 fn row_max(lane: u32, value: real) -> real {
     shared_values[lane] = value;
     workgroupBarrier();

@@ -1,6 +1,7 @@
-// What a lane adds up while it compares a column.
+// The sums that a lane of compare.wgsl keeps: of its column, and of all its entries.
 
-// Of a column, all but the unit in units of it: squares of it, or its fourth power for tolerance_tolerance.
+// Sums down a column, in units of powers of `unit`, the largest |numeric| so far: plain squares
+// would leave the range of f32. The unit is squared, or for tolerance_tolerance its fourth power.
 struct Sums {
     unit: real,
     numeric_numeric: real,
@@ -9,10 +10,10 @@ struct Sums {
     tolerance_tolerance: real,
     tolerance_numeric: real,
     noise_numeric: real,
-    numeric_abs: real,
+    numeric_abs: real,      // in units of `unit` itself
 }
 
-fn add(sums: ptr<function, Sums>, a: real, g: real, held: Held) {
+fn add(sums: ptr<function, Sums>, a: real, g: real, judgement: Judgement) {
     if (abs(g) > (*sums).unit) {
         let shrink = (*sums).unit / abs(g);
         let square = shrink * shrink;
@@ -28,49 +29,56 @@ fn add(sums: ptr<function, Sums>, a: real, g: real, held: Held) {
     if ((*sums).unit > 0.0) {
         let x = g / (*sums).unit;
         let error = (a - g) / (*sums).unit;
-        let tolerance = held.tolerance / (*sums).unit * abs(x);
+        let tolerance = judgement.tolerance / (*sums).unit * abs(x);
         (*sums).numeric_numeric += x * x;
         (*sums).error_numeric += error * x;
         (*sums).error_error += error * error;
         (*sums).tolerance_tolerance += tolerance * tolerance;
         (*sums).tolerance_numeric += tolerance;
-        (*sums).noise_numeric += held.noise / (*sums).unit * abs(x);
+        (*sums).noise_numeric += judgement.noise / (*sums).unit * abs(x);
         (*sums).numeric_abs += abs(x);
     }
 }
 
-// Of all entries: three that are summed, seven of which the largest counts, and the least relative error that would be seen.
+// Totals over all entries: three sums, seven maxima and one minimum, as in a record.
 struct Totals {
     rel_err: real,
     undecided: real,
     suspects: real,
     max_rel_err: real,
     severity: real,
-    zeroed: real,
-    flipped: real,
-    scaled: real,
-    shuffled: real,
-    moved: real,
-    least: real,
+    zeroed: real,           // 1 if the comparison would have failed a gradient of zeros,
+    flipped: real,          //   one of the other sign,
+    scaled: real,           //   one half as large again,
+    shuffled: real,         //   or one shifted by a column,
+    moved: real,            //   and if the shifted one differs at all
+    least_detectable: real, // the smallest relative error that would have failed
 }
 
-fn count(totals: ptr<function, Totals>, a: real, next: real, g: real, rel_err: real, held: Held) {
-    let allowed = held.tolerance + held.noise;
+// `next` is the analytic value of the column to the right.
+fn count(
+    totals: ptr<function, Totals>,
+    a: real,
+    next: real,
+    g: real,
+    rel_err: real,
+    judgement: Judgement,
+) {
+    let allowed = judgement.tolerance + judgement.noise;
     let error = abs(a - g);
     (*totals).rel_err += rel_err;
-    (*totals).undecided += select(real(0.0), real(1.0), held.is_undecided);
-    (*totals).suspects += select(real(0.0), real(1.0), held.is_suspect);
+    (*totals).undecided += select(real(0.0), real(1.0), !judgement.is_certain);
+    (*totals).suspects += select(real(0.0), real(1.0), judgement.is_suspect);
     (*totals).max_rel_err = max((*totals).max_rel_err, rel_err);
     if (error > 0.0) {
         (*totals).severity = max((*totals).severity, error / allowed);
     }
-    // Corrupted copies of the gradient go through the same comparison.
     (*totals).zeroed = select((*totals).zeroed, real(1.0), abs(g) > allowed);
     (*totals).flipped = select((*totals).flipped, real(1.0), abs(a + g) > allowed);
     (*totals).scaled = select((*totals).scaled, real(1.0), abs(1.5 * a - g) > allowed);
     (*totals).shuffled = select((*totals).shuffled, real(1.0), abs(next - g) > allowed);
     (*totals).moved = select((*totals).moved, real(1.0), next != a);
     if (abs(g) > 0.0) {
-        (*totals).least = min((*totals).least, allowed / abs(g));
+        (*totals).least_detectable = min((*totals).least_detectable, allowed / abs(g));
     }
 }

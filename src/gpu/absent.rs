@@ -1,4 +1,5 @@
-//! Stands in for `gpu` in a build without that feature: the same names, no adapters, and a device that cannot exist.
+//! A replacement for `gpu` in a build without that feature: the same names, no adapters, and a
+//! device that cannot exist.
 
 use crate::{
     engine::{Allowance, ComparingEngine, Engine, Timing},
@@ -8,15 +9,15 @@ use crate::{
     report::DeviceInfo,
 };
 
-/// No adapter.
+/// An adapter. There is none in this build.
 #[derive(Debug)]
 pub enum Adapter {}
 
-/// No opened adapter.
+/// An opened adapter. There is none in this build.
 #[derive(Debug)]
 pub enum GpuDevice {}
 
-/// Finds nothing.
+/// Returns an empty list.
 pub fn adapters() -> Vec<Adapter> {
     Vec::new()
 }

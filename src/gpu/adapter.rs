@@ -1,4 +1,4 @@
-//! Which adapters there are, and how to open one.
+//! Adapters: the list of them, and how one is opened.
 
 use super::{GpuDevice, device::F64, probe::probe};
 use crate::{
@@ -6,14 +6,14 @@ use crate::{
     report::{DeviceInfo, DeviceKind},
 };
 
-/// An adapter that its driver offers.
+/// An adapter that a driver offers.
 #[derive(Debug)]
 pub struct Adapter {
     adapter: wgpu::Adapter,
     info: DeviceInfo,
 }
 
-/// All adapters, real GPUs first. Starts the drivers.
+/// Lists all adapters, GPUs first. Loads the drivers.
 pub fn adapters() -> Vec<Adapter> {
     let descriptor = wgpu::InstanceDescriptor {
         backends: wgpu::Backends::PRIMARY,
@@ -33,53 +33,51 @@ impl Adapter {
             wgpu::DeviceType::Cpu => DeviceKind::Software,
             _ => DeviceKind::Gpu,
         };
-        let driver = format!("{} {}", found.driver, found.driver_info)
-            .trim()
-            .to_owned();
+        let driver = format!("{} {}", found.driver, found.driver_info);
         let info = DeviceInfo {
             name: found.name,
             kind,
             backend: found.backend.to_string(),
-            driver,
+            driver: driver.trim().to_owned(),
             note: None,
         };
         Self { adapter, info }
     }
 
-    /// Name, type and driver.
+    /// Returns the name, the kind and the driver.
     pub fn info(&self) -> &DeviceInfo {
         &self.info
     }
 
-    /// Its limits in words.
+    /// Describes the adapter's limits.
     pub fn limits_text(&self) -> String {
         let limits = self.adapter.limits();
         format!(
-            "binds {} MiB, {} threads a workgroup",
+            "{} MiB per binding, {} threads per workgroup",
             limits.max_storage_buffer_binding_size >> 20,
             limits.max_compute_invocations_per_workgroup
         )
     }
 
-    /// Opens the adapter and probes it with a small problem through every kernel.
+    /// Opens the adapter and runs the self-probe.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the driver does not give a device, [`Error::Miscomputes`] if it fails the self-probe.
+    /// [`Error::Gpu`] if the driver offers no device, [`Error::Miscomputes`] if the device fails
+    /// the self-probe.
     pub fn open(&self) -> Result<GpuDevice> {
-        let failed = |reason: String| Error::Gpu {
-            device: self.info.name.clone(),
-            reason,
-        };
         let limits = self.adapter.limits();
+        let optional = wgpu::Features::TIMESTAMP_QUERY | F64;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("gradprobe"),
-            // To time kernels, and for f64, where it can.
-            required_features: self.adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | F64),
+            required_features: self.adapter.features() & optional,
             required_limits: limits.clone(),
             ..Default::default()
         };
         let opened = pollster::block_on(self.adapter.request_device(&descriptor));
-        let (device, queue) = opened.map_err(|error| failed(error.to_string()))?;
+        let (device, queue) = opened.map_err(|error| Error::Gpu {
+            device: self.info.name.clone(),
+            reason: error.to_string(),
+        })?;
         let device = GpuDevice::new(device, queue, self.info.clone(), &limits);
         probe::<f32>(&device)?;
         Ok(device)

@@ -1,18 +1,22 @@
-//! A sequence of dispatches, submitted at once, and the results read back.
+//! A sequence of launches that is submitted as one.
 
-use std::{marker::PhantomData, time::Instant};
+use std::marker::PhantomData;
 
 use bytemuck::Pod;
-use futures::{channel::oneshot, future::try_join_all};
+use futures::channel::oneshot;
 use wgpu::util::DeviceExt;
 
-use super::{Buffer, Element, GpuDevice, Kernel, Params, Readback};
-use crate::error::Result;
+use super::{
+    Buffer, Element, GpuDevice,
+    kernel::{Launch, params::Uniform},
+    readback::{STAMPS, Submitted},
+};
+use crate::{error::Result, report::DeviceKind};
 
-/// Workgroups a dimension, on every adapter.
+/// Workgroups of one dimension of a dispatch, on every adapter: a limit of WebGPU.
 const MOST_WORKGROUPS: usize = 65_535;
 
-/// Dispatches on their way, of kernels in the arithmetic of T; nothing runs before [`Batch::submit`].
+/// Launches of kernels that compute in T. None runs before [`Batch::submit`].
 pub struct Batch<'a, T> {
     device: &'a GpuDevice,
     dispatches: Vec<Dispatch>,
@@ -25,19 +29,6 @@ struct Dispatch {
     workgroups: usize,
 }
 
-/// What was submitted and is not yet read back.
-pub struct Pending {
-    submission: wgpu::SubmissionIndex,
-    /// Buffers that the results are copied to, and how many bytes each has.
-    staging: Vec<(wgpu::Buffer, u64)>,
-    arrivals: Vec<oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>>,
-    /// Whether the last of the buffers holds the time stamps of the beginning and the end.
-    has_stamps: bool,
-}
-
-/// Bytes of two time stamps.
-const STAMPS: u64 = 16;
-
 impl<'a, T: Element> Batch<'a, T> {
     pub(super) fn new(device: &'a GpuDevice) -> Self {
         Self {
@@ -47,46 +38,56 @@ impl<'a, T: Element> Batch<'a, T> {
         }
     }
 
-    /// Overwrites the beginning of a buffer before the first kernel runs.
+    /// Overwrites the first elements of a buffer before the first launch.
     pub(super) fn write<V: Pod>(&self, buffer: &Buffer, values: &[V]) {
         self.device.write(buffer, values);
     }
 
-    /// Appends a kernel over all entries that `params` describes; `operands` follow the params in its bindings.
-    pub fn run(&mut self, kernel: Kernel, params: Params, operands: &[&Buffer]) {
-        let constants = kernel.constants(&params, self.device.suits());
-        let workgroups = kernel.workgroups(&params, &constants);
-        let pipeline = self.device.pipeline(kernel, T::PRECISION, constants);
-        self.run_pipeline(&pipeline, kernel.name(), &params, operands, workgroups);
+    /// Appends a launch. Takes the operands in the order of the kernel's bindings.
+    pub fn run(&mut self, launch: &dyn Launch, operands: &[&Buffer]) {
+        self.run_variant(self.device.variants, launch, operands);
     }
 
-    pub(super) fn run_pipeline(
+    /// Appends a launch in the variant of its kernel that suits a kind of device.
+    pub(super) fn run_variant(
+        &mut self,
+        kind: DeviceKind,
+        launch: &dyn Launch,
+        operands: &[&Buffer],
+    ) {
+        let constants = launch.constants(kind);
+        let kernel = launch.kernel();
+        let pipeline = self.device.pipeline(kernel, T::PRECISION, &constants);
+        let uniform = Uniform::new::<T>(launch).bytes;
+        let workgroups = launch.workgroups(&constants);
+        self.dispatch(&pipeline, kernel.name, &uniform, operands, workgroups);
+    }
+
+    pub(super) fn dispatch(
         &mut self,
         pipeline: &wgpu::ComputePipeline,
         name: &str,
-        params: &Params,
+        uniform: &[u8],
         operands: &[&Buffer],
         workgroups: usize,
     ) {
-        let device = &self.device.device;
+        let (label, device) = (Some(name), &self.device.device);
         let uniform = device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: Some(name),
-            contents: &params.bytes::<T>(),
+            label,
+            contents: uniform,
             usage: wgpu::BufferUsages::UNIFORM,
         });
-        let buffers =
-            std::iter::once(&uniform).chain(operands.iter().map(|operand| &operand.inner));
+        let buffers = operands.iter().map(|operand| &operand.inner);
+        let buffers = (0..).zip(std::iter::once(&uniform).chain(buffers));
         let entries: Vec<_> = buffers
-            .enumerate()
-            .map(|(index, buffer)| wgpu::BindGroupEntry {
-                binding: index as u32,
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding,
                 resource: buffer.as_entire_binding(),
             })
             .collect();
-        let layout = &pipeline.get_bind_group_layout(0);
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(name),
-            layout,
+            label,
+            layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,
         });
         self.dispatches.push(Dispatch {
@@ -96,13 +97,12 @@ impl<'a, T: Element> Batch<'a, T> {
         });
     }
 
-    /// Submits everything, and the copies of the first elements of each buffer to the host.
-    pub fn submit(self, wanted: &[(&Buffer, usize)]) -> Pending {
+    /// Submits the launches, and copies of the first elements of some buffers to the host.
+    pub fn submit(self, wanted: &[(&Buffer, usize)]) -> Submitted {
         let device = self.device;
         let label = Some("batch");
-        let mut encoder = device
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
+        let descriptor = wgpu::CommandEncoderDescriptor { label };
+        let mut encoder = device.device.create_command_encoder(&descriptor);
         let stamps = device.has_timestamps().then(|| {
             device.device.create_query_set(&wgpu::QuerySetDescriptor {
                 label,
@@ -110,28 +110,7 @@ impl<'a, T: Element> Batch<'a, T> {
                 count: 2,
             })
         });
-        let timestamp_writes = stamps
-            .as_ref()
-            .map(|query_set| wgpu::ComputePassTimestampWrites {
-                query_set,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label,
-            timestamp_writes,
-        });
-        for dispatch in &self.dispatches {
-            pass.set_pipeline(&dispatch.pipeline);
-            pass.set_bind_group(0, &dispatch.group, &[]);
-            let height = dispatch.workgroups.div_ceil(MOST_WORKGROUPS).max(1);
-            pass.dispatch_workgroups(
-                dispatch.workgroups.div_ceil(height) as u32,
-                height as u32,
-                1,
-            );
-        }
-        drop(pass);
+        self.encode(&mut encoder, stamps.as_ref());
         let mut sources: Vec<(wgpu::Buffer, u64)> = wanted
             .iter()
             .map(|(buffer, elements)| (buffer.inner.clone(), buffer.bytes(*elements)))
@@ -148,13 +127,13 @@ impl<'a, T: Element> Batch<'a, T> {
             encoder.copy_buffer_to_buffer(&source, 0, &buffer, 0, bytes);
             let (done, arrival) = oneshot::channel();
             encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
-                // A receiver that is gone has given up already.
+                // The receiver is gone if the caller no longer waits.
                 let _ = done.send(result);
             });
             arrivals.push(arrival);
             staging.push((buffer, bytes));
         }
-        Pending {
+        Submitted {
             submission: device.queue.submit([encoder.finish()]),
             staging,
             arrivals,
@@ -162,48 +141,33 @@ impl<'a, T: Element> Batch<'a, T> {
         }
     }
 
-    /// Submits everything, waits, and reads the first elements of each buffer back.
+    /// Encodes the launches as one pass, with a time stamp before and after it.
+    fn encode(&self, encoder: &mut wgpu::CommandEncoder, stamps: Option<&wgpu::QuerySet>) {
+        let timestamp_writes = stamps.map(|query_set| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("batch"),
+            timestamp_writes,
+        });
+        for dispatch in &self.dispatches {
+            pass.set_pipeline(&dispatch.pipeline);
+            pass.set_bind_group(0, &dispatch.group, &[]);
+            let height = dispatch.workgroups.div_ceil(MOST_WORKGROUPS).max(1);
+            let width = dispatch.workgroups.div_ceil(height);
+            pass.dispatch_workgroups(width as u32, height as u32, 1);
+        }
+    }
+
+    /// Submits the launches, waits for them, and returns the first elements of some buffers.
     ///
     /// # Errors
-    /// [`crate::error::Error::Gpu`] if the driver reports a fault.
+    /// [`Error::Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
     pub fn read(self, wanted: &[(&Buffer, usize)]) -> Result<Vec<Vec<T>>> {
         let device = self.device;
         let results = self.submit(wanted).wait(device)?;
         Ok(results.iter().map(|it| it.values().to_vec()).collect())
-    }
-}
-
-impl Pending {
-    /// Waits until what was wanted can be read.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Gpu`] if the driver reports a fault.
-    pub fn wait(self, device: &GpuDevice) -> Result<Vec<Readback>> {
-        let started = Instant::now();
-        let waited = device.device.poll(wgpu::PollType::Wait {
-            submission_index: Some(self.submission),
-            timeout: None,
-        });
-        device.check()?;
-        waited.map_err(|error| device.failed(error))?;
-        let arrived = pollster::block_on(try_join_all(self.arrivals))
-            .map_err(|error| device.failed(error))?;
-        arrived
-            .into_iter()
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|error| device.failed(error))?;
-        device.time(|timing| timing.wait += started.elapsed().as_secs_f64());
-        let buffers = self.staging.into_iter();
-        let mut results: Vec<Readback> = buffers
-            .map(|(buffer, bytes)| Readback::new(device, buffer, bytes))
-            .collect::<Result<_>>()?;
-        if self.has_stamps
-            && let Some(stamps) = results.pop()
-        {
-            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(stamps.values::<u8>());
-            let seconds = device.seconds(ticks[1].saturating_sub(ticks[0]));
-            device.time(|timing| timing.kernels += seconds);
-        }
-        Ok(results)
     }
 }

@@ -4,9 +4,9 @@ use bytemuck::Pod;
 
 use crate::{scheme::Precision, tensor::Real};
 
-/// A type that the kernels are made for: f32 everywhere, f64 where the adapter has it.
+/// A type that the kernels compute in: f32 on every adapter, f64 if the adapter has it.
 pub trait Element: Real + Pod {
-    /// What it is called.
+    /// The type's name.
     const PRECISION: Precision;
 }
 

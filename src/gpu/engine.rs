@@ -1,16 +1,56 @@
-//! The GPU as an [`Engine`], in the arithmetic of the plan.
+//! The GPU engine: the parts of an evaluation, strung together.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
-use super::{Element, Gpu, GpuDevice};
+use super::{
+    Batch, Buffer, Columns, Element, GpuDevice, Readback, Submitted,
+    comparing::ComparingGpuEngine,
+    derivative::Derivative,
+    evaluated::{Base, Evaluated, Results},
+    forward::{Forward, Uploaded},
+    kernel::outer::Outer,
+    losses::Losses,
+    sizes::Sizes,
+    tiles::tiles,
+    weight::Weight,
+};
 use crate::{
-    engine::{Allowance, ComparingEngine, DeviceComparison, Engine, Evaluation, RowSource},
+    budget::DISPATCH_TERMS,
+    engine::{Allowance, ComparingEngine, Engine, Evaluation, RowSource},
     error::Result,
     plan::Plan,
-    problem::Problem,
-    scheme::Precision,
-    tensor::Tensor,
+    problem::{Problem, Wrt},
+    rounding::RoundingModel,
+    scheme::{Method, Precision},
 };
+
+/// The engine for one problem and one plan, in the arithmetic of T.
+pub struct GpuEngine<'a, T> {
+    pub(super) device: &'a GpuDevice,
+    problem: &'a Problem,
+    plan: Plan,
+    model: RoundingModel,
+    pub(super) sizes: Sizes,
+    weight: Weight,
+    pub(super) forward: Forward,
+    numeric: Numeric,
+    /// [rows, m], or [k, m] with respect to a parameter: a product with dz/dx, the conditioning or
+    /// the backward pass.
+    product: Buffer,
+    submitted: VecDeque<SubmittedRows<T>>,
+}
+
+/// The buffers of the plan's method.
+enum Numeric {
+    Difference(Derivative),
+    ForwardPass(Losses),
+}
+
+/// Rows whose evaluation was submitted.
+struct SubmittedRows<T> {
+    uploaded: Uploaded<T>,
+    results: Submitted,
+}
 
 impl GpuDevice {
     /// Prepares a plan for a problem.
@@ -19,12 +59,13 @@ impl GpuDevice {
     /// [`Error::Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
     pub fn engine<'a>(&'a self, problem: &'a Problem, plan: Plan) -> Result<Box<dyn Engine + 'a>> {
         Ok(match plan.precision {
-            Precision::F32 => Box::new(Gpu::<f32>::new(self, problem, plan)?),
-            Precision::F64 => Box::new(Gpu::<f64>::new(self, problem, plan)?),
+            Precision::F32 => Box::new(GpuEngine::<f32>::new(self, problem, plan)?),
+            Precision::F64 => Box::new(GpuEngine::<f64>::new(self, problem, plan)?),
         })
     }
 
-    /// Prepares a plan, by `difference` and not of a parameter, for a problem whose gradient is compared on the device.
+    /// Prepares a plan for a problem whose gradient is compared on the device. The plan's method is
+    /// `difference`, and not with respect to a parameter.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
@@ -34,41 +75,250 @@ impl GpuDevice {
         plan: Plan,
         allowance: &Allowance,
     ) -> Result<Box<dyn ComparingEngine + 'a>> {
-        Ok(match plan.precision {
-            Precision::F32 => Box::new(Gpu::<f32>::comparing(self, problem, plan, allowance)?),
-            Precision::F64 => Box::new(Gpu::<f64>::comparing(self, problem, plan, allowance)?),
-        })
+        fn new<'a, T: Element>(
+            device: &'a GpuDevice,
+            problem: &'a Problem,
+            plan: Plan,
+            allowance: &Allowance,
+        ) -> Result<Box<dyn ComparingEngine + 'a>> {
+            let engine = ComparingGpuEngine::<T>::new(device, problem, plan, allowance)?;
+            Ok(Box::new(engine))
+        }
+        match plan.precision {
+            Precision::F32 => new::<f32>(self, problem, plan, allowance),
+            Precision::F64 => new::<f64>(self, problem, plan, allowance),
+        }
     }
 }
 
-impl<T: Element> Engine for Gpu<'_, T> {
+impl<'a, T: Element> GpuEngine<'a, T> {
+    /// Uploads the operands that do not depend on the rows, and makes the buffers for those that
+    /// do.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
+    pub fn new(device: &'a GpuDevice, problem: &'a Problem, plan: Plan) -> Result<Self> {
+        Self::with(device, problem, plan, false)
+    }
+
+    /// Does what [`GpuEngine::new`] does, and leaves memory for a comparison if `compares`.
+    pub(super) fn with(
+        device: &'a GpuDevice,
+        problem: &'a Problem,
+        plan: Plan,
+        compares: bool,
+    ) -> Result<Self> {
+        check_limits::<T>(device, problem, plan.wrt)?;
+        let weight = Weight::new::<T>(device, problem, &plan);
+        let sizes = Sizes::new::<T>(device, problem, &plan, &weight, compares);
+        let forward = Forward::new::<T>(device, &sizes, plan.wrt);
+        let numeric = match plan.method {
+            Method::Difference => Numeric::Difference(Derivative::new::<T>(device, &sizes, &plan)),
+            Method::ForwardPass => Numeric::ForwardPass(Losses::new::<T>(device, &sizes, &plan)),
+        };
+        let product = device.empty::<T>("product", sizes.entries(sizes.rows));
+        device.check()?;
+        Ok(Self {
+            device,
+            problem,
+            plan,
+            model: RoundingModel::of_gradient(problem, &plan),
+            sizes,
+            weight,
+            forward,
+            numeric,
+            product,
+            submitted: VecDeque::new(),
+        })
+    }
+
+    /// Appends everything up to the conditioning of a range of rows, after writing their operands.
+    fn compute(&self, batch: &mut Batch<'_, T>, rows: Range<usize>) -> Uploaded<T> {
+        let (count, wrt) = (rows.len(), self.plan.wrt);
+        let (forward, weight, sizes) = (&self.forward, &self.weight, &self.sizes);
+        let uploaded = forward.upload(self.device, self.problem, rows, sizes);
+        forward.run(batch, weight, self.model, count);
+        match &self.numeric {
+            Numeric::Difference(it) => it.run(batch, forward, weight, sizes, wrt, count),
+            Numeric::ForwardPass(it) => it.run(batch, forward, weight, sizes, wrt, count),
+        }
+        if wrt != Wrt::Logits {
+            self.by_chain_rule(batch, &forward.conditioning, count, 1.0, true);
+        }
+        uploaded
+    }
+
+    /// Returns the buffer that [`GpuEngine::compute`] leaves the conditioning in.
+    fn conditioning(&self) -> &Buffer {
+        match self.plan.wrt {
+            Wrt::Logits => &self.forward.conditioning,
+            _ => &self.product,
+        }
+    }
+
+    /// Appends the product of `left` [rows, k] with dz/dx, or |dz/dx|, over a normalizer.
+    fn by_chain_rule(
+        &self,
+        batch: &mut Batch<'_, T>,
+        left: &Buffer,
+        rows: usize,
+        normalizer: f64,
+        magnitudes: bool,
+    ) {
+        if self.plan.wrt == Wrt::Input {
+            let operands = [left, &self.product];
+            self.weight
+                .product(batch, operands, rows, normalizer, magnitudes);
+            return;
+        }
+        for [tile_begin, tile_end] in tiles(0..rows, DISPATCH_TERMS) {
+            let launch = Outer {
+                normalizer,
+                columns: self.sizes.columns.padded as u32,
+                classes: self.sizes.classes as u32,
+                tile_begin,
+                tile_end,
+                magnitudes: u32::from(magnitudes),
+            };
+            let multiplier = self.forward.multiplier();
+            batch.run(&launch, &[left, multiplier, &self.product]);
+        }
+    }
+
+    fn submit_rows(&mut self, rows: Range<usize>) {
+        let (count, entries) = (rows.len(), self.sizes.entries(rows.len()));
+        let mut batch = self.device.batch();
+        let uploaded = self.compute(&mut batch, rows);
+        let mut wanted = vec![
+            (self.conditioning(), entries),
+            (&self.forward.bounds, 2 * count),
+        ];
+        match &self.numeric {
+            Numeric::Difference(it) => wanted.push((&it.derivative, entries)),
+            Numeric::ForwardPass(it) => {
+                if self.plan.wrt != Wrt::Input {
+                    wanted.push((&self.forward.logits, count * self.sizes.classes));
+                }
+                wanted.extend(it.losses.iter().map(|losses| (losses, entries)));
+            }
+        }
+        let results = batch.submit(&wanted);
+        self.submitted
+            .push_back(SubmittedRows { uploaded, results });
+    }
+
+    fn collect_rows(&mut self) -> Result<Evaluated<T>> {
+        let Some(SubmittedRows { uploaded, results }) = self.submitted.pop_front() else {
+            return Err(self.device.failed("no rows were submitted"));
+        };
+        // In the order in which they were submitted.
+        let mut arrived = results.wait(self.device)?.into_iter();
+        let missing = || self.device.failed("results are missing");
+        let mut next = || arrived.next().ok_or_else(missing);
+        let (conditioning, bounds) = (next()?, next()?);
+        let results = match &self.numeric {
+            Numeric::Difference(_) => Results::Derivative(next()?),
+            Numeric::ForwardPass(_) => {
+                let base = match self.plan.wrt {
+                    Wrt::Input => Base::Input(uploaded.input),
+                    _ => Base::Logits(next()?),
+                };
+                Results::Losses(arrived.collect::<Vec<Readback>>(), base)
+            }
+        };
+        Ok(Evaluated {
+            columns: self.sizes.columns,
+            conditioning,
+            bounds,
+            results,
+            totals: uploaded.totals,
+        })
+    }
+
+    /// Appends the derivative and the conditioning of a range of rows. Returns the buffers that
+    /// hold them and the bounds.
+    pub(super) fn derivative(
+        &self,
+        batch: &mut Batch<'_, T>,
+        rows: Range<usize>,
+    ) -> Option<[&Buffer; 3]> {
+        self.compute(batch, rows);
+        match &self.numeric {
+            Numeric::Difference(it) => {
+                Some([&it.derivative, self.conditioning(), &self.forward.bounds])
+            }
+            Numeric::ForwardPass(_) => None,
+        }
+    }
+}
+
+impl<T: Element> Engine for GpuEngine<'_, T> {
     fn rows_per_call(&self) -> usize {
-        self.rows_per_call()
+        self.sizes.rows
     }
 
     fn evaluate(&mut self, rows: Range<usize>) -> Result<Evaluation> {
-        self.evaluate(rows)
+        let count = rows.len();
+        self.submit_rows(rows);
+        let evaluated = self.collect_rows()?;
+        if self.plan.wrt.is_parameter() {
+            return Ok(evaluated.of_parameter(self.sizes.classes));
+        }
+        let mut evaluation = Evaluation::default();
+        evaluated.rows(0..count, &mut evaluation);
+        Ok(evaluation)
     }
 
     fn submit(&mut self, rows: Range<usize>) {
-        self.submit(rows);
+        self.submit_rows(rows);
     }
 
     fn collect(&mut self) -> Result<Box<dyn RowSource + '_>> {
-        Ok(Box::new(self.collect()?))
+        Ok(Box::new(self.collect_rows()?))
     }
 
     fn backward(&mut self, rows: Range<usize>) -> Result<Vec<f64>> {
-        self.backward(rows)
+        let (count, normalizer) = (rows.len(), self.problem.normalizer());
+        let (forward, sizes) = (&self.forward, &self.sizes);
+        forward.upload::<T>(self.device, self.problem, rows, sizes);
+        let mut batch = self.device.batch::<T>();
+        forward.run(&mut batch, &self.weight, self.model, count);
+        let entries = sizes.entries(count);
+        if self.plan.wrt == Wrt::Logits {
+            let gradient = batch.read(&[(&forward.gradient, entries)])?.concat();
+            let normalizer = T::of(normalizer);
+            return Ok(gradient
+                .into_iter()
+                .map(|g| (g / normalizer).f64())
+                .collect());
+        }
+        self.by_chain_rule(&mut batch, &forward.gradient, count, normalizer, false);
+        let product = batch.read(&[(&self.product, entries)])?.concat();
+        let mut gradient = Vec::new();
+        sizes.columns.unpad(&product, &mut gradient);
+        Ok(gradient)
     }
 }
 
-impl<T: Element> ComparingEngine for Gpu<'_, T> {
-    fn submit_comparison(&mut self, rows: Range<usize>, gradient: &Tensor) {
-        self.submit_comparison(rows, gradient);
+/// # Errors
+/// [`Error::Gpu`](crate::error::Error::Gpu) if a matrix that cannot be split exceeds a binding.
+fn check_limits<T: Element>(device: &GpuDevice, problem: &Problem, wrt: Wrt) -> Result<()> {
+    let d = Columns::padded(problem.d()).padded;
+    let of_parameter = match wrt {
+        Wrt::Weight => problem.k() * d,
+        _ => 0,
+    };
+    let most = device.binding_elements::<T>();
+    for (name, elements) in [
+        ("the weight's gradient", of_parameter),
+        ("a row of the input", d),
+        ("a row of the logits", problem.k()),
+    ] {
+        if elements > most {
+            return Err(device.failed(format!(
+                "{name} has {elements} elements, more than the {most} that one binding holds"
+            )));
+        }
     }
-
-    fn collect_comparison(&mut self) -> Result<DeviceComparison> {
-        self.collect_comparison()
-    }
+    Ok(())
 }

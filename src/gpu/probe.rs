@@ -1,14 +1,14 @@
-//! The self-probe: before its first use an adapter runs a small problem through every production kernel, and
-//! each result is held against the CPU twin's. An isolated test would not do: an adapter has passed one and failed
-//! inside the kernel.
+//! The self-probe: before its first use a device runs every kernel of the table on samples, and the
+//! engine on small problems. Each result is held against the host's. It takes both: an adapter has
+//! computed a function correctly by itself and failed inside a kernel.
 
-use super::{Element, Gpu, GpuDevice, disagreement};
+use super::{
+    Element, GpuDevice, GpuEngine,
+    kernel::{KERNELS, sample::Sampler},
+};
 use crate::{
-    cpu::{
-        Cpu,
-        compare::{self, ComparedRows},
-    },
-    engine::{Allowance, Bounds, Values},
+    cpu::Cpu,
+    engine::{Bounds, Engine, Values},
     error::{Error, Result},
     loss::CrossEntropy,
     plan::{Differentiation, Plan},
@@ -17,31 +17,39 @@ use crate::{
     tensor::Tensor,
 };
 
-/// Roundings that a kernel's longest chain may add up.
+/// n, d and k of the samples and the problems. Classes on both sides of a workgroup's 64 threads
+/// take both branches of the kernels that reduce over them.
+const SIZES: [[usize; 3]; 2] = [[5, 37, 3], [3, 5, 70]];
+
+/// Roundings that a kernel's longest chain may add up (chosen).
 const ROUNDINGS: f64 = 64.0;
 
-/// The largest R of the probe's samples.
+/// The largest R of a sample of [`problem`].
 const TOTAL: f64 = 2.5;
 
+/// Probes a device in the arithmetic of T.
+///
 /// # Errors
-/// [`Error::Miscomputes`] for the first kernel that is off by more than rounding explains, [`Error::Gpu`] for a
-/// fault of the driver.
+/// [`Error::Miscomputes`] for the first kernel that is off by more than rounding explains,
+/// [`Error::Gpu`] if the driver reports a fault.
 pub(super) fn probe<T: Element>(device: &GpuDevice) -> Result<()> {
-    // Classes on both sides of a workgroup's 64 threads take both ways through the row kernels.
-    for (n, d, k, smooth) in [(5, 37, 3, true), (3, 5, 70, false)] {
-        let problem = problem(n, d, k, smooth)?;
+    for (seed, sizes) in (0..).zip(SIZES) {
+        for kernel in KERNELS {
+            let mut sampler = Sampler::new(seed, T::PRECISION, sizes);
+            for sample in (kernel.samples)(&mut sampler) {
+                if let Some(found) = sample.disagreement::<T>(device, device.variants)? {
+                    return Err(miscomputes(device, kernel.name, found.error(), found.bound));
+                }
+            }
+        }
+    }
+    for (sizes, is_smoothed) in SIZES.into_iter().zip([true, false]) {
+        let problem = problem(sizes, is_smoothed)?;
         for wrt in Wrt::ALL {
             for method in [Method::Difference, Method::ForwardPass] {
-                if wrt.is_parameter() && method == Method::ForwardPass {
-                    // The host's: see Device::fallback.
-                    continue;
-                }
-                let eps = Some(2f64.powi(-9));
-                let derivative = Differentiation::from(wrt).by(method);
-                let plan = Plan::new(&problem, derivative, eps, T::PRECISION);
-                evaluation::<T>(device, &problem, plan)?;
-                if method == Method::Difference && !wrt.is_parameter() {
-                    comparison::<T>(device, &problem, plan)?;
+                // The CPU engine computes these: see Device::fallback.
+                if !(wrt.is_parameter() && method == Method::ForwardPass) {
+                    hold_engine::<T>(device, &problem, wrt, method)?;
                 }
             }
         }
@@ -49,61 +57,65 @@ pub(super) fn probe<T: Element>(device: &GpuDevice) -> Result<()> {
     Ok(())
 }
 
-fn evaluation<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> Result<()> {
-    let allowed = ROUNDINGS * T::PRECISION.unit_roundoff();
-    let host = Cpu::new(
-        problem,
-        Plan {
-            precision: Precision::F64,
-            ..plan
-        },
-    );
-    let expected = host.evaluate(0..problem.n());
-    let mut gpu = Gpu::<T>::new(device, problem, plan)?;
-    let found = gpu.evaluate(0..problem.n())?;
+/// Holds the results of the engine against those of the CPU engine in f64.
+fn hold_engine<T: Element>(
+    device: &GpuDevice,
+    problem: &Problem,
+    wrt: Wrt,
+    method: Method,
+) -> Result<()> {
+    let derivative = Differentiation::from(wrt).by(method);
+    let plan = Plan::new(problem, derivative, Some(2f64.powi(-9)), T::PRECISION);
+    let on_host = Plan {
+        precision: Precision::F64,
+        ..plan
+    };
+    let rows = 0..problem.n();
+    let host = Cpu::new(problem, on_host);
+    let expected = host.evaluate(rows.clone());
+    let mut engine = GpuEngine::<T>::new(device, problem, plan)?;
+    let found = engine.evaluate(rows.clone())?;
     let Bounds {
         conditioning,
         magnitude,
         ..
     } = &expected.bounds;
-    let columns = problem.columns(plan.wrt);
 
-    let kernel = match (plan.method, plan.wrt) {
+    let allowed = ROUNDINGS * T::PRECISION.unit_roundoff();
+    let (columns, k) = (problem.columns(wrt), problem.k() as f64);
+    let hold = |kernel, found: &[f64], expected: &[f64], bound: &dyn Fn(usize) -> f64| {
+        hold(device, kernel, found, expected, |i| allowed * bound(i))
+    };
+    let kernel = match (method, wrt) {
         (Method::Difference, Wrt::Input) => "difference",
         (Method::Difference, Wrt::Logits) => "difference_logits",
         (Method::Difference, Wrt::Weight | Wrt::Bias) => "difference_weight",
         (Method::ForwardPass, _) => "loss",
     };
-    let bound = |entry: usize| match plan.method {
-        Method::Difference => conditioning[entry] * allowed,
-        Method::ForwardPass => {
-            TOTAL * (magnitude[entry / columns] + (problem.k() as f64).ln() + 1.0) * allowed
-        }
+    let of_values = |i: usize| match method {
+        Method::Difference => conditioning[i],
+        Method::ForwardPass => TOTAL * (magnitude[i % conditioning.len() / columns] + k.ln() + 1.0),
     };
     hold(
-        device,
         kernel,
         &flat(&found.values),
         &flat(&expected.values),
-        |entry| bound(entry % conditioning.len()),
+        &of_values,
     )?;
+    let of_entry = |i: usize| conditioning[i];
     hold(
-        device,
         "residual",
         &found.bounds.conditioning,
         conditioning,
-        |entry| conditioning[entry] * allowed,
+        &of_entry,
     )?;
-    let bound = |row: usize| magnitude[row] * allowed;
-    hold(device, "logits", &found.bounds.magnitude, magnitude, bound)?;
-    let bound = |entry: usize| conditioning[entry] / problem.normalizer() * allowed;
-    hold(
-        device,
-        "matmul",
-        &gpu.backward(0..problem.n())?,
-        &host.backward(0..problem.n()),
-        bound,
-    )
+    let of_row = |row: usize| magnitude[row];
+    hold("logits", &found.bounds.magnitude, magnitude, &of_row)?;
+    let (found, expected) = (engine.backward(rows.clone())?, host.backward(rows));
+    let normalizer = problem.normalizer();
+    hold("matmul", &found, &expected, &|i| {
+        conditioning[i] / normalizer
+    })
 }
 
 /// Returns the derivative, or the losses of all steps one after the other.
@@ -111,52 +123,6 @@ fn flat(values: &Values) -> Vec<f64> {
     match values {
         Values::Derivative(derivative) => derivative.clone(),
         Values::Losses(losses) => losses.at_steps.concat(),
-    }
-}
-
-/// The comparison, of a gradient one entry of which is wrong, with its twin's of what the same device made.
-fn comparison<T: Element>(device: &GpuDevice, problem: &Problem, plan: Plan) -> Result<()> {
-    let unit_roundoff = T::PRECISION.unit_roundoff();
-    let (n, columns) = (problem.n(), problem.columns(plan.wrt));
-    let allowance = Allowance {
-        normalizer: problem.normalizer(),
-        slack: 8.0 * unit_roundoff,
-        unit_roundoff,
-        rounding: ROUNDINGS * unit_roundoff,
-        drift: 0.0,
-        floor: 0.0,
-        given: None,
-        noise: vec![unit_roundoff; columns],
-        noise_by_magnitude: unit_roundoff * unit_roundoff,
-        noise_drift: 0.0,
-        noise_floor: 0.0,
-    };
-    let mut gpu = Gpu::<T>::comparing(device, problem, plan, &allowance)?;
-    let mut gradient = gpu.backward(0..n)?;
-    let wrong = gradient.len() / 2;
-    gradient[wrong] = 2.0 * gradient[wrong] + 1.0;
-    let shape = problem.gradient_shape(plan.wrt);
-    gpu.submit_comparison(0..n, &Tensor::from_f64(&shape, &gradient));
-    let found = gpu.collect_comparison()?;
-
-    let made = gpu.evaluate(0..n)?;
-    let bounds = made.bounds.magnitude.iter().zip(&made.bounds.logit_error);
-    let bounds: Vec<f64> = bounds.flat_map(|(all, error)| [*all, *error]).collect();
-    let compared = ComparedRows {
-        analytic: &gradient,
-        derivative: made.derivative(),
-        conditioning: &made.bounds.conditioning,
-        bounds: &bounds,
-    };
-    let expected = compare::compare(0..n, &compared, &allowance);
-    match disagreement::<T>(&found, &expected, allowance.slack) {
-        None => Ok(()),
-        Some((error, bound)) => Err(Error::Miscomputes {
-            device: device.info().name.clone(),
-            kernel: "compare",
-            error,
-            bound,
-        }),
     }
 }
 
@@ -168,55 +134,51 @@ fn hold(
     bound: impl Fn(usize) -> f64,
 ) -> Result<()> {
     if found.len() != expected.len() {
-        let reason = format!(
-            "{kernel} gave {} results, not {}",
-            found.len(),
-            expected.len()
-        );
-        return Err(device.failed(reason));
+        let (found, expected) = (found.len(), expected.len());
+        return Err(device.failed(format!(
+            "{kernel} gave {found} results, expected {expected}"
+        )));
     }
-    let mut most = 0.0_f64;
+    let mut largest = 0.0_f64;
     for (entry, (found, expected)) in found.iter().zip(expected).enumerate() {
         let (error, bound) = ((found - expected).abs(), bound(entry));
-        most = most.max(error / bound);
-        // Written so that NaN is refused.
+        largest = largest.max(error / bound);
+        // A NaN exceeds any bound.
         if !(error <= bound) {
-            return Err(Error::Miscomputes {
-                device: device.info().name.clone(),
-                kernel,
-                error,
-                bound,
-            });
+            return Err(miscomputes(device, kernel, error, bound));
         }
     }
-    tracing::debug!("self-probe: {kernel} is within {most:.2} of what is allowed");
+    tracing::debug!("self-probe: {kernel}: largest error {largest:.2} of the bound");
     Ok(())
 }
 
-fn problem(n: usize, d: usize, k: usize, smooth: bool) -> Result<Problem> {
-    let wave = |count: usize, frequency: f64| -> Vec<f64> {
-        // Exact in f32, so that both sides see the same operands.
-        (0..count)
-            .map(|i| f64::from(((i as f64 * frequency).sin() * 2.0) as f32))
-            .collect()
+fn miscomputes(device: &GpuDevice, kernel: &'static str, error: f64, bound: f64) -> Error {
+    Error::Miscomputes {
+        device: device.info().name.clone(),
+        kernel,
+        error,
+        bound,
+    }
+}
+
+/// Makes a problem of waves, exact in f32, so that both sides see the same operands. Smoothed
+/// labels with class weights take every branch of the kernels.
+fn problem([n, d, k]: [usize; 3], is_smoothed: bool) -> Result<Problem> {
+    let wave = |shape: &[usize], frequency: f64| {
+        let value = |i| f64::from(((i as f64 * frequency).sin() * 2.0) as f32);
+        let count = shape.iter().product();
+        Tensor::from_f64(shape, &(0..count).map(value).collect::<Vec<f64>>())
     };
     let target: Vec<i64> = (0..n).map(|row| (row * 7 % k) as i64).collect();
-    // Smoothed labels with class weights take every branch of the kernels.
-    let class_weight = (0..k).map(|c| 0.5 + (c % 3) as f64).collect();
-    let smoothed = CrossEntropy {
-        class_weight: Some(class_weight),
-        label_smoothing: 0.25,
-        ..CrossEntropy::default()
-    };
-    let loss = if smooth {
-        smoothed
-    } else {
-        CrossEntropy::default()
-    };
+    let mut loss = CrossEntropy::default();
+    if is_smoothed {
+        loss.class_weight = Some((0..k).map(|c| 0.5 + (c % 3) as f64).collect());
+        loss.label_smoothing = 0.25;
+    }
     Problem::new(
-        Tensor::from_f64(&[n, d], &wave(n * d, 0.37)),
-        Tensor::from_f64(&[k, d], &wave(k * d, 0.91)),
-        Some(Tensor::from_f64(&[k], &wave(k, 1.7))),
+        wave(&[n, d], 0.37),
+        wave(&[k, d], 0.91),
+        Some(wave(&[k], 1.7)),
         &Tensor::from_classes(&target),
         loss,
     )

@@ -1,18 +1,72 @@
-//! Results in memory that host and device share. Buffers are used again: what is new is cleared page by page first.
+//! Results on their way to the host. Their buffers are reused, because the system clears the pages
+//! of a new one first.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use bytemuck::Pod;
+use futures::{channel::oneshot, future::try_join_all};
 
 use super::GpuDevice;
 use crate::error::Result;
 
-/// Buffers that wait for their next use.
+/// Buffers that the host can map, ready for reuse.
 pub(super) type Pool = Arc<Mutex<Vec<wgpu::Buffer>>>;
 
-/// The first elements of a device's buffer, as they were when its batch was done.
+/// Bytes of two time stamps.
+pub(super) const STAMPS: u64 = 16;
+
+/// A batch that was submitted.
+pub struct Submitted {
+    pub(super) submission: wgpu::SubmissionIndex,
+    /// The buffers that the results are copied to, and the bytes of each.
+    pub(super) staging: Vec<(wgpu::Buffer, u64)>,
+    pub(super) arrivals: Vec<oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>>,
+    /// True if the last buffer holds the time stamps of the begin and the end.
+    pub(super) has_stamps: bool,
+}
+
+impl Submitted {
+    /// Waits for the results.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
+    pub fn wait(self, device: &GpuDevice) -> Result<Vec<Readback>> {
+        let started = Instant::now();
+        let waited = device.device.poll(wgpu::PollType::Wait {
+            submission_index: Some(self.submission),
+            timeout: None,
+        });
+        device.check()?;
+        waited.map_err(|error| device.failed(error))?;
+        let arrived = pollster::block_on(try_join_all(self.arrivals))
+            .map_err(|error| device.failed(error))?;
+        arrived
+            .into_iter()
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|error| device.failed(error))?;
+        device.time(|timing| timing.wait += started.elapsed().as_secs_f64());
+        let buffers = self.staging.into_iter();
+        let mut results: Vec<Readback> = buffers
+            .map(|(buffer, bytes)| Readback::new(device, buffer, bytes))
+            .collect::<Result<_>>()?;
+        if self.has_stamps
+            && let Some(stamps) = results.pop()
+        {
+            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(stamps.values::<u8>());
+            let seconds = device.seconds(ticks[1].saturating_sub(ticks[0]));
+            device.time(|timing| timing.kernels += seconds);
+        }
+        Ok(results)
+    }
+}
+
+/// The first elements of a buffer as they were at the end of its batch, in memory that the host and
+/// the device share.
 pub struct Readback {
-    /// Unmapped before its buffer is given back.
+    /// Dropped before its buffer is unmapped.
     view: Option<wgpu::BufferView>,
     buffer: wgpu::Buffer,
     pool: Pool,
@@ -20,19 +74,19 @@ pub struct Readback {
 
 impl Readback {
     /// # Errors
-    /// [`crate::error::Error::Gpu`] if the buffer is not mapped.
-    pub(super) fn new(device: &GpuDevice, buffer: wgpu::Buffer, bytes: u64) -> Result<Self> {
+    /// [`Error::Gpu`](crate::error::Error::Gpu) if the buffer is not mapped.
+    fn new(device: &GpuDevice, buffer: wgpu::Buffer, bytes: u64) -> Result<Self> {
         let view = buffer
             .get_mapped_range(..bytes)
             .map_err(|error| device.failed(error))?;
         Ok(Self {
             view: Some(view),
             buffer,
-            pool: device.staging(),
+            pool: Arc::clone(&device.staging),
         })
     }
 
-    /// The elements.
+    /// Returns the elements.
     pub fn values<T: Pod>(&self) -> &[T] {
         self.view
             .as_ref()
@@ -51,10 +105,11 @@ impl Drop for Readback {
 }
 
 impl GpuDevice {
-    /// A buffer of at least so many bytes that the host can map.
+    /// Returns a buffer of at least `bytes` bytes, and at most twice as many, that the host can
+    /// map.
     pub(super) fn staging_buffer(&self, bytes: u64) -> wgpu::Buffer {
         let fits = |buffer: &wgpu::Buffer| (bytes..=2 * bytes).contains(&buffer.size());
-        let pooled = self.staging().lock().ok().and_then(|mut pool| {
+        let pooled = self.staging.lock().ok().and_then(|mut pool| {
             let index = pool.iter().position(fits)?;
             Some(pool.swap_remove(index))
         });

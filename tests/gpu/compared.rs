@@ -1,4 +1,5 @@
-//! ComparedOn on the device or on the host, a gradient gets the same verdict, the same findings, and where it is wrong the same entries.
+//! A gradient gets the same verdict and findings on the device and on the host, and if it is wrong,
+//! the same entries.
 
 use crate::devices::devices;
 use crate::framework::{gradient, tensor};
@@ -12,7 +13,7 @@ use gradprobe::{
     tensor::{Dtype, Tensor},
 };
 
-/// Small chunks, so that there are many of them.
+/// Bytes for the arrays of a call: few, so that a check takes many calls.
 const MEMORY: u64 = 1 << 18;
 
 fn run(
@@ -34,7 +35,8 @@ fn run(
     check::check(problem, &[subject], &options, device, listener).unwrap()
 }
 
-/// Both ways, the device's first; what they must agree in is compared here.
+/// Checks a gradient on the device and on the host. Compares everything that must be equal, and
+/// returns the two checks, the device's first.
 fn agree(
     what: &str,
     problem: &Problem,
@@ -48,12 +50,12 @@ fn agree(
     });
     assert_eq!(host.compared, ComparedOn::Host, "{what}");
     assert_eq!(found.verdict(), host.verdict(), "{what}");
-    let said = |check: &CheckReport| {
-        let findings = check.findings.iter();
-        let said = findings.map(|it| (it.code, it.step, it.message.clone(), it.places.clone()));
-        said.collect::<Vec<_>>()
+    let findings = |check: &CheckReport| {
+        let all = check.findings.iter();
+        let all = all.map(|it| (it.code, it.step, it.message.clone(), it.places.clone()));
+        all.collect::<Vec<_>>()
     };
-    assert_eq!(said(&found), said(&host), "{what}");
+    assert_eq!(findings(&found), findings(&host), "{what}");
     assert_eq!(found.ruled_out, host.ruled_out, "{what}");
     let (a, b) = (&found.tally, &host.tally);
     assert_eq!(a.entries, b.entries, "{what}");
@@ -70,7 +72,7 @@ fn agree(
                 .filter(|entry| entry.severity() > 1.0)
                 .collect::<Vec<_>>()
         };
-        // NaN equals itself as text only.
+        // As text, because a NaN does not equal itself.
         let [a, b] = [a, b].map(|tally| format!("{:?}", wrong(tally)));
         assert_eq!(a, b, "{what}");
     } else {
@@ -80,7 +82,7 @@ fn agree(
     [found, host]
 }
 
-/// Agree in what is reported in digits, too.
+/// Compares the numbers that a report shows.
 fn agree_in_digits(what: &str, [found, host]: &[CheckReport; 2]) {
     let (a, b) = (&found.tally, &host.tally);
     let close = |name: &str, a: f64, b: f64, by: f64| {
@@ -106,7 +108,7 @@ fn agree_in_digits(what: &str, [found, host]: &[CheckReport; 2]) {
         close("allowed", a.allowed, b.allowed, 1e-3);
     }
     close("detectable", found.detectable(), host.detectable(), 1e-3);
-    // An error that is no larger than the roundings that the two ways differ in says little.
+    // Errors as small as the rounding that the two sides differ in vary from one to the other.
     let noise = |error: f64| 0.05 + 8.0 * u / error.max(u);
     let (median, largest) = (b.rel_err.quantile(0.5), b.max_rel_err);
     close(
@@ -132,7 +134,7 @@ fn problem() -> Problem {
 
 type Corrupt = fn(&mut [f64]);
 
-/// Each with whether an entry of it is wrong, and the verdict.
+/// The name of a case, its gradient, true if an entry is wrong, and the verdict.
 const CASES: [(&str, Corrupt, bool, Verdict); 8] = [
     ("right", |_| {}, false, Verdict::Pass),
     (
@@ -170,7 +172,7 @@ const CASES: [(&str, Corrupt, bool, Verdict); 8] = [
 ];
 
 #[test]
-fn verdict_and_findings_do_not_depend_on_where() {
+fn verdict_and_findings_do_not_depend_on_where_the_gradient_is_compared() {
     on_devices(|device| {
         let problem = problem();
         for wrt in [Wrt::Input, Wrt::Logits] {
@@ -193,7 +195,7 @@ fn verdict_and_findings_do_not_depend_on_where() {
 }
 
 #[test]
-fn nor_does_it_depend_on_types_options_and_tolerances() {
+fn types_options_and_tolerances_do_not_change_that() {
     on_devices(|device| {
         let problem = problem();
         let with = |loss: CrossEntropy| {
@@ -209,7 +211,7 @@ fn nor_does_it_depend_on_types_options_and_tolerances() {
             ignore_index: 2,
             ..CrossEntropy::default()
         });
-        // Far below where f32 squares underflow.
+        // Gradients whose squares underflow in f32.
         let tiny = with(CrossEntropy {
             reduction: Reduction::Sum,
             class_weight: Some(vec![1e-26; 6]),
@@ -252,7 +254,7 @@ fn nor_does_it_depend_on_types_options_and_tolerances() {
                     values[begin..].iter_mut().for_each(|g| *g *= factor);
                     let what = format!("{name}, {wrt:?}, times {factor} from row {row}");
                     let reports = agree(&what, problem, (wrt, dtype, &values), options, device);
-                    // What is subnormal in f32 may be 0 on a device.
+                    // Devices may flush subnormal numbers of f32 to 0.
                     if name != "saturated" {
                         agree_in_digits(&what, &reports);
                     }
@@ -266,7 +268,7 @@ fn nor_does_it_depend_on_types_options_and_tolerances() {
     });
 }
 
-/// Stops after the second chunk.
+/// Interrupts a check after its second call of the engine; counts the calls.
 struct Impatient(u64);
 
 impl Listener for Impatient {
@@ -280,7 +282,7 @@ impl Listener for Impatient {
 }
 
 #[test]
-fn what_came_before_an_interruption_is_a_part() {
+fn an_interrupted_check_reports_the_rows_before_it() {
     on_devices(|device| {
         let problem = problem();
         let mut values = gradient(&problem, Wrt::Input, Dtype::F32);

@@ -1,4 +1,4 @@
-//! Tests that run on every adapter there is, and whose figures a real card should be held to.
+//! Tests that run on every adapter.
 
 #[path = "../common/devices.rs"]
 #[allow(dead_code)]

@@ -1,0 +1,130 @@
+//! The forward pass of a range of rows: logits, softmax minus target, and the conditioning's
+//! weights.
+
+use std::ops::Range;
+
+use super::{
+    Batch, Buffer, Element, GpuDevice, kernel::residual::Residual, sizes::Sizes, weight::Weight,
+};
+use crate::{
+    loss::TargetRows,
+    problem::{Problem, Wrt},
+    rounding::RoundingModel,
+};
+
+/// The operands of the forward pass and its results, [rows, k] unless stated.
+pub(super) struct Forward {
+    /// [rows, d].
+    pub(super) input: Buffer,
+    /// `[rows]`.
+    pub(super) labels: Buffer,
+    /// R, `[rows]`.
+    pub(super) totals: Buffer,
+    /// R onehot(label) - r; empty if the targets have no linear part.
+    pub(super) linear: Buffer,
+    pub(super) logits: Buffer,
+    magnitude: Buffer,
+    /// p - onehot(label).
+    pub(super) residual: Buffer,
+    /// R p - r.
+    pub(super) gradient: Buffer,
+    /// The conditioning with respect to the logits; times |dz/dx| it is that of an entry.
+    pub(super) conditioning: Buffer,
+    /// [rows, 2]: the largest magnitude and the largest logit error.
+    pub(super) bounds: Buffer,
+    /// 1 for each row, with respect to the bias: the input that the bias is the weight of.
+    ones: Option<Buffer>,
+    classes: usize,
+    has_linear: bool,
+}
+
+/// What the host keeps of the operands of a range of rows.
+pub(super) struct Uploaded<T> {
+    /// The input, padded.
+    pub(super) input: Vec<T>,
+    /// R.
+    pub(super) totals: Vec<T>,
+}
+
+impl Forward {
+    /// Makes the buffers.
+    pub(super) fn new<T: Element>(device: &GpuDevice, sizes: &Sizes, wrt: Wrt) -> Self {
+        let (rows, classes, has_linear) = (sizes.rows, sizes.classes, sizes.has_linear);
+        let buffer = |label, elements| device.empty::<T>(label, elements);
+        let ones = || device.upload("ones", &vec![T::one(); rows]);
+        Self {
+            input: buffer("input", rows * sizes.input.padded),
+            labels: device.empty::<u32>("labels", rows),
+            totals: buffer("totals", rows),
+            linear: buffer("linear", if has_linear { rows * classes } else { 0 }),
+            logits: buffer("logits", rows * classes),
+            magnitude: buffer("magnitude", rows * classes),
+            residual: buffer("residual", rows * classes),
+            gradient: buffer("gradient", rows * classes),
+            conditioning: buffer("conditioning", rows * classes),
+            bounds: buffer("bounds", rows * 2),
+            ones: (wrt == Wrt::Bias).then(ones),
+            classes,
+            has_linear,
+        }
+    }
+
+    /// Writes the operands of a range of rows.
+    pub(super) fn upload<T: Element>(
+        &self,
+        device: &GpuDevice,
+        problem: &Problem,
+        rows: Range<usize>,
+        sizes: &Sizes,
+    ) -> Uploaded<T> {
+        let input = sizes.input.pad(problem.input().rows(rows.clone()));
+        let targets: TargetRows<T> = problem.target_rows(rows);
+        device.write(&self.input, &input);
+        device.write(&self.labels, &targets.labels);
+        device.write(&self.totals, &targets.totals);
+        if let Some(linear) = &targets.linear {
+            device.write(&self.linear, linear);
+        }
+        Uploaded {
+            input,
+            totals: targets.totals,
+        }
+    }
+
+    /// Appends the forward pass of the first `rows` rows.
+    pub(super) fn run<T: Element>(
+        &self,
+        batch: &mut Batch<'_, T>,
+        weight: &Weight,
+        model: RoundingModel,
+        rows: usize,
+    ) {
+        let results = [&self.logits, &self.magnitude];
+        weight.logits(batch, &self.input, results, rows);
+        let launch = Residual {
+            sums: model.sums,
+            accumulation: model.accumulation,
+            rows: rows as u32,
+            classes: self.classes as u32,
+            has_linear: u32::from(self.has_linear),
+        };
+        let operands = [
+            &self.logits,
+            &self.magnitude,
+            &self.labels,
+            &self.totals,
+            &self.linear,
+            &self.residual,
+            &self.gradient,
+            &self.conditioning,
+            &self.bounds,
+        ];
+        batch.run(&launch, &operands);
+    }
+
+    /// Returns what a step in a parameter is multiplied by on its way to a logit: the input, or
+    /// ones.
+    pub(super) fn multiplier(&self) -> &Buffer {
+        self.ones.as_ref().unwrap_or(&self.input)
+    }
+}

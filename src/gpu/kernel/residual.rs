@@ -1,0 +1,128 @@
+//! shaders/residual.wgsl: the residual, the gradient and the conditioning of a block of logits.
+
+use super::{
+    Binding, Constant, FUNCTIONS, Kernel, Launch, Outcome, ROWS,
+    operand::{Disagreement, Operand, each, first_disagreement},
+    params::params,
+    reads, rows,
+    sample::{Sample, Sampler},
+    writes,
+};
+use crate::{
+    cpu, loss::TargetRows, report::DeviceKind, rounding::RoundingModel, scheme::Precision,
+};
+
+const BINDINGS: [Binding; 9] = [
+    reads("logits"),
+    reads("magnitude"),
+    reads("labels"),
+    reads("totals"),
+    reads("linear"),
+    writes("residual"),
+    writes("gradient"),
+    writes("conditioning"),
+    writes("bounds"),
+];
+
+/// The kernel's row.
+pub static KERNEL: Kernel = Kernel {
+    name: "residual",
+    shared: &[FUNCTIONS, ROWS],
+    wgsl: include_str!("../../../shaders/residual.wgsl"),
+    bindings: &BINDINGS,
+    samples,
+};
+
+params! {
+    /// Takes all classes of some rows.
+    Residual {
+        /// [`RoundingModel::sums`].
+        sums: f64,
+        /// [`RoundingModel::accumulation`].
+        accumulation: f64,
+        /// Rows of the logits.
+        rows: u32,
+        /// k.
+        classes: u32,
+        /// 1 if the targets have a linear part.
+        has_linear: u32,
+    }
+}
+
+impl Launch for Residual {
+    fn kernel(&self) -> &'static Kernel {
+        &KERNEL
+    }
+
+    fn constants(&self, _kind: DeviceKind) -> Vec<Constant> {
+        rows::constants(self.classes)
+    }
+
+    fn workgroups(&self, constants: &[Constant]) -> usize {
+        rows::workgroups(self.rows, constants)
+    }
+
+    fn twin(&self, _precision: Precision, operands: &mut [Operand]) {
+        let [
+            logits,
+            magnitude,
+            labels,
+            totals,
+            linear,
+            residual,
+            gradient,
+            conditioning,
+            bounds,
+        ] = each(operands);
+        let targets = TargetRows {
+            labels: labels.counts().to_vec(),
+            totals: totals.numbers().to_vec(),
+            linear: (self.has_linear == 1).then(|| linear.numbers().to_vec()),
+        };
+        let model = RoundingModel {
+            sums: self.sums,
+            accumulation: self.accumulation,
+        };
+        let (z, a, k) = (logits.numbers(), magnitude.numbers(), self.classes as usize);
+        let results = cpu::residual::residual(z, a, &targets, model, k);
+        *residual = results.residual.into();
+        *gradient = results.gradient.into();
+        *conditioning = results.conditioning.into();
+        *bounds = results.bounds.into();
+    }
+
+    fn disagreement(&self, outcome: &Outcome<'_>) -> Option<Disagreement> {
+        let [.., residual, _, conditioning, bounds] = outcome.expected else {
+            return None;
+        };
+        first_disagreement(&KERNEL, outcome, |operand, i| match operand {
+            // The exponent z - max z is rounded, by u times itself.
+            5 => 40.0 * residual.numbers()[i].abs(),
+            6 | 7 => 40.0 * conditioning.numbers()[i],
+            _ => 2.0 * bounds.numbers()[i],
+        })
+    }
+}
+
+fn samples(sampler: &mut Sampler) -> Vec<Sample> {
+    let Sampler { n, k, .. } = *sampler;
+    let sample = |(has_linear, accumulation)| {
+        let logits = sampler.scaled(n * k, 4.0);
+        let magnitude: Vec<f64> = logits.iter().map(|z| 2.0 * z.abs()).collect();
+        let launch = Residual {
+            sums: 1.5,
+            accumulation,
+            rows: n as u32,
+            classes: k as u32,
+            has_linear: u32::from(has_linear),
+        };
+        let [labels, totals, linear] = sampler.target_operands(has_linear);
+        let mut operands = vec![logits.into(), magnitude.into(), labels, totals, linear];
+        let lengths = [n * k, n * k, n * k, 2 * n];
+        operands.extend(lengths.map(Operand::zeros));
+        Sample::new(launch, operands)
+    };
+    [(true, 0.25), (true, 1.0), (false, 0.25)]
+        .map(sample)
+        .into()
+}

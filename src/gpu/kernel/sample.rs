@@ -1,0 +1,173 @@
+//! Sample launches: random operands for one kernel, run on a device and by the twin.
+
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+
+use super::{Launch, Outcome, operand::Disagreement, operand::Operand};
+use crate::{
+    error::Result,
+    gpu::{Buffer, Element, GpuDevice},
+    loss::NO_LABEL,
+    report::DeviceKind,
+    scheme::Precision,
+};
+
+/// n, d and k of the samples that the tests run: fewer and more classes than a workgroup's 64
+/// threads, multiples of nothing, and a multiple of everything.
+pub const SIZES: [[usize; 3]; 5] = [
+    [1, 1, 1],
+    [7, 5, 3],
+    [33, 100, 10],
+    [9, 17, 65],
+    [3, 40, 700],
+];
+
+/// A launch with its operands, in the order of the kernel's bindings.
+#[derive(Debug)]
+pub struct Sample {
+    launch: Box<dyn Launch>,
+    operands: Vec<Operand>,
+}
+
+impl Sample {
+    /// Pairs a launch with its operands.
+    pub fn new(launch: impl Launch + 'static, operands: Vec<Operand>) -> Self {
+        Self {
+            launch: Box::new(launch),
+            operands,
+        }
+    }
+
+    /// Returns the launch.
+    pub fn launch(&self) -> &dyn Launch {
+        self.launch.as_ref()
+    }
+
+    /// Returns the operands as the twin leaves them.
+    pub fn expected(&self, precision: Precision) -> Vec<Operand> {
+        let mut operands = self.rounded(precision);
+        self.launch.twin(precision, &mut operands);
+        operands
+    }
+
+    /// Runs the launch in the variant of its kernel that suits `kind`, and returns the first result
+    /// that differs from the twin's by more than rounding explains.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
+    pub fn disagreement<T: Element>(
+        &self,
+        device: &GpuDevice,
+        kind: DeviceKind,
+    ) -> Result<Option<Disagreement>> {
+        Ok(self.launch.disagreement(&Outcome {
+            precision: T::PRECISION,
+            before: &self.rounded(T::PRECISION),
+            found: &self.found::<T>(device, kind)?,
+            expected: &self.expected(T::PRECISION),
+        }))
+    }
+
+    /// Returns the operands as the device leaves them.
+    fn found<T: Element>(&self, device: &GpuDevice, kind: DeviceKind) -> Result<Vec<Operand>> {
+        let bindings = self.launch.kernel().bindings;
+        let pairs = self.operands.iter().zip(bindings);
+        let buffers: Vec<Buffer> = pairs
+            .map(|(operand, binding)| match operand {
+                Operand::Counts(values) => device.upload(binding.name, values),
+                Operand::Numbers(values) => {
+                    let values: Vec<T> = values.iter().map(|&v| T::of(v)).collect();
+                    device.upload(binding.name, &values)
+                }
+            })
+            .collect();
+        let mut batch = device.batch::<T>();
+        let operands: Vec<&Buffer> = buffers.iter().collect();
+        batch.run_variant(kind, self.launch(), &operands);
+        let lengths = self.operands.iter().map(Operand::len);
+        let wanted: Vec<(&Buffer, usize)> = operands.into_iter().zip(lengths).collect();
+        let found = batch.submit(&wanted).wait(device)?;
+        let pairs = found.iter().zip(&self.operands);
+        let found = pairs.map(|(found, operand)| match operand {
+            Operand::Counts(_) => Operand::Counts(found.values::<u32>().to_vec()),
+            Operand::Numbers(_) => {
+                Operand::Numbers(found.values::<T>().iter().map(|v| v.f64()).collect())
+            }
+        });
+        Ok(found.collect())
+    }
+
+    fn rounded(&self, precision: Precision) -> Vec<Operand> {
+        let operands = self.operands.iter();
+        operands.map(|operand| operand.rounded(precision)).collect()
+    }
+}
+
+/// A source of random operands for a problem of n samples, d features and k classes.
+#[derive(Debug)]
+pub struct Sampler {
+    rng: ChaCha8Rng,
+    /// The arithmetic of the device.
+    pub precision: Precision,
+    /// Samples.
+    pub n: usize,
+    /// Features.
+    pub d: usize,
+    /// Classes.
+    pub k: usize,
+}
+
+impl Sampler {
+    /// Seeds a sampler for sizes n, d and k.
+    pub fn new(seed: u64, precision: Precision, [n, d, k]: [usize; 3]) -> Self {
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            precision,
+            n,
+            d,
+            k,
+        }
+    }
+
+    /// Draws values of a normal distribution, exact in f32, by the method of Box and Muller.
+    pub fn normal(&mut self, count: usize) -> Vec<f64> {
+        let value = |rng: &mut ChaCha8Rng| {
+            // In (0, 1], so that the logarithm is finite.
+            let (radius, angle) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+            let value = (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
+            f64::from(value as f32)
+        };
+        (0..count).map(|_| value(&mut self.rng)).collect()
+    }
+
+    /// Draws normal values times a power of two, exact in f32.
+    pub fn scaled(&mut self, count: usize, scale: f64) -> Vec<f64> {
+        self.normal(count).iter().map(|v| v * scale).collect()
+    }
+
+    /// Draws the targets of n samples: labels, totals and the linear part, of one element if there
+    /// is none. With a linear part a third of the samples have a class, a third weigh all classes
+    /// alike, and a third are ignored; without, two thirds have a class.
+    pub fn target_operands(&mut self, has_linear: bool) -> [Operand; 3] {
+        let (n, k) = (self.n, self.k);
+        let is_spread = |row: usize| has_linear && row % 3 == 1;
+        let label = |row: usize, rng: &mut ChaCha8Rng| {
+            if row % 3 == 2 || is_spread(row) {
+                NO_LABEL
+            } else {
+                rng.random_range(0..k as u32)
+            }
+        };
+        let labels: Vec<u32> = (0..n).map(|row| label(row, &mut self.rng)).collect();
+        let totals: Vec<f64> = (0..n).map(|row| [1.0, 0.75, 0.0][row % 3]).collect();
+        let linear = |entry: usize| {
+            if is_spread(entry / k) {
+                f64::from((-0.75 / k as f64) as f32)
+            } else {
+                0.0
+            }
+        };
+        let entries = if has_linear { n * k } else { 1 };
+        let linear: Vec<f64> = (0..entries).map(linear).collect();
+        [labels.into(), totals.into(), linear.into()]
+    }
+}
