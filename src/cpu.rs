@@ -2,7 +2,7 @@
 //! f32.
 //!
 //! Every kernel is a file of its own, with plain loops over a block of rows. It is the twin of the
-//! shader of the same name. [`Kernels`] strings them together for one block, and [`Cpu`] runs the
+//! shader of the same name. `Kernels` strings them together for one block, and [`Cpu`] runs the
 //! blocks in parallel.
 
 use std::ops::Range;
@@ -33,7 +33,7 @@ pub mod perturb;
 pub mod residual;
 mod series;
 
-/// Rows that a thread evaluates at a time. Chosen: enough to amortise the vectors of a block, and
+/// Rows that a thread evaluates at a time. Chosen: enough to amortize the vectors of a block, and
 /// few enough that a block of 1,000 columns stays in the second-level cache.
 const ROWS_PER_TASK: usize = 16;
 

@@ -205,8 +205,8 @@ impl Experiment {
 
     fn backward(&mut self) {
         let z = logits(&self.input, &self.weight, &self.bias, D);
-        let law = RoundingModel::new(Dtype::F32, K);
-        let residual = residual(&z.logits, &z.magnitude, &self.target_rows(), law, K).gradient;
+        let model = RoundingModel::new(Dtype::F32, K);
+        let residual = residual(&z.logits, &z.magnitude, &self.target_rows(), model, K).gradient;
         self.logits_gradient = residual.iter().map(|r| r / N as f32).collect();
         self.input_gradient = matmul(&self.logits_gradient, &self.weight, D);
         for (sum, gradient) in self.accumulated.iter_mut().zip(&self.input_gradient) {

@@ -29,7 +29,7 @@ use crate::{
     tensor::Real,
 };
 
-/// Fewest entries of a table that a thread computes. Chosen to amortise the start of a task.
+/// Fewest entries of a table that a thread computes. Chosen to amortize the start of a task.
 const ENTRIES_PER_TASK: usize = 1 << 14;
 
 /// Returns the growth expm1(step·slope) / step for each of the `slopes` dz/dx.

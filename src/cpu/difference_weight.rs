@@ -58,7 +58,7 @@ pub fn difference_weight<T: Real>(
                 #[inline(always)]
                 || {
                     for (c, sums) in sums.chunks_exact_mut(m).enumerate() {
-                        let label = if targets.labels[row] == c as u32 {
+                        let at_label = if targets.labels[row] == c as u32 {
                             T::one()
                         } else {
                             T::zero()
@@ -70,7 +70,7 @@ pub fn difference_weight<T: Real>(
                         for (start, sums) in (0..m).step_by(TILE).zip(sums.chunks_mut(TILE)) {
                             let mut terms = tile(&growth, start);
                             for term in &mut terms {
-                                *term = residual[c] * *term / (T::one() + label * step * *term);
+                                *term = residual[c] * *term / (T::one() + at_label * step * *term);
                             }
                             let logarithms = log1p_per_step::<T, ANY, TILE>(terms, step);
                             let x = tile(input, start);

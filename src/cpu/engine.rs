@@ -1,4 +1,4 @@
-//! The CPU as an [`Engine`]: how many rows a call takes, and rows that are evaluated when they are read.
+//! The CPU behind the trait [`Engine`].
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -11,13 +11,13 @@ use crate::{
     problem::Problem,
 };
 
-/// The CPU behind the seam of every engine.
+/// Evaluates a plan on the CPU, by calls of a limited number of rows.
 pub(crate) struct CpuEngine<'a> {
     cpu: Cpu<'a>,
     rows_per_call: usize,
-    /// The number of parts that a slow row is split into: each takes one thread an eighth of a second.
+    /// Number of parts of a row that is too slow for one call.
     parts: Option<usize>,
-    /// The first rows of the ranges that were submitted.
+    /// First rows of the ranges that were submitted and not yet collected.
     submitted: VecDeque<usize>,
 }
 
@@ -69,7 +69,8 @@ impl Engine for CpuEngine<'_> {
     }
 }
 
-/// Rows that the thread that reads them evaluates, so that they are still in its cache when it uses them.
+/// Rows that are evaluated when they are read. The reading thread evaluates them, so that the
+/// results are in its cache.
 struct LazyRows<'a> {
     cpu: &'a Cpu<'a>,
     first: usize,

@@ -104,7 +104,7 @@ impl<'a, T: Real> Kernels<'a, T> {
         evaluation.values = match self.plan.method {
             Method::Difference => {
                 let mut derivative = T::reuse(evaluation.values.derivative_mut());
-                self.derivative(&mut derivative, softmax.residual, &targets);
+                self.derivative(&mut derivative, &softmax.residual, &targets);
                 evaluation.spare.0 = T::widen(base);
                 Values::Derivative(select(derivative))
             }
@@ -126,16 +126,16 @@ impl<'a, T: Real> Kernels<'a, T> {
     }
 
     /// Overwrites `derivative` [rows, m] with the loss differences of a block of rows.
-    fn derivative(&self, derivative: &mut Vec<T>, residual: Vec<T>, targets: &TargetRows<T>) {
+    fn derivative(&self, derivative: &mut Vec<T>, residual: &[T], targets: &TargetRows<T>) {
         match &self.growths {
             Some(growths) => {
                 let linear = targets.linear.as_ref();
                 let linear = linear.map(|linear| self.times_weight(linear));
-                difference(derivative, &residual, growths, targets, linear.as_deref());
+                difference(derivative, residual, growths, targets, linear.as_deref());
             }
             None => {
                 let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
-                *derivative = difference_logits(&residual, &steps, targets, self.problem.k());
+                *derivative = difference_logits(residual, &steps, targets, self.problem.k());
             }
         }
     }

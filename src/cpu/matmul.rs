@@ -8,13 +8,13 @@
 //! Method, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM
 //! Transactions on Mathematical Software 34(3), 2008:
 //!
-//! 1. [`Packed`] stores the right side in panels of [`TILE`] columns. The inner loop then reads
+//! 1. [`Packed`] stores the right side in panels of `TILE` columns. The inner loop then reads
 //!    memory in order, and the weight is packed once for all calls.
-//! 2. A tile is R rows by [`TILE`] columns. Its sums stay in vector registers while the loop runs
+//! 2. A tile is R rows by `TILE` columns. Its sums stay in vector registers while the loop runs
 //!    over the classes. Each load of a panel serves R rows, and each load of the left side a whole
 //!    tile.
 //! 3. With many classes a panel does not fit the first-level cache. Then all rows use
-//!    [`CLASSES_PER_PASS`] classes of it before the loop goes on, and memory holds the sums so far.
+//!    `CLASSES_PER_PASS` classes of it before the loop goes on, and memory holds the sums so far.
 //! 4. Every entry is the sum over the classes in order, by fused multiply-adds from 0. Tile, pass
 //!    and thread do not show in it: an entry computed alone has the same bits as in a whole block.
 //!    The error of such a sum is at most k·u·sum |terms| (Higham, "Accuracy and Stability of
@@ -30,13 +30,13 @@ use crate::{
 
 /// Columns of a tile: two AVX-512 vectors of f64.
 pub(crate) const TILE: usize = 16;
-/// Fewest tiles that a thread packs: 128 KiB of f64. Chosen to amortise the start of a task.
+/// Fewest tiles that a thread packs: 128 KiB of f64. Chosen to amortize the start of a task.
 const TILES_PER_TASK: usize = 1 << 10;
 /// Classes of a panel that all rows use before the next ones: 64 KiB of f64, which stay in the
 /// second-level cache. Chosen.
 const CLASSES_PER_PASS: usize = 512;
 
-/// The right sides [k, d] of S products with one left side, in panels of [`TILE`] columns. The last
+/// The right sides [k, d] of S products with one left side, in panels of `TILE` columns. The last
 /// panel is padded with zeros.
 pub struct Packed<T, const S: usize> {
     /// [panels, k]: the columns of a panel, for each of the S right sides.
@@ -52,7 +52,7 @@ impl<T: Real, const S: usize> Packed<T, S> {
         Self::of_tiles(values[0].len() / d, d, tiles)
     }
 
-    /// Packs the tiles that `tiles(class, column)` returns, each for [`TILE`] columns from `column`
+    /// Packs the tiles that `tiles(class, column)` returns, each for `TILE` columns from `column`
     /// on.
     pub(crate) fn of_tiles(
         k: usize,
@@ -79,7 +79,7 @@ impl<T: Real, const S: usize> Packed<T, S> {
     /// Multiplies `left` [rows, k] in tiles of R rows and overwrites `product` [rows, d]. To be
     /// called inside of [`simd`].
     ///
-    /// `finish(row, column, sums, panel)` turns the S sums of a row, for [`TILE`] columns from
+    /// `finish(row, column, sums, panel)` turns the S sums of a row, for `TILE` columns from
     /// `column` on, into entries of `product`. With `MAGNITUDES` the right side counts by its
     /// absolute values.
     #[inline(always)]
@@ -231,7 +231,7 @@ pub fn matmul<T: Real>(left: &[T], right: &[T], d: usize) -> Vec<T> {
     product
 }
 
-/// Returns [`TILE`] values of `row` from `column` on, padded with zeros.
+/// Returns `TILE` values of `row` from `column` on, padded with zeros.
 #[inline(always)]
 pub(crate) fn tile<T: Real>(row: &[T], column: usize) -> [T; TILE] {
     let values = &row[column..];

@@ -32,35 +32,35 @@ impl<T: Real> Kernels<'_, T> {
         let (k, m) = (self.problem.k(), self.problem.columns(self.plan.wrt));
         let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
         let input: Vec<T> = self.problem.input().rows(rows.clone());
-        let Forward {
-            logits: z, softmax, ..
-        } = self.forward(&input, &targets);
-        let (bounds, _) = softmax.bounds.as_chunks::<2>();
-        let largest = |bound: usize| {
-            let values = bounds.iter().map(|bounds| bounds[bound].f64());
-            values.fold(0.0, |largest, value| value.max(largest))
-        };
+        let Forward { logits, softmax } = self.forward(&input, &targets);
         let multiplier = self.multiplier(&input, rows.len());
         let values = match self.plan.method {
             Method::Difference => {
                 let steps: Vec<(f64, f64)> = self.plan.quotients().collect();
-                let all = difference_weight(&softmax.residual, &multiplier, &steps, &targets, k, m);
+                let residual = &softmax.residual;
+                let all = difference_weight(residual, &multiplier, &steps, &targets, k, m);
                 Values::Derivative(T::widen(all[entries.clone()].to_vec()))
             }
             Method::ForwardPass => {
-                let at = |step| self.parameter_losses(&z, &input, &targets, step, entries.clone());
+                let losses =
+                    |step| self.parameter_losses(&logits, &input, &targets, step, entries.clone());
                 let base = match self.plan.wrt {
                     Wrt::Bias => &self.bias,
                     _ => &self.weight,
                 };
                 Values::Losses(Losses {
-                    at_steps: self.plan.steps().map(at).collect(),
+                    at_steps: self.plan.steps().map(losses).collect(),
                     base: T::widen(base[entries.clone()].to_vec()),
                 })
             }
         };
         let magnitudes: Vec<T> = multiplier.iter().map(|x| x.abs()).collect();
         let conditioning = T::widen(outer(&softmax.conditioning, &magnitudes, k, m));
+        let (row_bounds, _) = softmax.bounds.as_chunks::<2>();
+        let largest = |bound: usize| {
+            let values = row_bounds.iter().map(|bounds| bounds[bound].f64());
+            values.fold(0.0, |largest, value| value.max(largest))
+        };
         let total = compensated_sum(targets.totals.iter().map(|total| total.f64()));
         let bounds = Bounds {
             conditioning: conditioning[entries].to_vec(),
@@ -86,7 +86,7 @@ impl<T: Real> Kernels<'_, T> {
 
     /// Returns the derivative of a logit with respect to the parameter: the input, or 1 for the
     /// bias.
-    fn multiplier<'b>(&self, input: &'b [T], rows: usize) -> Cow<'b, [T]> {
+    fn multiplier<'a>(&self, input: &'a [T], rows: usize) -> Cow<'a, [T]> {
         if self.plan.wrt == Wrt::Bias {
             Cow::Owned(vec![T::one(); rows])
         } else {

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The conditioning weights times |dz/dx| are the conditioning of an entry. [`RoundingModel`]
-//! derives them. M is the largest move of a logit that rounding explains, from the magnitude A
-//! behind it.
+//! derives them. M is the logit error, a bound that follows from the magnitude A behind the
+//! logit.
 //!
 //! 1. The largest logit is subtracted before exp, so that nothing overflows.
 //! 2. The exponential of the label and those of the other classes are summed apart. At the label, p
@@ -36,7 +36,7 @@ pub struct Residual<T> {
     pub gradient: Vec<T>,
     /// The conditioning weights, [rows, k].
     pub conditioning: Vec<T>,
-    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest move of a logit.
+    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest logit error.
     pub bounds: Vec<T>,
 }
 
@@ -56,23 +56,23 @@ pub fn residual<T: Real>(
         bounds: Vec::with_capacity(2 * targets.labels.len()),
     };
     let rows = logits.chunks_exact(k).zip(magnitude.chunks_exact(k));
-    let mut moves = Vec::with_capacity(k);
+    let mut errors = Vec::with_capacity(k);
     for (row, (z, a)) in rows.enumerate() {
-        moves.clear();
-        moves.extend(z.iter().zip(a).map(|(&z, &a)| model.logit_error(z, a)));
+        errors.clear();
+        errors.extend(z.iter().zip(a).map(|(&z, &a)| model.logit_error(z, a)));
         let largest = |values: &[T]| {
             let larger = |largest, &value| larger(value, largest);
             values.iter().fold(T::zero(), larger)
         };
-        result.bounds.extend([largest(a), largest(&moves)]);
-        result.push_row(row, z, &moves, targets, T::of(model.sums));
+        result.bounds.extend([largest(a), largest(&errors)]);
+        result.push_row(row, z, &errors, targets, T::of(model.sums));
     }
     result
 }
 
 impl<T: Real> Residual<T> {
-    /// Appends a row with logits z and their largest moves.
-    fn push_row(&mut self, row: usize, z: &[T], moves: &[T], targets: &TargetRows<T>, sums: T) {
+    /// Appends a row with logits z and the bounds on their errors.
+    fn push_row(&mut self, row: usize, z: &[T], errors: &[T], targets: &TargetRows<T>, sums: T) {
         let (k, label, total) = (z.len(), targets.labels[row], targets.totals[row]);
         let linear = targets.linear.as_ref().map(|linear| &linear[row * k..]);
         let is_label = move |c: usize| c == label as usize;
@@ -82,23 +82,23 @@ impl<T: Real> Residual<T> {
         let exp: Vec<T> = z.iter().map(|&z| (z - largest).exp()).collect();
         let others = || (0..k).filter(move |&c| !is_label(c));
         let sum_others = sum(others().map(|c| exp[c]));
-        let moved_others = sum(others().map(|c| exp[c] * moves[c]));
-        let (at_label, moved_label) = match label {
+        let error_others = sum(others().map(|c| exp[c] * errors[c]));
+        let (at_label, error_label) = match label {
             NO_LABEL => (T::zero(), T::zero()),
             label => (
                 exp[label as usize],
-                exp[label as usize] * moves[label as usize],
+                exp[label as usize] * errors[label as usize],
             ),
         };
         let whole = sum_others + at_label;
-        let (log, moved_all) = (whole.ln(), moved_others + moved_label);
+        let (log, error_all) = (whole.ln(), error_others + error_label);
         for c in 0..k {
             let p = exp[c] / whole;
             let (residual, not_p, elsewhere) = if is_label(c) {
                 let not_p = sum_others / whole;
-                (-not_p, not_p, moved_others / whole)
+                (-not_p, not_p, error_others / whole)
             } else {
-                let elsewhere = (moved_all - exp[c] * moves[c]).max(T::zero());
+                let elsewhere = (error_all - exp[c] * errors[c]).max(T::zero());
                 (p, T::one() - p, elsewhere / whole)
             };
             let gradient = total * residual + linear.map_or(T::zero(), |linear| linear[c]);
@@ -107,7 +107,7 @@ impl<T: Real> Residual<T> {
             self.gradient.push(gradient);
             self.conditioning.push(
                 sums * (total * p + gradient.abs())
-                    + total * p * (not_p * moves[c] + elsewhere + minus_log),
+                    + total * p * (not_p * errors[c] + elsewhere + minus_log),
             );
         }
     }
@@ -117,7 +117,7 @@ impl<T: Real> Residual<T> {
 mod tests {
     use super::*;
 
-    const LAW: RoundingModel = RoundingModel {
+    const MODEL: RoundingModel = RoundingModel {
         sums: 2.0,
         accumulation: 1.0,
     };
@@ -131,7 +131,7 @@ mod tests {
         };
         let Residual {
             residual, gradient, ..
-        } = residual(&[50.0, 0.0, -1.0], &[50.0, 0.0, 1.0], &targets, LAW, 3);
+        } = residual(&[50.0, 0.0, -1.0], &[50.0, 0.0, 1.0], &targets, MODEL, 3);
         let others = (-50f64).exp() + (-51f64).exp();
         assert!((residual[0] + others).abs() < 1e-15 * others);
         assert!(residual.iter().sum::<f64>().abs() < 1e-15 * others);
@@ -149,7 +149,7 @@ mod tests {
             gradient,
             conditioning,
             ..
-        } = residual(&[0.0, 0.0], &[2.0, 4.0], &targets, LAW, 2);
+        } = residual(&[0.0, 0.0], &[2.0, 4.0], &targets, MODEL, 2);
         assert_eq!(gradient, [1.0, -1.0]);
         let t = 1.5 * (0.5 * 2.0 + 0.5 * 4.0 + 2f64.ln());
         assert_eq!(conditioning, [2.0 * (1.5 + 1.0) + t, 2.0 * (1.5 + 1.0) + t]);
