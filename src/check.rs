@@ -141,7 +141,7 @@ fn check_one(
     listener.begin(wrt, entries as u64, bytes as u64);
     let (name, on) = (wrt.grad_name(), device.info().name);
     tracing::info!(
-        "{name}: {entries} entries, {:?} in {precision:?}, {}, eps = {:.3e}, on {on}",
+        "{name}: {entries} entries, {} in {precision}, {}, eps = {:.3e}, on {on}",
         plan.method,
         plan.scheme,
         plan.eps
@@ -245,7 +245,7 @@ fn diagnose_one(
     };
     let codes = diagnosis.findings.iter();
     let codes: Vec<String> = codes.map(|finding| finding.code.to_string()).collect();
-    tracing::info!("{}: {:?} {codes:?}", wrt.grad_name(), report.verdict());
+    tracing::info!("{}: {} {codes:?}", wrt.grad_name(), report.verdict());
     report.findings = diagnosis.findings;
     report.ruled_out = diagnosis.ruled_out;
     true
