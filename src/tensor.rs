@@ -216,7 +216,7 @@ impl Tensor {
     }
 
     /// Returns the elements as little-endian bytes.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes.bytes()[self.place.clone()]
     }
 
