@@ -1,114 +1,122 @@
-// The page of `gradprobe serve`: a file goes up, its check is watched, its report is shown. It asks nobody but the service that it came from.
+// The page of `gradprobe serve`: uploads a file, follows its check and shows the report. It sends
+// requests only to the service that it came from.
 'use strict';
 
-const at = id => document.getElementById(id);
+const element = id => document.getElementById(id);
 const ENDED = ['done', 'failed', 'cancelled'];
-let shown = null;   // the id of the check that is shown
-let upload = null;  // the request that carries a file
-let older = null;   // where the list goes on
+let shown = null;   // id of the check that is shown
+let upload = null;  // request that carries a file
+let older = null;   // cursor of the next page of the list
 
 function headers() {
   const token = sessionStorage.getItem('token');
   return token ? {Authorization: `Bearer ${token}`} : {};
 }
 
-// What the service answers; a refusal is thrown as its sentence.
-async function ask(path, options = {}) {
+// Returns the answer of the service. Throws the sentence of a refusal.
+async function request(path, options = {}) {
   const response = await fetch(path, {...options, headers: headers()});
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({detail: response.statusText}));
-  throw new Error(response.status === 401 ? wantToken() : problem.detail);
+  throw new Error(response.status === 401 ? requestToken() : problem.detail);
 }
 
-// Asks for the token, or for another one; says what has to be done before anything else.
-function wantToken() {
+// Shows the form for the token and returns what the user has to do first.
+function requestToken() {
   const isWrong = sessionStorage.getItem('token') !== null;
-  at('token-form').hidden = false;
+  element('token-form').hidden = false;
   if (isWrong) {
     sessionStorage.removeItem('token');
-    at('token-status').textContent = 'That is not the token of this service.';
-    at('token').select();
+    element('token-status').textContent = 'Wrong token.';
+    element('token').select();
   }
-  return 'This service wants its token first.';
+  return 'Enter the token first.';
 }
 
-// What is typed as settings: --rtol 1e-4 --wrt input, or rtol=1e-4&wrt=input.
+// Parses the settings: --rtol 1e-4 --wrt input, or rtol=1e-4&wrt=input.
 function settings() {
-  const text = at('settings').value.replace(/\s*=\s*/g, '=').replace(/(^|[&\s])(--?[\w-]+)\s+(?!-[-a-z])/g, '$1$2=');
-  const asked = new URLSearchParams();
+  const text = element('settings').value
+    .replace(/\s*=\s*/g, '=')
+    .replace(/(^|[&\s])(--?[\w-]+)\s+(?!-[-a-z])/g, '$1$2=');
+  const query = new URLSearchParams();
   for (const word of text.split(/[&\s]+/).filter(word => word)) {
     const [name, ...value] = word.replace(/^--?/, '').split('=');
-    asked.append(name, value.join('='));
+    query.append(name, value.join('='));
   }
-  return asked;
+  return query;
 }
 
-function say(text, state = '') {
-  at('status').textContent = text;
-  at('status').className = state;
+function showStatus(text, state = '') {
+  element('status').textContent = text;
+  element('status').className = state;
 }
 
-// Shows the part of the page for one check, from its beginning.
-function begin(name) {
+// Shows the empty section of one check.
+function showCheck(name) {
   upload?.abort();
   shown = null;
-  at('current').hidden = false;
-  at('current-name').textContent = name;
+  element('current').hidden = false;
+  element('current-name').textContent = name;
   document.title = `${name} - gradprobe`;
-  for (const id of ['report', 'links', 'cancel', 'progress']) at(id).hidden = true;
-  at('cancel').disabled = false;
-  say('');
-  at('current-name').focus({preventScroll: true});
-  at('current').scrollIntoView({block: 'start'});
+  for (const id of ['report', 'links', 'cancel', 'progress']) element(id).hidden = true;
+  element('cancel').disabled = false;
+  showStatus('');
+  element('current-name').focus({preventScroll: true});
+  element('current').scrollIntoView({block: 'start'});
 }
 
-// Sends a file. XMLHttpRequest, since fetch tells nothing of how much has gone.
+// Uploads a file. fetch reports no progress of an upload, so this uses XMLHttpRequest.
 function send(file, name) {
-  begin(name);
-  const asked = settings();
-  // What the service can keep of a name: its end tells most.
-  asked.set('name', [...name].slice(-200).join(''));
-  upload = new XMLHttpRequest();
-  const request = upload;
-  request.open('POST', `v1/checks?${asked}`);
-  for (const [key, value] of Object.entries(headers())) request.setRequestHeader(key, value);
-  request.setRequestHeader('Content-Type', 'application/octet-stream');
-  request.upload.onprogress = event => {
-    say(`Sending, ${Math.round(100 * event.loaded / event.total)} %`);
-    progress(event.loaded / event.total);
+  showCheck(name);
+  const query = settings();
+  // The service keeps 200 characters of a name. The last ones tell most.
+  query.set('name', [...name].slice(-200).join(''));
+  const sent = new XMLHttpRequest();
+  upload = sent;
+  sent.open('POST', `v1/checks?${query}`);
+  for (const [key, value] of Object.entries(headers())) sent.setRequestHeader(key, value);
+  sent.setRequestHeader('Content-Type', 'application/octet-stream');
+  sent.upload.onprogress = event => {
+    showStatus(`Uploading: ${Math.round(100 * event.loaded / event.total)} %`);
+    showProgress(event.loaded / event.total);
   };
-  request.onerror = () => fail('The service cannot be reached.');
-  request.onload = () => {
+  sent.onerror = () => fail('The service cannot be reached.');
+  sent.onload = () => {
     let answer;
-    try { answer = JSON.parse(request.responseText); } catch { answer = {detail: request.statusText}; }
-    if (request.status >= 400) {
-      fail(request.status === 401 ? wantToken() : answer.detail);
+    try {
+      answer = JSON.parse(sent.responseText);
+    } catch {
+      answer = {detail: sent.statusText};
+    }
+    if (sent.status >= 400) {
+      fail(sent.status === 401 ? requestToken() : answer.detail);
       return;
     }
-    watch(answer.id);
+    follow(answer.id);
     list();
   };
-  request.send(file);
+  sent.send(file);
 }
 
 function fail(detail) {
-  at('progress').hidden = true;
-  at('cancel').hidden = true;
-  say(detail, 'failed');
+  element('progress').hidden = true;
+  element('cancel').hidden = true;
+  showStatus(detail, 'failed');
 }
 
-function progress(share) {
-  at('progress').hidden = false;
-  if (share === null) at('progress').removeAttribute('value');
-  else at('progress').value = share;
+// Shows a share from 0 to 1, or null for an unknown one.
+function showProgress(share) {
+  element('progress').hidden = false;
+  if (share === null) element('progress').removeAttribute('value');
+  else element('progress').value = share;
 }
 
-// Follows a check up to its end, by the service's events.
-async function watch(id) {
+// Follows a check to its end by the events of the service.
+async function follow(id) {
   shown = id;
   if (location.hash !== `#${id}`) history.pushState(null, '', `#${id}`);
   try {
-    const response = await ask(`v1/checks/${id}/events`);
+    const response = await request(`v1/checks/${id}/events`);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = '', last = null;
     for (;;) {
@@ -122,108 +130,123 @@ async function watch(id) {
         const data = event.split('\n').filter(line => line.startsWith('data:'));
         if (data.length === 0) continue;
         last = JSON.parse(data.map(line => line.slice(5)).join('\n'));
-        tell(last);
+        showJob(last);
       }
     }
-    if (last && ENDED.includes(last.state)) { await end(last); return; }
-    again(id, 'The service has ended; the check goes on when it is back.');
+    if (last && ENDED.includes(last.state)) { await showEnd(last); return; }
+    retry(id, 'The service has stopped. The check continues when it is back.');
   } catch (error) {
     if (shown !== id) return;
-    // What a connection dies of is a TypeError; a refusal is none.
-    if (error instanceof TypeError) again(id, 'The service cannot be reached; it is tried again.');
+    // A broken connection is a TypeError, a refusal is another error.
+    if (error instanceof TypeError) retry(id, 'The service cannot be reached. Trying again.');
     else fail(error.message);
   }
 }
 
-function again(id, text) {
-  at('cancel').hidden = true;
-  progress(null);
-  say(text);
-  setTimeout(() => { if (shown === id) watch(id); }, 2000);
+function retry(id, text) {
+  element('cancel').hidden = true;
+  showProgress(null);
+  showStatus(text);
+  setTimeout(() => { if (shown === id) follow(id); }, 2000);
 }
 
-// How far a check is.
-function tell(job) {
-  at('current-name').textContent = job.name ?? job.id;
-  at('cancel').hidden = ENDED.includes(job.state);
-  if (at('cancel').disabled) return;
+// Shows the state and the progress of a check.
+function showJob(job) {
+  element('current-name').textContent = job.name ?? job.id;
+  element('cancel').hidden = ENDED.includes(job.state);
+  if (element('cancel').disabled) return;
   if (job.state === 'queued') {
-    say('Waiting for its turn');
-    progress(null);
+    showStatus('Queued');
+    showProgress(null);
   } else if (job.state === 'running') {
     const {done, total, rate} = job.progress ?? {};
     const count = number => Math.round(number).toLocaleString('en');
-    if (!total) say('Checking');
-    else if (done === total) say(`Looking for the cause: ${count(total)} entries are compared`);
-    else say(`Checking: ${count(done)} of ${count(total)} entries, ${count(rate)} a second`);
-    progress(total && done < total ? done / total : null);
+    if (!total) {
+      showStatus('Checking');
+    } else if (done === total) {
+      showStatus(`Searching for the cause: ${count(total)} entries compared`);
+    } else {
+      showStatus(`Checking: ${count(done)} of ${count(total)} entries, ${count(rate)} per second`);
+    }
+    showProgress(total && done < total ? done / total : null);
   }
 }
 
-async function end(job) {
-  at('progress').hidden = true;
-  at('cancel').hidden = true;
+// Shows the result of a check.
+async function showEnd(job) {
+  element('progress').hidden = true;
+  element('cancel').hidden = true;
   list();
-  if (job.state === 'failed') { say(job.error, 'failed'); return; }
-  if (job.state === 'cancelled') { say('Cancelled'); return; }
+  if (job.state === 'failed') { showStatus(job.error, 'failed'); return; }
+  if (job.state === 'cancelled') { showStatus('Cancelled'); return; }
   document.title = `${job.verdict}: ${job.name ?? job.id} - gradprobe`;
-  say(`${headline(job)} The report is being drawn.`, job.verdict);
+  showStatus(`${headline(job)} Rendering the report.`, job.verdict);
   let page;
   try {
-    page = await (await ask(`v1/checks/${job.id}/report.html`)).text();
+    page = await (await request(`v1/checks/${job.id}/report.html`)).text();
   } catch (error) {
-    if (shown === job.id) say(`${headline(job)} ${job.summary} The report cannot be drawn: ${error.message}`, job.verdict);
+    if (shown !== job.id) return;
+    const detail = `${job.summary}. The report cannot be rendered: ${error.message}`;
+    showStatus(`${headline(job)} ${detail}`, job.verdict);
     return;
   }
   if (shown !== job.id) return;
-  const frame = at('report');
+  const frame = element('report');
   frame.onload = () => {
-    // As high as it is, so that the page alone scrolls.
+    // The frame gets the height of its content, so that only the page scrolls.
     frame.style.height = `${frame.contentDocument.documentElement.scrollHeight + 24}px`;
   };
   frame.hidden = false;
   frame.srcdoc = page;
   link('page', page, 'text/html');
   link('json', JSON.stringify(job.report, null, 2), 'application/json');
-  at('json').download = `${job.name ?? job.id}.json`;
-  at('links').hidden = false;
-  say(headline(job), job.verdict);
+  element('json').download = `${job.name ?? job.id}.json`;
+  element('links').hidden = false;
+  showStatus(headline(job), job.verdict);
 }
 
+// Points a link to a text.
 function link(id, text, type) {
-  URL.revokeObjectURL(at(id).href);
-  at(id).href = URL.createObjectURL(new Blob([text], {type}));
+  URL.revokeObjectURL(element(id).href);
+  element(id).href = URL.createObjectURL(new Blob([text], {type}));
 }
 
-// The verdict, and what it does not say.
+// Returns the verdict as a sentence, with its limits.
 function headline(job) {
   const {checks} = job.report;
   const given = checks.filter(check => check.source === 'given');
-  const where = checks.some(check => check.rows) ? ' in the rows that were checked' : '';
+  const where = checks.some(check => check.rows) ? ' in the checked rows' : '';
   if (job.verdict === 'fail') {
+    if (checks.length === 1) return 'The gradient is wrong.';
     const wrong = checks.filter(check => check.verdict === 'fail').length;
-    return checks.length === 1 ? 'The gradient is wrong.' : `${wrong} of ${checks.length} gradients are wrong.`;
+    return `${wrong} of ${checks.length} gradients are wrong.`;
   }
-  if (job.verdict === 'inconclusive') return 'Inconclusive: no error was seen, but a wrong gradient might have passed as well.';
-  if (given.length === 0) return 'No gradient was given, so nothing of yours was checked; gradprobe\'s own is right.';
-  return checks.length === 1 ? `The gradient is right${where}.` : `All ${checks.length} gradients are right${where}.`;
+  if (job.verdict === 'inconclusive') {
+    return 'Inconclusive: no error found, but a wrong gradient might have passed, too.';
+  }
+  if (given.length === 0) {
+    return 'The file holds no gradient. The built-in backward pass was checked, and is right.';
+  }
+  if (checks.length === 1) return `The gradient is right${where}.`;
+  return `All ${checks.length} gradients are right${where}.`;
 }
 
-// The checks so far, the latest first; with `cursor` the ones before.
+// Shows the past checks, the newest first. With a cursor, appends the next page.
 async function list(cursor = null) {
-  let part;
+  let page;
   try {
-    part = await (await ask(`v1/checks?limit=20${cursor === null ? '' : `&cursor=${cursor}`}`)).json();
+    const start = cursor === null ? '' : `&cursor=${cursor}`;
+    page = await (await request(`v1/checks?limit=20${start}`)).json();
   } catch {
     return;
   }
-  const rows = part.checks.map(job => {
+  const rows = page.checks.map(job => {
     const row = document.createElement('tr');
     const cell = (content, name = '') => {
-      const it = document.createElement('td');
-      it.append(content);
-      it.className = name;
-      row.append(it);
+      const cell = document.createElement('td');
+      cell.append(content);
+      cell.className = name;
+      row.append(cell);
     };
     const link = document.createElement('a');
     link.href = `#${job.id}`;
@@ -234,68 +257,75 @@ async function list(cursor = null) {
     cell(new Date(1000 * job.created).toLocaleString(), 'late');
     return row;
   });
-  const body = at('past').tBodies[0];
+  const body = element('past').tBodies[0];
   if (cursor === null) body.replaceChildren(...rows);
   else body.append(...rows);
-  at('past').hidden = body.rows.length === 0;
-  at('none').hidden = body.rows.length > 0;
-  older = part.next ?? null;
-  at('more').hidden = older === null;
+  element('past').hidden = body.rows.length === 0;
+  element('none').hidden = body.rows.length > 0;
+  older = page.next ?? null;
+  element('more').hidden = older === null;
 }
 
+// Shows the check that the address names.
 function open() {
   const id = location.hash.slice(1);
   if (!id || id === shown) return;
-  begin(id);
-  watch(id);
+  showCheck(id);
+  follow(id);
 }
 
-at('file').onchange = event => {
+element('file').onchange = event => {
   const [file] = event.target.files;
   if (file) send(file, file.name);
-  // The same file may be picked again.
+  // Otherwise choosing the same file again would be no change.
   event.target.value = '';
 };
 for (const kind of ['dragenter', 'dragover']) {
-  document.addEventListener(kind, event => { event.preventDefault(); at('drop').classList.add('over'); });
+  document.addEventListener(kind, event => {
+    event.preventDefault();
+    element('drop').classList.add('over');
+  });
 }
 for (const kind of ['dragleave', 'drop']) {
-  document.addEventListener(kind, event => { event.preventDefault(); at('drop').classList.remove('over'); });
+  document.addEventListener(kind, event => {
+    event.preventDefault();
+    element('drop').classList.remove('over');
+  });
 }
 document.addEventListener('drop', event => {
   const {files} = event.dataTransfer;
   if (files.length === 1) send(files[0], files[0].name);
   if (files.length > 1) {
-    begin('Several files');
-    fail('One file at a time is checked here; gradprobe check --server takes several.');
+    showCheck('Several files');
+    fail('Drop one file at a time. gradprobe check --server takes several.');
   }
 });
-at('example').onclick = async () => {
+element('example').onclick = async () => {
   try {
-    const file = await (await ask('example.safetensors')).blob();
+    const file = await (await request('example.safetensors')).blob();
     send(file, 'digits-accumulated.safetensors');
   } catch (error) {
-    begin('The example');
+    showCheck('The example');
     fail(error.message);
   }
 };
-at('cancel').onclick = async () => {
-  at('cancel').disabled = true;
-  say('Cancelling');
+element('cancel').onclick = async () => {
+  element('cancel').disabled = true;
+  showStatus('Cancelling');
   try {
-    await ask(`v1/checks/${shown}`, {method: 'DELETE'});
+    await request(`v1/checks/${shown}`, {method: 'DELETE'});
   } catch (error) {
-    at('cancel').disabled = false;
+    element('cancel').disabled = false;
     fail(error.message);
   }
 };
-at('more').onclick = () => list(older);
-at('token-form').onsubmit = event => {
+element('more').onclick = () => list(older);
+element('token-form').onsubmit = event => {
   event.preventDefault();
-  sessionStorage.setItem('token', at('token').value);
-  at('token-status').textContent = '';
-  at('token-form').hidden = true;
-  at('current').hidden = true;
+  sessionStorage.setItem('token', element('token').value);
+  element('token-status').textContent = '';
+  element('token-form').hidden = true;
+  element('current').hidden = true;
   start();
 };
 window.onhashchange = open;
@@ -305,8 +335,10 @@ async function start() {
   list();
   open();
   try {
-    const {used} = await (await ask('v1/devices')).json();
-    if (used) at('device').textContent = `It is computed on ${used.name}.`;
-  } catch { /* What keeps it from being told keeps the rest, too, and is told there. */ }
+    const {used} = await (await request('v1/devices')).json();
+    if (used) element('device').textContent = `Runs on ${used.name}.`;
+  } catch {
+    // Without a token, the first request has opened the form for it.
+  }
 }
 start();

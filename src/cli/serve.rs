@@ -1,4 +1,4 @@
-//! `gradprobe serve`: checks for whoever asks over HTTP.
+//! `gradprobe serve`: the flags of the service.
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
@@ -18,51 +18,67 @@ use crate::{
 
 #[derive(Args)]
 pub(super) struct ServeArguments {
-    /// Where to listen; 0 for the port takes one that is free
-    #[arg(long, default_value = "127.0.0.1:8417", value_name = "ADDRESS:PORT", value_parser = address)]
+    /// Address to listen on; port 0 picks a free one
+    #[arg(
+        long,
+        default_value = "127.0.0.1:8417",
+        value_name = "ADDRESS:PORT",
+        value_parser = address
+    )]
     listen: SocketAddr,
-    /// Where jobs, reports and bodies are kept
+    /// Folder for jobs, reports and files
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Where to compute, as for check
+    /// Device that computes, as for check
     #[arg(long, default_value = "auto", value_name = "D")]
     device: String,
-    /// Memory for what is read, and computed on a GPU, at a time
+    /// Memory for the part of a file that is read, and computed on a GPU, at a time
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
     memory: ByteSize,
-    /// Serve those only who present the token that this file holds
+    /// Require the token in the first line of this file from every client
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Serve whoever reaches an address that is not this machine's own
+    /// Serve clients on other machines without a token
     #[arg(long)]
     insecure: bool,
 
-    /// How long a body may be
+    /// Largest file
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = some_bytes)]
     max_body: ByteSize,
-    /// How many jobs may wait for their turn
-    #[arg(long, default_value_t = Limits::default().queue, value_name = "N", value_parser = size)]
+    /// Jobs that may wait in the queue
+    #[arg(
+        long,
+        default_value_t = Limits::default().queue,
+        value_name = "N",
+        value_parser = size
+    )]
     max_queue: usize,
-    /// How many bodies are received at a time
-    #[arg(long, default_value_t = Limits::default().uploads, value_name = "N", value_parser = size)]
+    /// Files received at a time
+    #[arg(
+        long,
+        default_value_t = Limits::default().uploads,
+        value_name = "N",
+        value_parser = size
+    )]
     max_uploads: usize,
-    /// How long a check may take
+    /// Time limit of one check
     #[arg(long, default_value = "1h", value_name = "TIME", value_parser = some_time)]
     max_time: Duration,
-    /// Memory that the checks under way may take beside their tensors, most of it for tables of the weights; one that would take more is
-    /// refused
+    /// Memory for running checks besides their tensors, most of it for tables of the weights; a
+    /// check that needs more is refused
     #[arg(long, default_value = "8GiB", value_name = "SIZE", value_parser = memory)]
     max_memory: ByteSize,
-    /// How long a client may be silent in the middle of a request, or take nothing of an answer
+    /// Time without a byte sent or read by the client after which a connection is closed
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = some_time)]
     max_silence: Duration,
-    /// How long ended jobs are kept; those that go are looked for once a minute
+    /// Time after which ended jobs are deleted; the service looks once a minute
     #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
     keep: Duration,
-    /// What the bodies, reports and pages of all jobs may take; beyond it the oldest ended jobs go
+    /// Disk space for the files, reports and pages of all jobs; beyond it the oldest ended jobs are
+    /// deleted
     #[arg(long, default_value = "20GiB", value_name = "SIZE", value_parser = bytes)]
     keep_size: ByteSize,
-    /// How long the check that runs may go on when the service is asked to end
+    /// Time that the running check has left at a shutdown
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = time)]
     grace: Duration,
 }
@@ -74,12 +90,12 @@ fn address(text: &str) -> std::result::Result<SocketAddr, &'static str> {
 
 fn some_bytes(text: &str) -> std::result::Result<ByteSize, String> {
     match bytes(text)? {
-        ByteSize(0) => Err("more than nothing is needed".to_owned()),
+        ByteSize(0) => Err("expected a size above zero".to_owned()),
         size => Ok(size),
     }
 }
 
-/// A number and a unit.
+/// Parses a number and a unit.
 fn time(text: &str) -> std::result::Result<Duration, String> {
     let units = [
         ("ms", 1e-3),
@@ -95,10 +111,9 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
     found.ok_or_else(|| "expected a time, such as 30s, 5m, 1h or 7d".to_owned())
 }
 
-/// The same, and more than none.
 fn some_time(text: &str) -> std::result::Result<Duration, String> {
     match time(text)? {
-        Duration::ZERO => Err("more than no time is needed".to_owned()),
+        Duration::ZERO => Err("expected a time above zero".to_owned()),
         time => Ok(time),
     }
 }
@@ -127,7 +142,7 @@ impl ServeArguments {
             grace: self.grace,
         };
         serve::serve(options, |address, device| {
-            // Who has closed stdout does not want to know.
+            // A closed stdout is no reason to stop.
             let _ = print(&format!(
                 "http://{address} serves checks on {}\n",
                 device.name

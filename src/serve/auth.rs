@@ -1,6 +1,6 @@
-//! Who is served.
+//! Authentication by a token, and without one protection against other sites.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -10,9 +10,9 @@ use axum::{
 };
 use subtle::ConstantTimeEq;
 
-use super::{Service, refusal::Refusal, upload::Incoming};
+use super::{refusal::Refusal, service::Service, upload::Incoming};
 
-/// Whether everybody may read a path: it says nothing of anybody's jobs.
+/// Returns true if a path needs no token: it reveals nothing about jobs.
 pub(super) fn is_open(path: &str) -> bool {
     let open = [
         "/",
@@ -25,10 +25,7 @@ pub(super) fn is_open(path: &str) -> bool {
     open.contains(&path)
 }
 
-/// What stands before a token.
-const SCHEME: &[u8] = b"Bearer ";
-
-/// Lets a request pass, or refuses it.
+/// Passes a request on, or refuses it.
 pub(super) async fn guard(
     State(service): State<Arc<Service>>,
     request: Request,
@@ -36,9 +33,12 @@ pub(super) async fn guard(
 ) -> Response {
     let is_open = is_open(request.uri().path());
     let allowed = match &service.options.token {
-        Some(token) if !is_open => present(request.headers(), token),
+        Some(token) if !is_open => check_token(request.headers(), token),
         Some(_) => Ok(()),
-        None => is_meant(&service, &request),
+        None => {
+            let is_loopback = service.options.listen.ip().is_loopback();
+            check_origin(&request, is_loopback)
+        }
     };
     match allowed {
         Ok(()) => next.run(request).await,
@@ -50,66 +50,61 @@ pub(super) async fn guard(
     }
 }
 
-/// Whether the right token is presented; the comparison takes as long for a wrong one.
-fn present(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
-    let presented = headers.get(header::AUTHORIZATION);
-    let presented = presented.and_then(|value| {
+/// Compares the token of a request with the service's, in a time that does not depend on how much
+/// of it is right.
+fn check_token(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
+    const SCHEME: &[u8] = b"Bearer ";
+    let presented = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked(SCHEME.len())?;
         scheme.eq_ignore_ascii_case(SCHEME).then_some(token)
     });
-    let same = presented.is_some_and(|presented| presented.ct_eq(token.as_bytes()).into());
     let detail = match presented {
-        _ if same => return Ok(()),
-        Some(_) => "the token is not this service's",
+        Some(presented) if presented.ct_eq(token.as_bytes()).into() => return Ok(()),
+        Some(_) => "wrong token",
         None => {
-            "this service wants a token: --token-file on the command line, Authorization: Bearer TOKEN in HTTP"
+            "this service requires a token: give --token-file on the command line, or send the \
+             header Authorization: Bearer TOKEN"
         }
     };
     Err(Refusal::new(StatusCode::UNAUTHORIZED, detail))
 }
 
-/// Whether a request was meant for this service, where nobody presents a token: a page from elsewhere, in a browser on this machine, could
-/// otherwise have a name of its own resolve to this address. A link from there may be followed, which tells that page nothing.
-fn is_meant(service: &Service, request: &Request) -> Result<(), Refusal> {
+/// Refuses requests that a page of another site sends through a browser on this machine.
+///
+/// Such a page may call the service by its address, or by a name of its own that resolves to this
+/// machine (DNS rebinding). The browser reveals both: in `Sec-Fetch-Site` or `Origin`, and in
+/// `Host`. A link on such a page may be followed, since the page cannot read the answer.
+fn check_origin(request: &Request, is_loopback: bool) -> Result<(), Refusal> {
     let headers = request.headers();
-    let says = |name: &str, value: &str| headers.get(name).is_some_and(|it| it == value);
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let is_link = request.method() == Method::GET
-        && says("sec-fetch-mode", "navigate")
-        && says("sec-fetch-dest", "document");
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    // Where a page does not say how far away it is, it says whence it comes.
-    let origin = headers.get(header::ORIGIN);
-    let is_elsewhere = origin.is_some_and(|origin| {
-        let origin = origin.to_str().unwrap_or_default();
-        origin.split_once("://").map(|(_, host)| host) != host
-    });
+        && text("sec-fetch-mode") == Some("navigate")
+        && text("sec-fetch-dest") == Some("document");
+    let host = text("host");
     let is_foreign = match headers.get("sec-fetch-site") {
         Some(site) => site != "same-origin" && site != "none" && !is_link,
-        None => is_elsewhere,
+        // An old browser sends only the origin.
+        None => headers.get(header::ORIGIN).is_some_and(|origin| {
+            let origin = origin.to_str().unwrap_or_default();
+            origin.split_once("://").map(|(_, host)| host) != host
+        }),
     };
-    let is_local = host.is_none_or(|host| {
-        let name = host.rsplit_once(':').map_or(host, |(name, port)| {
-            if port.bytes().all(|byte| byte.is_ascii_digit()) {
-                name
-            } else {
-                host
-            }
-        });
-        let name = name.trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost")
-            || name
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|it| it.is_loopback())
-    });
-    let is_loopback = service.options.listen.ip().is_loopback();
-    if (is_local || !is_loopback) && !is_foreign {
-        Ok(())
-    } else {
-        Err(Refusal::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "this service answers to localhost, and to no page from elsewhere",
-        ))
+    if (!is_loopback || host.is_none_or(is_local)) && !is_foreign {
+        return Ok(());
     }
+    Err(Refusal::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "this service answers requests to localhost only, and none from other sites",
+    ))
+}
+
+/// Returns true if a `Host` header names this machine.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
 }

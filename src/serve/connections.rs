@@ -1,4 +1,7 @@
-//! From a socket to a handler, and the service's end.
+//! Connections from the socket to the handlers, and the shutdown.
+//!
+//! hyper is used directly: `axum::serve` has no time limits for a request's head, or for an answer
+//! that the client does not read.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,25 +14,27 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_io_timeout::TimeoutStream;
 
-use super::{Service, api, worker};
+use super::{api, service::Service, worker};
 use crate::{
     error::{Error, Result},
     report::DeviceInfo,
 };
 
-/// Bytes of a request's head.
-const HEAD: usize = 32 << 10;
-/// Lines of it.
-const HEADERS: usize = 64;
-/// How often old jobs are looked for.
-const FORGETTING: Duration = Duration::from_secs(60);
-/// For answers under way, once nothing is computed any more.
+/// Bytes of a request's head, at most. Chosen: many times what a browser sends.
+const MAX_HEAD: usize = 32 << 10;
+/// Headers of a request, at most. Chosen: several times what a browser sends.
+const MAX_HEADERS: usize = 64;
+/// Pause between two searches for expired jobs. Chosen.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Time for the last answers, after the worker has stopped. Chosen.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+/// Pause after a connection could not be accepted, for example with too many open files. Chosen.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the process is asked to end.
 ///
 /// # Errors
-/// [`Error::Io`] if the address cannot be had, and those of the device.
+/// [`Error::Io`] if the address cannot be used, and those of opening the device.
 pub(super) async fn run(
     service: Arc<Service>,
     started: impl FnOnce(SocketAddr, &DeviceInfo),
@@ -42,38 +47,37 @@ pub(super) async fn run(
         started(listener.local_addr().map_err(failed)?, device);
     }
 
-    let forgetting = tokio::spawn({
+    let expiry = tokio::spawn({
         let service = service.clone();
         async move {
             loop {
                 let service = service.clone();
-                // What it could not do it has said.
-                let _ = tokio::task::spawn_blocking(move || service.forget()).await;
-                tokio::time::sleep(FORGETTING).await;
+                // It logs its own errors.
+                let _ = tokio::task::spawn_blocking(move || service.delete_expired()).await;
+                tokio::time::sleep(EXPIRY_INTERVAL).await;
             }
         }
     });
     let connections = GracefulShutdown::new();
-    accept(&service, &listener, &connections, asked_to_end()).await;
-    forgetting.abort();
+    accept(&service, &listener, &connections, signalled()).await;
+    expiry.abort();
 
-    let waits = if service.store.under_way.is_idle() {
-        ""
+    if service.store.journal.is_idle() {
+        tracing::warn!("shutting down");
     } else {
-        "; asked again, it does not wait for the check that runs"
-    };
-    tracing::warn!("asked to end: no more jobs are taken{waits}");
-    service.end();
+        tracing::warn!("shutting down; press Ctrl-C again to stop the running check");
+    }
+    service.begin_shutdown();
     let mut computing = tokio::task::spawn_blocking(move || worker.join());
-    let in_time = async {
+    let ended_in_time = async {
         tokio::select! {
-            in_time = tokio::time::timeout(service.options.grace, &mut computing) => in_time.is_ok(),
-            () = asked_to_end() => false,
+            ended = tokio::time::timeout(service.options.grace, &mut computing) => ended.is_ok(),
+            () = signalled() => false,
         }
     };
-    // Who comes now is told so, and may still fetch a report.
-    if !accept(&service, &listener, &connections, in_time).await {
-        tracing::warn!("the check that runs is broken off, and done again by the next service");
+    // New connections are still answered: with 503, or with a report.
+    if !accept(&service, &listener, &connections, ended_in_time).await {
+        tracing::warn!("stopping the running check; the next start of the service repeats it");
         service.abort();
         let _ = computing.await;
     }
@@ -82,61 +86,59 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Answers whoever comes, until something has happened.
+/// Serves connections until a future is ready, and returns its output.
 async fn accept<T>(
     service: &Arc<Service>,
     listener: &TcpListener,
     connections: &GracefulShutdown,
     until: impl Future<Output = T>,
 ) -> T {
+    let idle = service.options.limits.idle;
     let router = api::router(service.clone());
-    let places = Arc::new(Semaphore::new(service.options.limits.connections));
+    let permits = Arc::new(Semaphore::new(service.options.limits.connections));
     let mut until = std::pin::pin!(until);
     loop {
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place,
+        let permit = tokio::select! {
+            permit = permits.clone().acquire_owned() => permit,
             end = &mut until => return end,
         };
-        let arrived = tokio::select! {
-            arrived = listener.accept() => arrived,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             end = &mut until => return end,
         };
-        let stream = match arrived {
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Too many open files, say: others will end.
-                tracing::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        // A report is sent in one piece.
+        // A report is written in one piece: waiting to fill a packet would only delay it.
         let _ = stream.set_nodelay(true);
-        // Who takes nothing of an answer holds no place for ever.
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(service.options.limits.idle));
+        stream.set_write_timeout(Some(idle));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(service.options.limits.idle)
-            .max_headers(HEADERS)
-            .max_buf_size(HEAD)
+            .header_read_timeout(idle)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD)
             .serve_connection(
                 TokioIo::new(Box::pin(stream)),
                 TowerToHyperService::new(router.clone()),
             );
         let connection = connections.watch(connection);
         tokio::spawn(async move {
-            let _place = place;
-            // Who has gone away is told nothing.
+            let _permit = permit;
             if let Err(error) = connection.await {
-                tracing::debug!("a connection ended: {error}");
+                tracing::debug!("a connection failed: {error}");
             }
         });
     }
 }
 
-/// Ctrl-C, or what a supervisor sends.
-async fn asked_to_end() {
+/// Waits for Ctrl-C, or for the signal of a supervisor.
+async fn signalled() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

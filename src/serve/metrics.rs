@@ -1,4 +1,4 @@
-//! What a monitor asks for, as Prometheus reads it.
+//! Metrics of the service, in the text format of OpenMetrics, which Prometheus reads.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -8,10 +8,9 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-use super::store::Outcome;
+use super::job::Outcome;
 use crate::report::Report;
 
-/// A verdict, and who computed it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Checked {
     verdict: String,
@@ -28,6 +27,7 @@ struct Refused {
     status: u16,
 }
 
+/// Metrics of a service. Each field is described by its help text in [`Metrics::new`].
 pub(super) struct Metrics {
     registry: Registry,
     waiting: Gauge,
@@ -42,15 +42,15 @@ pub(super) struct Metrics {
     lost: Counter,
 }
 
-/// A metric under that name.
-fn counted<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
+/// Registers a metric without a unit.
+fn count<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
 }
 
-/// The same with a unit.
-fn measured<M: Metric + Default + Clone>(
+/// Registers a metric with a unit.
+fn measure<M: Metric + Default + Clone>(
     registry: &mut Registry,
     name: &str,
     help: &str,
@@ -66,29 +66,29 @@ impl Metrics {
         let mut registry = Registry::with_prefix("gradprobe");
         let all = &mut registry;
         Self {
-            waiting: counted(all, "queue_length", "Jobs whose turn is to come"),
-            accepted: counted(all, "jobs_accepted", "Jobs that were accepted"),
-            bytes: measured(all, "body", "Bodies of accepted jobs", Unit::Bytes),
-            refused: counted(
+            waiting: count(all, "queue_length", "Queued jobs"),
+            accepted: count(all, "jobs_accepted", "Accepted jobs"),
+            bytes: measure(all, "body", "Bodies of accepted jobs", Unit::Bytes),
+            refused: count(
                 all,
                 "requests_refused",
-                "Requests with a status of 400 or more",
+                "Answers with a status of 400 or more",
             ),
-            ended: counted(all, "jobs_ended", "Jobs by the state in which they ended"),
-            checks: counted(all, "checks", "Reports by verdict and device"),
-            entries: counted(all, "entries", "Entries of gradients that were compared"),
+            ended: count(all, "jobs_ended", "Ended jobs by state"),
+            checks: count(all, "checks", "Reports by verdict and device"),
+            entries: count(all, "entries", "Compared gradient entries"),
             seconds: {
-                // From a millisecond to a quarter of an hour.
+                // From 1 ms to 17 minutes.
                 let seconds = Histogram::new((0..21).map(|power| 1e-3 * 2_f64.powi(power)));
-                let help = "From the beginning of a check to its report";
+                let help = "Time from the start of a check to its report";
                 all.register_with_unit("check", help, Unit::Seconds, seconds.clone());
                 seconds
             },
-            compute_seconds: measured(all, "compute", "Spent on computing", Unit::Seconds),
-            lost: counted(
+            compute_seconds: measure(all, "compute", "Time spent on checks", Unit::Seconds),
+            lost: count(
                 all,
                 "devices_lost",
-                "Times that the device had to be opened anew",
+                "Times that the device failed and was reopened",
             ),
             registry,
         }
@@ -103,8 +103,9 @@ impl Metrics {
         self.refused.get_or_create(&Refused { status }).inc();
     }
 
-    /// `took` from its beginning to its report, of which it `spent` some itself.
-    pub(super) fn checked(&self, report: &Report, took: Duration, spent: Duration) {
+    /// Counts a report. `elapsed` is the time from its start to its end, `spent` the part without
+    /// the jobs that overtook it.
+    pub(super) fn checked(&self, report: &Report, elapsed: Duration, spent: Duration) {
         let labels = Checked {
             verdict: report.verdict().to_string(),
             device: report.device.name.clone(),
@@ -112,7 +113,7 @@ impl Metrics {
         self.checks.get_or_create(&labels).inc();
         self.entries
             .inc_by(report.checks.iter().map(|check| check.tally.entries).sum());
-        self.seconds.observe(took.as_secs_f64());
+        self.seconds.observe(elapsed.as_secs_f64());
         self.compute_seconds.inc_by(spent.as_secs_f64());
     }
 
@@ -125,11 +126,11 @@ impl Metrics {
         self.lost.inc();
     }
 
-    /// All of them, in the text format of OpenMetrics.
+    /// Returns all metrics as text. `waiting` is the length of the queue.
     pub(super) fn render(&self, waiting: usize) -> String {
         self.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         let mut text = String::new();
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

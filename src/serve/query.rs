@@ -1,64 +1,61 @@
-//! What a query says: names and values, each name once.
+//! Query strings: names and values, each name once.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use axum::http::StatusCode;
 
 use super::{job::State, refusal::Refusal};
 use crate::settings::{LONGEST_NAME, Settings};
 
-// Jobs of a list, unless it is said.
-const LISTED: usize = 50;
-/// At most.
-pub(super) const MOST_LISTED: usize = 1000;
+/// Jobs in one page of the list, by default. Chosen.
+pub(super) const DEFAULT_LIMIT: usize = 50;
+/// Jobs in one page of the list, at most. Chosen.
+pub(super) const MAX_LIMIT: usize = 1000;
 
-/// The longest that a request waits for its report, in seconds.
-pub(super) const LONGEST_WAIT: f64 = 300.0;
+/// Seconds that a request may wait for its report. Chosen: proxies close silent connections.
+pub(super) const MAX_WAIT: f64 = 300.0;
 
-/// The names and values of a query.
+/// Splits a query string into names and values.
 pub(super) fn pairs(query: &str) -> Vec<(String, String)> {
     let pairs = form_urlencoded::parse(query.as_bytes());
     pairs.into_owned().collect()
 }
 
-/// What is asked of a check.
-pub(super) struct Asked {
-    /// How long its report is waited for.
+/// Parameters of a request for a check.
+pub(super) struct CheckRequest {
+    /// Time to wait for the report before the answer.
     pub(super) wait: Option<Duration>,
-    /// What the client calls it.
+    /// Name of the job.
     pub(super) name: Option<String>,
-    /// How it is done, and the part of the query that says so.
     pub(super) settings: Settings,
+    /// Part of the query string that holds the settings.
     pub(super) query: String,
 }
 
-impl Asked {
+impl CheckRequest {
+    /// Parses the query string.
+    ///
     /// # Errors
-    /// 400 for what is no setting, or has no such value.
+    /// 400 for an unknown setting or an impossible value.
     pub(super) fn parse(query: &str) -> Result<Self, Refusal> {
         let mut pairs = pairs(query);
         let wait = take(&mut pairs, "wait")?.map(|value| {
-            let seconds = value.parse::<f64>().ok();
-            let seconds = seconds.filter(|it| (0.0..=LONGEST_WAIT).contains(it));
-            let expected = || format!("a number of seconds from 0 to {LONGEST_WAIT}");
-            let seconds = seconds.ok_or_else(|| wrong("wait", &value, &expected()));
+            let seconds = value.parse().ok();
+            let seconds = seconds.filter(|it| (0.0..=MAX_WAIT).contains(it));
+            let expected = format_args!("a number of seconds from 0 to {MAX_WAIT}");
+            let seconds = seconds.ok_or_else(|| invalid("wait", &value, expected));
             seconds.map(Duration::from_secs_f64)
         });
         let wait = wait.transpose()?;
         let name = take(&mut pairs, "name")?.filter(|name| !name.is_empty());
-        if name
-            .as_ref()
-            .is_some_and(|name| name.chars().count() > LONGEST_NAME)
-        {
-            let detail = format!("name is longer than {LONGEST_NAME} characters");
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
-        }
-        if name
-            .as_ref()
-            .is_some_and(|name| name.contains(char::is_control))
-        {
-            let detail = "name has a character that cannot be printed";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
+        if let Some(name) = &name {
+            if name.chars().count() > LONGEST_NAME {
+                let detail = format!("name is longer than {LONGEST_NAME} characters");
+                return Err(bad(detail));
+            }
+            if name.contains(char::is_control) {
+                return Err(bad("name contains a control character"));
+            }
         }
         let settings = Settings::parse(&pairs)?;
         let query = form_urlencoded::Serializer::new(String::new())
@@ -73,60 +70,64 @@ impl Asked {
     }
 }
 
-/// What is asked of a list.
-pub(super) struct Listing {
-    /// Of which jobs; of all where it is not said.
+/// Parameters of a request for the list of jobs.
+pub(super) struct ListRequest {
+    /// State of the jobs to list. `None` lists all.
     pub(super) state: Option<State>,
-    /// How many at most.
+    /// Largest number of jobs.
     pub(super) limit: usize,
-    /// Where to go on.
+    /// Start of the page: the `next` of the page before.
     pub(super) cursor: Option<i64>,
 }
 
-impl Listing {
+impl ListRequest {
+    /// Parses the query string.
+    ///
     /// # Errors
-    /// 400 for what is no parameter, or has no such value.
+    /// 400 for an unknown parameter or an impossible value.
     pub(super) fn parse(query: &str) -> Result<Self, Refusal> {
         let mut pairs = pairs(query);
         let state = take(&mut pairs, "state")?.map(|value| {
-            let states = || format!("one of {}", State::ALL.map(State::name).join(", "));
-            State::named(&value).ok_or_else(|| wrong("state", &value, &states()))
+            let states = State::ALL.map(State::name).join(", ");
+            let expected = format_args!("one of {states}");
+            State::named(&value).ok_or_else(|| invalid("state", &value, expected))
         });
         let limit = take(&mut pairs, "limit")?.map(|value| {
             let limit = value.parse().ok();
-            let limit = limit.filter(|it| (1..=MOST_LISTED).contains(it));
-            limit.ok_or_else(|| wrong("limit", &value, &format!("1 to {MOST_LISTED}")))
+            let limit = limit.filter(|it| (1..=MAX_LIMIT).contains(it));
+            let expected = format_args!("a number from 1 to {MAX_LIMIT}");
+            limit.ok_or_else(|| invalid("limit", &value, expected))
         });
         let cursor = take(&mut pairs, "cursor")?.map(|value| {
             let cursor = value.parse().ok().filter(|it| *it > 0);
-            cursor.ok_or_else(|| wrong("cursor", &value, "the next of the part before"))
+            cursor.ok_or_else(|| invalid("cursor", &value, "the `next` of the page before"))
         });
         if let Some((name, _)) = pairs.first() {
-            let detail = format!("there is no parameter '{name}'; there are state, limit, cursor");
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
+            let detail = format!("unknown parameter '{name}'; expected state, limit or cursor");
+            return Err(bad(detail));
         }
         Ok(Self {
             state: state.transpose()?,
-            limit: limit.transpose()?.unwrap_or(LISTED),
+            limit: limit.transpose()?.unwrap_or(DEFAULT_LIMIT),
             cursor: cursor.transpose()?,
         })
     }
 }
 
-/// Takes the value of a name out of a query.
+/// Removes a name from a query and returns its value.
 fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>, Refusal> {
     let mut values = pairs.extract_if(.., |(key, _)| key == name);
     let value = values.next().map(|(_, value)| value);
-    match values.next() {
-        Some(_) => {
-            let detail = format!("{name} is given twice");
-            Err(Refusal::new(StatusCode::BAD_REQUEST, detail))
-        }
-        None => Ok(value),
+    if values.next().is_some() {
+        return Err(bad(format!("{name} is given twice")));
     }
+    Ok(value)
 }
 
-fn wrong(name: &str, value: &str, expected: &str) -> Refusal {
-    let detail = format!("{name} is '{value}', but it must be {expected}");
+fn invalid(name: &str, value: &str, expected: impl Display) -> Refusal {
+    bad(format!("{name} is '{value}'; expected {expected}"))
+}
+
+fn bad(detail: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, detail)
 }

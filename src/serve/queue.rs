@@ -1,4 +1,5 @@
-//! Jobs whose turn is to come or is now, and who waits for them.
+//! The queue in front of the worker: queued jobs, requested pages, and the handles of all jobs that
+//! have not ended.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,76 +12,77 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    job::{Job, State},
+    job::{Cost, Job, JobView, Outcome, State},
     refusal::Refusal,
-    store::{Cost, Outcome, Ticket},
 };
 
-/// A job that has not ended.
-pub(super) struct Live {
-    job: watch::Sender<Job>,
+/// A handle to a job that has not ended.
+pub(super) struct JobHandle {
+    view: watch::Sender<JobView>,
     cancelled: AtomicBool,
 }
 
-impl Live {
-    /// Changes what those who watch it see.
-    pub(super) fn tell(&self, change: impl FnOnce(&mut Job)) {
-        self.job.send_modify(change);
+impl JobHandle {
+    /// Changes the job for everyone who watches it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut JobView)) {
+        self.view.send_modify(change);
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Job> {
-        self.job.subscribe()
+    pub(super) fn watch(&self) -> watch::Receiver<JobView> {
+        self.view.subscribe()
     }
 
-    pub(super) fn job(&self) -> Job {
-        self.job.borrow().clone()
+    pub(super) fn view(&self) -> JobView {
+        self.view.borrow().clone()
     }
 }
 
-/// A page that somebody waits for.
+/// A request for the page of a report.
 pub(super) struct PageRequest {
-    pub(super) ticket: Ticket,
+    pub(super) job: Job,
     pub(super) answer: oneshot::Sender<Result<String, Refusal>>,
 }
 
-/// What the worker is to do.
+/// Work for the worker.
 pub(super) enum Task {
-    Check(Ticket, Arc<Live>),
+    Check(Job, Arc<JobHandle>),
     Page(PageRequest),
-    /// To keep what came of a check, which could not be kept at once.
-    End(Ticket, Outcome, f64),
+    /// Saving the outcome of a job, which failed before. The number is the time of the end.
+    Save(Job, Outcome, f64),
 }
 
 #[derive(Default)]
 struct Inner {
-    ends: VecDeque<(Ticket, Outcome, f64)>,
+    saves: VecDeque<(Job, Outcome, f64)>,
     pages: VecDeque<PageRequest>,
-    /// In the order of their coming.
-    jobs: VecDeque<Ticket>,
-    live: HashMap<String, Arc<Live>>,
-    /// Places that are held for jobs on their way.
-    held: usize,
+    /// Queued jobs, the oldest first.
+    jobs: VecDeque<Job>,
+    /// Handles by the id of the job.
+    handles: HashMap<String, Arc<JobHandle>>,
+    /// Slots that are reserved for jobs whose bodies are being received.
+    reserved: usize,
     closed: bool,
 }
 
+/// The queue.
 #[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     ready: Condvar,
 }
 
-/// A place for a job on its way.
-pub(super) struct Place {
+/// A place in the queue, reserved for a job whose body is being received.
+pub(super) struct Slot {
     queue: Arc<Queue>,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.queue.inner().held -= 1;
+        self.queue.inner().reserved -= 1;
     }
 }
 
@@ -90,33 +92,33 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds a place for a job on its way, if there are fewer than `most`.
-    pub(super) fn hold(self: &Arc<Self>, most: usize) -> Option<Place> {
+    /// Reserves a slot. Returns `None` if `limit` jobs are queued or on their way.
+    pub(super) fn reserve(self: &Arc<Self>, limit: usize) -> Option<Slot> {
         let mut inner = self.inner();
-        if inner.jobs.len() + inner.held >= most {
+        if inner.jobs.len() + inner.reserved >= limit {
             return None;
         }
-        inner.held += 1;
-        Some(Place {
+        inner.reserved += 1;
+        Some(Slot {
             queue: self.clone(),
         })
     }
 
-    /// Puts a job at the end.
-    pub(super) fn push(&self, ticket: Ticket) -> Arc<Live> {
-        let live = Arc::new(Live {
-            job: watch::Sender::new(ticket.job.clone()),
+    /// Appends a job.
+    pub(super) fn push(&self, job: Job) -> Arc<JobHandle> {
+        let handle = Arc::new(JobHandle {
+            view: watch::Sender::new(job.view.clone()),
             cancelled: AtomicBool::new(false),
         });
         let mut inner = self.inner();
-        inner.live.insert(ticket.job.id.clone(), live.clone());
-        inner.jobs.push_back(ticket);
+        inner.handles.insert(job.view.id.clone(), handle.clone());
+        inner.jobs.push_back(job);
         drop(inner);
         self.ready.notify_one();
-        live
+        handle
     }
 
-    /// Asks for a page; once the queue is closed nobody will draw it, which who waits is told at once.
+    /// Appends a request for a page. A closed queue drops it, and the waiting client gets 503.
     pub(super) fn push_page(&self, request: PageRequest) {
         let mut inner = self.inner();
         if !inner.closed {
@@ -125,13 +127,13 @@ impl Queue {
         }
     }
 
-    /// Asks for what came of a job to be kept.
-    pub(super) fn push_end(&self, ticket: Ticket, outcome: Outcome, at: f64) {
-        self.inner().ends.push_back((ticket, outcome, at));
+    /// Appends an outcome that could not be saved.
+    pub(super) fn push_save(&self, job: Job, outcome: Outcome, at: f64) {
+        self.inner().saves.push_back((job, outcome, at));
         self.ready.notify_one();
     }
 
-    /// What is next, as soon as there is something; none once the queue is closed.
+    /// Waits for a task and removes it. Returns `None` once the queue is closed.
     pub(super) fn next(&self) -> Option<Task> {
         let mut inner = self.inner();
         loop {
@@ -148,17 +150,17 @@ impl Queue {
         }
     }
 
-    /// What is next of all that takes no more, if there is such a thing.
-    pub(super) fn next_within(&self, most: Cost) -> Option<Task> {
+    /// Removes the first task that costs at most `limit`. Returns `None` if there is none now.
+    pub(super) fn next_within(&self, limit: Cost) -> Option<Task> {
         let mut inner = self.inner();
         if inner.closed {
             None
         } else {
-            inner.next(Some(most))
+            inner.next(Some(limit))
         }
     }
 
-    /// From here on there is nothing next.
+    /// Ends the supply of tasks.
     pub(super) fn close(&self) {
         let mut inner = self.inner();
         inner.closed = true;
@@ -166,65 +168,69 @@ impl Queue {
         self.ready.notify_all();
     }
 
-    pub(super) fn live(&self, id: &str) -> Option<Arc<Live>> {
-        self.inner().live.get(id).cloned()
+    /// Returns the handle of a job. Returns `None` if there is no such job or it has ended.
+    pub(super) fn handle(&self, id: &str) -> Option<Arc<JobHandle>> {
+        self.inner().handles.get(id).cloned()
     }
 
-    /// How many jobs wait for their turn.
+    /// Returns the number of queued jobs.
     pub(super) fn waiting(&self) -> usize {
         self.inner().jobs.len()
     }
 
-    /// Asks that a job be ended, if it has not. One whose turn had not come is taken out.
-    pub(super) fn cancel(&self, id: &str) -> Option<(Arc<Live>, Option<Ticket>)> {
+    /// Cancels a job and returns its handle, and the job itself if it was queued. Returns `None` if
+    /// there is no such job or it has ended.
+    pub(super) fn cancel(&self, id: &str) -> Option<(Arc<JobHandle>, Option<Job>)> {
         let mut inner = self.inner();
-        let live = inner.live.get(id)?.clone();
-        live.cancelled.store(true, Ordering::Relaxed);
-        let place = inner.jobs.iter().position(|ticket| ticket.job.id == id);
-        let waiting = place.and_then(|place| inner.jobs.remove(place));
-        Some((live, waiting))
+        let handle = inner.handles.get(id)?.clone();
+        handle.cancelled.store(true, Ordering::Relaxed);
+        let place = inner.jobs.iter().position(|job| job.view.id == id);
+        let queued = place.and_then(|place| inner.jobs.remove(place));
+        Some((handle, queued))
     }
 
-    /// A job has ended: those who watch it see `job`, and it is known to the store alone.
-    pub(super) fn end(&self, job: Job) {
-        let live = self.inner().live.remove(&job.id);
-        if let Some(live) = live {
-            live.tell(|told| *told = job);
+    /// Ends a job: its watchers see `view` and the queue drops its handle.
+    pub(super) fn finish(&self, view: JobView) {
+        let handle = self.inner().handles.remove(&view.id);
+        if let Some(handle) = handle {
+            handle.update(|current| *current = view);
         }
     }
 
-    /// Puts back a job whose turn has been broken off.
-    pub(super) fn put_back(&self, ticket: Ticket) {
+    /// Puts an interrupted job back to the front.
+    pub(super) fn requeue(&self, job: Job) {
         let mut inner = self.inner();
-        if let Some(live) = inner.live.get(&ticket.job.id) {
-            live.tell(|job| {
-                job.state = State::Queued;
-                job.progress = None;
+        if let Some(handle) = inner.handles.get(&job.view.id) {
+            handle.update(|view| {
+                view.state = State::Queued;
+                view.progress = None;
             });
         }
-        inner.jobs.push_front(ticket);
+        inner.jobs.push_front(job);
         self.ready.notify_one();
     }
 }
 
 impl Inner {
-    /// What is done first, then pages, since somebody looks at the screen; then the jobs as they came. In the middle of another check only
-    /// what takes no more than `most`, and nothing that may have ended a process: it might take that check along once more.
-    fn next(&mut self, most: Option<Cost>) -> Option<Task> {
-        let is_next = |ticket: &Ticket| {
-            most.is_none_or(|most| ticket.cost.is_within(most) && !ticket.is_suspect())
-        };
-        if let Some((ticket, outcome, at)) = self.ends.pop_front() {
-            return Some(Task::End(ticket, outcome, at));
+    /// Removes the next task: first an outcome to save, then a page, since somebody looks at the
+    /// screen, then the jobs in order.
+    ///
+    /// With a `limit` the task runs in the middle of a check. Then it may cost at most the limit,
+    /// and a suspect job is skipped: its crash would count against that check, too.
+    fn next(&mut self, limit: Option<Cost>) -> Option<Task> {
+        let may_run =
+            |job: &Job| limit.is_none_or(|limit| job.cost.is_within(limit) && !job.is_suspect());
+        if let Some((job, outcome, at)) = self.saves.pop_front() {
+            return Some(Task::Save(job, outcome, at));
         }
-        let page = self.pages.iter().position(|it| is_next(&it.ticket));
+        let page = self.pages.iter().position(|it| may_run(&it.job));
         if let Some(request) = page.and_then(|place| self.pages.remove(place)) {
             return Some(Task::Page(request));
         }
-        let job = self.jobs.iter().position(is_next)?;
-        let ticket = self.jobs.remove(job)?;
-        let live = self.live.get(&ticket.job.id)?.clone();
-        Some(Task::Check(ticket, live))
+        let place = self.jobs.iter().position(may_run)?;
+        let job = self.jobs.remove(place)?;
+        let handle = self.handles.get(&job.view.id)?.clone();
+        Some(Task::Check(job, handle))
     }
 }
 
@@ -236,106 +242,106 @@ mod tests {
         Cost { work, memory: 1 }
     }
 
-    fn ticket(id: &str, work: f64) -> Ticket {
-        Ticket {
-            job: Job::queued(id.to_owned(), None, 1),
-            settings: String::new(),
+    fn job(id: &str, work: f64) -> Job {
+        Job {
+            view: JobView::queued(id.to_owned(), None, 1),
+            query: String::new(),
             body: "body.npz".into(),
             cost: cost(work),
-            starts: 0,
+            crashes: 0,
         }
     }
 
     fn request(work: f64) -> (PageRequest, oneshot::Receiver<Result<String, Refusal>>) {
-        let (answer, drawn) = oneshot::channel();
-        let ticket = ticket("seen", work);
-        (PageRequest { ticket, answer }, drawn)
+        let (answer, rendered) = oneshot::channel();
+        let job = job("seen", work);
+        (PageRequest { job, answer }, rendered)
     }
 
-    /// The id of what is next, and whether it is a page.
-    fn told(task: Option<Task>) -> Option<(String, bool)> {
+    /// Returns the id of the job of a task, and true if the task is a page.
+    fn described(task: Option<Task>) -> Option<(String, bool)> {
         task.map(|task| match task {
-            Task::Check(ticket, _) => (ticket.job.id, false),
-            Task::Page(request) => (request.ticket.job.id, true),
-            Task::End(..) => panic!("nothing has ended"),
+            Task::Check(job, _) => (job.view.id, false),
+            Task::Page(request) => (request.job.view.id, true),
+            Task::Save(..) => panic!("no job has ended"),
         })
     }
 
     #[test]
-    fn pages_come_first_and_jobs_in_their_order_unless_they_are_too_long() {
+    fn pages_come_first_and_jobs_in_order_unless_they_cost_too_much() {
         let queue = Queue::default();
         for (id, work) in [("long", 100.0), ("short", 1.0), ("longer", 1000.0)] {
-            queue.push(ticket(id, work));
+            queue.push(job(id, work));
         }
-        let (request, _drawn) = request(50.0);
+        let (request, _rendered) = request(50.0);
         queue.push_page(request);
         let is = |id: &str, is_page| Some((id.to_owned(), is_page));
-        let no_room = Cost {
+        let no_memory = Cost {
             memory: 0,
             ..cost(10.0)
         };
-        assert_eq!(told(queue.next_within(no_room)), None);
-        assert_eq!(told(queue.next_within(cost(10.0))), is("short", false));
-        assert_eq!(told(queue.next_within(cost(10.0))), None);
-        assert_eq!(told(queue.next()), is("seen", true));
-        assert_eq!(told(queue.next()), is("long", false));
-        queue.put_back(ticket("long", 100.0));
-        assert_eq!(told(queue.next()), is("long", false));
+        assert_eq!(described(queue.next_within(no_memory)), None);
+        assert_eq!(described(queue.next_within(cost(10.0))), is("short", false));
+        assert_eq!(described(queue.next_within(cost(10.0))), None);
+        assert_eq!(described(queue.next()), is("seen", true));
+        assert_eq!(described(queue.next()), is("long", false));
+        queue.requeue(job("long", 100.0));
+        assert_eq!(described(queue.next()), is("long", false));
         assert_eq!(queue.waiting(), 1);
     }
 
     #[test]
-    fn a_place_is_held_for_a_job_on_its_way() {
+    fn a_slot_counts_like_a_job() {
         let queue = Arc::new(Queue::default());
-        queue.push(ticket("first", 1.0));
-        let place = queue.hold(2).unwrap();
-        assert!(queue.hold(2).is_none());
-        drop(place);
-        assert!(queue.hold(2).is_some());
+        queue.push(job("first", 1.0));
+        let slot = queue.reserve(2).unwrap();
+        assert!(queue.reserve(2).is_none());
+        drop(slot);
+        assert!(queue.reserve(2).is_some());
     }
 
     #[test]
-    fn what_may_have_ended_a_process_is_done_alone() {
+    fn a_suspect_job_runs_alone() {
         let queue = Queue::default();
-        let mut suspect = ticket("suspect", 1.0);
-        suspect.starts = 2;
+        let mut suspect = job("suspect", 1.0);
+        suspect.crashes = 2;
         queue.push(suspect);
-        queue.push(ticket("other", 1.0));
+        queue.push(job("other", 1.0));
         let other = Some(("other".to_owned(), false));
-        assert_eq!(told(queue.next_within(cost(10.0))), other);
-        assert_eq!(told(queue.next_within(cost(10.0))), None);
-        assert_eq!(told(queue.next()).unwrap().0, "suspect");
+        assert_eq!(described(queue.next_within(cost(10.0))), other);
+        assert_eq!(described(queue.next_within(cost(10.0))), None);
+        assert_eq!(described(queue.next()).unwrap().0, "suspect");
     }
 
     #[test]
-    fn a_job_is_cancelled_before_its_turn_or_told_to_end() {
+    fn cancels_a_queued_job_at_once_and_flags_a_running_one() {
         let queue = Queue::default();
-        queue.push(ticket("first", 1.0));
-        queue.push(ticket("second", 1.0));
+        queue.push(job("first", 1.0));
+        queue.push(job("second", 1.0));
         let Some(Task::Check(_, first)) = queue.next() else {
             panic!("no check")
         };
         assert!(queue.cancel("first").unwrap().1.is_none());
         assert!(first.is_cancelled());
-        let (second, waiting) = queue.cancel("second").unwrap();
+        let (second, queued) = queue.cancel("second").unwrap();
         assert!(second.is_cancelled());
-        assert_eq!(waiting.unwrap().job.id, "second");
+        assert_eq!(queued.unwrap().view.id, "second");
         assert!(queue.next_within(cost(10.0)).is_none());
-        queue.end(second.job());
+        queue.finish(second.view());
         assert!(queue.cancel("second").is_none());
     }
 
     #[test]
-    fn who_waits_for_a_page_is_told_that_the_queue_is_closed() {
+    fn a_closed_queue_drops_page_requests() {
         let queue = Queue::default();
-        let (before, mut drawn_before) = request(1.0);
+        let (before, mut rendered_before) = request(1.0);
         queue.push_page(before);
         queue.close();
-        let (after, mut drawn_after) = request(1.0);
+        let (after, mut rendered_after) = request(1.0);
         queue.push_page(after);
         let closed = oneshot::error::TryRecvError::Closed;
-        assert_eq!(drawn_before.try_recv().unwrap_err(), closed);
-        assert_eq!(drawn_after.try_recv().unwrap_err(), closed);
+        assert_eq!(rendered_before.try_recv().unwrap_err(), closed);
+        assert_eq!(rendered_after.try_recv().unwrap_err(), closed);
         assert!(queue.next().is_none());
     }
 }

@@ -1,4 +1,5 @@
-//! Why a request gets no answer: a status and a sentence, as application/problem+json (RFC 9457).
+//! The answer to a request that is not served: a status and a sentence, as
+//! application/problem+json (RFC 9457).
 
 use std::path::Path;
 
@@ -7,26 +8,27 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::in_words;
 use crate::error::Error;
 
-/// Its type of content.
-pub(super) const TYPE: &str = "application/problem+json";
+/// Content type of a refusal.
+const TYPE: &str = "application/problem+json";
 
-/// The body of an answer with a status of 400 or more.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// Seconds after which a client may retry while the queue is full or the service restarts. Chosen.
+const RETRY: u64 = 5;
+
+/// Body of an answer with a status of 400 or more.
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Refusal {
-    /// The HTTP status.
+    /// HTTP status.
     pub(super) status: u16,
-    /// What that status is called.
+    /// Name of that status.
     pub(super) title: &'static str,
-    /// What is wrong, in the sentence that the command line would say.
+    /// Explanation, the sentence that the command line would print.
     pub(super) detail: String,
-    /// Seconds after which the same request may be granted.
+    /// Seconds after which the client may retry, for the header `Retry-After`.
     #[serde(skip)]
-    pub(super) retry_after: Option<u64>,
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
@@ -39,34 +41,50 @@ impl Refusal {
         }
     }
 
-    /// Not now, but in so many seconds.
-    pub(super) fn later(status: StatusCode, seconds: u64, detail: impl Into<String>) -> Self {
-        Self {
-            retry_after: Some(seconds),
-            ..Self::new(status, detail)
-        }
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// No job, no page: there is nothing under that name.
-    pub(super) fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, format!("there is no {what}"))
+    pub(super) fn unknown_check() -> Self {
+        Self::not_found("unknown check: the id is wrong, or the check has been deleted")
     }
 
-    pub(super) fn no_such_check() -> Self {
-        Self::not_found("such check, or it has been let go")
+    pub(super) fn queue_full() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "the queue is full").retry_after(RETRY)
     }
 
-    /// In words that speak of a body by the name that its sender gave it.
-    pub(super) fn of_body(mut self, body: &Path, called: &str) -> Self {
-        self.detail = in_words(&self.detail, body, called);
-        self
+    pub(super) fn too_many_uploads() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many uploads at a time").retry_after(1)
     }
 
-    /// A fault of the service, not of the request.
+    pub(super) fn shutting_down() -> Self {
+        let detail = "the service is shutting down and accepts no more jobs";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY)
+    }
+
+    /// Returns a refusal for a fault of the service, and logs it.
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!("{error}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
+
+    /// Replaces the path of a body by the name that its client gave it.
+    pub(super) fn with_body_named(mut self, body: &Path, name: &str) -> Self {
+        self.detail = with_body_named(&self.detail, body, name);
+        self
+    }
+
+    fn retry_after(self, seconds: u64) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
+    }
+}
+
+/// Replaces the path of a body in a message by the name that its client gave it.
+pub(super) fn with_body_named(message: &str, body: &Path, name: &str) -> String {
+    message.replace(&body.display().to_string(), name)
 }
 
 impl From<Error> for Refusal {
@@ -80,7 +98,7 @@ impl From<Error> for Refusal {
             | Error::Target { .. }
             | Error::Setting { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                // Where that is says the log.
+                // The path is for the log alone.
                 tracing::error!("{error}");
                 let detail = "the service's disk is full";
                 return Self::new(StatusCode::INSUFFICIENT_STORAGE, detail);

@@ -1,8 +1,8 @@
-//! What outlives the process: jobs and reports in SQLite, and short bodies; long ones, and pages, in a spool folder beside it.
+//! The store: everything that outlives the process. Jobs, reports and short bodies are in SQLite,
+//! long bodies and pages in a spool folder beside it.
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -10,304 +10,140 @@ use std::{
     },
 };
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde_json::value::RawValue;
-use tempfile::NamedTempFile;
+use rusqlite::Connection;
 
-use super::{
-    database::Database,
-    job::{Job, State},
-    under_way::UnderWay,
-};
+use super::job::{Cost, Job, JobView, Outcome, State};
 use crate::{
     error::{Error, Result},
-    io::{self, Source},
-    report::Verdict,
+    io::Source,
 };
 
-/// The layout of the tables; another one is another program's.
-const LAYOUT: i64 = 2;
+mod database;
+mod journal;
+mod reserve;
+mod spool;
+mod sql;
 
-/// Bytes of the reserve: the database's log has half as many at most, and as many may be added to what it is the log of.
-const RESERVE: usize = 8 << 20;
+use database::Database;
+use journal::Journal;
+use reserve::Reserve;
+pub(super) use spool::{ReceivedBody, page};
+use spool::{Spool, remove};
+pub(super) use sql::JobList;
 
-const TABLES: &str = "
-    CREATE TABLE jobs (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        state TEXT NOT NULL,
-        settings TEXT NOT NULL,
-        name TEXT,
-        body TEXT NOT NULL,
-        bytes INTEGER NOT NULL,
-        kept INTEGER NOT NULL,
-        work REAL NOT NULL,
-        memory INTEGER NOT NULL,
-        starts INTEGER NOT NULL DEFAULT 0,
-        created REAL NOT NULL,
-        finished REAL,
-        verdict TEXT,
-        summary TEXT,
-        report TEXT,
-        error TEXT
-    ) STRICT;
-    CREATE INDEX jobs_by_state ON jobs (state, number);
-    CREATE INDEX jobs_by_end ON jobs (finished) WHERE finished IS NOT NULL;
-    CREATE INDEX jobs_by_size ON jobs (kept);
-    CREATE TABLE bodies (job INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
-";
-
-/// What is kept of a job beside what a client sees.
-#[derive(Clone, Debug)]
-pub(super) struct Ticket {
-    pub(super) job: Job,
-    /// The query that it came with.
-    pub(super) settings: String,
-    /// The file of its tensors, or what that would be called.
-    pub(super) body: PathBuf,
-    pub(super) cost: Cost,
-    /// How often the process ended without a word while it was checked.
-    pub(super) starts: usize,
-}
-
-impl Ticket {
-    /// Whether it may be what has ended the process, not one that was beside it: then it is checked alone.
-    pub(super) fn is_suspect(&self) -> bool {
-        self.starts > 1
-    }
-}
-
-/// What a check takes, about.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cost {
-    /// Multiply-adds.
-    pub(super) work: f64,
-    /// Bytes beside its tensors.
-    pub(super) memory: u64,
-}
-
-impl Cost {
-    pub(super) fn is_within(self, most: Self) -> bool {
-        self.work <= most.work && self.memory <= most.memory
-    }
-}
-
-/// How a job ended.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    Done {
-        verdict: Verdict,
-        summary: String,
-        report: Arc<RawValue>,
-    },
-    Failed(String),
-    Cancelled,
-}
-
-impl Outcome {
-    pub(super) fn state(&self) -> State {
-        match self {
-            Self::Done { .. } => State::Done,
-            Self::Failed(_) => State::Failed,
-            Self::Cancelled => State::Cancelled,
-        }
-    }
-}
-
-/// A body that has come. Dropped, it is gone.
-pub(super) enum Received {
-    /// One that needs no file of its own: to create it, and to see it to the disk, takes longer than to write it. With its format.
-    Short(&'static str, Arc<Vec<u8>>),
-    /// A file in the spool folder, with the extension of its format.
-    Long(NamedTempFile),
-}
-
-impl Received {
-    /// What it may be called in messages.
-    pub(super) fn path(&self) -> PathBuf {
-        match self {
-            Self::Short(format, _) => PathBuf::from("part").with_extension(format),
-            Self::Long(file) => file.path().to_owned(),
-        }
-    }
-
-    /// Where its tensors are.
-    pub(super) fn source(&self) -> Source {
-        match self {
-            Self::Short(_, bytes) => Source::Bytes(self.path(), bytes.clone()),
-            Self::Long(_) => Source::File(self.path()),
-        }
-    }
-}
-
-/// A part of the list of jobs, and where the next begins.
-pub(super) struct Listed {
-    pub(super) jobs: Vec<Job>,
-    pub(super) next: Option<i64>,
-}
-
+/// The store.
 pub(super) struct Store {
     database: Database,
     path: PathBuf,
-    spool: PathBuf,
-    /// Room on the disk that is given up so that a full one can be emptied: to take out jobs takes some, too.
-    reserve: PathBuf,
-    /// What is being checked.
-    pub(super) under_way: UnderWay,
-    /// Held as long as the process lives, so that no other works on the same jobs.
+    pub(super) spool: Spool,
+    reserve: Reserve,
+    /// Ids of the running jobs.
+    pub(super) journal: Journal,
+    /// Held while the process lives, so that no other process uses the folder.
     _lock: File,
 }
 
 impl Store {
-    /// Opens the folder, or makes it. What was half written when a process ended is removed.
+    /// Opens a folder, and creates it if there is none. Removes files that an earlier process left
+    /// half written.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be written, or is another process's; [`Error::Format`] if the database is no such one.
+    /// [`Error::Io`] if the folder cannot be written or another process uses it, [`Error::Format`]
+    /// if the database is damaged, of another version, or not the service's.
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let spool = folder.join("spool");
-        fs::create_dir_all(&spool).map_err(|source| failed(folder, source))?;
+        let failed = |path: &Path, source| Error::io("write", path)(source);
+        let spool = Spool::new(folder.join("spool"));
+        fs::create_dir_all(spool.folder()).map_err(|source| failed(folder, source))?;
         let lock_path = folder.join("lock");
         let lock = File::create(&lock_path).map_err(|source| failed(&lock_path, source))?;
         if lock.try_lock().is_err() {
-            let reason = std::io::Error::other("another service works on it");
+            let reason = std::io::Error::other("another service uses it");
             return Err(failed(folder, reason));
         }
         let path = folder.join("jobs.sqlite");
-        if !path.exists() && has_bodies(&spool)? {
+        if !path.exists() && spool.has_bodies()? {
             let reason = std::io::Error::other(
-                "it is gone, and spool has bodies of jobs that only it knows",
+                "it is missing, but spool holds bodies of jobs that only it lists",
             );
             return Err(Error::io("read", &path)(reason));
         }
-        let database = Database::open(&path, &spool, TABLES, LAYOUT)?;
-        let (under_way, broken_off) = UnderWay::open(&folder.join("under-way"))?;
-        let store = Self {
+        let database = Database::open(&path, spool.folder(), sql::TABLES, sql::LAYOUT)?;
+        let (journal, crashed) = Journal::open(&folder.join("under-way"))?;
+        database.write(move |connection| sql::count_crashes(connection, &crashed))?;
+        spool.remove_orphans(|id| database.read(|connection| sql::has_job(connection, id)))?;
+        let reserve = Reserve::new(folder.join("reserve"));
+        reserve.fill();
+        Ok(Self {
             database,
             path,
             spool,
-            reserve: folder.join("reserve"),
-            under_way,
+            reserve,
+            journal,
             _lock: lock,
-        };
-        store.database.write(move |connection| {
-            let mut statement =
-                connection.prepare("UPDATE jobs SET starts = starts + 1 WHERE id = ?1")?;
-            broken_off
-                .iter()
-                .try_for_each(|id| statement.execute([id]).map(|_| ()))
-        })?;
-        store.remove_strangers()?;
-        store.reserve();
-        Ok(store)
-    }
-
-    /// Files of the spool folder that belong to no job: what was being received, or removed, when a process ended.
-    fn remove_strangers(&self) -> Result<()> {
-        let folder = fs::read_dir(&self.spool).map_err(|source| failed(&self.spool, source))?;
-        for entry in folder {
-            let entry = entry.map_err(|source| failed(&self.spool, source))?;
-            let path = entry.path();
-            if !path.is_file() {
-                // lost+found, say: nothing of ours.
-                continue;
-            }
-            let id = path.file_stem().unwrap_or_default().to_string_lossy();
-            let known = self.database.read(|connection| {
-                let mut statement =
-                    connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
-                statement.exists([&id])
-            })?;
-            if !known {
-                remove(&path)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A file for a body on its way; dropped, it is gone.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be made.
-    pub(super) fn receive(&self, format: &str) -> Result<NamedTempFile> {
-        let suffix = format!(".{format}");
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("part-").suffix(&suffix);
-        let file = builder.tempfile_in(&self.spool);
-        file.map_err(|source| failed(&self.spool, source))
-    }
-
-    /// Keeps a job: when this returns it is on the disk.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be; then nothing of it is there.
-    pub(super) fn accept(
-        &self,
-        job: Job,
-        settings: String,
-        cost: Cost,
-        body: Received,
-    ) -> Result<Ticket> {
-        let format = body.path();
-        let format = format.extension().unwrap_or_default();
-        let ticket = Ticket {
-            body: self.spool.join(&job.id).with_extension(format),
-            job,
-            settings,
-            cost,
-            starts: 0,
-        };
-        let insert = {
-            let ticket = ticket.clone();
-            move |connection: &Connection| insert(connection, &ticket)
-        };
-        let kept = match body {
-            Received::Short(_, bytes) => self.database.write(move |connection| {
-                let number = insert(connection)?;
-                let mut statement =
-                    connection.prepare_cached("INSERT INTO bodies (job, bytes) VALUES (?1, ?2)")?;
-                statement.execute(params![number, *bytes]).map(|_| ())
-            }),
-            Received::Long(file) => {
-                let kept = file.as_file().sync_all().and_then(|()| {
-                    let persisted = file.persist(&ticket.body);
-                    persisted.map_err(|error| error.error)
-                });
-                kept.map_err(|source| failed(&self.spool, source))
-                    .and_then(|_| self.database.write_of_file(insert))
-                    .map(|_| ())
-            }
-        };
-        match kept {
-            Ok(()) => Ok(ticket),
-            Err(error) => {
-                remove(&ticket.body)?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Where a job's tensors are.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the database cannot be read.
-    pub(super) fn source(&self, ticket: &Ticket) -> Result<Source> {
-        let short: Option<Vec<u8>> = self.database.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT bytes FROM bodies WHERE job = (SELECT number FROM jobs WHERE id = ?1)",
-            )?;
-            statement
-                .query_row([&ticket.job.id], |row| row.get(0))
-                .optional()
-        })?;
-        let body = ticket.body.clone();
-        Ok(match short {
-            Some(bytes) => Source::Bytes(body, Arc::new(bytes)),
-            None => Source::File(body),
         })
     }
 
-    /// Ends a job, unless it has ended before: no job is reported twice. `then` is told when that is kept, and whether it had not, or why it
-    /// cannot be; then it is as it was.
+    /// Keeps a job. When this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written. Then nothing of it is kept.
+    pub(super) fn accept(
+        &self,
+        view: JobView,
+        query: String,
+        cost: Cost,
+        body: ReceivedBody,
+    ) -> Result<Job> {
+        let extension = body.path();
+        let extension = extension.extension().unwrap_or_default();
+        let job = Job {
+            body: self.spool.folder().join(&view.id).with_extension(extension),
+            view,
+            query,
+            cost,
+            crashes: 0,
+        };
+        let insert = {
+            let job = job.clone();
+            move |connection: &Connection| sql::insert_job(connection, &job)
+        };
+        let kept = match body {
+            ReceivedBody::Inline(_, bytes) => self.database.write(move |connection| {
+                let number = insert(connection)?;
+                sql::insert_body(connection, number, &bytes)
+            }),
+            ReceivedBody::Spooled(file) => self
+                .spool
+                .keep(file, &job.body)
+                .and_then(|()| self.database.write_after_file(insert))
+                .map(drop),
+        };
+        if let Err(error) = kept {
+            remove(&job.body)?;
+            return Err(error);
+        }
+        Ok(job)
+    }
+
+    /// Returns the body of a job as a source of tensors.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the database cannot be read.
+    pub(super) fn source(&self, job: &Job) -> Result<Source> {
+        let inline = self
+            .database
+            .read(|connection| sql::body(connection, &job.view.id))?;
+        let path = job.body.clone();
+        Ok(match inline {
+            Some(bytes) => Source::Bytes(path, Arc::new(bytes)),
+            None => Source::File(path),
+        })
+    }
+
+    /// Ends a job, unless it has ended before.
+    ///
+    /// Calls `then(Ok(true))` once the end is on the disk, `then(Ok(false))` if the job had ended
+    /// before, and `then(Err(_))` if the end cannot be written and nothing has changed.
     pub(super) fn finish(
         &self,
         id: &str,
@@ -316,107 +152,72 @@ impl Store {
         then: impl FnOnce(Result<bool>) + Send + 'static,
     ) {
         let (id, outcome) = (id.to_owned(), outcome.clone());
-        let ended = Arc::new(AtomicBool::new(false));
-        let by = ended.clone();
+        let is_first = Arc::new(AtomicBool::new(false));
+        let found = is_first.clone();
         self.database.write_then(
             move |connection| {
-                by.store(finish(connection, &id, &outcome, at)?, Ordering::Relaxed);
+                let first = sql::finish_job(connection, &id, &outcome, at)?;
+                found.store(first, Ordering::Relaxed);
                 Ok(())
             },
-            move |kept| then(kept.map(|()| ended.load(Ordering::Relaxed))),
+            move |kept| then(kept.map(|()| is_first.load(Ordering::Relaxed))),
         );
     }
 
-    /// The same, which returns when it is kept.
+    /// Ends a job, unless it has ended before, and returns once that is on the disk. Returns false
+    /// if the job had ended before.
     ///
     /// # Errors
-    /// [`Error::Io`] if that cannot be kept; then it is as it was.
+    /// [`Error::Io`] if the end cannot be written. Then nothing has changed.
     pub(super) fn finish_now(&self, id: &str, outcome: &Outcome, at: f64) -> Result<bool> {
         let (id, outcome) = (id.to_owned(), outcome.clone());
         self.database
-            .write(move |connection| finish(connection, &id, &outcome, at))
+            .write(move |connection| sql::finish_job(connection, &id, &outcome, at))
     }
 
-    /// Returns when everything is on the disk that was to be kept before.
+    /// Waits until all earlier changes are on the disk.
     pub(super) fn settle(&self) {
-        // It does nothing that could fail.
+        // An empty transaction cannot fail.
         let _ = self.database.write(|_| Ok(()));
     }
 
-    /// Keeps the page of a job's report, beside its body.
+    /// Keeps the page of a job's report.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be; then there is none.
-    pub(super) fn keep_page(&self, ticket: &Ticket, text: &str) -> Result<()> {
-        let path = page(&ticket.body);
-        let mut file = self.receive("html")?;
-        let kept = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.as_file().sync_all())
-            .and_then(|()| file.persist(&path).map_err(|error| error.error));
-        kept.map_err(|source| failed(&self.spool, source))?;
-        let (id, bytes) = (ticket.job.id.clone(), text.len() as i64);
-        let counted = self.database.write_of_file(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "UPDATE jobs SET kept = bytes + COALESCE(OCTET_LENGTH(report), 0) + ?2 WHERE id = ?1",
-            )?;
-            statement.execute(params![id, bytes])
-        });
+    /// [`Error::Io`] if it cannot be written. Then there is no page.
+    pub(super) fn keep_page(&self, job: &Job, text: &str) -> Result<()> {
+        let path = self.spool.write_page(&job.body, text)?;
+        let (id, bytes) = (job.view.id.clone(), text.len() as i64);
+        let counted = self
+            .database
+            .write_after_file(move |connection| sql::count_page(connection, &id, bytes));
         match counted {
-            Ok(1) => Ok(()),
-            // The job has been let go meanwhile.
-            Ok(_) => remove(&path),
+            Ok(true) => Ok(()),
+            // The job has been deleted meanwhile.
+            Ok(false) => remove(&path),
             Err(error) => remove(&path).and(Err(error)),
         }
     }
 
-    /// A job with its report.
+    /// Returns a job with its report.
     ///
     /// # Errors
     /// [`Error::Io`] if the database cannot be read.
-    pub(super) fn ticket(&self, id: &str) -> Result<Option<Ticket>> {
-        self.database.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, memory, starts, report FROM jobs WHERE id = ?1",
-            )?;
-            statement.query_row([id], |row| self.of(row)).optional()
-        })
+    pub(super) fn job(&self, id: &str) -> Result<Option<Job>> {
+        self.database
+            .read(|connection| sql::job(connection, id, self.spool.folder()))
     }
 
-    /// Those whose turn is to come, in the order of their coming.
+    /// Returns the jobs that have not ended, the oldest first.
     ///
     /// # Errors
     /// [`Error::Io`] if the database cannot be read.
-    pub(super) fn queued(&self) -> Result<Vec<Ticket>> {
-        self.database.read(|connection| {
-            let mut statement = connection.prepare(
-                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error, settings, body, work, memory, starts, NULL FROM jobs WHERE state = 'queued' ORDER BY number",
-            )?;
-            statement.query_map([], |row| self.of(row))?.collect()
-        })
+    pub(super) fn queued(&self) -> Result<Vec<Job>> {
+        self.database
+            .read(|connection| sql::queued_jobs(connection, self.spool.folder()))
     }
 
-    /// From a row of all columns.
-    fn of(&self, row: &Row<'_>) -> rusqlite::Result<Ticket> {
-        let body: String = row.get(11)?;
-        let mut job = job(row)?;
-        let report: Option<String> = row.get(15)?;
-        job.report = report
-            .and_then(|text| RawValue::from_string(text).ok())
-            .map(Arc::from);
-        Ok(Ticket {
-            settings: row.get(10)?,
-            body: self.spool.join(body),
-            cost: Cost {
-                work: row.get(12)?,
-                memory: row.get::<_, i64>(13)? as u64,
-            },
-            starts: row.get::<_, i64>(14)? as usize,
-            job,
-        })
-    }
-
-    /// The latest jobs before `cursor`, without their reports.
+    /// Returns the newest jobs before `cursor`, of one state or of all.
     ///
     /// # Errors
     /// [`Error::Io`] if the database cannot be read.
@@ -425,273 +226,102 @@ impl Store {
         state: Option<State>,
         limit: usize,
         cursor: Option<i64>,
-    ) -> Result<Listed> {
-        // Of all, or of those in a state, which an index has.
-        let (of, value) = match state {
-            None => ("?1", "all"),
-            Some(state) => ("state", state.name()),
-        };
-        self.database.read(|connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error FROM jobs
-                 WHERE {of} = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
-            ))?;
-            let before = cursor.unwrap_or(i64::MAX);
-            // One more than asked for tells whether there is a next part.
-            let rows = statement.query_map(params![value, before, limit as i64 + 1], |row| {
-                Ok((row.get::<_, i64>(0)?, job(row)?))
-            })?;
-            let mut rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-            let more = rows.len() > limit;
-            rows.truncate(limit);
-            let next = rows.last().filter(|_| more).map(|(number, _)| *number);
-            let jobs = rows.into_iter().map(|(_, job)| job).collect();
-            Ok(Listed { jobs, next })
-        })
+    ) -> Result<JobList> {
+        self.database
+            .read(|connection| sql::list(connection, state, limit, cursor))
     }
 
-    /// Forgets ended jobs: those that ended before `oldest`, and of the others the oldest, until the bodies, reports and pages of all take no
-    /// more than `most_bytes`. Says how many.
+    /// Deletes ended jobs: those that ended before `oldest`, in seconds since 1970, and then the
+    /// oldest until the bodies, reports and pages of all jobs take at most `max_bytes`. Returns the
+    /// number of deleted jobs.
     ///
     /// # Errors
     /// [`Error::Io`] if the database or the folder cannot be written.
-    pub(super) fn forget(&self, oldest: f64, most_bytes: u64) -> Result<usize> {
-        let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
-        let due = self
+    pub(super) fn delete_expired(&self, oldest: f64, max_bytes: u64) -> Result<usize> {
+        let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+        let expired = self
             .database
-            .read(|connection| due(connection, oldest, most))?;
-        if due.is_empty() {
+            .read(|connection| sql::expired(connection, oldest, max_bytes))?;
+        if expired.is_empty() {
             return Ok(0);
         }
-        // Files first: a full disk has no room for anything else before.
+        // Files first: a full disk has no room for any other change before.
         let remove_files = || {
-            let bodies = due.iter().map(|(_, body)| self.spool.join(body));
-            let removed = bodies.map(|body| remove(&body).and(remove(&page(&body))));
+            let removed = expired.iter().map(|job| self.spool.remove(&job.body));
             removed.fold(Ok(()), Result::and)
         };
         let removed = remove_files();
-        let numbers: Arc<Vec<i64>> = Arc::new(due.iter().map(|(number, _)| *number).collect());
-        let take_out = || {
+        let numbers: Arc<Vec<i64>> = Arc::new(expired.iter().map(|job| job.number).collect());
+        let delete = || {
             let numbers = numbers.clone();
             self.database
-                .write(move |connection| take_out(connection, &numbers))
+                .write(move |connection| sql::delete_jobs(connection, &numbers))
         };
-        if take_out().is_err() {
-            remove(&self.reserve)?;
-            // It fails where the log still has not room enough, which is seen next.
+        if delete().is_err() {
+            self.reserve.release()?;
+            // If the log still has too little room, the deletion fails, too.
             let _ = self.database.empty_log();
-            take_out()?;
+            delete()?;
             self.database.empty_log()?;
         }
-        self.reserve();
-        // Pages that were drawn meanwhile.
+        self.reserve.fill();
+        // Again, for pages that were rendered meanwhile.
         removed.and(remove_files())?;
-        Ok(due.len())
+        Ok(expired.len())
     }
 
-    /// Takes the room that is to be given up again, if there is so much.
-    fn reserve(&self) {
-        if fs::metadata(&self.reserve).is_ok_and(|it| it.len() >= RESERVE as u64) {
-            return;
-        }
-        for share in [1, 2, 4, 8] {
-            match fs::write(&self.reserve, vec![0; RESERVE / share]) {
-                Ok(()) => return,
-                // What was written of it would be missed elsewhere.
-                Err(_) => drop(remove(&self.reserve)),
-            }
-        }
-    }
-
-    /// Lets the database have so many pages at most, or as many as it has: one that cannot grow is what a full disk makes of it.
+    /// Limits the pages of the database, which cannot shrink: a database that cannot grow behaves
+    /// as on a full disk.
     #[cfg(test)]
-    pub(super) fn limit_pages(&self, most: i64) {
+    pub(super) fn limit_pages(&self, limit: i64) {
         let limited = self
             .database
-            .write(move |connection| connection.pragma_update(None, "max_page_count", most));
+            .write(move |connection| connection.pragma_update(None, "max_page_count", limit));
         limited.unwrap();
     }
 
-    /// Whether it can be read, and still is where it was.
+    /// Returns true if the store can be read and its files have not been moved away.
     pub(super) fn is_ready(&self) -> bool {
         let ask = |connection: &Connection| connection.query_row("SELECT 1", [], |_| Ok(()));
-        self.path.exists() && self.spool.is_dir() && self.database.read(ask).is_ok()
+        self.path.exists() && self.spool.folder().is_dir() && self.database.read(ask).is_ok()
     }
-}
-
-/// The numbers of the ended jobs that are to go, and the names of their bodies.
-fn due(connection: &Connection, oldest: f64, most: i64) -> rusqlite::Result<Vec<(i64, String)>> {
-    // Each by an index of its own; most of the time there is nothing to do, and nobody is to wait for that.
-    let mut statement = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM jobs WHERE finished < ?1), (SELECT COALESCE(SUM(kept), 0) FROM jobs)",
-    )?;
-    let (some_are_old, all): (bool, i64) =
-        statement.query_row([oldest], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut surplus = all.saturating_sub(most);
-    if !some_are_old && surplus <= 0 {
-        return Ok(Vec::new());
-    }
-    let mut statement = connection.prepare_cached(
-        "SELECT number, body, kept, finished < ?1 FROM jobs WHERE finished IS NOT NULL ORDER BY finished < ?1 DESC, number",
-    )?;
-    let mut ended = statement.query([oldest])?;
-    let mut due = Vec::new();
-    while let Some(row) = ended.next()?
-        && (row.get(3)? || surplus > 0)
-    {
-        due.push((row.get(0)?, row.get(1)?));
-        surplus = surplus.saturating_sub(row.get(2)?);
-    }
-    Ok(due)
-}
-
-/// Takes jobs out that have ended.
-fn take_out(connection: &Connection, numbers: &[i64]) -> rusqlite::Result<()> {
-    for sql in [
-        "DELETE FROM jobs WHERE number = ?1",
-        "DELETE FROM bodies WHERE job = ?1",
-    ] {
-        let mut statement = connection.prepare_cached(sql)?;
-        for number in numbers {
-            statement.execute([number])?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether a spool folder has bodies of jobs, not only what was on its way.
-fn has_bodies(spool: &Path) -> Result<bool> {
-    let folder = fs::read_dir(spool).map_err(|source| failed(spool, source))?;
-    let is_body = |name: &std::ffi::OsStr| {
-        io::format(Path::new(name)).is_ok() && !name.to_string_lossy().starts_with("part-")
-    };
-    let mut names = folder.filter_map(|entry| Some(entry.ok()?.file_name()));
-    Ok(names.any(|name| is_body(&name)))
-}
-
-/// Where the page of a body's report is kept.
-pub(super) fn page(body: &Path) -> PathBuf {
-    body.with_extension("html")
-}
-
-/// Writes a job whose turn is to come; its number.
-fn insert(connection: &Connection, ticket: &Ticket) -> rusqlite::Result<i64> {
-    let Ticket {
-        job,
-        settings,
-        body,
-        cost,
-        ..
-    } = ticket;
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO jobs (id, state, settings, name, body, bytes, kept, work, memory, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)",
-    )?;
-    statement.insert(params![
-        job.id,
-        State::Queued.name(),
-        settings,
-        job.name,
-        body.file_name().unwrap_or_default().to_string_lossy(),
-        job.bytes as i64,
-        cost.work,
-        cost.memory as i64,
-        job.created
-    ])
-}
-
-/// Whether it had not ended before.
-fn finish(connection: &Connection, id: &str, outcome: &Outcome, at: f64) -> rusqlite::Result<bool> {
-    let (verdict, summary, report, error) = match outcome {
-        Outcome::Done {
-            verdict,
-            summary,
-            report,
-        } => (
-            Some(verdict.to_string()),
-            Some(summary),
-            Some(report.get()),
-            None,
-        ),
-        Outcome::Failed(error) => (None, None, None, Some(error)),
-        Outcome::Cancelled => (None, None, None, None),
-    };
-    let mut statement = connection.prepare_cached(
-        "UPDATE jobs SET state = ?2, finished = ?3, verdict = ?4, summary = ?5, report = ?6, error = ?7, kept = kept + COALESCE(OCTET_LENGTH(?6), 0) WHERE id = ?1 AND state = 'queued'",
-    )?;
-    let done = statement.execute(params![
-        id,
-        outcome.state().name(),
-        at,
-        verdict,
-        summary,
-        report,
-        error
-    ]);
-    done.map(|rows| rows > 0)
-}
-
-/// The columns of a job, without its report.
-fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    let [id, state]: [String; 2] = [row.get(1)?, row.get(2)?];
-    let verdict: Option<String> = row.get(7)?;
-    Ok(Job {
-        id,
-        // Another process's state that this one does not know is nothing that it could run.
-        state: State::named(&state).unwrap_or(State::Failed),
-        name: row.get(3)?,
-        bytes: row.get::<_, i64>(4)? as u64,
-        created: row.get(5)?,
-        finished: row.get(6)?,
-        progress: None,
-        verdict: verdict.and_then(|name| VERDICTS.into_iter().find(|it| it.to_string() == name)),
-        summary: row.get(8)?,
-        report: None,
-        error: row.get(9)?,
-    })
-}
-
-const VERDICTS: [Verdict; 3] = [Verdict::Pass, Verdict::Inconclusive, Verdict::Fail];
-
-/// A file that is not there needs no removing.
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, error)),
-        _ => Ok(()),
-    }
-}
-
-fn failed(path: &Path, source: std::io::Error) -> Error {
-    Error::io("write", path)(source)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::serve::{job::now, refusal::Refusal};
+    use std::io::Write;
 
-    /// Every other one has a file of its own.
-    fn accept(store: &Store, id: usize) -> Result<Ticket> {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::{
+        report::Verdict,
+        serve::{job::now, refusal::Refusal},
+    };
+
+    /// Keeps a job of 1000 bytes. An even one has a file of its own.
+    fn accept(store: &Store, id: usize) -> Result<Job> {
         let bytes = vec![id as u8; 1000];
-        let body = match id % 2 {
-            0 => {
-                let mut file = store.receive("npz")?;
-                file.write_all(&bytes).unwrap();
-                Received::Long(file)
-            }
-            _ => Received::Short("npz", Arc::new(bytes)),
+        let body = if id.is_multiple_of(2) {
+            let mut file = store.spool.create("npz")?;
+            file.write_all(&bytes).unwrap();
+            ReceivedBody::Spooled(file)
+        } else {
+            ReceivedBody::Inline("npz", Arc::new(bytes))
         };
-        let job = Job::queued(format!("job-{id}"), None, 1000);
+        let view = JobView::queued(format!("job-{id}"), None, 1000);
         let cost = Cost {
             work: 1.0,
             memory: 1,
         };
-        store.accept(job, String::new(), cost, body)
+        store.accept(view, String::new(), cost, body)
     }
 
     fn files(folder: &Path) -> usize {
         fs::read_dir(folder.join("spool")).unwrap().count()
     }
 
+    /// Returns a report of 5,012 bytes.
     fn done() -> Outcome {
         let report = format!("{{\"text\": \"{}\"}}", "x".repeat(5000));
         Outcome::Done {
@@ -702,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told_and_breaks_no_job() {
+    fn a_full_disk_refuses_jobs_and_breaks_none() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         store.limit_pages(10);
@@ -717,19 +347,19 @@ mod tests {
         assert_eq!(Refusal::from(error).status, 507);
         assert_eq!(store.queued().unwrap().len(), accepted);
         assert_eq!(files(folder.path()), accepted.div_ceil(2));
-        // There is no room for reports either: a job waits for them, and is not lost.
+        // There is no room for reports either. The job stays queued.
         let error = (0..accepted)
             .find_map(|id| store.finish_now(&format!("job-{id}"), &done(), now()).err());
         assert_eq!(Refusal::from(error.unwrap()).status, 507);
-        // With room it goes on.
+        // With room, the rest can end.
         store.limit_pages(1000);
         let left = store.queued().unwrap();
         assert!(!left.is_empty());
-        for ticket in left {
-            store.finish_now(&ticket.job.id, &done(), now()).unwrap();
+        for job in left {
+            store.finish_now(&job.view.id, &done(), now()).unwrap();
         }
-        let listed = store.list(Some(State::Done), 1000, None).unwrap();
-        assert_eq!(listed.jobs.len(), accepted);
+        let list = store.list(Some(State::Done), 1000, None).unwrap();
+        assert_eq!(list.jobs.len(), accepted);
     }
 
     #[test]
@@ -739,20 +369,19 @@ mod tests {
         accept(&store, 0).unwrap();
         assert!(store.finish_now("job-0", &done(), 1.0).unwrap());
         assert!(!store.finish_now("job-0", &Outcome::Cancelled, 2.0).unwrap());
-        let job = store.ticket("job-0").unwrap().unwrap().job;
-        assert_eq!((job.state, job.finished), (State::Done, Some(1.0)));
-        assert!(job.report.unwrap().get().starts_with("{\"text\": "));
-        assert!(store.ticket("job-1").unwrap().is_none());
+        let view = store.job("job-0").unwrap().unwrap().view;
+        assert_eq!((view.state, view.finished), (State::Done, Some(1.0)));
+        assert!(view.report.unwrap().get().starts_with("{\"text\": "));
+        assert!(store.job("job-1").unwrap().is_none());
     }
 
-    /// Wherever it is kept, a body comes back as it was.
     #[test]
-    fn a_body_is_found_again() {
+    fn a_body_comes_back_unchanged_from_file_and_database() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         for id in 0..4 {
-            let ticket = accept(&store, id).unwrap();
-            let bytes = match store.source(&ticket).unwrap() {
+            let job = accept(&store, id).unwrap();
+            let bytes = match store.source(&job).unwrap() {
                 Source::File(path) => fs::read(path).unwrap(),
                 Source::Bytes(_, bytes) => bytes.bytes().to_vec(),
                 Source::Separate(_) => panic!("one file"),
@@ -763,23 +392,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_under_way_at_the_end_of_a_process_is_counted() {
+    fn counts_the_crashes_during_a_job() {
         let folder = tempfile::tempdir().unwrap();
-        for begun in [&["job-0", "job-1"][..], &["job-0"], &[]] {
+        for running in [&["job-0", "job-1"][..], &["job-0"], &[]] {
             let store = Store::open(folder.path()).unwrap();
             for id in 0..2 {
-                // The first time.
+                // Only the first process can insert them.
                 let _ = accept(&store, id);
             }
-            begun.iter().for_each(|id| store.under_way.begin(id));
+            running.iter().for_each(|id| store.journal.begin(id));
         }
         let store = Store::open(folder.path()).unwrap();
-        let starts = store.queued().unwrap().into_iter().map(|it| it.starts);
-        assert_eq!(starts.collect::<Vec<_>>(), [2, 1]);
+        let crashes = store.queued().unwrap().into_iter().map(|it| it.crashes);
+        assert_eq!(crashes.collect::<Vec<_>>(), [2, 1]);
     }
 
     #[test]
-    fn old_jobs_go_by_age_and_by_size_but_none_that_is_to_come() {
+    fn deletes_ended_jobs_by_age_and_by_size_but_no_queued_one() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         for id in 0..6 {
@@ -789,29 +418,30 @@ mod tests {
             let at = if id == 0 { 10.0 } else { 100.0 };
             store.finish_now(&format!("job-{id}"), &done(), at).unwrap();
         }
-        let kept = store.ticket("job-3").unwrap().unwrap();
-        // However often it was drawn, it is kept once.
+        let job = store.job("job-3").unwrap().unwrap();
+        // A page that is rendered twice counts once.
         for _ in 0..2 {
-            store.keep_page(&kept, &"page".repeat(1000)).unwrap();
+            store.keep_page(&job, &"page".repeat(1000)).unwrap();
         }
-        // By age the first; by size two more: two bodies that are to come, and a body with 5,013 bytes of a report and 4,000 of a page.
-        assert_eq!(store.forget(50.0, u64::MAX).unwrap(), 1);
-        assert_eq!(store.forget(50.0, 12_100).unwrap(), 2);
-        let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+        // By age the first. By size two more: two bodies of queued jobs remain, and a body with
+        // 5,012 bytes of a report and 4,000 of a page.
+        assert_eq!(store.delete_expired(50.0, u64::MAX).unwrap(), 1);
+        assert_eq!(store.delete_expired(50.0, 12_100).unwrap(), 2);
+        let ids = |jobs: Vec<JobView>| jobs.into_iter().map(|it| it.id).collect::<Vec<_>>();
         let left = store.list(None, 10, None).unwrap();
         assert_eq!(ids(left.jobs), ["job-5", "job-4", "job-3"]);
-        // One body of those has a file, and one page.
+        // One of those bodies has a file, and there is one page.
         assert_eq!(files(folder.path()), 2);
-        // Those that are to come stay, however much there is.
-        assert_eq!(store.forget(1e12, 0).unwrap(), 1);
+        // Queued jobs stay, however much they take.
+        assert_eq!(store.delete_expired(1e12, 0).unwrap(), 1);
         assert_eq!(
             ids(store.list(None, 10, None).unwrap().jobs),
             ["job-5", "job-4"]
         );
-        // Nobody comes for the page of a job that is gone.
-        store.keep_page(&kept, "page").unwrap();
+        // The page of a deleted job is not kept.
+        store.keep_page(&job, "page").unwrap();
         assert_eq!(files(folder.path()), 1);
-        // Nor is a body of theirs left.
+        // Nor is its body.
         let bodies = store.database.read(|connection| {
             connection.query_row("SELECT COUNT(*) FROM bodies", [], |row| {
                 row.get::<_, i64>(0)
@@ -821,31 +451,31 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_no_job_is_gone_when_the_folder_is_opened_again() {
+    fn removes_files_of_no_job_unless_the_database_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let body = accept(&store, 0).unwrap().body;
         let spool = folder.path().join("spool");
-        let strangers = ["part-1.npz", "job-1.npz", "job-1.html", ".gradprobe-1"];
-        for name in strangers {
+        let orphans = ["part-1.npz", "job-1.npz", "job-1.html", ".gradprobe-1"];
+        for name in orphans {
             fs::write(spool.join(name), "").unwrap();
         }
         fs::write(page(&body), "").unwrap();
         drop(store);
         fs::create_dir(spool.join("lost+found")).unwrap();
         let store = Store::open(folder.path()).unwrap();
-        assert!(strangers.iter().all(|name| !spool.join(name).exists()));
+        assert!(orphans.iter().all(|name| !spool.join(name).exists()));
         assert!(body.exists() && page(&body).exists());
         drop(store);
-        // But where nobody knows whose they are, bodies are left.
+        // Without the database every file would look like an orphan.
         fs::remove_file(folder.path().join("jobs.sqlite")).unwrap();
         let error = Store::open(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("spool has bodies of jobs"), "{error}");
+        assert!(error.contains("spool holds bodies of jobs"), "{error}");
         assert!(body.exists());
     }
 
     #[test]
-    fn another_programs_database_is_left_alone() {
+    fn leaves_the_database_of_another_program_alone() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(
             folder.path().join("jobs.sqlite"),
@@ -854,7 +484,7 @@ mod tests {
         .unwrap();
         let error = Store::open(folder.path()).err().unwrap().to_string();
         assert!(
-            error.contains("it is another program's, or damaged"),
+            error.contains("it is damaged, or belongs to another program"),
             "{error}"
         );
         let path = folder.path().join("jobs.sqlite");

@@ -1,5 +1,5 @@
-//! A body, from the wire to the spool folder, or if it is short to a row of the database: not longer than it may be, and never more of it in
-//! memory than a mebibyte.
+//! Receiving a body: into memory if it is short, into a file of the spool folder otherwise. At most
+//! 1 MiB of a body is in memory at a time.
 
 use std::{
     io::Write,
@@ -12,29 +12,34 @@ use axum::{
     body::{Body, BodyDataStream, Bytes},
     http::{HeaderMap, StatusCode, header},
 };
+use bytesize::ByteSize;
 use futures::StreamExt;
 use tempfile::NamedTempFile;
 
-use super::{Service, blocking, refusal::Refusal, store::Received};
+use super::{
+    refusal::Refusal,
+    service::{Service, blocking},
+    store::ReceivedBody,
+};
 use crate::{
     error::Error,
     io::{self, Format},
 };
 
-/// Bytes of a body that soon is looked at.
-const SOON_LOOKED_AT: u64 = 1 << 20;
-/// What is held of a body before it is written.
-const HELD: usize = 1 << 20;
-/// A body that is no longer needs no file of its own. A row of the database is the faster up to about so many bytes, says SQLite
-/// (sqlite.org/fasterthanfs.html).
-const OF_A_ROW: usize = 100 << 10;
-/// Bytes a second that a sender must reach on average.
-const LEAST_RATE: f64 = 16384.0;
-/// After it that is asked of it.
-const START: Duration = Duration::from_secs(10);
-/// What is refused is taken in for so long.
-const DRAINING: Duration = Duration::from_secs(1);
-/// Types of content that are taken.
+/// Bytes of a body that is quick to inspect, at most. Chosen.
+const QUICK: u64 = 1 << 20;
+/// Bytes that are buffered before they are written. Chosen.
+const BUFFER: usize = 1 << 20;
+/// Bytes of a body that is kept in the database instead of a file, at most. SQLite reads and writes
+/// rows up to about this size faster than files (sqlite.org/fasterthanfs.html).
+const MAX_INLINE: usize = 100 << 10;
+/// Bytes per second that a client must reach on average. Chosen.
+const MIN_RATE: f64 = 16384.0;
+/// Time after which that rate is required. Chosen.
+const RATE_AFTER: Duration = Duration::from_secs(10);
+/// Time for which the rest of a refused body is read. Chosen.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Accepted content types.
 pub(super) const TYPES: [&str; 6] = [
     "application/octet-stream",
     "application/x-safetensors",
@@ -44,16 +49,24 @@ pub(super) const TYPES: [&str; 6] = [
     "application/x-zip-compressed",
 ];
 
-/// A body that has been received. Dropped, it is gone.
+/// A received body. Dropping it deletes it.
 pub(super) struct Upload {
-    pub(super) body: Received,
+    pub(super) body: ReceivedBody,
     pub(super) bytes: u64,
 }
 
-/// A body on its way.
+impl Upload {
+    /// Returns true if the body is quick to inspect: it is short and not packed.
+    pub(super) fn is_quick(&self) -> bool {
+        self.bytes <= QUICK && !io::is_packed(&self.body.source())
+    }
+}
+
+/// A body that arrives.
 pub(super) struct Incoming {
     stream: BodyDataStream,
-    /// Whether its sender sends it: who asks first (`Expect: 100-continue`) does so only once it is waited for.
+    /// False if the client sends its body only once it is read (`Expect: 100-continue`), and
+    /// nothing has been read yet.
     is_sent: bool,
 }
 
@@ -70,39 +83,39 @@ impl Incoming {
         self.stream.next().await
     }
 
-    /// Takes in what is left of it, for a while, where it is refused: a sender that is still writing when the connection is closed may never read why.
+    /// Reads the rest of a refused body for a while. A client that is still writing when the
+    /// connection is closed may never read the refusal.
     pub(super) async fn drain(mut self) {
         if self.is_sent {
             let rest = async { while let Some(Ok(_)) = self.next().await {} };
-            // Whether it comes to its end or not, the answer is sent.
-            let _ = tokio::time::timeout(DRAINING, rest).await;
+            // The refusal is sent even if the body does not end.
+            let _ = tokio::time::timeout(DRAIN, rest).await;
         }
     }
 }
 
-/// What can be refused before a body is received.
-pub(super) fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.map(|kind| kind.to_str().unwrap_or_default());
-    if let Some(kind) = kind {
+/// Checks the head of a request before its body is received.
+///
+/// # Errors
+/// 415 for another content type or a content encoding, 413 for a body that is too long.
+pub(super) fn check_head(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
+    let unsupported = |detail| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
+        let kind = kind.to_str().unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim();
         if !TYPES.contains(&essence.to_ascii_lowercase().as_str()) {
-            return Err(Refusal::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                format!(
-                    "Content-Type is {essence}, but a safetensors or npz file is expected, as application/octet-stream"
-                ),
+            return unsupported(format!(
+                "Content-Type is {essence}; send a safetensors or npz file as \
+                 application/octet-stream"
             ));
         }
     }
-    let coding = headers.get(header::CONTENT_ENCODING);
-    if let Some(coding) =
-        coding.filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
         let coding = String::from_utf8_lossy(coding.as_bytes());
-        return Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("Content-Encoding is {coding}, but a body is taken only as it is"),
+        return unsupported(format!(
+            "Content-Encoding is {coding}; send the file without a content encoding"
         ));
     }
     let length = headers.get(header::CONTENT_LENGTH);
@@ -113,103 +126,84 @@ pub(super) fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusa
     }
 }
 
-fn too_long(service: &Service) -> Refusal {
-    let most = bytesize::ByteSize::b(service.options.limits.body);
-    let detail =
-        format!("the body is longer than {most}, which is the most that this service takes");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-}
-
-impl Upload {
-    /// Whether it waits for no longer one to be looked at: it is short, and what it holds is not packed, of which no more is read than the
-    /// short list of an archive's members.
-    pub(super) fn is_soon_looked_at(&self) -> bool {
-        self.bytes <= SOON_LOOKED_AT && !io::is_packed(&self.body.source())
-    }
-}
-
-/// Receives a body.
+/// Receives a body. Without a `format` its first bytes give the format.
 ///
-/// Without a `format` it is told by its first bytes.
+/// # Errors
+/// 400 for an empty or interrupted body, 408 for one that arrives too slowly, 413 for one that is
+/// too long, 507 if the disk is full.
 pub(super) async fn receive(
     service: &Arc<Service>,
     body: &mut Incoming,
     format: Option<Format>,
 ) -> Result<Upload, Refusal> {
     let mut file: Option<NamedTempFile> = None;
-    let (mut held, mut bytes) = (Vec::new(), 0_u64);
+    let (mut buffer, mut bytes) = (Vec::new(), 0_u64);
     let started = Instant::now();
     loop {
         let next = tokio::time::timeout(service.options.limits.idle, body.next());
-        let Ok(next) = next.await else {
-            return Err(too_slow());
+        let Some(chunk) = next.await.map_err(|_| too_slow())? else {
+            break;
         };
-        let Some(chunk) = next else { break };
-        let chunk = chunk.map_err(|error| {
-            Refusal::new(
-                StatusCode::BAD_REQUEST,
-                format!("the body broke off: {error}"),
-            )
-        })?;
+        let chunk = chunk.map_err(|error| bad(format!("the body was interrupted: {error}")))?;
         bytes += chunk.len() as u64;
         if bytes > service.options.limits.body {
             return Err(too_long(service));
         }
         let elapsed = started.elapsed();
-        if elapsed > START && (bytes as f64) < LEAST_RATE * elapsed.as_secs_f64() {
+        if elapsed > RATE_AFTER && (bytes as f64) < MIN_RATE * elapsed.as_secs_f64() {
             return Err(too_slow());
         }
-        held.extend_from_slice(&chunk);
-        if held.len() >= HELD {
-            let (begun, emptied) = write(service, file, held, format).await?;
-            (file, held) = (Some(begun), emptied);
+        buffer.extend_from_slice(&chunk);
+        if buffer.len() >= BUFFER {
+            let (written, emptied) = write(service, file, buffer, format).await?;
+            (file, buffer) = (Some(written), emptied);
         }
     }
     if bytes == 0 {
-        let detail = "there is no body: a safetensors or npz file is expected";
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
+        return Err(bad("the body is empty; send a safetensors or npz file"));
     }
-    let body = match file {
-        None if held.len() <= OF_A_ROW => Received::Short(extension(format, &held), Arc::new(held)),
-        file => Received::Long(write(service, file, held, format).await?.0),
+    let body = if file.is_none() && buffer.len() <= MAX_INLINE {
+        ReceivedBody::Inline(extension(format, &buffer), Arc::new(buffer))
+    } else {
+        ReceivedBody::Spooled(write(service, file, buffer, format).await?.0)
     };
     Ok(Upload { body, bytes })
 }
 
-/// Writes what is held, the first of it into a new file, where it keeps no other request waiting; hands back the empty buffer.
+/// Appends the buffer to the file, a new one at first, and returns both, the buffer empty.
 async fn write(
     service: &Arc<Service>,
     file: Option<NamedTempFile>,
-    mut held: Vec<u8>,
+    mut buffer: Vec<u8>,
     format: Option<Format>,
 ) -> Result<(NamedTempFile, Vec<u8>), Refusal> {
     let service = service.clone();
     let write = move || {
         let mut file = match file {
             Some(file) => file,
-            None => service.store.receive(extension(format, &held))?,
+            None => service.store.spool.create(extension(format, &buffer))?,
         };
-        // The plain file: the wrapper's own write would tell the client the file's path.
-        let written = file.as_file_mut().write_all(&held).and_then(|()| {
-            if held.len() < HELD {
+        // To the plain file: an error of the temporary file would name its path to the client.
+        let written = file.as_file_mut().write_all(&buffer).and_then(|()| {
+            if buffer.len() < BUFFER {
                 Ok(())
             } else {
                 file.as_file().sync_data()
             }
         });
         written.map_err(Error::io("write", "the spool folder"))?;
-        held.clear();
-        Ok((file, held))
+        buffer.clear();
+        Ok((file, buffer))
     };
     blocking(write).await
 }
 
-/// What the name of a file says; nothing where it is no such name.
+/// Returns the format that the extension of a file name stands for.
 pub(super) fn format_of_name(name: &str) -> Option<Format> {
     io::format(Path::new(name)).ok()
 }
 
-/// Of a file of that format, or else by its first bytes.
+/// Returns the extension of a format. Without one, the first bytes of the file give the format.
 fn extension(format: Option<Format>, head: &[u8]) -> &'static str {
     match format {
         Some(Format::Npz) => "npz",
@@ -219,7 +213,17 @@ fn extension(format: Option<Format>, head: &[u8]) -> &'static str {
     }
 }
 
+fn bad(detail: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn too_long(service: &Service) -> Refusal {
+    let limit = ByteSize::b(service.options.limits.body);
+    let detail = format!("the body is longer than {limit}, the limit of this service");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
 fn too_slow() -> Refusal {
-    let detail = "the body came too slowly, and was given up";
+    let detail = "the body arrived too slowly";
     Refusal::new(StatusCode::REQUEST_TIMEOUT, detail)
 }

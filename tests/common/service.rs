@@ -1,7 +1,8 @@
-//! A service in a process of its own, and what is said to it.
+//! A service in its own process, and the requests that tests send to it.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -10,14 +11,19 @@ use std::{
 use serde_json::Value;
 use ureq::{Agent, http::Response};
 
-/// A running service; dropped, it is killed.
+/// Time limit for whatever a test waits for.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause between two requests while a test waits.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A running service. Dropping it kills the process.
 pub(crate) struct Service {
     process: Child,
     url: String,
     agent: Agent,
 }
 
-/// What came back.
+/// An answer of the service.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -30,7 +36,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    /// Of a refusal its sentence.
+    /// Returns the sentence of a refusal.
     pub(crate) fn detail(&self) -> String {
         assert_eq!(self.headers["content-type"], "application/problem+json");
         let problem = self.json();
@@ -44,12 +50,12 @@ impl Answer {
 }
 
 impl Service {
-    /// Starts it on a folder, with flags besides.
+    /// Starts a service on a data folder, on a free port.
     pub(crate) fn start(data: &Path, flags: &[&str]) -> Self {
         Self::start_at("127.0.0.1:0", data, flags)
     }
 
-    /// The same, at an address.
+    /// Starts a service on a data folder, at an address.
     pub(crate) fn start_at(address: &str, data: &Path, flags: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
             .args(["serve", "--listen", address, "--data"])
@@ -65,7 +71,7 @@ impl Service {
         assert!(url.starts_with("http://127.0.0.1:"), "{line}");
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(120)));
+            .timeout_global(Some(PATIENCE));
         Self {
             process,
             url: url.to_owned(),
@@ -77,7 +83,7 @@ impl Service {
         format!("{}{path}", self.url)
     }
 
-    /// Host and port.
+    /// Returns the host and the port.
     pub(crate) fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
     }
@@ -98,39 +104,70 @@ impl Service {
         answer(self.agent.delete(self.url(path)).call().unwrap())
     }
 
-    /// Asks for a check; `query` is what follows the question mark.
+    /// Requests a check. `query` is the part of the URL behind the question mark.
     pub(crate) fn post(&self, query: &str, body: &[u8]) -> Answer {
-        self.try_post(query, body).unwrap()
+        self.post_with(query, body, "application/octet-stream")
     }
 
-    /// None where the service went away meanwhile.
-    pub(crate) fn try_post(&self, query: &str, body: &[u8]) -> Option<Answer> {
+    /// Requests a check of a body that is sent with a `Content-Type`.
+    pub(crate) fn post_with(&self, query: &str, body: &[u8], content_type: &str) -> Answer {
         let url = self.url(&format!("/v1/checks?{query}"));
-        let request = self.agent.post(url);
-        let request = request.header("content-type", "application/octet-stream");
-        let mut response = request.send(body).ok()?;
-        let text = response.body_mut().read_to_string().ok()?;
-        Some(Answer {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            text,
-        })
+        let request = self.agent.post(url).header("content-type", content_type);
+        answer(request.send(body).unwrap())
     }
 
-    /// The job, as soon as it has ended.
-    pub(crate) fn wait_for(&self, id: &str) -> Value {
+    /// Sends bytes over a connection of their own and returns everything that comes back.
+    pub(crate) fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        // The service may close the connection before it has read everything.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Returns a job as it is now.
+    pub(crate) fn job(&self, id: &str) -> Value {
+        self.get(&format!("/v1/checks/{id}")).json()
+    }
+
+    /// Waits until a job has left the queue and returns its state, `running` unless it has ended.
+    pub(crate) fn wait_until_started(&self, id: &str) -> String {
         let started = Instant::now();
         loop {
-            let job = self.get(&format!("/v1/checks/{id}")).json();
-            if !["queued", "running"].contains(&job["state"].as_str().unwrap()) {
-                return job;
+            let job = self.job(id);
+            let state = job["state"].as_str().unwrap();
+            if state != "queued" {
+                return state.to_owned();
             }
-            assert!(started.elapsed() < Duration::from_secs(120), "{job}");
-            std::thread::sleep(Duration::from_millis(5));
+            assert!(started.elapsed() < PATIENCE, "{job}");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Every job that is kept, the latest first.
+    /// Waits until a job has ended and returns it.
+    pub(crate) fn wait_for(&self, id: &str) -> Value {
+        let started = Instant::now();
+        loop {
+            let job = self.job(id);
+            if !["queued", "running"].contains(&job["state"].as_str().unwrap()) {
+                return job;
+            }
+            assert!(started.elapsed() < PATIENCE, "{job}");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits until the newest job is in a state.
+    pub(crate) fn wait_for_newest(&self, state: &str) {
+        let started = Instant::now();
+        while (self.jobs().first()).is_none_or(|job| job["state"] != state) {
+            assert!(started.elapsed() < PATIENCE, "{state}");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Returns every job that the service keeps, the newest first.
     pub(crate) fn jobs(&self) -> Vec<Value> {
         let (mut jobs, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -143,14 +180,12 @@ impl Service {
         }
     }
 
-    /// Sends a signal, by its name.
+    /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.unwrap().success());
+        signal(&self.process, name);
     }
 
-    /// The most bytes that it has had in memory.
+    /// Returns the largest number of bytes that the process has had in memory.
     #[cfg(target_os = "linux")]
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = format!("/proc/{}/status", self.process.id());
@@ -160,13 +195,13 @@ impl Service {
         kilobytes.parse::<u64>().unwrap() << 10
     }
 
-    /// Kills it, as a power cut would.
+    /// Kills the process, as a crash would.
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// Its exit code, as soon as it has ended.
+    /// Waits until the process has ended and returns its exit code.
     pub(crate) fn wait(mut self) -> Option<i32> {
         self.process.wait().unwrap().code()
     }
@@ -174,10 +209,17 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Sends a signal, such as `TERM`, to a process.
+pub(crate) fn signal(process: &Child, name: &str) {
+    let id = process.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status();
+    assert!(sent.unwrap().success());
 }
 
 fn answer(mut response: Response<ureq::Body>) -> Answer {

@@ -1,4 +1,4 @@
-//! The service's page, in headless Chromium, as somebody without a mouse uses it.
+//! The page of the service in headless Chromium, used without a mouse.
 
 use std::{
     io::{BufRead, BufReader},
@@ -11,12 +11,15 @@ use crate::service::Service;
 use fantoccini::{
     Client, ClientBuilder, Locator,
     actions::{InputSource, KeyAction, KeyActions},
+    elements::Element,
     key::Key,
 };
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
 use tempfile::TempDir;
 
-/// Chromium's driver in a process of its own; dropped, it is killed, and the browsers' profiles go with it.
+/// Chromium's driver in its own process. Dropping it kills the process and removes the profiles of
+/// its browsers.
 struct Driver {
     process: Child,
     url: String,
@@ -31,7 +34,7 @@ impl Driver {
             .env("TMPDIR", profiles.path())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("chromedriver is there (Debian: chromium-driver); scripts/test installs it");
+            .expect("chromedriver is installed (Debian: chromium-driver; scripts/test does it)");
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let port = lines.map_while(Result::ok).find_map(|line| {
             let port = line.split("started successfully on port ").nth(1)?;
@@ -39,78 +42,104 @@ impl Driver {
         });
         Self {
             process,
-            url: format!("http://127.0.0.1:{}", port.expect("it tells its port")),
+            url: format!("http://127.0.0.1:{}", port.expect("it prints its port")),
             _profiles: profiles,
         }
     }
 
-    async fn browser(&self) -> Client {
+    async fn browser(&self) -> Browser {
         let options = json!({
-            "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,1000"],
+            "args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                "--window-size=1280,1000",
+            ],
         });
         let capabilities = json!({ "goog:chromeOptions": options });
-        let mut builder =
-            ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+        let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
-        builder.connect(&self.url).await.unwrap()
+        Browser(builder.connect(&self.url).await.unwrap())
     }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // It may have ended.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-async fn text(browser: &Client, id: &str) -> String {
-    let element = browser.find(Locator::Id(id)).await.unwrap();
-    element.text().await.unwrap()
-}
+struct Browser(Client);
 
-/// Waits until an element says something.
-async fn wait_for(browser: &Client, id: &str, said: &str) {
-    let started = Instant::now();
-    loop {
-        let text = match id {
-            "report" => report(browser).await,
-            _ => text(browser, id).await,
-        };
-        if text.contains(said) {
-            return;
+impl Browser {
+    async fn find(&self, id: &str) -> Element {
+        self.0.find(Locator::Id(id)).await.unwrap()
+    }
+
+    async fn text(&self, id: &str) -> String {
+        self.find(id).await.text().await.unwrap()
+    }
+
+    /// Waits until the text of an element contains `expected`.
+    async fn wait_for(&self, id: &str, expected: &str) {
+        let started = Instant::now();
+        loop {
+            let text = match id {
+                "report" => self.report().await,
+                _ => self.text(id).await,
+            };
+            if text.contains(expected) {
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(10),
+                "{id} shows {text:?}, not {expected:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "{id} says {text:?}, not {said:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
 
-/// The report that is shown; nothing where it is yet to come.
-async fn report(browser: &Client) -> String {
-    let frame = browser.find(Locator::Id("report")).await.unwrap();
-    if !frame.is_displayed().await.unwrap() {
-        return String::new();
+    /// Returns the text of the report that is shown, empty while there is none.
+    async fn report(&self) -> String {
+        let frame = self.find("report").await;
+        if !frame.is_displayed().await.unwrap() {
+            return String::new();
+        }
+        frame.enter_frame().await.unwrap();
+        // The content of the frame may be changing.
+        let text = match self.0.find(Locator::Css("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        };
+        self.0.enter_parent_frame().await.unwrap();
+        text
     }
-    frame.enter_frame().await.unwrap();
-    // The frame may be changing under its reader.
-    let text = match browser.find(Locator::Css("body")).await {
-        Ok(body) => body.text().await.unwrap_or_default(),
-        Err(_) => String::new(),
-    };
-    browser.enter_parent_frame().await.unwrap();
-    text
-}
 
-/// A key, for whatever has the focus.
-async fn press(browser: &Client, key: Key) {
-    let value = char::from(key);
-    let keys = KeyActions::new("keys".to_owned())
-        .then(KeyAction::Down { value })
-        .then(KeyAction::Up { value });
-    browser.perform_actions(keys).await.unwrap();
+    /// Presses a key, for the element that has the focus.
+    async fn press(&self, key: Key) {
+        let value = char::from(key);
+        let keys = KeyActions::new("keys".to_owned())
+            .then(KeyAction::Down { value })
+            .then(KeyAction::Up { value });
+        self.0.perform_actions(keys).await.unwrap();
+    }
+
+    /// Chooses a file of tests/cli/data.
+    async fn choose(&self, name: &str) {
+        let path = Path::new("tests/cli/data")
+            .join(name)
+            .canonicalize()
+            .unwrap();
+        let input = self.find("file").await;
+        input.send_keys(path.to_str().unwrap()).await.unwrap();
+    }
+
+    /// Replaces the content of a field.
+    async fn enter(&self, id: &str, text: &str) {
+        let field = self.find(id).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -119,92 +148,78 @@ async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
     let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
     let driver = Driver::start();
     let browser = driver.browser().await;
-    browser.goto(&service.url("/")).await.unwrap();
+    browser.0.goto(&service.url("/")).await.unwrap();
 
-    // From the top of the page the second thing that takes a key is the example.
+    // The example is the second element in the order of the keyboard.
     let started = Instant::now();
-    press(&browser, Key::Tab).await;
-    press(&browser, Key::Tab).await;
-    let active = browser.active_element().await.unwrap();
+    browser.press(Key::Tab).await;
+    browser.press(Key::Tab).await;
+    let active = browser.0.active_element().await.unwrap();
     assert_eq!(active.text().await.unwrap(), "Run the example");
-    press(&browser, Key::Enter).await;
-    wait_for(&browser, "status", "The gradient is wrong.").await;
-    let said = "it looks like the sum of 10 backward passes";
-    wait_for(&browser, "report", said).await;
+    browser.press(Key::Enter).await;
+    browser.wait_for("status", "The gradient is wrong.").await;
+    let cause = "it looks like the sum of 10 backward passes";
+    browser.wait_for("report", cause).await;
     assert!(
         started.elapsed() < Duration::from_secs(10),
         "{:?}",
         started.elapsed()
     );
-    wait_for(&browser, "past", "grad (accumulated)").await;
-
-    // A file of one's own.
-    let right = Path::new("tests/cli/data/right.safetensors")
-        .canonicalize()
-        .unwrap();
-    let file = browser.find(Locator::Id("file")).await.unwrap();
-    file.send_keys(right.to_str().unwrap()).await.unwrap();
-    wait_for(&browser, "current-name", "right.safetensors").await;
-    wait_for(&browser, "status", "All 2 gradients are right.").await;
-    wait_for(&browser, "report", "PASS: grad is right").await;
-
-    // One that is none, and settings that there are not.
-    let broken = Path::new("tests/cli/data/truncated.safetensors")
-        .canonicalize()
-        .unwrap();
-    let file = browser.find(Locator::Id("file")).await.unwrap();
-    file.send_keys(broken.to_str().unwrap()).await.unwrap();
-    wait_for(
-        &browser,
-        "status",
-        "truncated.safetensors is not a readable safetensors file",
-    )
-    .await;
-    let settings = browser.find(Locator::Id("settings")).await.unwrap();
-    settings.send_keys("--tolerance 1").await.unwrap();
-    let file = browser.find(Locator::Id("file")).await.unwrap();
-    file.send_keys(right.to_str().unwrap()).await.unwrap();
-    wait_for(
-        &browser,
-        "status",
-        "there is no setting 'tolerance'; there are wrt, ",
-    )
-    .await;
-
-    // As flags, or as a query.
-    for typed in ["--rtol 1e-9 --atol=0", "rtol = 1e-9 & atol=0"] {
-        let settings = browser.find(Locator::Id("settings")).await.unwrap();
-        settings.clear().await.unwrap();
-        settings.send_keys(typed).await.unwrap();
-        let file = browser.find(Locator::Id("file")).await.unwrap();
-        file.send_keys(right.to_str().unwrap()).await.unwrap();
-        wait_for(&browser, "status", "2 of 2 gradients are wrong.").await;
-    }
-    // A pass says what was not looked at.
-    let settings = browser.find(Locator::Id("settings")).await.unwrap();
-    settings.clear().await.unwrap();
-    settings.send_keys("--rows 0..1").await.unwrap();
-    let file = browser.find(Locator::Id("file")).await.unwrap();
-    file.send_keys(right.to_str().unwrap()).await.unwrap();
-    let said = "All 2 gradients are right in the rows that were checked.";
-    wait_for(&browser, "status", said).await;
-
-    // Back to a check before.
-    let past = browser
-        .find(Locator::LinkText("digits-accumulated.safetensors"))
-        .await
-        .unwrap();
-    past.click().await.unwrap();
-    wait_for(&browser, "status", "The gradient is wrong.").await;
-    assert_eq!(
-        text(&browser, "current-name").await,
-        "digits-accumulated.safetensors"
-    );
-    browser.close().await.unwrap();
+    browser.wait_for("past", "grad (accumulated)").await;
+    browser.0.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn the_page_asks_for_a_token_and_loads_nothing_from_elsewhere() {
+async fn checks_files_with_settings_and_goes_back_to_past_checks() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let driver = Driver::start();
+    let browser = driver.browser().await;
+    browser.0.goto(&service.url("/")).await.unwrap();
+    browser.find("example").await.click().await.unwrap();
+    browser.wait_for("status", "The gradient is wrong.").await;
+
+    let right = "right.safetensors";
+    browser.choose(right).await;
+    browser.wait_for("current-name", right).await;
+    browser
+        .wait_for("status", "All 2 gradients are right.")
+        .await;
+    browser.wait_for("report", "PASS: grad is right").await;
+
+    // A broken file, and an unknown setting.
+    browser.choose("truncated.safetensors").await;
+    let refusal = "truncated.safetensors is not a readable safetensors file";
+    browser.wait_for("status", refusal).await;
+    browser.enter("settings", "--tolerance 1").await;
+    browser.choose(right).await;
+    let refusal = "there is no setting 'tolerance'; there are wrt, ";
+    browser.wait_for("status", refusal).await;
+
+    // Settings are flags or a query.
+    for settings in ["--rtol 1e-9 --atol=0", "rtol = 1e-9 & atol=0"] {
+        browser.enter("settings", settings).await;
+        browser.choose(right).await;
+        browser
+            .wait_for("status", "2 of 2 gradients are wrong.")
+            .await;
+    }
+    // A pass of some rows does not claim more.
+    browser.enter("settings", "--rows 0..1").await;
+    browser.choose(right).await;
+    let verdict = "All 2 gradients are right in the checked rows.";
+    browser.wait_for("status", verdict).await;
+
+    let example = "digits-accumulated.safetensors";
+    let past = browser.0.find(Locator::LinkText(example)).await.unwrap();
+    past.click().await.unwrap();
+    browser.wait_for("status", "The gradient is wrong.").await;
+    assert_eq!(browser.text("current-name").await, example);
+    browser.0.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_requests_a_token_and_loads_nothing_from_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, "0123456789abcdef\n").unwrap();
@@ -212,29 +227,24 @@ async fn the_page_asks_for_a_token_and_loads_nothing_from_elsewhere() {
     let service = Service::start(&folder.path().join("data"), &flags);
     let driver = Driver::start();
     let browser = driver.browser().await;
-    browser.goto(&service.url("/")).await.unwrap();
-    wait_for(&browser, "token-form", "This service wants a token.").await;
-    let field = browser.find(Locator::Id("token")).await.unwrap();
-    field.send_keys("another0123456789").await.unwrap();
-    let enter = char::from(Key::Enter).to_string();
-    field.send_keys(&enter).await.unwrap();
-    let said = "That is not the token of this service.";
-    wait_for(&browser, "token-status", said).await;
-    field.clear().await.unwrap();
-    field.send_keys("0123456789abcdef").await.unwrap();
-    field.send_keys(&enter).await.unwrap();
-    wait_for(&browser, "device", "It is computed on ").await;
+    browser.0.goto(&service.url("/")).await.unwrap();
     browser
-        .find(Locator::Id("example"))
-        .await
-        .unwrap()
-        .click()
-        .await
-        .unwrap();
-    wait_for(&browser, "status", "The gradient is wrong.").await;
+        .wait_for("token-form", "This service requires a token.")
+        .await;
+    let enter = char::from(Key::Enter);
+    browser
+        .enter("token", &format!("another0123456789{enter}"))
+        .await;
+    browser.wait_for("token-status", "Wrong token.").await;
+    browser
+        .enter("token", &format!("0123456789abcdef{enter}"))
+        .await;
+    browser.wait_for("device", "Runs on ").await;
+    browser.find("example").await.click().await.unwrap();
+    browser.wait_for("status", "The gradient is wrong.").await;
 
-    let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";
-    let loaded = browser.execute(loaded, Vec::new()).await.unwrap();
+    let script = "return performance.getEntriesByType('resource').map(entry => entry.name)";
+    let loaded = browser.0.execute(script, Vec::new()).await.unwrap();
     let loaded: Vec<&str> = loaded
         .as_array()
         .unwrap()
@@ -251,5 +261,5 @@ async fn the_page_asks_for_a_token_and_loads_nothing_from_elsewhere() {
             .all(|url| url.starts_with(&service.url("/")) || url.starts_with("data:")),
         "{loaded:?}"
     );
-    browser.close().await.unwrap();
+    browser.0.close().await.unwrap();
 }

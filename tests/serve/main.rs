@@ -13,5 +13,13 @@ mod problems;
 #[allow(dead_code)]
 mod service;
 
-mod http;
+mod access;
+mod bodies;
+mod fixtures;
+mod jobs;
+mod limits;
 mod memory;
+mod openapi;
+mod remote;
+mod requests;
+mod restart;

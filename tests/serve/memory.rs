@@ -1,4 +1,5 @@
-//! A check takes no more memory than is said of it beforehand, and where it takes much not much less.
+//! The estimate of a check's memory against the memory that a service really takes: never too low,
+//! and for large weights at most twice too high.
 
 #![cfg(target_os = "linux")]
 
@@ -8,11 +9,11 @@ use crate::service::Service;
 use gradprobe::{check, io, settings::Settings};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
-/// What a process has and maps that checks nothing, and a little.
-const BESIDE: u64 = 96 << 20;
+/// Memory of a process that checks nothing, with a margin.
+const IDLE: u64 = 96 << 20;
 
-/// A problem in f16, [n, d, k], and a gradient, if it is named, that is wrong everywhere.
-fn body(path: &Path, [n, d, k]: [usize; 3], grad: Option<&str>) {
+/// Writes a problem in f16 of size [n, d, k]. The gradient, if one is named, is wrong everywhere.
+fn write_body(path: &Path, [n, d, k]: [usize; 3], grad: Option<&str>) {
     let values = |count: usize| -> Vec<u8> {
         let value = |i: usize| half::f16::from_f64((i as f64 * 0.7).sin() / 100.0);
         (0..count).flat_map(|i| value(i).to_le_bytes()).collect()
@@ -48,8 +49,21 @@ fn body(path: &Path, [n, d, k]: [usize; 3], grad: Option<&str>) {
     serialize_to_file(views.chain([("target", target)]), None, path).unwrap();
 }
 
+/// Returns the estimate for the check of a file.
+fn estimate(path: &Path, query: &str) -> u64 {
+    let pairs: Vec<(String, String)> = query
+        .split_terminator('&')
+        .map(|pair| pair.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let settings = Settings::parse(&pairs).unwrap();
+    let source = io::Source::File(path.to_owned());
+    let inputs = settings.load(&source, 1 << 30, None).unwrap();
+    check::memory(&inputs.problem, &inputs.subjects, &settings.options(false))
+}
+
 #[test]
-fn a_check_takes_no_more_memory_than_is_said() {
+fn the_estimate_bounds_the_memory_of_a_check() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("body.safetensors");
     for (sizes, grad, query) in [
@@ -57,28 +71,19 @@ fn a_check_takes_no_more_memory_than_is_said() {
         ([8, 1024, 8192], None, "wrt=input&scheme=five-point"),
         ([8, 1024, 2048], Some("grad"), ""),
         ([16, 1024, 4096], None, "wrt=weight"),
-        ([64, 1, 100_000], None, "wrt=input"),
+        ([64, 1, 50_000], None, "wrt=input"),
         ([64, 50_000, 2], Some("grad"), ""),
         ([64, 2, 20_000], Some("grad_logits"), ""),
-        ([64, 1, 100_000], None, "wrt=logits"),
+        ([64, 1, 50_000], None, "wrt=logits"),
         ([16, 512, 2048], None, "wrt=weight"),
         ([4, 512, 2048], Some("grad_weight"), ""),
-        ([300, 1, 20_000], None, "wrt=bias"),
+        ([300, 1, 10_000], None, "wrt=bias"),
         ([4, 4000, 3], None, "wrt=input&method=forward-pass"),
         ([4, 3, 4000], None, "wrt=logits&method=forward-pass"),
         ([1_000_000, 1, 2], Some("grad"), ""),
     ] {
-        body(&path, sizes, grad);
-        let pairs: Vec<(String, String)> = query
-            .split_terminator('&')
-            .map(|pair| pair.split_once('=').unwrap())
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let settings = Settings::parse(&pairs).unwrap();
-        let source = io::Source::File(path.clone());
-        let case = settings.load(&source, 1 << 30, None).unwrap();
-        let said = check::memory(&case.problem, &case.subjects, &settings.options(false));
-
+        write_body(&path, sizes, grad);
+        let estimated = estimate(&path, query);
         let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
         let bytes = std::fs::read(&path).unwrap();
         let started = std::time::Instant::now();
@@ -86,19 +91,19 @@ fn a_check_takes_no_more_memory_than_is_said() {
         assert_eq!(job["state"], "done", "{job}");
         let taken = service.peak_memory();
         println!(
-            "{sizes:?} {grad:?} {query}: {} MB of {} MB and the body's {} MB, {:?}",
+            "{sizes:?} {grad:?} {query}: {} MiB taken, {} estimated and {} of the body, {:?}",
             taken >> 20,
-            said >> 20,
+            estimated >> 20,
             bytes.len() >> 20,
             started.elapsed()
         );
-        let most = said + bytes.len() as u64 + BESIDE;
-        assert!(taken <= most, "{sizes:?} {grad:?} {query}: {taken} bytes");
-        // What is made of a weight is what fills a memory.
-        let is_weight = sizes[1] * sizes[2] >= 1 << 22;
+        let bound = estimated + bytes.len() as u64 + IDLE;
+        assert!(taken <= bound, "{sizes:?} {grad:?} {query}: {taken} bytes");
+        // The tables of a weight are what fills a memory.
+        let is_large_weight = sizes[1] * sizes[2] >= 1 << 22;
         assert!(
-            !is_weight || said <= 2 * taken,
-            "{sizes:?} {grad:?} {query}: {said} bytes"
+            !is_large_weight || estimated <= 2 * taken,
+            "{sizes:?} {grad:?} {query}: {estimated} bytes"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! SQLite, written by a thread of its own: what is to be kept at the same time is committed together, since each commit waits for the disk.
-//! Who reads waits for none.
+//! SQLite with one writing thread. Changes that wait at the same time are committed together, since
+//! each commit waits for the disk. Readers wait for no writer.
 
 use std::{
     fs::File,
@@ -15,31 +15,34 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{Error, Result};
 
+/// A database. Dropping it waits for all changes.
 pub(super) struct Database {
     path: PathBuf,
-    /// None once it is to end, as the next.
+    /// `None` once the database is being closed, and so is `changes`.
     reader: Option<Mutex<Connection>>,
-    asks: Option<Sender<Ask>>,
+    changes: Option<Sender<Change>>,
     thread: Option<JoinHandle<()>>,
 }
 
 type Work = dyn Fn(&Connection) -> rusqlite::Result<()> + Send;
 
-/// Something to be done in a transaction.
-struct Ask {
-    /// May be done again, after others that failed beside it.
+/// A change, to be made in a transaction.
+struct Change {
+    /// Runs again if a change beside it has failed.
     work: Box<Work>,
-    /// Whether it speaks of a file that has come into the folder.
-    names_file: bool,
-    /// Who is told when it is on the disk, or why it is not.
+    /// True if the change refers to a new file of the folder.
+    has_file: bool,
+    /// Receives the result once it is on the disk.
     answer: Box<dyn FnOnce(Result<()>) + Send>,
 }
 
 impl Database {
-    /// Opens a database of such tables, or makes it. It speaks of files in `folder`.
+    /// Opens a database with the tables of a layout, and creates it if there is none. Its rows
+    /// refer to files in `folder`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read and written, [`Error::Format`] if it has other tables, or is none.
+    /// [`Error::Io`] if it cannot be read and written, [`Error::Format`] if it has other tables or
+    /// is no database.
     pub(super) fn open(path: &Path, folder: &Path, tables: &str, layout: i64) -> Result<Self> {
         let sqlite = |error| failed(path, error);
         let (connection, found) = open(path, tables, layout).map_err(sqlite)?;
@@ -47,30 +50,30 @@ impl Database {
             return Err(Error::Format {
                 path: path.to_owned(),
                 format: "job database",
-                reason: format!("its layout is {found}, and this version knows {layout}"),
+                reason: format!("its layout is {found}; this version of gradprobe uses {layout}"),
             });
         }
         let reader = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
-        let (asks, asked) = mpsc::channel();
-        let thread = Thread {
+        let (changes, received) = mpsc::channel();
+        let writer = Writer {
             connection,
             path: path.to_owned(),
             folder: folder.to_owned(),
         };
         let builder = std::thread::Builder::new().name("database".to_owned());
-        let thread = builder.spawn(move || thread.run(&asked));
+        let thread = builder.spawn(move || writer.run(&received));
         Ok(Self {
             path: path.to_owned(),
             reader: Some(Mutex::new(reader.map_err(sqlite)?)),
-            asks: Some(asks),
+            changes: Some(changes),
             thread: Some(thread.map_err(Error::io("start", "a thread"))?),
         })
     }
 
-    /// Reads what is on the disk.
+    /// Reads committed rows.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read.
+    /// [`Error::Io`] if they cannot be read.
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -80,46 +83,47 @@ impl Database {
         work(&reader).map_err(|error| failed(&self.path, error))
     }
 
-    /// Writes, and returns when it is on the disk.
+    /// Makes a change and waits until it is on the disk.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be written; then nothing of it is.
+    /// [`Error::Io`] if it cannot be written. Then nothing has changed.
     pub(super) fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.wait_for(false, work)
+        self.write_and_wait(false, work)
     }
 
-    /// The same, of a file that has been put into the folder: that is on the disk before.
+    /// Makes a change that refers to a new file of the folder, as [`Database::write`] does. The
+    /// file's entry in the folder is on the disk before the change.
     ///
     /// # Errors
-    /// As before.
-    pub(super) fn write_of_file<T: Send + 'static>(
+    /// Those of [`Database::write`].
+    pub(super) fn write_after_file<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.wait_for(true, work)
+        self.write_and_wait(true, work)
     }
 
-    /// Writes, and returns at once; `then` is called when it is on the disk, or why it is not.
+    /// Makes a change without waiting. The database's thread calls `then` with the result, once it
+    /// is on the disk.
     pub(super) fn write_then(
         &self,
         work: impl Fn(&Connection) -> rusqlite::Result<()> + Send + 'static,
         then: impl FnOnce(Result<()>) + Send + 'static,
     ) {
-        let ask = Ask {
+        self.send(Change {
             work: Box::new(work),
-            names_file: false,
+            has_file: false,
             answer: Box::new(then),
-        };
-        self.send(ask);
+        });
     }
 
-    /// Moves what is in the log into the database, and gives its room back.
+    /// Moves the write-ahead log into the database and truncates it.
     ///
     /// # Errors
-    /// [`Error::Io`] if there is no room to move it to.
+    /// [`Error::Io`] if the disk has no room.
     pub(super) fn empty_log(&self) -> Result<()> {
         let empty = || {
             let connection = Connection::open(&self.path)?;
@@ -128,35 +132,35 @@ impl Database {
         empty().map_err(|error| failed(&self.path, error))
     }
 
-    fn wait_for<T: Send + 'static>(
+    fn write_and_wait<T: Send + 'static>(
         &self,
-        names_file: bool,
+        has_file: bool,
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (found, finds) = mpsc::channel();
-        let (answer, answered) = mpsc::channel();
-        // Who asks waits for both.
+        let (output, outputs) = mpsc::channel();
+        let (answer, answers) = mpsc::channel();
+        // This function holds both receivers, so neither send can fail.
         let work = move |connection: &Connection| {
-            let _ = found.send(work(connection)?);
+            let _ = output.send(work(connection)?);
             Ok(())
         };
-        let answer = move |done| {
-            let _ = answer.send(done);
+        let answer = move |result| {
+            let _ = answer.send(result);
         };
-        self.send(Ask {
+        self.send(Change {
             work: Box::new(work),
-            names_file,
+            has_file,
             answer: Box::new(answer),
         });
-        answered.recv().map_err(|_| closed())??;
-        // Of a second attempt what that found.
-        finds.try_iter().last().ok_or_else(closed)
+        answers.recv().map_err(|_| closed())??;
+        // If the work ran twice, its second output counts.
+        outputs.try_iter().last().ok_or_else(closed)
     }
 
-    fn send(&self, ask: Ask) {
-        if let Some(asks) = &self.asks {
-            // Without its thread nobody answers, which who waits sees.
-            let _ = asks.send(ask);
+    fn send(&self, change: Change) {
+        if let Some(changes) = &self.changes {
+            // Without the thread the change is dropped, and with it the sender of the answer.
+            let _ = changes.send(change);
         }
     }
 }
@@ -166,22 +170,22 @@ fn closed() -> Error {
 }
 
 impl Drop for Database {
-    /// Waits until everything is written, by the last connection: that leaves it in one file.
+    /// Waits for the writer, whose connection closes last and merges the log into the database.
     fn drop(&mut self) {
         self.reader = None;
-        self.asks = None;
+        self.changes = None;
         if let Some(thread) = self.thread.take() {
-            // Had it panicked, that would have been told.
+            // A panic of the thread has been printed already.
             let _ = thread.join();
         }
     }
 }
 
-/// A connection that writes, and the layout of what it writes to.
+/// Opens a connection for writing and returns it with the layout that it found or created.
 fn open(path: &Path, tables: &str, layout: i64) -> rusqlite::Result<(Connection, i64)> {
     let mut connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A commit is on the disk when it returns: what was accepted outlives a power cut, too.
+    // A commit is on the disk when it returns: an accepted job outlives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let is_empty: bool =
@@ -198,42 +202,44 @@ fn open(path: &Path, tables: &str, layout: i64) -> rusqlite::Result<(Connection,
     Ok((connection, layout))
 }
 
-struct Thread {
+/// The writing thread.
+struct Writer {
     connection: Connection,
     path: PathBuf,
     folder: PathBuf,
 }
 
-impl Thread {
-    fn run(&self, asked: &Receiver<Ask>) {
-        while let Ok(ask) = asked.recv() {
-            // With what has come while the last was committed.
-            self.answer(std::iter::once(ask).chain(asked.try_iter()).collect());
+impl Writer {
+    fn run(&self, received: &Receiver<Change>) {
+        while let Ok(change) = received.recv() {
+            // With all changes that arrived during the last commit.
+            self.answer(std::iter::once(change).chain(received.try_iter()).collect());
         }
     }
 
-    /// Does all at once; if that fails one after the other, so that each knows its own fault.
-    fn answer(&self, mut asks: Vec<Ask>) {
-        match (self.commit(&asks), asks.len()) {
-            (Ok(()), _) => asks.into_iter().for_each(|ask| (ask.answer)(Ok(()))),
-            (Err(_), 2..) => asks.into_iter().for_each(|ask| self.answer(vec![ask])),
+    /// Commits all changes together. If that fails, commits each alone, so that each gets its own
+    /// error.
+    fn answer(&self, mut changes: Vec<Change>) {
+        match (self.commit(&changes), changes.len()) {
+            (Ok(()), _) => changes.into_iter().for_each(|it| (it.answer)(Ok(()))),
+            (Err(_), 2..) => changes.into_iter().for_each(|it| self.answer(vec![it])),
             (Err(error), _) => {
-                if let Some(ask) = asks.pop() {
-                    (ask.answer)(Err(error));
+                if let Some(change) = changes.pop() {
+                    (change.answer)(Err(error));
                 }
             }
         }
     }
 
-    fn commit(&self, asks: &[Ask]) -> Result<()> {
-        if asks.iter().any(|ask| ask.names_file) {
+    fn commit(&self, changes: &[Change]) -> Result<()> {
+        if changes.iter().any(|change| change.has_file) {
             let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
             synced.map_err(Error::io("write", &self.folder))?;
         }
         let commit = || {
             let transaction = self.connection.unchecked_transaction()?;
-            for ask in asks {
-                (ask.work)(&transaction)?;
+            for change in changes {
+                (change.work)(&transaction)?;
             }
             transaction.commit()
         };
@@ -241,7 +247,7 @@ impl Thread {
     }
 }
 
-/// An error of SQLite in words.
+/// Converts an error of SQLite.
 fn failed(path: &Path, error: rusqlite::Error) -> Error {
     use ErrorCode::{DiskFull, NotADatabase};
     match error.sqlite_error_code() {
@@ -249,7 +255,7 @@ fn failed(path: &Path, error: rusqlite::Error) -> Error {
         Some(NotADatabase) => Error::Format {
             path: path.to_owned(),
             format: "job database",
-            reason: "it is another program's, or damaged".to_owned(),
+            reason: "it is damaged, or belongs to another program".to_owned(),
         },
         _ => Error::io("write", path)(std::io::Error::other(error)),
     }
@@ -276,35 +282,35 @@ mod tests {
         statement.query_map([], |row| row.get(0))?.collect()
     }
 
-    /// One that fails, of many at the same time, takes none of the others along.
     #[test]
-    fn each_is_told_its_own_fault() {
+    fn a_change_that_fails_does_not_affect_those_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let database = database(folder.path());
         database.write(insert(7)).unwrap();
         let failed: Vec<i64> = std::thread::scope(|scope| {
-            let asks = (0..50).map(|number| {
+            let writers = (0..50_i64).map(|number| {
                 let database = &database;
                 scope.spawn(move || {
-                    let done = match number % 2 {
-                        0 => database.write(insert(number)),
-                        _ => database.write_of_file(insert(number)),
+                    let done = if number % 2 == 0 {
+                        database.write(insert(number))
+                    } else {
+                        database.write_after_file(insert(number))
                     };
                     done.err().map(|_| number)
                 })
             });
-            let asks: Vec<_> = asks.collect();
-            asks.into_iter()
-                .filter_map(|ask| ask.join().unwrap())
+            let writers: Vec<_> = writers.collect();
+            writers
+                .into_iter()
+                .filter_map(|writer| writer.join().unwrap())
                 .collect()
         });
         assert_eq!(failed, [7]);
         assert_eq!(database.read(all).unwrap(), (0..50).collect::<Vec<_>>());
     }
 
-    /// Closed, it is one file.
     #[test]
-    fn all_is_written_when_it_is_closed() {
+    fn a_closed_database_is_one_file_with_every_change() {
         let folder = tempfile::tempdir().unwrap();
         let closed = database(folder.path());
         closed.write_then(insert(1), |_| {});
@@ -315,16 +321,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_told_later() {
+    fn reports_the_result_of_a_change_later() {
         let folder = tempfile::tempdir().unwrap();
         let database = database(folder.path());
-        let (tell, told) = mpsc::channel();
+        let (send, results) = mpsc::channel();
         for _ in 0..2 {
-            let tell = tell.clone();
-            database.write_then(insert(1), move |done| tell.send(done.is_ok()).unwrap());
+            let send = send.clone();
+            database.write_then(insert(1), move |done| send.send(done.is_ok()).unwrap());
         }
-        let mut told = [told.recv().unwrap(), told.recv().unwrap()];
-        told.sort_unstable();
-        assert_eq!(told, [false, true]);
+        let mut results = [results.recv().unwrap(), results.recv().unwrap()];
+        results.sort_unstable();
+        assert_eq!(results, [false, true]);
     }
 }

@@ -1,0 +1,197 @@
+//! A job from its request to its report, its page and its cancellation.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cases::case,
+    fixtures::{ON_CPU, SLOW, large, small, write_two_gradients},
+    service::Service,
+};
+
+#[test]
+fn answers_with_the_report_if_the_client_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &ON_CPU);
+
+    // The report is the one that the command line writes.
+    let wrong = case(folder.path(), [16, 6, 4], 16.0);
+    let answer = service.post("wait=60&name=mine.safetensors&rtol=1e-3", &wrong);
+    assert_eq!(answer.status, 200);
+    let job = answer.json();
+    assert_eq!([&job["state"], &job["verdict"]], ["done", "fail"]);
+    assert_eq!(job["summary"], "grad (sum-instead-of-mean)");
+    let report = &job["report"];
+    assert_eq!(report["schema"], "gradprobe/report/1");
+    assert_eq!(report["checks"][0]["tolerance"]["rtol"], 1e-3);
+    assert_eq!(
+        report["command"],
+        "gradprobe check mine.safetensors --rtol=1e-3"
+    );
+
+    // A check of some rows reports how many.
+    let right = folder.path().join("right.safetensors");
+    write_two_gradients(&right);
+    let right = std::fs::read(right).unwrap();
+    let unread = "grad_input is not read: that name means nothing here; gradients are grad, \
+                  grad_logits, grad_weight, grad_bias";
+    let sum =
+        "grad_weight is not checked: it is a sum over all samples, and --rows takes some of them";
+    for (query, summary, notes) in [
+        ("wait=60", "grad, grad_weight", &[unread][..]),
+        ("wait=60&rows=0..5", "grad (5 of 8 rows)", &[unread, sum]),
+    ] {
+        let job = service.post(query, &right).json();
+        assert_eq!(job["summary"], summary);
+        assert_eq!(job["report"]["notes"], json!(notes));
+    }
+}
+
+#[test]
+fn accepts_lists_and_counts_jobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &ON_CPU);
+    assert_eq!(service.get("/healthz").text, "ok\n");
+    assert_eq!(service.get("/readyz").text, "ready\n");
+
+    let wrong = case(folder.path(), [16, 6, 4], 16.0);
+    let two = folder.path().join("two.safetensors");
+    write_two_gradients(&two);
+    let two = std::fs::read(two).unwrap();
+    assert_eq!(service.post("wait=60", &wrong).json()["verdict"], "fail");
+    for query in ["wait=60", "wait=60&rows=0..5"] {
+        assert_eq!(service.post(query, &two).json()["verdict"], "pass");
+    }
+
+    // Without `wait` the answer points to the job.
+    let accepted = service.post("", &small(folder.path()));
+    assert_eq!(accepted.status, 202);
+    let location = format!("/v1/checks/{}", accepted.id());
+    assert_eq!(accepted.headers["location"], location.as_str());
+    let job = service.wait_for(&accepted.id());
+    assert_eq!([&job["state"], &job["verdict"]], ["done", "pass"]);
+
+    // The page is the one of --html, and a second request gets the same.
+    let page = service.get(&format!("{location}/report.html"));
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    assert!(page.text.contains("PASS: grad is right"), "{}", page.text);
+    assert!(page.text.contains("<svg"));
+    assert_eq!(
+        service.get(&format!("{location}/report.html")).text,
+        page.text
+    );
+
+    let list = service.jobs();
+    let states: Vec<_> = list.iter().map(|job| &job["verdict"]).collect();
+    assert_eq!(states, ["pass", "pass", "pass", "fail"]);
+    assert!(list.iter().all(|job| job.get("report").is_none()));
+    assert_eq!(
+        service.get("/v1/checks?state=queued").json()["checks"],
+        Value::Array(Vec::new())
+    );
+
+    let devices = service.get("/v1/devices").json();
+    assert_eq!(devices["used"]["type"], "cpu");
+    assert!(!devices["present"].as_array().unwrap().is_empty());
+    let metrics = service.get("/metrics").text;
+    for line in [
+        "gradprobe_queue_length 0",
+        "gradprobe_jobs_accepted_total 4",
+        "gradprobe_jobs_ended_total{state=\"done\"} 4",
+        "gradprobe_entries_total 246",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+    }
+}
+
+#[test]
+fn short_jobs_overtake_a_long_one_that_is_watched_and_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &ON_CPU);
+    let (large, small) = (large(folder.path()), small(folder.path()));
+    let first = service.post(SLOW, &large).id();
+    let second = service.post(SLOW, &large).id();
+    // A small job behind two long ones ends before the first of them.
+    let quick = service.post("wait=60", &small).json();
+    assert_eq!(quick["state"], "done");
+    // So does a job of several calls.
+    let shorter = case(folder.path(), [512, 64, 256], 1.0);
+    let shorter = service.post(&format!("{SLOW}&wait=60"), &shorter).json();
+    assert_eq!(shorter["state"], "done");
+    assert_eq!(service.job(&first)["state"], "running");
+
+    // The second long job is still queued.
+    let cancelled = service.delete(&format!("/v1/checks/{second}"));
+    assert_eq!(
+        (cancelled.status, cancelled.json()["state"].as_str()),
+        (200, Some("cancelled"))
+    );
+    let again = service.delete(&format!("/v1/checks/{second}"));
+    assert_eq!(
+        (again.status, again.detail().as_str()),
+        (409, "the check has already ended: it was cancelled")
+    );
+
+    // The first one reports its progress until it ends.
+    let mut stream = TcpStream::connect(service.address()).unwrap();
+    let head = format!(
+        "GET /v1/checks/{first}/events HTTP/1.1\r\n\
+         Host: localhost\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let progress = "\"progress\":{\"done\":";
+    let mut events = String::new();
+    let mut buffer = [0; 4096];
+    while !events.contains(progress) {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "{events}");
+        events += std::str::from_utf8(&buffer[..count]).unwrap();
+    }
+    let answer = service.delete(&format!("/v1/checks/{first}"));
+    assert!(answer.status == 202, "{answer:?}");
+    stream.read_to_string(&mut events).unwrap();
+    assert!(events.contains("text/event-stream"), "{events}");
+    assert!(events.contains("event: running\ndata: {"), "{events}");
+    assert!(events.contains(progress), "{events}");
+    let last = events.rsplit("event: ").next().unwrap();
+    assert!(last.starts_with("cancelled\ndata: {"), "{events}");
+    assert_eq!(service.wait_for(&first)["state"], "cancelled");
+}
+
+/// A single row may take long. Short jobs overtake it and a cancellation interrupts it, in the
+/// middle of the row.
+#[test]
+fn a_long_row_is_overtaken_and_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &ON_CPU);
+    let small = small(folder.path());
+    for (query, size) in [
+        (SLOW, [1, 2000, 2000]),
+        ("method=forward-pass&wrt=weight", [1, 500, 500]),
+    ] {
+        let row = case(folder.path(), size, 1.0);
+        let id = service.post(query, &row).id();
+        assert_eq!(service.wait_until_started(&id), "running");
+        assert_eq!(service.post("wait=60", &small).json()["state"], "done");
+        assert_eq!(service.job(&id)["state"], "running");
+        assert_eq!(service.delete(&format!("/v1/checks/{id}")).status, 202);
+        assert_eq!(service.wait_for(&id)["state"], "cancelled");
+    }
+}
+
+#[test]
+fn a_cancellation_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let service = Service::start(&data, &ON_CPU);
+    let id = service.post("", &large(folder.path())).id();
+    service.wait_until_started(&id);
+    assert_eq!(service.delete(&format!("/v1/checks/{id}")).status, 202);
+    service.kill();
+    let service = Service::start(&data, &ON_CPU);
+    assert_eq!(service.job(&id)["state"], "cancelled");
+}
