@@ -253,7 +253,7 @@ impl Remote {
     }
 
     fn send(&self, name: &str) -> Result<Response<Body>> {
-        let file = io::regular(Path::new(name))?;
+        let file = io::open_regular(Path::new(name))?;
         let request = self
             .with_token(self.agent.post(self.url("/v1/checks")))
             .header("content-type", "application/octet-stream")

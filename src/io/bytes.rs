@@ -1,4 +1,4 @@
-//! A file's bytes, mapped, of which only so many stay in memory.
+//! The mapped bytes of a file, and the memory that they and unpacked arrays may take.
 
 use std::{
     fs::File,
@@ -17,60 +17,81 @@ use crate::{
     tensor::{Bytes, Storage},
 };
 
-/// The memory that a check's arrays may take beside the weights, in bytes.
+/// The memory that arrays may take, apart from the weights, in bytes.
+///
+/// The shares below are chosen. A check holds an input and a gradient, each perhaps in a mapping of
+/// its own, and computes with what they leave.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     pub(super) memory: usize,
-    /// What a compressed array may unpack to, in a temporary file.
+    /// The largest unpacked size of one compressed array.
     pub(super) unpacked: usize,
 }
 
+impl Default for Budget {
+    /// 1 GiB, as `--memory`, and arrays of any size.
+    fn default() -> Self {
+        Self {
+            memory: 1 << 30,
+            unpacked: usize::MAX,
+        }
+    }
+}
+
 impl Budget {
-    /// With no bound on what is unpacked.
+    /// Returns a budget without a limit on the size of a compressed array.
     #[cfg(test)]
     pub(super) fn of(memory: usize) -> Self {
         Self {
             memory,
-            unpacked: usize::MAX,
+            ..Self::default()
         }
     }
 
-    /// Of one mapped file: input and gradient may each have their own, and other things want memory too.
+    /// Returns the bytes that one mapping may keep in memory.
     fn mapped(self) -> usize {
         self.memory / 4
     }
 
-    /// Of an archive's member that is inflated in memory; a larger one goes to a temporary file.
+    /// Returns the size up to which a compressed array is inflated into memory. A larger one goes
+    /// to a temporary file.
+    #[cfg(feature = "npz")]
     pub(super) fn inflated(self) -> usize {
         self.memory / 16
     }
 
+    /// Checks that an array of `bytes`, called `name`, can be converted to row-major little-endian
+    /// order in memory, which takes a second copy of it.
+    ///
     /// # Errors
-    /// [`Error::Setting`] if an array of `bytes` that is not stored row-major and little-endian is too large to be turned in memory.
-    pub(super) fn require_turned(self, name: &str, bytes: usize) -> Result<()> {
+    /// [`Error::Setting`] if it cannot.
+    pub(super) fn require_convertible(self, name: &str, bytes: usize) -> Result<()> {
         if bytes <= self.memory / 2 {
             return Ok(());
         }
-        let expected = format!(
-            "{name} takes {} in Fortran order or big-endian, and twice that to be turned: save it with np.ascontiguousarray, or give more",
-            ByteSize::b(bytes as u64)
-        );
+        let (size, needed) = (bytes as u64, 2 * bytes as u64);
         Err(Error::Setting {
             name: "--memory",
             found: ByteSize::b(self.memory as u64).to_string(),
-            expected,
+            expected: format!(
+                "{name} has {} in Fortran order or big-endian, and converting it takes {}: \
+                 raise --memory, or save the array with numpy.ascontiguousarray",
+                ByteSize::b(size),
+                ByteSize::b(needed)
+            ),
         })
     }
 }
 
-/// What reading a few bytes brings into memory at least: a page.
+/// The least that reading a few bytes brings into memory: a page, 4 KiB on most systems.
 const PAGE: usize = 4096;
 
+/// A mapped file that keeps only some of its pages in memory.
 struct Mapping {
     map: Mmap,
-    /// Bytes read since pages were last given back.
+    /// Bytes read since the pages were last released.
     read: AtomicUsize,
-    /// How many may be read before they are.
+    /// Bytes that may be read before the pages are released.
     most: usize,
 }
 
@@ -79,13 +100,15 @@ impl Storage for Mapping {
         &self.map
     }
 
-    /// Gives all pages back when as many as may stay were read; what is needed again is read again.
+    /// Counts bytes that were read, and releases all pages once the count exceeds the limit. A page
+    /// that is needed again is read from the file again.
     fn was_read(&self, bytes: usize) {
         let bytes = bytes.max(PAGE);
         if self.read.fetch_add(bytes, Ordering::Relaxed) + bytes > self.most {
             self.read.store(0, Ordering::Relaxed);
             #[cfg(unix)]
-            // SAFETY: the mapping is read-only, so nothing is lost: the next access reads the page from the file again.
+            // SAFETY: the mapping is read-only, so releasing a page loses nothing: the next access
+            // reads it from the file.
             #[allow(unsafe_code)]
             let _ = unsafe {
                 self.map
@@ -100,7 +123,7 @@ impl Storage for Mapping {
 /// # Errors
 /// [`Error::Io`] if it cannot be opened or mapped.
 pub(super) fn map(path: &Path, budget: Budget) -> Result<Bytes> {
-    let file = regular(path)?;
+    let file = open_regular(path)?;
     let mapped = file.metadata().and_then(|metadata| match metadata.len() {
         // An empty range cannot be mapped.
         0 => Ok(Arc::new(Vec::new()) as Bytes),
@@ -109,27 +132,28 @@ pub(super) fn map(path: &Path, budget: Budget) -> Result<Bytes> {
     mapped.map_err(Error::io("read", path))
 }
 
-/// Opens a file, which a folder and a pipe are not.
+/// Opens a regular file.
 ///
 /// # Errors
-/// [`Error::Io`] if it is none, or cannot be opened.
-pub(crate) fn regular(path: &Path) -> Result<File> {
+/// [`Error::Io`] if it cannot be opened, or is a folder, a pipe or a device.
+pub(crate) fn open_regular(path: &Path) -> Result<File> {
     let failed = |source| Error::io("read", path)(source);
-    // Asked before it is opened: opening a pipe waits for its other end.
+    // The kind is tested first, since opening a pipe would wait for its other end.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));
     }
     if !metadata.is_file() {
-        return Err(failed(std::io::Error::other("it is no regular file")));
+        let reason = "a regular file is needed, not a pipe or a device";
+        return Err(failed(std::io::Error::other(reason)));
     }
     File::open(path).map_err(failed)
 }
 
 /// Maps an open file that is not empty.
 pub(super) fn map_file(file: &File, budget: Budget) -> std::io::Result<Bytes> {
-    // SAFETY: the mapping is private and read-only. Another process that writes to the file while it is read can change
-    // the values seen, as it could between two reads, but no reference to anything but bytes is ever made.
+    // SAFETY: the mapping is private and read-only, and only ever seen as bytes. Another process
+    // that writes to the file meanwhile can change the values, as it could between two reads.
     #[allow(unsafe_code)]
     let map = unsafe { Mmap::map(file) }?;
     Ok(Arc::new(Mapping {

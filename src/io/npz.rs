@@ -1,4 +1,4 @@
-//! NumPy's .npz format: a zip archive of .npy files.
+//! NumPy's npz format: a zip archive of npy files.
 
 use std::{
     io::{Cursor, Read, Write},
@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::{
-    Archive, broken,
+    archive::{Archive, broken},
     bytes::{self, Budget},
     npy,
 };
@@ -22,7 +22,8 @@ use crate::{
 
 const FORMAT: &str = "npz";
 
-/// Bytes in which an array's header certainly ends.
+/// The bytes read to find an array's header, 128 KiB. Version 1 headers end within 64 KiB; NumPy
+/// writes longer ones only for structured types, which are refused.
 const HEADER: u64 = 1 << 17;
 
 pub(super) struct Npz {
@@ -32,7 +33,7 @@ pub(super) struct Npz {
     budget: Budget,
 }
 
-/// The mapping, as `Cursor` wants it.
+/// The mapping, in the form that `Cursor` needs.
 struct Shared(Bytes);
 
 impl AsRef<[u8]> for Shared {
@@ -41,7 +42,8 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-/// Whether a member of it is not only stored.
+/// Returns true if a member of the archive is compressed.
+#[cfg(feature = "serve")]
 pub(super) fn is_packed(bytes: Bytes) -> bool {
     let Ok(mut archive) = ZipArchive::new(Cursor::new(Shared(bytes))) else {
         return false;
@@ -54,14 +56,11 @@ pub(super) fn is_packed(bytes: Bytes) -> bool {
 
 impl Npz {
     pub(super) fn new(path: &Path, bytes: Bytes, budget: Budget) -> Result<Self> {
-        let archive = ZipArchive::new(Cursor::new(Shared(bytes.clone())))
-            .map_err(|_| broken(path, FORMAT, "it is cut short, or no zip archive"))?;
+        let archive = ZipArchive::new(Cursor::new(Shared(bytes.clone())));
+        let archive =
+            archive.map_err(|_| broken(path, FORMAT, "it is truncated, or not a zip archive"))?;
         if archive.has_duplicate_names() {
-            return Err(broken(
-                path,
-                FORMAT,
-                "two of its members have the same name",
-            ));
+            return Err(broken(path, FORMAT, "two of its members have one name"));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -72,15 +71,20 @@ impl Npz {
     }
 
     fn members(&self) -> Vec<String> {
-        self.archive
-            .file_names()
+        let names = self.archive.file_names();
+        names
             .filter_map(|name| Some(name.ok()?.into_owned()))
             .collect()
     }
 
-    /// Where the bytes of a member lie: in the mapping, if it is only stored; else in memory, or if it is large in a temporary file.
-    /// The archive's own word on its size is not taken: an array's header says how long it is, and no more than one byte beyond
-    /// that is read, so that a small file can fill neither memory nor disk.
+    /// Returns the bytes of a member's npy file, and their range. `None` if there is no such
+    /// member.
+    ///
+    /// 1. A stored member lies in the mapping as it is.
+    /// 2. Of a compressed one the header is inflated first. It announces the size of the array; the
+    ///    size in the zip directory is not used, since a hostile file can claim any.
+    /// 3. The rest is inflated, up to one byte more than announced: [`npy::parse`] then detects a
+    ///    longer member, and a small file can fill neither memory nor disk.
     fn member(&mut self, name: &str) -> Result<Option<(Bytes, Range<usize>)>> {
         let member = format!("{name}.npy");
         if !self.members().contains(&member) {
@@ -89,46 +93,46 @@ impl Npz {
         let failed = |reason: &dyn std::fmt::Display| {
             broken(&self.path, FORMAT, format!("{member}: {reason}"))
         };
-        let mut file = self
-            .archive
-            .by_name(&member)
-            .map_err(|reason| failed(&reason))?;
+        let file = self.archive.by_name(&member);
+        let mut file = file.map_err(|reason| failed(&reason))?;
         if file.compression() == CompressionMethod::Stored
             && file.compressed_size() == file.size()
             && let Some(start) = file.data_start()
         {
-            let place = start as usize..start.saturating_add(file.size()) as usize;
-            if self.bytes.bytes().get(place.clone()).is_none() {
-                return Err(failed(&"it is cut short"));
+            let range = start as usize..start.saturating_add(file.size()) as usize;
+            if self.bytes.bytes().get(range.clone()).is_none() {
+                return Err(failed(&"it is truncated"));
             }
-            return Ok(Some((self.bytes.clone(), place)));
+            return Ok(Some((self.bytes.clone(), range)));
         }
-        let mut bytes = Vec::new();
-        (&mut file)
-            .take(HEADER)
-            .read_to_end(&mut bytes)
-            .map_err(|reason| failed(&reason))?;
-        let length = npy::length(&bytes).map_or(bytes.len(), |length| length.saturating_add(1));
-        if length > self.budget.unpacked {
+        let mut head = Vec::new();
+        let read = (&mut file).take(HEADER).read_to_end(&mut head);
+        read.map_err(|reason| failed(&reason))?;
+        let size = npy::array_size(&head).map_or(head.len(), |size| size.saturating_add(1));
+        if size > self.budget.unpacked {
             let most = ByteSize::b(self.budget.unpacked as u64);
             return Err(failed(&format!("it unpacks to more than {most}")));
         }
-        let rest = (length - length.min(bytes.len())) as u64;
-        let stored = if length <= self.budget.inflated() {
-            file.take(rest)
-                .read_to_end(&mut bytes)
-                .map(|_| Arc::new(bytes) as Bytes)
+        let rest = file.take((size - size.min(head.len())) as u64);
+        let unpacked = if size <= self.budget.inflated() {
+            unpack_to_memory(head, rest)
         } else {
-            spooled(&bytes, file.take(rest), self.budget)
+            unpack_to_file(&head, rest, self.budget)
         };
-        let stored = stored.map_err(|reason| failed(&reason))?;
-        let place = 0..stored.bytes().len();
-        Ok(Some((stored, place)))
+        let unpacked = unpacked.map_err(|reason| failed(&reason))?;
+        let range = 0..unpacked.bytes().len();
+        Ok(Some((unpacked, range)))
     }
 }
 
-/// `head` and what follows it, in a temporary file that has no name and goes with the mapping.
-fn spooled(head: &[u8], mut rest: impl Read, budget: Budget) -> std::io::Result<Bytes> {
+fn unpack_to_memory(mut head: Vec<u8>, mut rest: impl Read) -> std::io::Result<Bytes> {
+    rest.read_to_end(&mut head)?;
+    Ok(Arc::new(head))
+}
+
+/// Writes `head` and `rest` to a temporary file and maps it. The file has no name, so it disappears
+/// with the mapping.
+fn unpack_to_file(head: &[u8], mut rest: impl Read, budget: Budget) -> std::io::Result<Bytes> {
     let mut file = tempfile::tempfile()?;
     file.write_all(head)?;
     std::io::copy(&mut rest, &mut file)?;
@@ -138,27 +142,29 @@ fn spooled(head: &[u8], mut rest: impl Read, budget: Budget) -> std::io::Result<
 impl Archive for Npz {
     fn names(&self) -> Vec<String> {
         let mut names = self.members();
-        names
-            .iter_mut()
-            .for_each(|name| name.truncate(name.strip_suffix(".npy").unwrap_or(name).len()));
+        for name in &mut names {
+            let stem = name.strip_suffix(".npy").unwrap_or(name).len();
+            name.truncate(stem);
+        }
         names.sort();
         names
     }
 
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
-        let Some((bytes, place)) = self.member(name)? else {
+        let Some((bytes, range)) = self.member(name)? else {
             return Ok(None);
         };
         let called = format!("{name} in {}", self.path.display());
-        npy::parse(&self.path, FORMAT, &called, bytes, place, self.budget).map(Some)
+        npy::parse(&self.path, FORMAT, &called, bytes, range, self.budget).map(Some)
     }
 
     fn setting(&mut self, name: &str) -> Option<String> {
-        // What is there and cannot be understood must not be passed over.
+        // A setting that cannot be read must not be taken for an absent one: its text is then
+        // reported as the wrong value.
         let unreadable = || Some("an array that is not one string or number".to_owned());
-        self.member(name).ok()?.and_then(|(bytes, place)| {
-            let is_small = place.len() as u64 <= HEADER;
-            let text = is_small.then(|| npy::scalar(bytes.bytes()[place].to_vec()));
+        self.member(name).ok()?.and_then(|(bytes, range)| {
+            let is_small = range.len() as u64 <= HEADER;
+            let text = is_small.then(|| npy::scalar(bytes.bytes()[range].to_vec()));
             text.flatten().or_else(unreadable)
         })
     }
@@ -167,40 +173,26 @@ impl Archive for Npz {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::{Source, is_packed};
 
-    #[test]
-    fn what_is_packed_is_known_before_it_is_unpacked() {
-        for (file, packed) in [
-            ("compressed.npz", true),
-            ("right.npz", false),
-            ("truncated.npz", false),
-            ("right.safetensors", false),
-        ] {
-            let source = Source::File(Path::new("tests/cli/data").join(file));
-            assert_eq!(is_packed(&source), packed, "{file}");
-        }
-    }
-
-    fn input(file: &str, budget: usize) -> Vec<f64> {
+    fn input(file: &str, memory: usize) -> Vec<f64> {
         let path = Path::new("tests/cli/data").join(file);
-        let budget = Budget::of(budget);
+        let budget = Budget::of(memory);
         let bytes = bytes::map(&path, budget).unwrap();
         let mut archive = Npz::new(&path, bytes, budget).unwrap();
         archive.tensor("input").unwrap().unwrap().values()
     }
 
-    /// Stored members are mapped, others inflated into memory, or into a temporary file.
+    /// A stored member is mapped, a compressed one inflated into memory or into a temporary file.
     #[test]
     fn members_are_the_same_wherever_they_lie() {
         let stored = input("right.npz", 1 << 20);
         assert!(!stored.is_empty());
-        for (file, budget) in [
+        for (file, memory) in [
             ("right.npz", 16),
             ("compressed.npz", 1 << 20),
             ("compressed.npz", 16),
         ] {
-            assert_eq!(input(file, budget), stored, "{file} {budget}");
+            assert_eq!(input(file, memory), stored, "{file} {memory}");
         }
     }
 }

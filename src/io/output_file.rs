@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all: under a temporary name beside their place, then renamed.
+//! A result file, complete or absent.
 
 use std::{
     fs::File,
@@ -8,27 +8,28 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::npy;
 use crate::error::{Error, Result};
 
-/// A file on its way. Dropped before [`OutputFile::finish`], it leaves nothing behind.
+/// A file that appears under its name once it is complete. Dropped before [`OutputFile::finish`],
+/// it leaves nothing behind.
 pub struct OutputFile {
     path: PathBuf,
     sink: Sink,
 }
 
 enum Sink {
-    /// Renamed when it is whole.
+    /// A file in the same folder, renamed when it is complete.
     Temporary(BufWriter<NamedTempFile>),
-    /// A device or a pipe, which nothing may take the place of.
+    /// A device or a pipe, such as /dev/null. No file may replace it.
     Direct(BufWriter<File>),
 }
 
 impl OutputFile {
-    /// Makes sure that the file can be written, before there is anything to write. A link is followed.
+    /// Opens the file, so that a path that cannot be written fails before anything is computed. A
+    /// symbolic link is followed.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot.
+    /// [`Error::Io`] if it cannot be written.
     pub fn create(path: &Path) -> Result<Self> {
         let failed = |source| write_failed(path, source);
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -46,7 +47,8 @@ impl OutputFile {
         std::fs::metadata(folder).map_err(failed)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".gradprobe-");
-        // A temporary file is the owner's alone by default; a result is what the umask says.
+        // By default only the owner can read a temporary file. A result has the permissions that
+        // the umask leaves.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder).map_err(failed)?;
@@ -59,7 +61,7 @@ impl OutputFile {
     /// Appends bytes.
     ///
     /// # Errors
-    /// [`Error::Io`] if the disk does not take them.
+    /// [`Error::Io`] if they cannot be written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let written = match &mut self.sink {
             Sink::Temporary(file) => file.write_all(bytes),
@@ -68,19 +70,18 @@ impl OutputFile {
         written.map_err(|source| write_failed(&self.path, source))
     }
 
-    /// Puts the file in its place.
+    /// Moves the file to its place.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be put there.
+    /// [`Error::Io`] if it cannot be moved there.
     pub fn finish(self) -> Result<()> {
         let failed = |source| write_failed(&self.path, source);
         match self.sink {
             Sink::Temporary(file) => {
-                let file = file
-                    .into_inner()
-                    .map_err(|error| failed(error.into_error()))?;
-                file.persist(&self.path)
-                    .map_err(|error| failed(error.error))?;
+                let file = file.into_inner();
+                let file = file.map_err(|error| failed(error.into_error()))?;
+                let persisted = file.persist(&self.path);
+                persisted.map_err(|error| failed(error.error))?;
                 Ok(())
             }
             Sink::Direct(mut file) => file.flush().map_err(failed),
@@ -88,52 +89,9 @@ impl OutputFile {
     }
 }
 
-/// The numeric gradient as an .npy file of f64, written a chunk of rows at a time.
-pub struct NumericFile {
-    file: OutputFile,
-    /// Values that are yet to come.
-    left: usize,
-}
-
-impl NumericFile {
-    /// Begins a file of that shape.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be written.
-    pub fn create(path: &Path, shape: &[usize]) -> Result<Self> {
-        let mut file = OutputFile::create(path)?;
-        file.write(&npy::f64_header(shape))?;
-        Ok(Self {
-            file,
-            left: shape.iter().product(),
-        })
-    }
-
-    /// Appends the next values.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the disk does not take them.
-    pub fn write(&mut self, values: &[f64]) -> Result<()> {
-        self.left = self.left.saturating_sub(values.len());
-        values
-            .iter()
-            .try_for_each(|value| self.file.write(&value.to_le_bytes()))
-    }
-
-    /// Puts the file in its place, if it is whole; else there is none.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be put there.
-    pub fn finish(self) -> Result<()> {
-        match self.left {
-            0 => self.file.finish(),
-            _ => Ok(()),
-        }
-    }
-}
-
+/// Returns the error for a failed write. An error on the temporary file would print its name, which
+/// means nothing to the user: then only the kind of error is kept.
 fn write_failed(path: &Path, source: std::io::Error) -> Error {
-    // Errors on a temporary file name it, and nobody has heard of it: then the kind says enough.
     let source = if source.raw_os_error().is_some() {
         source
     } else {

@@ -1,4 +1,4 @@
-//! The safetensors format: a length, a JSON header, and the tensors' bytes.
+//! The safetensors format: the header's length (8 bytes), a JSON header, and the tensors' bytes.
 
 use std::{
     collections::HashSet,
@@ -11,49 +11,51 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{Archive, broken};
+use super::archive::{Archive, broken};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, short},
     tensor::{Bytes, Dtype, Tensor},
 };
 
 const FORMAT: &str = "safetensors";
 
-/// Bytes of a header that names some hundred thousand tensors. What claims more costs memory before it can be found out.
+/// The longest header that is read, 16 MiB: room for some hundred thousand tensors. A header that
+/// claims more would take much memory before the claim could be refuted.
 const MOST_HEADER: u64 = 16 << 20;
 
 pub(super) struct Safetensors {
     path: PathBuf,
     bytes: Bytes,
-    /// Where the tensors' bytes begin.
+    /// The offset of the tensors' bytes.
     start: usize,
     header: Metadata,
 }
 
 impl Safetensors {
     pub(super) fn new(path: &Path, bytes: Bytes) -> Result<Self> {
-        let announced = bytes.bytes().first_chunk().copied().map(u64::from_le_bytes);
+        let file = bytes.bytes();
+        let announced = file.first_chunk().copied().map(u64::from_le_bytes);
         if announced.is_some_and(|length| length > MOST_HEADER) {
-            let reason = "it is cut short, or its header claims a false length";
-            return Err(broken(path, FORMAT, reason));
+            return Err(broken(path, FORMAT, HEADER_LENGTH));
         }
-        let (length, header) = SafeTensors::read_metadata(bytes.bytes())
+        let (length, header) = SafeTensors::read_metadata(file)
             .map_err(|error| broken(path, FORMAT, reason(error)))?;
-        let text = &bytes.bytes()[8..8 + length];
+        let text = &file[8..8 + length];
         if let Ok(Names { twice: Some(name) }) = serde_json::from_slice(text) {
-            let reason = format!("two of its tensors are called {name}");
+            let reason = format!("two of its tensors are named {}", short(&name));
             return Err(broken(path, FORMAT, reason));
         }
         Ok(Self {
             path: path.to_owned(),
-            bytes,
             start: 8 + length,
             header,
+            bytes,
         })
     }
 }
 
-/// The first name that a header gives twice: a map would keep what comes last.
+/// The first name that a header gives twice. A map would silently keep the last tensor of that
+/// name.
 struct Names {
     twice: Option<String>,
 }
@@ -120,13 +122,13 @@ impl Archive for Safetensors {
             }
         };
         let (begin, end) = info.data_offsets;
-        let place = self.start + begin..self.start + end;
-        let tensor = Tensor::over(dtype, info.shape.clone(), self.bytes.clone(), place);
+        let range = self.start + begin..self.start + end;
+        let tensor = Tensor::over(dtype, info.shape.clone(), self.bytes.clone(), range);
         tensor.map(Some).ok_or_else(|| {
             broken(
                 &self.path,
                 FORMAT,
-                format!("the place of {name} does not fit its shape"),
+                format!("the offsets of {name} do not fit its shape"),
             )
         })
     }
@@ -136,19 +138,20 @@ impl Archive for Safetensors {
     }
 }
 
-/// What is wrong with a header, in a user's words.
+const HEADER_LENGTH: &str = "its first 8 bytes are not the length of a header that fits the file: \
+                             it is truncated, or not a safetensors file";
+
+/// Returns the reason for an unusable header, in words for a user.
 fn reason(error: SafeTensorError) -> &'static str {
     match error {
         SafeTensorError::HeaderTooSmall => "it is too short to have a header",
-        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => {
-            "it is cut short, or its header claims a false length"
-        }
+        SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => HEADER_LENGTH,
         SafeTensorError::MetadataIncompleteBuffer => {
-            "it is cut short, or longer than its header says"
+            "its length is not the one that its header gives: it is truncated or damaged"
         }
         SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
-            "its header is not what safetensors writes"
+            "its header is not JSON as safetensors writes it"
         }
-        _ => "its header contradicts itself in a shape, a type or a place",
+        _ => "its header contradicts itself on a shape, a type or an offset",
     }
 }

@@ -1,10 +1,10 @@
-//! A case as a safetensors file, as [`load`](super::load) reads it.
+//! Saves a problem as a safetensors file that [`load`](super::load) reads.
 
 use std::{collections::HashMap, path::Path};
 
 use ::safetensors::{Dtype as Stored, tensor::TensorView};
 
-use super::OutputFile;
+use super::output_file::OutputFile;
 use crate::{
     check::Subject,
     error::{Error, Result},
@@ -40,7 +40,7 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
         };
         let shape = tensor.shape().to_vec();
         let view = TensorView::new(stored(tensor.dtype()), shape, tensor.as_bytes());
-        views.push((name, view.expect("the bytes are those of the shape")));
+        views.push((name, view.expect("a tensor has the bytes of its shape")));
     }
     let metadata = HashMap::from([
         ("reduction".to_owned(), loss.reduction.to_string()),

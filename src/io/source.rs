@@ -1,0 +1,145 @@
+//! Opens the files that a problem is read from.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    archive::Archive,
+    bytes::{self, Budget},
+    npy, safetensors,
+};
+use crate::{
+    error::{Error, Result},
+    tensor::{Bytes, Tensor},
+};
+
+/// The files that hold a problem's tensors.
+#[derive(Clone)]
+pub enum Source {
+    /// One .safetensors or .npz file.
+    File(PathBuf),
+    /// The contents of such a file, under the name that the file would have.
+    Bytes(PathBuf, Bytes),
+    /// One .npy file a tensor, by the tensor's name.
+    Separate(BTreeMap<&'static str, PathBuf>),
+}
+
+impl Source {
+    /// Returns the name that messages use: the path, or "the command line" for separate files.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Bytes(path, _) => path,
+            Self::Separate(_) => Path::new("the command line"),
+        }
+    }
+
+    /// Opens the files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`] if one cannot be read, [`Error::Usage`] for an unknown
+    /// format.
+    pub(super) fn open(&self, budget: Budget) -> Result<Box<dyn Archive + '_>> {
+        let (path, bytes) = match self {
+            Self::File(path) => (path, None),
+            Self::Bytes(path, bytes) => (path, Some(bytes.clone())),
+            Self::Separate(paths) => return Ok(Box::new(SeparateFiles { paths, budget })),
+        };
+        // A wrong name is reported before the file is touched.
+        let format = format(path)?;
+        let bytes = bytes.map_or_else(|| bytes::map(path, budget), Ok)?;
+        Ok(match format {
+            Format::Safetensors => Box::new(safetensors::Safetensors::new(path, bytes)?),
+            #[cfg(feature = "npz")]
+            Format::Npz => Box::new(super::npz::Npz::new(path, bytes, budget)?),
+        })
+    }
+}
+
+/// A format of files that hold several named tensors.
+#[derive(Clone, Copy)]
+pub(crate) enum Format {
+    Safetensors,
+    #[cfg(feature = "npz")]
+    Npz,
+}
+
+/// Returns the format that a file's name announces.
+///
+/// # Errors
+/// [`Error::Usage`] for any other extension than .safetensors and .npz.
+pub(crate) fn format(path: &Path) -> Result<Format> {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let reason = match extension.unwrap_or_default().to_lowercase().as_str() {
+        "safetensors" => return Ok(Format::Safetensors),
+        #[cfg(feature = "npz")]
+        "npz" => return Ok(Format::Npz),
+        #[cfg(not(feature = "npz"))]
+        "npz" => {
+            "is an .npz file, which this build of gradprobe cannot read; \
+             use a .safetensors file, or build with --features npz"
+        }
+        "npy" => {
+            "is an .npy file, which holds a single tensor; \
+             name each one: --input X.npy --weight W.npy --target T.npy --grad G.npy"
+        }
+        _ => {
+            "is neither a .safetensors nor an .npz file; \
+             write one with safetensors.torch.save_file or numpy.savez"
+        }
+    };
+    Err(Error::Usage(format!("{} {reason}", path.display())))
+}
+
+/// Returns true if the file is an archive with compressed members, which may take long to read for
+/// its size. A file that cannot be read is not packed: reading it fails at once.
+#[cfg(feature = "serve")]
+pub(crate) fn is_packed(source: &Source) -> bool {
+    let (path, bytes) = match source {
+        Source::File(path) => (path, None),
+        Source::Bytes(path, bytes) => (path, Some(bytes.clone())),
+        Source::Separate(_) => return false,
+    };
+    let map = || bytes.map_or_else(|| bytes::map(path, Budget::default()), Ok);
+    matches!(format(path), Ok(Format::Npz)) && map().is_ok_and(super::npz::is_packed)
+}
+
+/// Tensors in .npy files of their own.
+struct SeparateFiles<'a> {
+    paths: &'a BTreeMap<&'static str, PathBuf>,
+    budget: Budget,
+}
+
+impl Archive for SeparateFiles<'_> {
+    fn names(&self) -> Vec<String> {
+        self.paths.keys().map(|&name| name.to_owned()).collect()
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
+        let path = self.paths.get(name);
+        path.map(|path| npy::open(path, self.budget)).transpose()
+    }
+
+    fn setting(&mut self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(all(test, feature = "serve"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detects_compressed_members_without_unpacking() {
+        for (file, packed) in [
+            ("compressed.npz", true),
+            ("right.npz", false),
+            ("truncated.npz", false),
+            ("right.safetensors", false),
+        ] {
+            let source = Source::File(Path::new("tests/cli/data").join(file));
+            assert_eq!(is_packed(&source), packed, "{file}");
+        }
+    }
+}
