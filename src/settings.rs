@@ -1,11 +1,10 @@
-//! What can be said of a check, the same on the command line, in gradprobe.toml and to a service.
+//! The settings of a check. They are the same on the command line, in gradprobe.toml and in a
+//! request to a service: clap parses all three, so that each takes the same names and gives the
+//! same errors.
 
-use std::{ops::Range, str::FromStr};
+use std::ops::Range;
 
-use clap::{
-    Arg, Args, Command, Parser, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{Arg, Args, Command, Parser};
 
 use crate::{
     check::{CompareOn, Options, RandomRows, Subject},
@@ -18,29 +17,48 @@ use crate::{
     sweep::{self, Sweep},
 };
 
-/// Characters of the name that a client of a service may give a check.
+mod values;
+mod words;
+
+#[cfg(feature = "serve")]
+pub(crate) use words::flags;
+pub(crate) use words::{command_line, in_a_line};
+
+use values::{eps, number, precision, rows, whole};
+
+/// The longest name that a client of a service may give a check, in characters.
 #[cfg(any(feature = "serve", feature = "remote"))]
 pub(crate) const LONGEST_NAME: usize = 200;
 
-/// What the loss is, where the file does not say, and which of its gradients are meant.
+/// Settings of the loss that a file may leave open, and the gradients to check.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Loss")]
 pub struct LossSettings {
-    /// Which gradients to check [default: those in the file; the built-in backward pass's where there is none]
-    #[arg(long, value_enum, value_delimiter = ',')]
+    /// Gradients to check [default: all in the file]
+    ///
+    /// Separate several by commas. Without this flag all gradients in the file are checked. If it
+    /// holds none, gradprobe checks its own backward pass for the input, and the report says so.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "input|logits|weight|bias",
+        hide_possible_values = true
+    )]
     pub wrt: Vec<Wrt>,
-    /// How the samples' losses become one number [default: the file's, or mean]
-    #[arg(long, value_enum)]
+    /// Reduction of the loss over the samples [default: the file's, else mean]
+    #[arg(long, value_enum, value_name = "mean|sum", hide_possible_values = true)]
     pub reduction: Option<Reduction>,
-    /// The target that marks samples which count for nothing [default: the file's, or -100]
+    /// Target value of samples that do not count [default: the file's, else -100]
     #[arg(long, value_name = "I", allow_negative_numbers = true, value_parser = whole::<i64>)]
     pub ignore_index: Option<i64>,
-    /// The share of the target that is spread over all classes [default: the file's, or 0]
+    /// Label smoothing, 0 to 1 [default: the file's, else 0]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = number)]
     pub label_smoothing: Option<f64>,
 }
 
 impl LossSettings {
-    /// What is to be read: all rows, with so many bytes beside the weights.
+    /// Returns a request for all rows, with `memory` bytes for arrays apart from the weights.
     pub fn request(&self, memory: Option<u64>) -> Request {
         Request {
             memory: memory.map(|bytes| bytes as usize),
@@ -54,64 +72,126 @@ impl LossSettings {
     }
 }
 
-/// What is checked, and how.
+/// The heading of some settings in the help.
+const DIFFERENCE: &str = "Finite difference";
+
+/// The settings of a check.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
     /// The loss and its gradients.
     #[command(flatten)]
     pub loss: LossSettings,
 
-    /// The step: auto, or a number
-    #[arg(long, default_value = "auto", allow_negative_numbers = true, value_parser = eps)]
-    pub eps: Auto<f64>,
-    /// How the losses at the perturbed points are computed
-    #[arg(long, value_enum, default_value_t)]
-    pub method: Method,
-    /// Where the losses are taken: central (2 an entry), forward (1), or five-point (4)
+    /// Step: auto, or a number
+    ///
+    /// The step is added to one element of the input, logits, weight or bias. auto takes a power of
+    /// two that balances the error of the difference against rounding.
     #[arg(
         long,
+        help_heading = DIFFERENCE,
+        default_value = "auto",
+        allow_negative_numbers = true,
+        value_parser = eps
+    )]
+    pub eps: Auto<f64>,
+    /// Method: difference does not cancel, forward-pass subtracts two losses
+    ///
+    /// difference computes the difference of two losses itself, by an identity. forward-pass
+    /// computes both losses and subtracts them, as a loop in PyTorch would; most digits cancel.
+    #[arg(
+        long,
+        help_heading = DIFFERENCE,
+        value_enum,
+        default_value_t,
+        value_name = "difference|forward-pass",
+        hide_possible_values = true
+    )]
+    pub method: Method,
+    /// Points of the difference: 2 losses per entry (central), 1 or 4
+    ///
+    /// central takes 2 losses per entry, forward 1, and five-point 4. Their errors fall as eps^2,
+    /// eps and eps^4.
+    #[arg(
+        long,
+        help_heading = DIFFERENCE,
         default_value = "central",
         value_name = "central|forward|five-point",
         hide_possible_values = true,
         value_enum
     )]
     pub scheme: Scheme,
-    /// The arithmetic of the losses; auto is f64 for an f64 gradient (on the CPU where the device has none) and on the CPU, else f32
-    #[arg(long, default_value = "auto", value_name = "auto|f32|f64", hide_possible_values = true, value_parser = precision())]
-    pub precision: Auto<Precision>,
-    /// Where errors are found: host (derivatives are read back), device (sums are, and the rows that the host is to look at again), or auto
-    /// (on a GPU where a gradient has more than 4 million entries)
+    /// Precision of the finite difference
+    ///
+    /// auto is f64 on the CPU and for an f64 gradient, else f32. If a GPU has no f64, the CPU
+    /// computes.
     #[arg(
         long,
+        help_heading = DIFFERENCE,
+        default_value = "auto",
+        value_name = "auto|f32|f64",
+        hide_possible_values = true,
+        value_parser = precision()
+    )]
+    pub precision: Auto<Precision>,
+    /// Place of the comparison: on the CPU (host) or the GPU (device)
+    ///
+    /// host reads every derivative back from the GPU. device compares on the GPU and reads back
+    /// sums, and the rows that need a closer look. auto is device on a GPU for more than 4 million
+    /// entries, else host. The verdict is the same.
+    #[arg(
+        long,
+        help_heading = DIFFERENCE,
         value_enum,
         default_value_t,
         value_name = "auto|host|device",
         hide_possible_values = true
     )]
     pub compare: CompareOn,
-    /// Relative tolerance, in place of what rounding to the gradient's type explains
-    #[arg(long, allow_negative_numbers = true, value_parser = number)]
+    /// Relative tolerance [default: what rounding to the gradient's dtype explains]
+    ///
+    /// With --rtol, --atol or both, an entry may be off by rtol * max(|analytic|, |numeric|) +
+    /// atol. Without them, by what rounding to the gradient's dtype explains.
+    #[arg(
+        long,
+        help_heading = "Tolerance",
+        value_name = "R",
+        allow_negative_numbers = true,
+        value_parser = number
+    )]
     pub rtol: Option<f64>,
-    /// Absolute tolerance, likewise
-    #[arg(long, allow_negative_numbers = true, value_parser = number)]
+    /// Absolute tolerance [default: 0 with --rtol, else as for --rtol]
+    #[arg(
+        long,
+        help_heading = "Tolerance",
+        value_name = "A",
+        allow_negative_numbers = true,
+        value_parser = number
+    )]
     pub atol: Option<f64>,
-    /// Check the rows from A to before B only
-    #[arg(long, value_name = "A..B", value_parser = rows)]
+    /// Check only rows A up to, not including, B
+    #[arg(long, help_heading = "Rows", value_name = "A..B", value_parser = rows)]
     pub rows: Option<Range<usize>>,
-    /// Check so many rows only, drawn at random
-    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
+    /// Check N rows, drawn at random
+    #[arg(long, help_heading = "Rows", value_name = "N", value_parser = whole::<usize>)]
     pub sample: Option<usize>,
-    /// What the random numbers of --sample begin with
-    #[arg(long, default_value_t = 0, value_name = "S", requires = "sample", value_parser = whole::<u64>)]
+    /// Seed of the random rows
+    #[arg(
+        long,
+        help_heading = "Rows",
+        default_value_t = 0,
+        value_name = "S",
+        requires = "sample",
+        value_parser = whole::<u64>
+    )]
     pub seed: u64,
 }
 
 /// A value, or the program's own choice.
 #[derive(Clone, Copy, Debug)]
 pub enum Auto<T> {
-    /// The program's.
+    /// The program's choice.
     Auto,
-    /// The value.
+    /// The user's value.
     Given(T),
 }
 
@@ -125,41 +205,39 @@ impl<T> Auto<T> {
 }
 
 impl Settings {
-    /// What can be said, as clap has it: names, texts and types.
+    /// Returns the settings as clap's arguments: names, help texts and types.
     pub fn arguments() -> Vec<Arg> {
         let command = Self::augment_args(Command::new("check"));
         command.get_arguments().cloned().collect()
     }
 
-    /// Reads names and values, each name that of a flag without its dashes.
+    /// Parses names and values. A name is that of a flag without its dashes.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a name that there is not, or a value that cannot be used.
+    /// [`Error::Usage`] for an unknown name or an invalid value.
     pub fn parse(pairs: &[(String, String)]) -> Result<Self> {
         let arguments = Self::arguments();
         let names: Vec<&str> = arguments.iter().filter_map(Arg::get_long).collect();
-        let unknown = pairs
-            .iter()
-            .find(|(name, _)| !names.contains(&&*flag(name)));
+        let mut unknown = pairs.iter();
+        let unknown = unknown.find(|(name, _)| !names.contains(&&*words::flag(name)));
         if let Some((name, _)) = unknown {
-            let said = format!(
-                "there is no setting '{name}'; there are {}",
+            return Err(Error::Usage(format!(
+                "unknown setting '{name}'; the settings are {}",
                 names.join(", ")
-            );
-            return Err(Error::Usage(said));
+            )));
         }
         #[derive(Parser)]
         #[command(no_binary_name = true, disable_help_flag = true)]
-        struct Words {
+        struct Flags {
             #[command(flatten)]
             settings: Settings,
         }
-        let parsed =
-            Words::try_parse_from(flags(pairs)).map_err(|error| Error::Usage(in_a_line(&error)));
+        let parsed = Flags::try_parse_from(words::flags(pairs));
+        let parsed = parsed.map_err(|error| Error::Usage(in_a_line(&error)));
         Ok(parsed?.settings)
     }
 
-    /// How to check, and whether a picture is wanted.
+    /// Returns the options of a check, whose report has a picture of the errors if `picture` is set.
     pub fn options(&self, picture: bool) -> Options {
         Options {
             method: self.method,
@@ -178,7 +256,8 @@ impl Settings {
         }
     }
 
-    /// For each check of a report the errors at every step size, for a page's pictures; none where rows are left out.
+    /// Computes for each check of a report the errors at every step size, for the HTML page. An
+    /// element is `None` if the check did not cover all rows.
     ///
     /// # Errors
     /// Those of [`sweep::glance`].
@@ -194,8 +273,10 @@ impl Settings {
         report.checks.iter().map(of_check).collect()
     }
 
-    /// Reads what is checked, with so many bytes beside the weights, and compressed arrays of so many at most. Gradients that sum over all
-    /// samples cannot be checked on some of them: they are left out with a note, unless they were asked for.
+    /// Reads a problem and the gradients to check, within `memory` bytes for arrays apart from the
+    /// weights, and compressed arrays of at most `unpacked` bytes. The gradient of a parameter is a
+    /// sum over all samples and cannot be checked on some of them: with `--rows` or `--sample` it
+    /// is left out, with a note, unless `--wrt` names it.
     ///
     /// # Errors
     /// Those of [`io::load`].
@@ -207,113 +288,37 @@ impl Settings {
             None => self.rows.clone(),
         };
         let mut inputs = io::load(source, &request)?;
-        self.leave_out_sums(&mut inputs);
+        self.leave_out_parameters(&mut inputs);
         Ok(inputs)
     }
 
-    fn leave_out_sums(&self, inputs: &mut Inputs) {
+    fn leave_out_parameters(&self, inputs: &mut Inputs) {
         let flag = match (&self.rows, self.sample) {
             (Some(_), _) => "--rows",
             (None, Some(_)) => "--sample",
             (None, None) => return,
         };
-        let is_sum = |subject: &Subject| subject.wrt.is_parameter();
-        if !self.loss.wrt.is_empty() || inputs.subjects.iter().all(is_sum) {
+        let is_parameter = |subject: &Subject| subject.wrt.is_parameter();
+        if !self.loss.wrt.is_empty() || inputs.subjects.iter().all(is_parameter) {
             return;
         }
-        for sum in inputs.subjects.iter().filter(|subject| is_sum(subject)) {
-            let name = sum.wrt.grad_name();
+        for subject in inputs.subjects.iter().filter(|it| is_parameter(it)) {
+            let name = subject.wrt.grad_name();
             inputs.notes.push(format!(
-                "{name} is not checked: it is a sum over all samples, and {flag} takes some of them"
+                "{name} is not checked: it is a sum over all samples, \
+                 and {flag} selects some of them"
             ));
         }
-        inputs.subjects.retain(|subject| !is_sum(subject));
+        inputs.subjects.retain(|subject| !is_parameter(subject));
     }
-}
-
-/// Names and values as flags.
-pub fn flags(pairs: &[(String, String)]) -> impl Iterator<Item = String> {
-    let pairs = pairs.iter();
-    pairs.map(|(name, value)| format!("--{}={value}", flag(name)))
-}
-
-/// In a URL a name may well be written as in Python.
-fn flag(name: &str) -> String {
-    name.replace('_', "-")
-}
-
-/// What clap says in paragraphs: the fault, and how it might be mended.
-pub fn in_a_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let mut paragraphs = text.split("\n\n").map(|paragraph| {
-        let words: Vec<&str> = paragraph.split_whitespace().collect();
-        words.join(" ")
-    });
-    let fault = paragraphs.next().unwrap_or_default();
-    let mut line = fault.trim_start_matches("error: ").to_owned();
-    for tip in paragraphs.filter_map(|it| it.strip_prefix("tip: ").map(str::to_owned)) {
-        line += &format!("; {tip}");
-    }
-    line
-}
-
-/// Arguments of the program as a shell takes them, with its name before them.
-pub fn command_line(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    let quoted = |word: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-        if !word.is_empty() && word.chars().all(is_plain) {
-            word.to_owned()
-        } else {
-            format!("'{}'", word.replace('\'', "'\\''"))
-        }
-    };
-    let words = words.into_iter().map(|word| quoted(word.as_ref()));
-    std::iter::once("gradprobe".to_owned())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-fn rows(text: &str) -> std::result::Result<Range<usize>, String> {
-    let (first, end) = text.split_once("..").unwrap_or_default();
-    match (first.parse(), end.parse()) {
-        (Ok(first), Ok(end)) => Ok(first..end),
-        _ => Err("expected two numbers, such as 1000..2000".to_owned()),
-    }
-}
-
-fn eps(text: &str) -> std::result::Result<Auto<f64>, String> {
-    match text {
-        "auto" => Ok(Auto::Auto),
-        text => text
-            .parse()
-            .map(Auto::Given)
-            .map_err(|_| "expected auto or a number, such as 1e-3".to_owned()),
-    }
-}
-
-fn number(text: &str) -> std::result::Result<f64, &'static str> {
-    text.parse().map_err(|_| "expected a number, such as 1e-3")
-}
-
-fn whole<T: FromStr>(text: &str) -> std::result::Result<T, &'static str> {
-    text.parse().map_err(|_| "expected a whole number")
-}
-
-fn precision() -> impl TypedValueParser<Value = Auto<Precision>> {
-    PossibleValuesParser::new(["auto", "f32", "f64"]).map(|name| {
-        let named = Precision::from_str(&name, false);
-        named.map_or(Auto::Auto, Auto::Given)
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheme::Scheme;
-
+    
     #[test]
-    fn names_are_those_of_flags() {
+    fn takes_the_names_of_flags() {
         let settings = parse(&[
             ("wrt", "input,weight"),
             ("ignore_index", "-1"),
@@ -343,11 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_as_on_the_command_line() {
-        for (pair, said) in [
+    fn reports_bad_values_as_on_the_command_line() {
+        for (pair, message) in [
             (
                 ("rtols", "1"),
-                "there is no setting 'rtols'; there are wrt, reduction, ignore-index, label-smoothing, eps, method, scheme, precision, compare, rtol, atol, rows, sample, seed",
+                "unknown setting 'rtols'; the settings are wrt, reduction, ignore-index, \
+                 label-smoothing, eps, method, scheme, precision, compare, rtol, atol, rows, \
+                 sample, seed",
             ),
             (
                 ("eps", "x"),
@@ -355,7 +362,8 @@ mod tests {
             ),
             (
                 ("scheme", "best"),
-                "invalid value 'best' for '--scheme <central|forward|five-point>' [possible values: forward, central, five-point]",
+                "invalid value 'best' for '--scheme <central|forward|five-point>' \
+                 [possible values: forward, central, five-point]",
             ),
             (
                 ("sample", "few"),
@@ -363,7 +371,7 @@ mod tests {
             ),
         ] {
             let error = parse(&[pair]).unwrap_err();
-            assert_eq!(error.to_string(), said);
+            assert_eq!(error.to_string(), message);
         }
     }
 }
