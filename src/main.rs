@@ -1,4 +1,4 @@
-//! The program: everything is in the library's `cli`.
+//! The gradprobe program. Everything is in the library's `cli`.
 
 use std::process::ExitCode;
 
@@ -13,11 +13,11 @@ fn main() -> ExitCode {
     })
 }
 
-/// Mesa's lavapipe looks for a display server when it starts, and complains on stderr of an XDG_RUNTIME_DIR that is not
-/// set, as in most containers. Nothing is ever put there.
+/// Sets XDG_RUNTIME_DIR if it is unset, as in most containers. Mesa's lavapipe looks there for a
+/// display server and otherwise complains on stderr. It writes nothing there.
 fn quiet_software_driver() {
     if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // SAFETY: no other thread has been started yet that could read the environment.
+        // SAFETY: no other thread, which could read the environment, has been started yet.
         #[allow(unsafe_code)]
         unsafe {
             std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir());

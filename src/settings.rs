@@ -316,7 +316,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    
+
     #[test]
     fn takes_the_names_of_flags() {
         let settings = parse(&[

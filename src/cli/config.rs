@@ -1,107 +1,101 @@
-//! Words of the command line, and of gradprobe.toml: a flag wins over the file, and the file over a default.
+//! gradprobe.toml: defaults for flags that are not on the command line.
+//!
+//! The keys of the file are the flags of `gradprobe check` without their dashes, and `files`. Each
+//! is turned into the words of a command line, which are put behind the command's name; then clap
+//! parses the whole. So a value in the file is checked, and its errors are worded, as on the
+//! command line, and the command that a report prints for repeating the check needs no settings
+//! file.
+//!
+//! A flag on the command line takes precedence over the file, and the file over the built-in
+//! default.
 
 use std::{
     ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches,
+    ArgMatches, CommandFactory, FromArgMatches,
     error::{ContextKind, ErrorKind},
-    parser::ValueSource,
 };
-use toml::{Table, Value};
 
-use super::Arguments;
+use super::arguments::Arguments;
 use crate::{
     error::{Error, Result},
     settings::{Settings, in_a_line},
 };
 
-/// The file's name.
+mod file;
+
+use file::is_given;
+
+/// The name of the file.
 const NAME: &str = "gradprobe.toml";
-/// Positional arguments by the name that they have in the file.
-const FILES: &str = "files";
 /// The commands that read it.
 const COMMANDS: [&str; 2] = ["check", "sweep"];
-/// Flags that a service has no use for: how this machine computes, and what it keeps of what it computed.
-const HERE: [&str; 4] = ["device", "memory", "numeric", "save-failures"];
-/// Flags whose value is a path: in the file it is meant from the file's folder.
-const PATHS: [&str; 5] = ["json", "html", "junit", "numeric", "save-failures"];
 
-/// The arguments in `words`, the program's name first, completed by gradprobe.toml, and all their words.
-///
-/// # Errors
-/// [`Error::Usage`] for what is no argument or no setting, [`Error::Io`] and [`Error::Format`] for a file that cannot be read.
-pub(super) fn arguments(words: Vec<OsString>) -> Result<Completed> {
-    let matches = parse(&words)?;
-    let settings = match matches.subcommand() {
-        Some((name, given)) if COMMANDS.contains(&name) => match locate(given)? {
-            Some(path) => settings(&path, name, given)?,
-            None => return build(&matches, words),
-        },
-        _ => return build(&matches, words),
-    };
-    let mut completed = words;
-    let command = completed
-        .iter()
-        .position(|word| COMMANDS.iter().any(|name| word == name))
-        .map_or(completed.len(), |place| place + 1);
-    let ConfigFile { path, words } = settings;
-    let said = words.join(OsStr::new(" "));
-    let said = format!("settings of {}: {}", path.display(), said.display());
-    completed.splice(command..command, words);
-    // What was well without the file's words is wrong because of them.
-    let parsed = parse(&completed).and_then(|matches| build(&matches, completed));
-    let completed = parsed.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
-    Ok(Completed {
-        from_file: Some(said),
-        ..completed
-    })
-}
-
-/// What a command line says, with gradprobe.toml.
-pub(super) struct Completed {
+/// A command line, completed by gradprobe.toml.
+pub(super) struct CommandLine {
     pub(super) arguments: Arguments,
     /// All its words, the program's name first.
     pub(super) words: Vec<OsString>,
-    /// What is said of the check itself: names without dashes, and values.
+    /// The settings of the check that it gives: names, without dashes, and values.
     pub(super) settings: Vec<(String, String)>,
-    /// What gradprobe.toml gave, in a line.
-    pub(super) from_file: Option<String>,
+    /// A line about the settings that came from gradprobe.toml.
+    pub(super) note: Option<String>,
 }
 
-fn build(matches: &ArgMatches, words: Vec<OsString>) -> Result<Completed> {
-    let arguments = Arguments::from_arg_matches(matches);
-    let arguments = arguments.map_err(|error| Error::Usage(error.to_string()))?;
-    let settings = match matches.subcommand() {
-        Some(("check", given)) => settings_in(given),
-        _ => Vec::new(),
+/// Parses `words`, the program's name first, completed by gradprobe.toml. Prints help or the
+/// version, and exits, if that is what they request.
+///
+/// # Errors
+/// [`Error::Usage`] for an invalid argument or setting, [`Error::Io`] and [`Error::Format`] for a
+/// settings file that cannot be read.
+pub(super) fn command_line(words: Vec<OsString>) -> Result<CommandLine> {
+    let matches = parse(&words)?;
+    let Some((command, given)) = matches.subcommand() else {
+        return build(&matches, words);
     };
-    Ok(Completed {
-        arguments,
-        words,
-        settings,
-        from_file: None,
+    if !COMMANDS.contains(&command) {
+        return build(&matches, words);
+    }
+    let Some(path) = locate(given) else {
+        return build(&matches, words);
+    };
+    let more = file::words(&path, command, given)?;
+    let note = format!(
+        "settings of {}: {}",
+        path.display(),
+        more.join(OsStr::new(" ")).display()
+    );
+    let mut completed = words;
+    let is_command = |word: &OsString| COMMANDS.iter().any(|name| word == name);
+    let end = completed.len();
+    let behind_command = completed.iter().position(is_command);
+    let behind_command = behind_command.map_or(end, |position| position + 1);
+    completed.splice(behind_command..behind_command, more);
+    // The command line alone was valid, so an error now is due to the file.
+    let built = parse(&completed).and_then(|matches| build(&matches, completed));
+    let built = built.map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+    Ok(CommandLine {
+        note: Some(note),
+        ..built
     })
 }
 
-/// Whether the command line has an argument, which the command need not know.
-fn is_given(given: &ArgMatches, id: &str) -> bool {
-    given
-        .try_contains_id(id)
-        .is_ok_and(|_| given.value_source(id) == Some(ValueSource::CommandLine))
-}
-
-fn settings_in(given: &ArgMatches) -> Vec<(String, String)> {
-    let arguments = Settings::arguments();
-    let settings = arguments.iter().filter_map(|arg| {
-        let id = arg.get_id().as_str();
-        let values = is_given(given, id).then(|| given.get_raw(id))??;
-        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
-        Some((arg.get_long()?.to_owned(), values.join(",")))
-    });
-    settings.collect()
+fn build(matches: &ArgMatches, words: Vec<OsString>) -> Result<CommandLine> {
+    let arguments = Arguments::from_arg_matches(matches);
+    let arguments = arguments.map_err(|error| Error::Usage(error.to_string()))?;
+    let settings = match matches.subcommand() {
+        Some(("check", given)) => settings(given),
+        _ => Vec::new(),
+    };
+    Ok(CommandLine {
+        arguments,
+        words,
+        settings,
+        note: None,
+    })
 }
 
 fn parse(words: &[OsString]) -> Result<ArgMatches> {
@@ -115,7 +109,7 @@ fn parse(words: &[OsString]) -> Result<ArgMatches> {
         })
 }
 
-/// The fault in a line, and which command's help has more.
+/// Returns a clap error as one line that ends with the help to consult.
 fn explained(error: &clap::Error) -> String {
     let mut line = in_a_line(error);
     let usage = error.get(ContextKind::Usage).map(ToString::to_string);
@@ -126,136 +120,38 @@ fn explained(error: &clap::Error) -> String {
         Some(words.collect::<Vec<_>>().join(" ")).filter(|command| !command.is_empty())
     });
     if let Some(command) = command {
-        line += &format!("; {command} --help has what there is");
+        line += &format!("; see {command} --help");
     }
     line
 }
 
-/// The file that was named, or the nearest: in this folder, or else in one that it lies in.
-fn locate(given: &ArgMatches) -> Result<Option<PathBuf>> {
+/// Returns the file that `--config` names, or the nearest gradprobe.toml: in the current folder, or
+/// else in a parent.
+fn locate(given: &ArgMatches) -> Option<PathBuf> {
     if let Some(path) = given.get_one::<PathBuf>("config") {
-        return Ok(Some(path.clone()));
+        return Some(path.clone());
     }
-    // A folder that has been removed has none above it.
-    let Ok(here) = std::env::current_dir() else {
-        return Ok(None);
-    };
-    let depth = here.components().count();
+    // A current folder that was removed has no parents.
+    let here = std::env::current_dir().ok()?;
     let mut folder = PathBuf::new();
-    for _ in 0..depth {
+    for _ in 0..here.components().count() {
         let path = folder.join(NAME);
         if path.is_file() {
-            return Ok(Some(path));
+            return Some(path);
         }
         folder.push("..");
     }
-    Ok(None)
+    None
 }
 
-/// What a file says, as words of a command line.
-struct ConfigFile {
-    path: PathBuf,
-    words: Vec<OsString>,
-}
-
-/// Those that the command takes and the command line leaves open.
-fn settings(path: &Path, command: &str, given: &ArgMatches) -> Result<ConfigFile> {
-    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let before = error.span().map_or("", |span| &text[..span.start]);
-        Error::Format {
-            path: path.to_owned(),
-            format: "TOML",
-            reason: format!("line {}: {}", before.split('\n').count(), error.message()),
-        }
-    })?;
-    let program = Arguments::command();
-    let [all, own] = ["check", command].map(|name| {
-        let found = program.find_subcommand(name);
-        found.expect("the commands are the program's own")
+/// Returns the settings of a check that a command line gives.
+fn settings(given: &ArgMatches) -> Vec<(String, String)> {
+    let arguments = Settings::arguments();
+    let settings = arguments.iter().filter_map(|arg| {
+        let id = arg.get_id().as_str();
+        let values = is_given(given, id).then(|| given.get_raw(id))??;
+        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        Some((arg.get_long()?.to_owned(), values.join(",")))
     });
-    let folder = path.parent().unwrap_or(Path::new(""));
-    // Of the two the command line chooses, or else the file a service.
-    let is_here = HERE
-        .iter()
-        .any(|flag| is_given(given, &flag.replace('-', "_")));
-    let by_server = table.contains_key("server") && !is_here;
-    let mut words = Vec::new();
-    for (key, value) in &table {
-        let Some(arg) = find(all, key) else {
-            return Err(Error::Usage(format!(
-                "{}: {key} is no setting: the flags of gradprobe check are, without their dashes, and {FILES}",
-                path.display()
-            )));
-        };
-        let separate = key == FILES && is_given(given, "input");
-        let elsewhere = match key.as_str() {
-            "server" => is_here,
-            key => HERE.contains(&key) && (is_given(given, "server") || by_server),
-        };
-        let is_left_open = !is_given(given, arg.get_id().as_str()) && !separate && !elsewhere;
-        if find(own, key).is_none() || !is_left_open {
-            continue;
-        }
-        let of_setting = to_words(arg, key, value, folder);
-        words.extend(of_setting.map_err(|expected| {
-            let found = scalar(value).unwrap_or_else(|| format!("of type {}", value.type_str()));
-            Error::Usage(format!(
-                "{}: {key} is {found}, but {expected}",
-                path.display()
-            ))
-        })?);
-    }
-    Ok(ConfigFile {
-        path: path.to_owned(),
-        words,
-    })
-}
-
-/// The argument that a key of the file stands for.
-fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
-    command.get_arguments().find(|arg| match arg.get_long() {
-        Some(long) => long == key && !["config", "quiet"].contains(&key),
-        None => arg.is_positional() && key == FILES,
-    })
-}
-
-fn to_words(
-    arg: &Arg,
-    key: &str,
-    value: &Value,
-    folder: &Path,
-) -> std::result::Result<Vec<OsString>, &'static str> {
-    let is_list = matches!(arg.get_action(), ArgAction::Append);
-    let texts = match value {
-        Value::Array(values) if is_list => values.iter().map(scalar).collect::<Option<Vec<_>>>(),
-        value => scalar(value).map(|text| vec![text]),
-    };
-    let texts = texts.ok_or(if is_list {
-        "it must be a text or a list of texts"
-    } else {
-        "it must be a text, a number, true or false"
-    })?;
-    if key == FILES {
-        return Ok(texts.iter().map(|text| folder.join(text).into()).collect());
-    }
-    let is_path = PATHS.contains(&key) && texts.iter().all(|text| text != "-");
-    let text = texts.join(",");
-    let mut word = OsString::from(format!("--{key}="));
-    word.push(if is_path {
-        folder.join(text).into_os_string()
-    } else {
-        text.into()
-    });
-    Ok(vec![word])
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Float(number) => Some(number.to_string()),
-        Value::Boolean(yes) => Some(yes.to_string()),
-        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
-    }
+    settings.collect()
 }

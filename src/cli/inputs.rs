@@ -1,107 +1,55 @@
-//! What the commands that read a problem read, and what overrides or completes it.
+//! The files that `check` and `sweep` read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use clap::Args;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
 use crate::{
     error::{Error, Result},
     io::Source,
 };
 
-/// What is checked: shared by the commands that read a problem.
+/// The arguments that name the files to read.
 #[derive(Args)]
 pub(super) struct InputArguments {
-    /// .safetensors or .npz files, folders of them, or patterns such as 'cases/*.npz'. Each has input [n,d], weight [k,d], target ([n] classes or
-    /// [n,k] probabilities), and optionally bias [k], class_weight [k], and the gradients: grad [n,d] (of the input), grad_logits [n,k],
-    /// grad_weight [k,d], grad_bias [k]
-    #[arg(value_name = "FILE", conflicts_with_all = ["input", "weight", "bias", "target", "class_weight", "grad", "grad_logits", "grad_weight", "grad_bias"])]
+    /// .safetensors or .npz files, folders, or quoted patterns such as 'cases/*.npz'
+    ///
+    /// A folder stands for all .safetensors and .npz files in it and below. Each file holds
+    ///   input   [n, d]
+    ///   weight  [k, d]
+    ///   target  [n] class indices, or [n, k] class probabilities
+    /// and, optionally, bias [k], class_weight [k] and the gradients to check:
+    ///   grad         [n, d], with respect to the input
+    ///   grad_logits  [n, k]
+    ///   grad_weight  [k, d]
+    ///   grad_bias    [k]
+    #[arg(id = FILES, value_name = "FILE", verbatim_doc_comment)]
     pub(super) files: Vec<PathBuf>,
-    /// The input [n,d] as an .npy file
-    #[arg(long, value_name = "F", requires_all = ["weight", "target"], help_heading = "Single .npy files")]
-    input: Option<PathBuf>,
-    /// The weight [k,d] as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    weight: Option<PathBuf>,
-    /// The bias [k] as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    bias: Option<PathBuf>,
-    /// The target, [n] classes or [n,k] probabilities, as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    target: Option<PathBuf>,
-    /// The class weights [k] as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    class_weight: Option<PathBuf>,
-    /// The gradient of the input [n,d] as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    grad: Option<PathBuf>,
-    /// The gradient of the logits [n,k] as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    grad_logits: Option<PathBuf>,
-    /// The gradient of the weight [k,d] as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    grad_weight: Option<PathBuf>,
-    /// The gradient of the bias [k] as an .npy file
-    #[arg(
-        long,
-        value_name = "F",
-        requires = "input",
-        help_heading = "Single .npy files"
-    )]
-    grad_bias: Option<PathBuf>,
 
-    /// What stands for flags that are not given: this file, in place of the nearest gradprobe.toml, in this folder or above
+    #[command(flatten)]
+    npy_files: NpyFiles,
+
+    /// Settings file [default: the nearest gradprobe.toml, here or in a parent folder]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
 }
 
 impl InputArguments {
-    /// What is to be read: every file that was named, in a folder or by a pattern too, or the single .npy files together.
+    /// Returns the problems to read: one a file, or one for all the .npy files.
     ///
     /// # Errors
-    /// [`Error::Usage`] where nothing was named, [`Error::Setting`] for a folder or a pattern without a file.
+    /// [`Error::Usage`] if no file is named, or a folder or a pattern yields none.
     pub(super) fn sources(&self) -> Result<Vec<Source>> {
-        if self.input.is_some() {
-            return Ok(vec![self.separate()]);
+        if !self.npy_files.0.is_empty() {
+            return Ok(vec![Source::Separate(self.npy_files.0.clone())]);
         }
         if self.files.is_empty() {
             return Err(Error::Usage(
-                "there is nothing to check: name .safetensors or .npz files, folders of them or patterns, or give --input, --weight and --target"
+                "no files to check: name .safetensors or .npz files, folders of them or patterns, \
+                 or pass --input, --weight and --target"
                     .to_owned(),
             ));
         }
@@ -111,44 +59,79 @@ impl InputArguments {
         }
         Ok(files.into_iter().map(Source::File).collect())
     }
+}
 
-    fn separate(&self) -> Source {
-        let files = [
-            ("input", &self.input),
-            ("weight", &self.weight),
-            ("bias", &self.bias),
-            ("target", &self.target),
-            ("class_weight", &self.class_weight),
-            ("grad", &self.grad),
-            ("grad_logits", &self.grad_logits),
-            ("grad_weight", &self.grad_weight),
-            ("grad_bias", &self.grad_bias),
-        ];
-        Source::Separate(
-            files
-                .into_iter()
-                .filter_map(|(name, path)| Some((name, path.clone()?)))
-                .collect(),
-        )
+/// The tensors that can be read from .npy files: name, flag and description.
+const TENSORS: [(&str, &str, &str); 9] = [
+    ("input", "input", "Input [n, d]"),
+    ("weight", "weight", "Weight [k, d]"),
+    ("bias", "bias", "Bias [k]"),
+    ("target", "target", "Target [n], or probabilities [n, k]"),
+    ("class_weight", "class-weight", "Class weights [k]"),
+    ("grad", "grad", "Gradient of input [n, d]"),
+    ("grad_logits", "grad-logits", "Gradient of logits [n, k]"),
+    ("grad_weight", "grad-weight", "Gradient of weight [k, d]"),
+    ("grad_bias", "grad-bias", "Gradient of bias [k]"),
+];
+
+/// The id of the positional arguments, for clap.
+const FILES: &str = "files";
+
+/// One .npy file a tensor, by the tensor's name: `--input`, `--grad-logits` and so on.
+struct NpyFiles(BTreeMap<&'static str, PathBuf>);
+
+impl Args for NpyFiles {
+    fn augment_args(command: Command) -> Command {
+        let flags = TENSORS.map(|(name, flag, description)| {
+            let flag = Arg::new(name)
+                .long(flag)
+                .help(description)
+                .help_heading("Tensors as .npy files, instead of FILE")
+                .value_name("FILE.npy")
+                .conflicts_with(FILES)
+                .value_parser(value_parser!(PathBuf));
+            if name == "input" {
+                flag.requires_all(["weight", "target"])
+            } else {
+                flag.requires("input")
+            }
+        });
+        command.args(flags)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
     }
 }
 
-/// The ends of the names of files that hold a case.
-const ENDS: [&str; 2] = ["safetensors", "npz"];
+impl FromArgMatches for NpyFiles {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let path = |(name, ..): (_, _, _)| Some((name, matches.get_one::<PathBuf>(name)?.clone()));
+        Ok(Self(TENSORS.into_iter().filter_map(path).collect()))
+    }
 
-/// The files of a folder and of those in it, or those that a pattern matches, by name; else the path itself.
+    fn update_from_arg_matches(
+        &mut self,
+        matches: &ArgMatches,
+    ) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The extensions that are looked for in a folder.
+const EXTENSIONS: [&str; 2] = ["safetensors", "npz"];
+
+/// Returns the files in a folder and below it, or those that a pattern matches, sorted. Any other
+/// path is returned as it is.
 fn expand(path: &Path) -> Result<Vec<PathBuf>> {
-    let nothing = |expected: &str| Error::Setting {
-        name: "FILE",
-        found: path.display().to_string(),
-        expected: expected.to_owned(),
-    };
+    let failed = |reason: &str| Error::Usage(format!("{}: {reason}", path.display()));
     if path.is_dir() {
         let mut files = Vec::new();
         collect(path, &mut files)?;
         files.sort();
         return if files.is_empty() {
-            Err(nothing("that folder holds no .safetensors or .npz file"))
+            Err(failed("the folder holds no .safetensors and no .npz file"))
         } else {
             Ok(files)
         };
@@ -157,11 +140,12 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     if path.exists() || !text.contains(['*', '?', '[']) {
         return Ok(vec![path.to_owned()]);
     }
-    let matches = glob::glob(&text).map_err(|error| nothing(&format!("no pattern: {error}")))?;
-    // What cannot be looked into has no file that could be read.
+    let matches = glob::glob(&text);
+    let matches = matches.map_err(|error| failed(&format!("invalid pattern: {error}")))?;
+    // A folder that cannot be opened has no file that could be read.
     let files: Vec<PathBuf> = matches.filter_map(std::result::Result::ok).collect();
     if files.is_empty() {
-        Err(nothing("no file matches"))
+        Err(failed("no file matches the pattern"))
     } else {
         Ok(files)
     }
@@ -172,12 +156,13 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let (path, kind) = (entry.path(), entry.file_type().map_err(failed)?);
+        let is_input = || {
+            let extension = path.extension();
+            extension.is_some_and(|extension| EXTENSIONS.iter().any(|it| extension == *it))
+        };
         if kind.is_dir() {
             collect(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|end| ENDS.iter().any(|it| end == *it))
-        {
+        } else if is_input() {
             files.push(path);
         }
     }

@@ -1,4 +1,4 @@
-//! What is said on stderr beside errors: notes, and with `--verbose` what is being done.
+//! Notes on stderr, and with `--verbose` the steps of a run.
 
 use std::{fmt, time::Instant};
 
@@ -9,8 +9,11 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// From here on stderr has the library's notes, unless `quiet`; with `verbose` 1 its steps, too, with 2 or more each of their parts.
-pub(super) fn listen(verbose: u8, quiet: bool) {
+use super::stdout::is_coloured;
+
+/// Starts to print the library's events to stderr: notes, unless `quiet` is set; steps from
+/// `verbose` 1 on; details from 2 on.
+pub(super) fn start(verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
         (true, _) => Level::ERROR,
         (false, 0) => Level::WARN,
@@ -19,17 +22,17 @@ pub(super) fn listen(verbose: u8, quiet: bool) {
     };
     let format = Lines {
         started: Instant::now(),
-        coloured: super::is_coloured(&std::io::stderr()),
+        coloured: is_coloured(&std::io::stderr()),
     };
     let log = tracing_subscriber::fmt()
         .event_format(format)
         .with_max_level(level)
         .with_writer(std::io::stderr);
-    // Where another program has set one up, that one listens.
+    // A program that calls this library may have set up its own log, which then stays.
     let _ = log.try_init();
 }
 
-/// `note: ...`, or the seconds since the start and what was done.
+/// The format of a line: `note: ...`, or the seconds since the start and the step.
 struct Lines {
     started: Instant,
     coloured: bool,

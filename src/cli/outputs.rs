@@ -1,11 +1,17 @@
-//! Where a check's report goes: files, stdout, and what GitHub Actions reads.
+//! The destinations of a check's report: files, stdout, and the job summary of GitHub Actions.
 
 use std::{
     io::Write,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
-use super::{JsonOutput, check::CheckArguments, print};
+use clap::{ArgAction, Args, ValueEnum};
+
+use super::{
+    json_output::JsonOutput,
+    stdout::{is_coloured, print},
+};
 use crate::{
     error::{Error, Result},
     io::OutputFile,
@@ -16,35 +22,76 @@ use crate::{
     report::Verdict,
 };
 
-/// What stdout shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputArguments {
+    /// Format of stdout [default: github in GitHub Actions, else text]
+    ///
+    /// github prints text and then annotations, and appends Markdown to the job summary. It is the
+    /// default where the variable GITHUB_ACTIONS is true.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "text|markdown|github",
+        hide_possible_values = true
+    )]
+    pub(super) format: Option<Format>,
+    /// Print only errors, and one sentence for each gradient that does not pass
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Exit with 0 if the verdict is inconclusive
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value_t = false,
+        action = ArgAction::Set,
+        hide_possible_values = true,
+        hide_default_value = true,
+        value_name = "true|false"
+    )]
+    pub(super) allow_inconclusive: bool,
+    /// Write the report as JSON (-: on stdout, instead of the text)
+    #[arg(long, value_name = "FILE|-")]
+    pub(super) json: Option<PathBuf>,
+    /// Write the report as an HTML page with plots, in a single file
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+    /// Write the report as JUnit XML, one test case per gradient
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+}
+
+/// The format of stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For a terminal.
+    /// Text for a terminal.
     Text,
-    /// For a comment.
+    /// Markdown, for a comment.
     Markdown,
-    /// For a terminal, then annotations; the job's summary is Markdown.
+    /// Text, then GitHub annotations; the job summary gets Markdown.
     Github,
 }
 
-/// All of them, open before there is anything to write.
+/// The destinations of a report. All are opened before anything is computed.
 pub(super) struct Outputs {
     json: JsonOutput,
     html: Option<OutputFile>,
     junit: Option<OutputFile>,
     format: Format,
-    /// Only of what did not pass.
+    /// True if stdout shows only gradients that did not pass.
     quiet: bool,
     layout: Layout,
-    /// The job's summary, which others write to as well.
+    /// The file of the job summary. Other steps of the job append to it too.
     summary: Option<PathBuf>,
     allow_inconclusive: bool,
 }
 
 impl Outputs {
     /// # Errors
-    /// [`Error::Io`] if one of them cannot be written.
-    pub(super) fn open(arguments: &CheckArguments) -> Result<Self> {
+    /// [`Error::Io`] if a file cannot be written.
+    pub(super) fn open(arguments: &OutputArguments) -> Result<Self> {
         let file = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
         let in_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         let format = arguments.format.unwrap_or(if in_actions {
@@ -67,11 +114,11 @@ impl Outputs {
         })
     }
 
-    /// Tells in a line what came of one of several files.
+    /// Prints one line on one of several files.
     ///
     /// # Errors
     /// [`Error::Io`] if stdout cannot be written.
-    pub(super) fn tell(&self, run: &Run) -> Result<()> {
+    pub(super) fn print_line(&self, run: &Run) -> Result<()> {
         match (&self.json, self.format) {
             (JsonOutput::Stdout, _) | (_, Format::Markdown) => Ok(()),
             (_, Format::Text | Format::Github) => match &run.outcome {
@@ -81,10 +128,10 @@ impl Outputs {
         }
     }
 
-    /// Writes what was asked for.
+    /// Writes the report to all destinations.
     ///
     /// # Errors
-    /// [`Error::Io`] if something cannot be written.
+    /// [`Error::Io`] if one cannot be written.
     pub(super) fn deliver(self, runs: &[Run]) -> Result<()> {
         let write = |file: Option<OutputFile>, text: &dyn Fn() -> String| match file {
             None => Ok(()),
@@ -114,27 +161,29 @@ impl Outputs {
                 Ok(report) => text::sentences(report, layout),
                 Err(_) => String::new(),
             },
-            // Their lines have been told.
+            // Of several files each line was printed when the file was done.
             (true, _) => String::new(),
         };
-        let shown = || match format {
+        let stdout = || match format {
             Format::Text => text(),
             Format::Markdown => markdown::render(runs),
             Format::Github => text() + &github::render(runs),
         };
-        json.deliver(|| json::render_all(runs), shown)
+        json.deliver(|| json::render_all(runs), stdout)
     }
 }
 
-/// The widest text that is read with ease, and the narrowest that holds a label and some words.
-const WIDTHS: std::ops::RangeInclusive<usize> = 50..=100;
+/// The widths that text is wrapped to, in columns: at least a label and some words, at most a line
+/// that is easy to read. Chosen.
+const WIDTHS: RangeInclusive<usize> = 50..=100;
 
-/// Colours and lines of a terminal's width; in a file or a pipe lines are left whole.
+/// Returns the layout of stdout: colours, and lines of the terminal's width. In a file or a pipe,
+/// lines are not wrapped.
 fn layout() -> Layout {
     let stdout = std::io::stdout();
     let size = terminal_size::terminal_size_of(&stdout);
     Layout {
-        coloured: super::is_coloured(&stdout),
+        coloured: is_coloured(&stdout),
         width: size.map(|(width, _)| usize::from(width.0).clamp(*WIDTHS.start(), *WIDTHS.end())),
     }
 }

@@ -1,50 +1,48 @@
-//! What a user sees and keeps while a check runs: a forecast and a bar on stderr, and the numeric gradient's file; and how to stop it.
+//! The progress of a check: a time forecast and a bar on stderr, and the file of `--numeric`.
 
 use std::{
     io::IsTerminal,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use bytesize::ByteSize;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::interrupts::Interrupts;
 use crate::{check::Listener, error::Result, io::NumericFile, problem::Wrt};
 
-/// After it the speed is known: then a forecast is given, and on a terminal a bar is drawn.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// A check that takes no longer needs no forecast.
+/// The time after which the speed is taken as known, and a bar is drawn. Chosen.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// The shortest check that gets a forecast. Chosen.
 const LONG: Duration = Duration::from_secs(10);
 
-pub(super) struct Watcher {
+/// A listener that displays progress and writes the numeric gradient.
+pub(super) struct Progress {
     current: Option<Current>,
     bar: Option<ProgressBar>,
-    draws: bool,
+    has_bar: bool,
     numeric: Option<NumericFile>,
     interrupts: Interrupts,
 }
 
-/// What is being checked.
+/// The gradient or file that is being checked.
 struct Current {
     name: String,
-    /// How much there is of it.
-    what: String,
+    /// Its size, in words.
+    size: String,
     started: Instant,
-    /// When entries were done first, and how many: what comes before is preparation.
+    /// The time of the first report of progress, and the entries done by then. The time before is
+    /// preparation, and would distort the speed.
     first: Option<(Instant, u64)>,
     is_announced: bool,
 }
 
 impl Current {
-    /// Entries a second, and for how long they will be done yet; none until that is known.
+    /// Returns the entries per second and the remaining time, or `None` during the first second.
     fn speed(&mut self, done: u64, all: u64) -> Option<(f64, Duration)> {
         let (first, before) = *self.first.get_or_insert((Instant::now(), done));
         let taken = first.elapsed();
-        (taken > PATIENCE && done > before).then(|| {
+        (taken > WARM_UP && done > before).then(|| {
             let rate = (done - before) as f64 / taken.as_secs_f64();
             (rate, Duration::from_secs_f64((all - done) as f64 / rate))
         })
@@ -54,61 +52,41 @@ impl Current {
 fn bar(name: &str) -> ProgressBar {
     let style = "{msg} {wide_bar} {human_pos} of {human_len} entries, {prefix}";
     let style = ProgressStyle::with_template(style).expect("the template is a constant");
-    // Its own speed would count what was done before there was a bar.
+    // indicatif's own speed would include the entries that were done before the bar appeared.
     ProgressBar::new(0)
         .with_style(style)
         .with_message(name.to_owned())
 }
 
-/// Whether the program was asked to end.
-#[derive(Clone, Default)]
-pub(super) struct Interrupts(Arc<AtomicBool>);
-
-impl Interrupts {
-    /// From here on Ctrl-C, or what a supervisor sends, asks checks to end.
-    pub(super) fn listen() -> Self {
-        let interrupts = Self::default();
-        for signal in [SIGINT, SIGTERM] {
-            // Where it cannot be listened for, the program just ends.
-            let _ = signal_hook::flag::register(signal, interrupts.0.clone());
-        }
-        interrupts
-    }
-}
-
-impl Listener for Interrupts {
-    fn is_interrupted(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Watcher {
-    /// With a bar or without.
-    pub(super) fn new(draws: bool, numeric: Option<NumericFile>, interrupts: Interrupts) -> Self {
+impl Progress {
+    pub(super) fn new(has_bar: bool, numeric: Option<NumericFile>, interrupts: Interrupts) -> Self {
         Self {
             current: None,
             bar: None,
-            draws,
+            has_bar,
             numeric,
             interrupts,
         }
     }
 
-    /// From here on what is called so is checked.
-    pub(super) fn start(&mut self, name: &str, what: String) {
+    /// Starts a new bar for a gradient or file of that name and size.
+    pub(super) fn start(&mut self, name: &str, size: String) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
         self.current = Some(Current {
             name: name.to_owned(),
-            what,
+            size,
             started: Instant::now(),
             first: None,
             is_announced: false,
         });
     }
 
-    /// Takes the bar away and puts the file in its place, unless it is not whole.
+    /// Removes the bar, and moves the numeric file to its place if it is complete.
+    ///
+    /// # Errors
+    /// Those of [`NumericFile::finish`].
     pub(super) fn finish(self) -> Result<()> {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -117,12 +95,12 @@ impl Watcher {
     }
 }
 
-impl Listener for Watcher {
+impl Listener for Progress {
     fn begin(&mut self, wrt: Wrt, entries: u64, bytes: u64) {
         let (entries, bytes) = (HumanCount(entries), ByteSize::b(bytes));
         self.start(
             wrt.grad_name(),
-            format!("{entries} entries, with {bytes} to read"),
+            format!("{entries} entries, {bytes} to read"),
         );
     }
 
@@ -134,12 +112,12 @@ impl Listener for Watcher {
             return;
         };
         if !std::mem::replace(&mut current.is_announced, true) {
-            let whole = current.started.elapsed() + left;
-            if whole > LONG {
-                let Current { name, what, .. } = &current;
-                tracing::warn!("{name} has {what}: about {}", HumanDuration(whole));
+            let total = current.started.elapsed() + left;
+            if total > LONG {
+                let Current { name, size, .. } = &current;
+                tracing::warn!("{name}: {size}; it takes about {}", HumanDuration(total));
             }
-            if self.draws && std::io::stderr().is_terminal() {
+            if self.has_bar && std::io::stderr().is_terminal() {
                 self.bar = Some(bar(&current.name));
             }
         }
@@ -147,13 +125,13 @@ impl Listener for Watcher {
             bar.set_length(all);
             bar.set_position(done);
             let (rate, left) = (HumanCount(rate as u64), HumanDuration(left));
-            bar.set_prefix(format!("{rate} a second, {left:#} left"));
+            bar.set_prefix(format!("{rate} per second, {left:#} left"));
         }
     }
 
     fn diagnosing(&mut self) {
         if let Some(bar) = &self.bar {
-            bar.set_prefix("looking for the cause");
+            bar.set_prefix("searching for the cause");
         }
     }
 
@@ -166,8 +144,7 @@ impl Listener for Watcher {
     }
 
     fn numeric(&mut self, rows: &[f64]) -> Result<()> {
-        self.numeric
-            .as_mut()
-            .map_or(Ok(()), |file| file.write(rows))
+        let numeric = self.numeric.as_mut();
+        numeric.map_or(Ok(()), |file| file.write(rows))
     }
 }

@@ -1,4 +1,4 @@
-//! `gradprobe check --server`: a service checks, and what it says is told as if it had been done here.
+//! `gradprobe check --server`: a service checks, and its report is delivered as if made here.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,45 +6,45 @@ use std::{
 };
 
 use clap::Args;
-use serde::{Deserialize, de::DeserializeOwned};
-use ureq::{
-    Agent, Body,
-    http::{Response, StatusCode, Uri},
-    typestate::WithoutBody,
-};
+use ureq::http::Uri;
 
+use super::token::token;
 use crate::{
     check::Listener,
     error::{Error, Result},
     io,
-    output::{
-        Run,
-        document::{Document, SCHEMA},
-    },
-    settings::LONGEST_NAME,
+    output::{Run, document::SCHEMA},
 };
 
+mod service;
+
+use service::{Job, Progress, Refusal, Service};
+
 #[derive(Args)]
+#[command(next_help_heading = "Service")]
 pub(super) struct RemoteArguments {
-    /// Have a service check, gradprobe serve at this address, on its own device (not with --input, --device, --memory, --numeric or --save-failures)
-    #[arg(long, value_name = "URL", value_parser = server, conflicts_with_all = ["input", "numeric", "save_failures", "device", "memory"])]
+    /// Have the service at this address, a gradprobe serve, do the check
+    ///
+    /// Not with --device, --memory, --numeric, --save-failures or .npy files.
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = address,
+        conflicts_with_all = ["input", "numeric", "save_failures", "device", "memory"]
+    )]
     pub(super) server: Option<String>,
-    /// The file that holds the service's token
+    /// File whose first line is the service's token
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
-/// How long a full queue or a restart is waited for.
+/// The time for which a full queue or an absent service is waited for. A restart takes seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Seconds that a request waits for its report: most come within them, and Ctrl-C is heard after them.
-const WAIT: u64 = 1;
-/// For a connection to be made.
-const CONNECTING: Duration = Duration::from_secs(10);
-/// Between two questions.
+/// The shortest and the longest pause between two requests. The pause doubles each time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
-/// An address that paths can be put behind.
-fn server(text: &str) -> std::result::Result<String, String> {
+/// Parses an address to which paths can be appended.
+fn address(text: &str) -> std::result::Result<String, &'static str> {
     let uri: std::result::Result<Uri, _> = text.parse();
     let is_address = uri.is_ok_and(|uri| {
         let scheme = uri.scheme_str().unwrap_or_default();
@@ -53,190 +53,86 @@ fn server(text: &str) -> std::result::Result<String, String> {
     if is_address {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
-        Err("expected an address, such as http://127.0.0.1:8417".to_owned())
+        Err("expected an address, such as http://127.0.0.1:8417")
     }
 }
 
-/// A service, and what is asked of it.
+/// A service, and the settings of the checks that it is to run.
 pub(super) struct Remote {
-    url: String,
-    agent: Agent,
-    token: Option<String>,
-    /// By name and value.
+    service: Service,
+    /// Names and values.
     settings: Vec<(String, String)>,
-    /// Whether the report's page is wanted.
+    /// True if the report's HTML page is to be fetched.
     html: bool,
 }
 
-/// What matters of a job.
-#[derive(Deserialize)]
-struct Job {
-    id: String,
-    state: String,
-    progress: Option<Progress>,
-    report: Option<Document>,
-    error: Option<String>,
-}
-
-/// How far a check is, in entries.
-#[derive(Deserialize)]
-struct Progress {
-    done: u64,
-    total: u64,
-}
-
-/// What matters of a refusal.
-#[derive(Deserialize)]
-struct ProblemDetails {
-    detail: String,
-}
-
 impl Remote {
-    /// None without `--server`.
+    /// Returns `None` without `--server`.
     ///
     /// # Errors
-    /// Those of reading the token.
+    /// [`Error::Usage`] for `--token-file` without `--server`, and those of reading the token.
     pub(super) fn new(
         arguments: &RemoteArguments,
         settings: Vec<(String, String)>,
         html: bool,
     ) -> Result<Option<Self>> {
-        let token = arguments.token_file.as_deref();
         let Some(server) = &arguments.server else {
-            // Not clap's to see: the address may stand in gradprobe.toml.
-            return match token {
-                Some(_) => Err(Error::Usage(
-                    "--token-file is a service's, but there is no --server".to_owned(),
-                )),
+            // clap cannot require the address, which may be in gradprobe.toml.
+            return match arguments.token_file {
+                Some(_) => Err(Error::Usage("--token-file needs --server".to_owned())),
                 None => Ok(None),
             };
         };
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECTING))
-            .timeout_recv_response(Some(PATIENCE));
+        let token = arguments.token_file.as_deref().map(token).transpose()?;
         Ok(Some(Self {
-            url: server.clone(),
-            agent: config.build().into(),
-            token: token.map(super::token::token).transpose()?,
+            service: Service::new(server.clone(), token, PATIENCE),
             settings,
             html,
         }))
     }
 
-    /// Sends a file and waits for its report, while `follow` is told how many entries are done, and of how many. None if the listener interrupts: then the job is cancelled.
+    /// Sends a file and waits for its report. `follow` is called with the entries done and the
+    /// entries in all. Returns `None`, and cancels the job, if the listener interrupts.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Service`] for whatever the service, or the way to it, says.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Service`] if the service refuses it or
+    /// cannot be reached.
     pub(super) fn check(
         &self,
         name: &str,
         listener: &dyn Listener,
         follow: &mut dyn FnMut(u64, u64),
     ) -> Result<Option<Run>> {
-        let Some(mut job) = self.ask(name, listener)? else {
+        let Some(job) = self.submit(name, listener)? else {
             return Ok(None);
         };
-        tracing::info!("{} has accepted {name} as {}", self.url, job.id);
-        let path = format!("/v1/checks/{}", job.id);
-        let mut pause = PAUSES[0];
-        // Since when the service is not there: it may be on its way back, and the job outlives that.
-        let mut away: Option<Instant> = None;
-        while ["queued", "running"].contains(&job.state.as_str()) {
-            if listener.is_interrupted() {
-                let cancelled = self.with_token(self.agent.delete(self.url(&path))).call();
-                match cancelled.map_err(|error| self.failed(&error)) {
-                    Ok(_) => tracing::warn!("interrupted: {} is told to cancel {name}", self.url),
-                    Err(error) => tracing::warn!(
-                        "interrupted, but {error}; it has accepted {name} as {}, and may yet check it",
-                        job.id
-                    ),
-                }
-                return Ok(None);
-            }
-            if let Some(Progress { done, total }) = job.progress {
-                follow(done, total);
-            }
-            tracing::debug!("{name} is {}", job.state);
-            std::thread::sleep(pause);
-            pause = (2 * pause).min(PAUSES[1]);
-            let failed = match self.request(&path).call() {
-                Ok(mut response) if !is_away(response.status()) => {
-                    away = None;
-                    self.accept(&mut response)?;
-                    job = self.read(&mut response)?;
-                    continue;
-                }
-                Ok(response) => self.failed(&format!("it answers with {}", response.status())),
-                Err(error) => self.failed(&error),
-            };
-            match away {
-                None => {
-                    tracing::warn!("{failed}; it is asked again");
-                    away = Some(Instant::now());
-                }
-                Some(since) if since.elapsed() < PATIENCE => {}
-                Some(_) => {
-                    let said = format!("{failed}; it has accepted {name} as {}", job.id);
-                    return Err(Error::Service(said));
-                }
-            }
-        }
-        let Some(report) = job.report else {
-            let said = job.error.unwrap_or_else(|| format!("it was {}", job.state));
-            return Err(Error::Service(said));
+        tracing::info!("{} accepted {name} as job {}", self.service.url, job.id);
+        let Some(job) = self.wait(name, job, listener, follow)? else {
+            return Ok(None);
         };
-        if report.schema != SCHEMA {
-            let said = format!(
-                "{} reports by the schema {}, and this version reads {SCHEMA}",
-                self.url, report.schema
-            );
-            return Err(Error::Service(said));
-        }
-        for note in &report.notes {
-            tracing::warn!("{note}");
-        }
-        let page = if self.html {
-            Some(self.page(&format!("{path}/report.html"))?)
-        } else {
-            None
-        };
-        Ok(Some(Run::told(name.to_owned(), report, page)))
+        self.collect(name, job).map(Some)
     }
 
-    /// Sends a file until it is accepted: a full queue is waited for, and so is a service that has said that it ends. None if the listener
-    /// interrupts.
-    fn ask(&self, name: &str, listener: &dyn Listener) -> Result<Option<Job>> {
+    /// Sends a file until it is accepted. Retries if the queue is full, or if the service is about
+    /// to restart. Returns `None` if the listener interrupts.
+    fn submit(&self, name: &str, listener: &dyn Listener) -> Result<Option<Job>> {
         io::format(Path::new(name))?;
         let started = Instant::now();
-        let mut is_told_later = false;
+        let mut is_announced = false;
         loop {
-            let (refused, pause) = match self.send(name) {
-                Ok(mut response) if response.status().as_u16() < 400 => {
-                    return self.read(&mut response).map(Some);
-                }
-                Ok(mut response) => {
-                    let later = response.headers().get("retry-after");
-                    let later = later.and_then(|value| value.to_str().ok()?.parse().ok());
-                    let refused = self.refusal(&mut response);
-                    match later {
-                        Some(seconds) => (refused, Duration::from_secs(seconds)),
-                        None => return Err(refused),
-                    }
-                }
-                // It has gone, as it said, and may be on its way back.
-                Err(error @ Error::Service(_)) if is_told_later => (error, PAUSES[1]),
-                Err(error) => return Err(error),
+            let (error, pause) = match self.service.submit(name, &self.settings) {
+                Ok(job) => return Ok(Some(job)),
+                Err(Refusal::Later(error, pause)) => (error, pause),
+                // It announced a restart, and is down meanwhile.
+                Err(Refusal::Away(error)) if is_announced => (error, PAUSES[1]),
+                Err(Refusal::Away(error) | Refusal::Final(error)) => return Err(error),
             };
             if started.elapsed() > PATIENCE {
-                return Err(refused);
+                return Err(error);
             }
-            if !std::mem::replace(&mut is_told_later, true) {
-                tracing::warn!(
-                    "{}: {refused}; it is asked again for {} s",
-                    self.url,
-                    PATIENCE.as_secs()
-                );
+            if !std::mem::replace(&mut is_announced, true) {
+                let (url, seconds) = (&self.service.url, PATIENCE.as_secs());
+                tracing::warn!("{url}: {error}; retrying for {seconds} s");
             }
             let again = Instant::now() + pause;
             while Instant::now() < again {
@@ -248,104 +144,82 @@ impl Remote {
         }
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.url)
+    /// Polls a job until it has ended. The service may restart meanwhile: its jobs outlive that.
+    /// Returns `None` if the listener interrupts.
+    fn wait(
+        &self,
+        name: &str,
+        mut job: Job,
+        listener: &dyn Listener,
+        follow: &mut dyn FnMut(u64, u64),
+    ) -> Result<Option<Job>> {
+        let mut pause = PAUSES[0];
+        let mut away_since: Option<Instant> = None;
+        while ["queued", "running"].contains(&job.state.as_str()) {
+            if listener.is_interrupted() {
+                self.cancel(name, &job);
+                return Ok(None);
+            }
+            if let Some(Progress { done, total }) = job.progress {
+                follow(done, total);
+            }
+            tracing::debug!("{name} is {}", job.state);
+            std::thread::sleep(pause);
+            pause = (2 * pause).min(PAUSES[1]);
+            match self.service.job(&job.id) {
+                Ok(polled) => {
+                    away_since = None;
+                    job = polled;
+                }
+                Err(Refusal::Later(error, _) | Refusal::Final(error)) => return Err(error),
+                Err(Refusal::Away(error)) => match away_since {
+                    None => {
+                        tracing::warn!("{error}; retrying");
+                        away_since = Some(Instant::now());
+                    }
+                    Some(since) if since.elapsed() < PATIENCE => {}
+                    Some(_) => {
+                        let id = &job.id;
+                        let reason = format!("{error}; it had accepted {name} as job {id}");
+                        return Err(Error::Service(reason));
+                    }
+                },
+            }
+        }
+        Ok(Some(job))
     }
 
-    fn send(&self, name: &str) -> Result<Response<Body>> {
-        let file = io::open_regular(Path::new(name))?;
-        let request = self
-            .with_token(self.agent.post(self.url("/v1/checks")))
-            .header("content-type", "application/octet-stream")
-            // What is refused by its head alone is not sent at all.
-            .header("expect", "100-continue")
-            .query("wait", WAIT.to_string())
-            .query("name", end_of(name))
-            .query_pairs(
-                self.settings
-                    .iter()
-                    .map(|(name, value)| (&**name, &**value)),
-            );
-        request.send(file).map_err(|error| self.failed(&error))
-    }
-
-    fn request(&self, path: &str) -> ureq::RequestBuilder<WithoutBody> {
-        self.with_token(self.agent.get(self.url(path)))
-    }
-
-    /// # Errors
-    /// What the service says where it does not do what it was asked.
-    fn accept(&self, response: &mut Response<Body>) -> Result<()> {
-        match response.status().as_u16() {
-            400.. => Err(self.refusal(response)),
-            _ => Ok(()),
+    fn cancel(&self, name: &str, job: &Job) {
+        let url = &self.service.url;
+        match self.service.cancel(&job.id) {
+            Ok(()) => tracing::warn!("interrupted: asked {url} to cancel {name}"),
+            Err(error) => tracing::warn!(
+                "interrupted: could not cancel job {}, so {url} may still check {name}: {error}",
+                job.id
+            ),
         }
     }
 
-    fn page(&self, path: &str) -> Result<String> {
-        // It may have to be drawn, behind a check that takes long.
-        let request = self.request(path).config().timeout_recv_response(None);
-        let answered = request.build().call();
-        let mut response = answered.map_err(|error| self.failed(&error))?;
-        self.accept(&mut response)?;
-        self.text(&mut response)
-    }
-
-    fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
-        match &self.token {
-            Some(token) => request.header("authorization", format!("Bearer {token}")),
-            None => request,
-        }
-    }
-
-    fn read<T: DeserializeOwned>(&self, response: &mut Response<Body>) -> Result<T> {
-        let text = self.text(response)?;
-        serde_json::from_str(&text).map_err(|error| self.failed(&error))
-    }
-
-    fn text(&self, response: &mut Response<Body>) -> Result<String> {
-        // A report with all its places is longer than what is read by default.
-        let body = response.body_mut().with_config().limit(1 << 30);
-        body.read_to_string().map_err(|error| self.failed(&error))
-    }
-
-    /// What a service says that does not do what it was asked.
-    fn refusal(&self, response: &mut Response<Body>) -> Error {
-        let status = response.status();
-        match self.read::<ProblemDetails>(response) {
-            // It is the address that is wrong.
-            Ok(problem) if status == StatusCode::NOT_FOUND => self.failed(&problem.detail),
-            Ok(problem) => Error::Service(problem.detail),
-            Err(_) => self.failed(&format!(
-                "it answers with {status}, and not as gradprobe does"
-            )),
-        }
-    }
-
-    fn failed(&self, error: &dyn std::fmt::Display) -> Error {
-        let said = error.to_string();
-        let tip = if self.url.starts_with("https:") {
-            "; gradprobe serve itself speaks http, and https is for what stands before it"
-        } else if said.contains("Connection refused") {
-            "; is gradprobe serve running there?"
-        } else {
-            ""
+    /// Returns the report of a job that has ended.
+    fn collect(&self, name: &str, job: Job) -> Result<Run> {
+        let Some(report) = job.report else {
+            let reason = job.error.unwrap_or_else(|| format!("it was {}", job.state));
+            return Err(Error::Service(reason));
         };
-        Error::Service(format!("{} cannot be asked: {said}{tip}", self.url))
+        if report.schema != SCHEMA {
+            return Err(Error::Service(format!(
+                "{} reports in schema {}, but this version of gradprobe reads {SCHEMA}",
+                self.service.url, report.schema
+            )));
+        }
+        for note in &report.notes {
+            tracing::warn!("{note}");
+        }
+        let page = if self.html {
+            Some(self.service.page(&job.id)?)
+        } else {
+            None
+        };
+        Ok(Run::told(name.to_owned(), report, page))
     }
-}
-
-/// Whether a proxy says that the service behind it is not there.
-fn is_away(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-    )
-}
-
-/// What a service can keep of a name: its end tells most.
-fn end_of(name: &str) -> &str {
-    let surplus = name.chars().count().saturating_sub(LONGEST_NAME);
-    let start = name.char_indices().nth(surplus);
-    start.map_or("", |(start, _)| &name[start..])
 }

@@ -10,7 +10,11 @@ use std::{
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::{bytes, memory, print, size, token::token};
+use super::{
+    stdout::print,
+    token::token,
+    values::{bytes, count, memory},
+};
 use crate::{
     error::Result,
     serve::{self, Limits, Options},
@@ -50,7 +54,7 @@ pub(super) struct ServeArguments {
         long,
         default_value_t = Limits::default().queue,
         value_name = "N",
-        value_parser = size
+        value_parser = count
     )]
     max_queue: usize,
     /// Files received at a time
@@ -58,7 +62,7 @@ pub(super) struct ServeArguments {
         long,
         default_value_t = Limits::default().uploads,
         value_name = "N",
-        value_parser = size
+        value_parser = count
     )]
     max_uploads: usize,
     /// Time limit of one check

@@ -193,7 +193,7 @@ async fn checks_files_with_settings_and_goes_back_to_past_checks() {
     browser.wait_for("status", refusal).await;
     browser.enter("settings", "--tolerance 1").await;
     browser.choose(right).await;
-    let refusal = "there is no setting 'tolerance'; there are wrt, ";
+    let refusal = "unknown setting 'tolerance'; the settings are wrt, ";
     browser.wait_for("status", refusal).await;
 
     // Settings are flags or a query.

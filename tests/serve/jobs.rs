@@ -37,10 +37,10 @@ fn answers_with_the_report_if_the_client_waits() {
     let right = folder.path().join("right.safetensors");
     write_two_gradients(&right);
     let right = std::fs::read(right).unwrap();
-    let unread = "grad_input is not read: that name means nothing here; gradients are grad, \
-                  grad_logits, grad_weight, grad_bias";
-    let sum =
-        "grad_weight is not checked: it is a sum over all samples, and --rows takes some of them";
+    let unread = "unknown tensor grad_input was not read; \
+                  gradients are named grad, grad_logits, grad_weight, grad_bias";
+    let sum = "grad_weight is not checked: it is a sum over all samples, \
+               and --rows selects some of them";
     for (query, summary, notes) in [
         ("wait=60", "grad, grad_weight", &[unread][..]),
         ("wait=60&rows=0..5", "grad (5 of 8 rows)", &[unread, sum]),

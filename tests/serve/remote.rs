@@ -196,14 +196,14 @@ fn explains_an_address_that_does_not_work() {
     let wrong = server.service.url("/x");
     let run = check(&[RIGHT, "--server", &wrong, "--token-file", &server.token]);
     assert_eq!(run.code, Some(2));
-    let start = format!("error: {wrong} cannot be asked: unknown path; ");
+    let start = format!("error: {wrong}: unknown path; ");
     assert!(run.stderr.starts_with(&start), "{}", run.stderr);
 
     let url = server.url.trim_end_matches('/').to_owned();
     server.service.kill();
     let run = check(&[RIGHT, "--server", &url, "--token-file", &server.token]);
     assert_eq!(run.code, Some(2));
-    let start = format!("error: {url} cannot be asked: ");
+    let start = format!("error: cannot reach {url}: ");
     assert!(run.stderr.starts_with(&start), "{}", run.stderr);
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
 }
@@ -324,7 +324,7 @@ mod away {
             let (code, notes) = client.wait();
             assert_eq!(code, Some(130));
             let end = format!(
-                "note: interrupted: {} is told to cancel {}\n",
+                "note: interrupted: asked {} to cancel {}\n",
                 service.url(""),
                 slow.file
             );
@@ -346,7 +346,7 @@ mod away {
         signal(&client.process, "INT");
         let (code, notes) = client.wait();
         assert_eq!(code, Some(130));
-        assert!(notes.contains("and may yet check it\n"), "{notes}");
+        assert!(notes.contains(" may still check "), "{notes}");
         let service = slow.service_at(&address, "0s");
         assert_eq!(service.jobs().len(), 1);
     }
@@ -361,7 +361,7 @@ mod away {
         service.signal("TERM");
         while service.get("/readyz").status == 200 {}
         let mut late = Client::start(&service.url(""), &[RIGHT]);
-        late.wait_for_note("it is asked again for 120 s\n");
+        late.wait_for_note("; retrying for 120 s\n");
         // The second signal ends the grace period.
         service.signal("TERM");
         assert_eq!(service.wait(), Some(0));
@@ -382,11 +382,11 @@ mod away {
         service.wait_for_newest("running");
         service.signal("TERM");
         assert_eq!(service.wait(), Some(0));
-        client.wait_for_note("; it is asked again\n");
+        client.wait_for_note("; retrying\n");
         let service = slow.service_at(&address, "0s");
         let (code, notes) = client.wait();
         assert_eq!(code, Some(0), "{notes}");
-        assert!(notes.contains("; it is asked again\n"), "{notes}");
+        assert!(notes.contains("; retrying\n"), "{notes}");
         assert_eq!(service.jobs().len(), 1);
     }
 }

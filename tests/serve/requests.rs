@@ -34,12 +34,12 @@ fn refuses_unknown_settings_and_impossible_values() {
         (
             "rtol=x",
             400,
-            "invalid value 'x' for '--rtol <RTOL>': expected a number, such as 1e-3",
+            "invalid value 'x' for '--rtol <R>': expected a number, such as 1e-3",
         ),
         (
             "device=cpu",
             400,
-            "there is no setting 'device'; there are wrt, reduction, ignore-index, \
+            "unknown setting 'device'; the settings are wrt, reduction, ignore-index, \
              label-smoothing, eps, method, scheme, precision, compare, rtol, atol, rows, sample, \
              seed",
         ),
@@ -122,8 +122,8 @@ fn refuses_bodies_that_cannot_be_checked() {
         refusal("name=mine", b"0123456789"),
         (
             400,
-            "mine is not a readable safetensors file: it is cut short, or its header claims a \
-             false length"
+            "mine is not a readable safetensors file: its header length is invalid; \
+             it is truncated, or in another format"
                 .to_owned()
         )
     );

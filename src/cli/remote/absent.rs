@@ -1,22 +1,38 @@
-//! Stands in for `remote` in a build without that feature: no `--server`, and a service that cannot exist.
+//! The stand-in for `remote` in a build without that feature.
 
 use clap::Args;
 
-use crate::{check::Listener, error::Result, output::Run};
+use crate::{
+    check::Listener,
+    error::{Error, Result},
+    output::Run,
+};
 
 #[derive(Args)]
-pub(super) struct RemoteArguments {}
+pub(super) struct RemoteArguments {
+    /// Address of a gradprobe serve (not in this build)
+    #[arg(long, hide = true, value_name = "URL")]
+    server: Option<String>,
+}
 
-/// No service.
+/// A service, which cannot exist.
 pub(super) enum Remote {}
 
 impl Remote {
+    /// # Errors
+    /// [`Error::Usage`] with `--server`.
     pub(super) fn new(
-        _arguments: &RemoteArguments,
+        arguments: &RemoteArguments,
         _settings: Vec<(String, String)>,
         _html: bool,
     ) -> Result<Option<Self>> {
-        Ok(None)
+        match arguments.server {
+            None => Ok(None),
+            Some(_) => Err(Error::Usage(
+                "this build of gradprobe has no --server; build it with --features remote"
+                    .to_owned(),
+            )),
+        }
     }
 
     pub(super) fn check(

@@ -1,0 +1,57 @@
+//! The program's command line.
+
+use clap::{ArgAction, Parser, Subcommand};
+
+#[cfg(feature = "serve")]
+use super::serve::ServeArguments;
+use super::{bench::BenchArguments, check::CheckArguments, sweep::SweepArguments};
+
+/// Checks a gradient entry by entry against a finite difference that cannot cancel
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    /// Print each step to stderr (-vv: more detail)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Check the gradients in files
+    ///
+    /// Each gradient is compared, entry by entry, with a finite difference of the loss. The report
+    /// says whether it is right and, if not, what looks like the cause.
+    ///
+    /// Exit code: 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted.
+    Check(Box<CheckArguments>),
+    /// Print the error of the finite difference at every step, for two methods
+    ///
+    /// The table and the plot compare gradprobe's difference with the difference of two forward
+    /// passes, as a loop in PyTorch computes it, and show the noise floor of the latter.
+    Sweep(Box<SweepArguments>),
+    /// Show, on ten samples, how a numeric gradient check can be 90 % off at every step
+    Demo,
+    /// List the devices that can compute, and test each
+    Devices,
+    /// Time the same check on every device, and compare the results
+    Bench(BenchArguments),
+    /// Run a service that checks gradients sent over HTTP
+    #[cfg(feature = "serve")]
+    Serve(Box<ServeArguments>),
+    /// Run a service that checks gradients sent over HTTP (not in this build)
+    #[cfg(not(feature = "serve"))]
+    #[command(hide = true, disable_help_flag = true)]
+    Serve {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        _ignored: Vec<std::ffi::OsString>,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page in roff format
+    Man,
+}

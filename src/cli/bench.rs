@@ -1,0 +1,57 @@
+//! `gradprobe bench`: the speed of a check on each device.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use super::{json_output::JsonOutput, values::count};
+use crate::{bench, device::Device, error::Result, gpu, output};
+
+#[derive(Args)]
+pub(super) struct BenchArguments {
+    /// Number of samples
+    #[arg(short, default_value_t = 16_384, value_parser = count)]
+    n: usize,
+    /// Number of features
+    #[arg(short, default_value_t = 784, value_parser = count)]
+    d: usize,
+    /// Number of classes
+    #[arg(short, default_value_t = 10, value_parser = count)]
+    k: usize,
+    /// Time each check N times and report the fastest
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = count)]
+    repeat: usize,
+    /// Device to time, as for gradprobe check [default: all]
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
+    /// Write the timings as JSON (-: on stdout, instead of the table)
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+}
+
+impl BenchArguments {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let devices = match &self.device {
+            Some(device) => vec![Device::select(device)?],
+            None => every_device(),
+        };
+        let json_output = JsonOutput::open(self.json.as_deref())?;
+        let (n, d, k) = (self.n, self.d, self.k);
+        let bench = bench::bench(bench::Sizes { n, d, k }, self.repeat, &devices)?;
+        let text = || output::bench::render(&bench);
+        json_output.deliver(|| output::bench::json(&bench), text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Returns the CPU engine and every adapter that can be opened.
+fn every_device() -> Vec<Device> {
+    let mut devices = vec![Device::Cpu { note: None }];
+    for adapter in gpu::adapters() {
+        match adapter.open() {
+            Ok(device) => devices.push(Device::Gpu(Box::new(device))),
+            Err(error) => tracing::warn!("skipping {}: {error}", adapter.info().name),
+        }
+    }
+    devices
+}

@@ -1,0 +1,173 @@
+//! The flags of `gradprobe check`.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use crate::{
+    check::{self, Listener, Options},
+    cli::{
+        inputs::InputArguments,
+        outputs::OutputArguments,
+        remote::RemoteArguments,
+        values::{count, memory},
+    },
+    device::Device,
+    error::{Error, Result},
+    io::{Inputs, NumericFile, Source},
+    output::Run,
+    report::Report,
+    settings::Settings,
+};
+
+#[derive(Args)]
+pub(in crate::cli) struct CheckArguments {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+
+    /// Device that computes: auto, cpu, gpu, software, or a name or index
+    ///
+    /// auto is a GPU if there is one, else the CPU. software is an adapter that runs shaders on the
+    /// CPU. A part of a device's name, or its index, also selects it; gradprobe devices lists both.
+    #[arg(
+        long,
+        help_heading = "Device",
+        default_value = "auto",
+        value_name = "D"
+    )]
+    pub(super) device: String,
+    /// Memory for arrays, apart from the weights
+    ///
+    /// A file may be larger: it is read in parts.
+    #[arg(
+        long,
+        help_heading = "Device",
+        default_value = "1GiB",
+        value_name = "SIZE",
+        value_parser = memory
+    )]
+    memory: ByteSize,
+    /// Number of files to check at the same time
+    #[arg(
+        long,
+        help_heading = "Device",
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = count
+    )]
+    pub(super) jobs: usize,
+
+    #[command(flatten)]
+    pub(super) output: OutputArguments,
+    /// Write the numeric gradient, in f64 (a single one: choose it with --wrt)
+    #[arg(
+        long,
+        help_heading = "Output",
+        value_name = "FILE.npy",
+        conflicts_with = "sample"
+    )]
+    pub(super) numeric: Option<PathBuf>,
+    /// Save a minimal failing example of each wrong gradient in this folder
+    ///
+    /// The example is a .safetensors file with as few rows as show the same first cause, often one.
+    /// If no part of the rows does, it has all of them.
+    #[arg(long, help_heading = "Output", value_name = "DIR")]
+    pub(super) save_failures: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) remote: RemoteArguments,
+
+    #[command(flatten)]
+    pub(super) inputs: InputArguments,
+}
+
+impl CheckArguments {
+    /// Returns true if only failures are to be printed.
+    pub(in crate::cli) fn is_quiet(&self) -> bool {
+        self.output.quiet
+    }
+
+    /// Reads a problem and its gradients, and prints the notes on them.
+    ///
+    /// # Errors
+    /// Those of [`Settings::load`].
+    pub(super) fn load(&self, source: &Source) -> Result<Inputs> {
+        let inputs = self.settings.load(source, self.memory.as_u64(), None)?;
+        for note in &inputs.notes {
+            tracing::warn!("{note}");
+        }
+        Ok(inputs)
+    }
+
+    /// # Errors
+    /// Those of [`Device::select`].
+    pub(super) fn device(&self) -> Result<Device> {
+        Device::select_within(&self.device, self.memory.as_u64())
+    }
+
+    pub(super) fn options(&self) -> Options {
+        self.settings.options(self.output.html.is_some())
+    }
+
+    /// # Errors
+    /// Those of [`check::check`].
+    pub(super) fn check(
+        &self,
+        inputs: &Inputs,
+        device: &Device,
+        listener: &mut dyn Listener,
+    ) -> Result<Report> {
+        let options = self.options();
+        check::check(
+            &inputs.problem,
+            &inputs.subjects,
+            &options,
+            device,
+            listener,
+        )
+    }
+
+    /// Returns a report with the data that an HTML page needs, if one is to be written.
+    ///
+    /// # Errors
+    /// Those of [`Settings::sweeps`].
+    pub(super) fn to_run(&self, source: &Source, inputs: &Inputs, report: Report) -> Result<Run> {
+        let sweeps = if self.output.html.is_some() {
+            self.settings.sweeps(inputs, &report)?
+        } else {
+            Vec::new()
+        };
+        Ok(Run::new(name(source), report, sweeps))
+    }
+
+    /// Opens the file of `--numeric`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if several gradients are checked, [`Error::Io`] if it cannot be written.
+    pub(super) fn numeric_file(&self, inputs: &Inputs) -> Result<Option<NumericFile>> {
+        let Some(path) = &self.numeric else {
+            return Ok(None);
+        };
+        let [subject] = inputs.subjects.as_slice() else {
+            return Err(Error::Usage(format!(
+                "--numeric takes one gradient, but {} are checked; choose one with --wrt",
+                inputs.subjects.len()
+            )));
+        };
+        let mut shape = inputs.problem.gradient_shape(subject.wrt);
+        if let Some(rows) = &self.settings.rows {
+            shape[0] = rows.len();
+        }
+        NumericFile::create(path, &shape).map(Some)
+    }
+}
+
+/// Returns the name of a source in reports: its path, or that of the first .npy file.
+pub(super) fn name(source: &Source) -> String {
+    let path = match source {
+        Source::File(path) | Source::Bytes(path, _) => Some(path),
+        Source::Separate(files) => files.values().next(),
+    };
+    path.map_or_else(String::new, |path| path.display().to_string())
+}

@@ -1,0 +1,114 @@
+//! A `gradprobe check` command as a whole: its arguments, and the words that repeat it.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use super::arguments::{CheckArguments, name};
+use crate::{
+    cli::interrupts::INTERRUPTED,
+    error::{Error, Result},
+    io::Source,
+    output::Run,
+    report::Verdict,
+    settings::command_line,
+};
+
+pub(super) struct CheckCommand {
+    pub(super) arguments: CheckArguments,
+    /// The words of the command line and of gradprobe.toml, without the program's name.
+    pub(super) words: Vec<OsString>,
+}
+
+/// Flags on the results of all files together. Each has a value.
+const OF_ALL_FILES: [&str; 7] = [
+    "--jobs",
+    "--json",
+    "--html",
+    "--junit",
+    "--format",
+    "--numeric",
+    "--save-failures",
+];
+
+impl CheckCommand {
+    /// Returns the command line that repeats the command.
+    pub(super) fn repeat(&self) -> String {
+        command_line(self.words.iter().map(|word| word.to_string_lossy()))
+    }
+
+    /// Returns the command line that repeats the check of one file, without the flags on the
+    /// results of all files.
+    pub(super) fn repeat_for(&self, source: &Source) -> String {
+        let mut words = Vec::new();
+        let mut arguments = self.words.iter();
+        while let Some(argument) = arguments.next() {
+            let text = argument.to_string_lossy();
+            let (flag, has_value) = match text.split_once('=') {
+                Some((flag, _)) => (flag, true),
+                None => (text.as_ref(), false),
+            };
+            if OF_ALL_FILES.contains(&flag) {
+                if !has_value {
+                    arguments.next();
+                }
+            } else if !self.arguments.inputs.files.iter().any(|it| it == argument) {
+                words.push(argument.clone());
+            }
+        }
+        words.push(OsString::from(name(source)));
+        command_line(words.iter().map(|word| word.to_string_lossy()))
+    }
+
+    /// Returns the exit code: the highest of all files.
+    pub(super) fn exit_code(&self, runs: &[Run]) -> ExitCode {
+        let code = |run: &Run| match &run.outcome {
+            Ok(report) if report.interrupted => INTERRUPTED,
+            Ok(report) => match report.verdict {
+                Verdict::Pass => 0,
+                Verdict::Inconclusive if self.arguments.output.allow_inconclusive => 0,
+                Verdict::Inconclusive | Verdict::Fail => 1,
+            },
+            Err(_) => 2,
+        };
+        ExitCode::from(runs.iter().map(code).max().unwrap_or(0))
+    }
+
+    /// Checks that no result would overwrite an input or another result.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if one would.
+    pub(super) fn require_distinct(&self, source: &Source) -> Result<()> {
+        let resolve = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        // Each path, with the flag that gives it, if it is a result.
+        let mut taken: Vec<(PathBuf, Option<&str>)> = match source {
+            Source::File(file) | Source::Bytes(file, _) => vec![(resolve(file), None)],
+            Source::Separate(files) => {
+                let files = files.values();
+                files.map(|file| (resolve(file), None)).collect()
+            }
+        };
+        let output = &self.arguments.output;
+        let results = [
+            ("--json", &output.json),
+            ("--html", &output.html),
+            ("--junit", &output.junit),
+            ("--numeric", &self.arguments.numeric),
+        ];
+        for (flag, path) in results {
+            // Several results may go to one pipe or device, such as /dev/null.
+            let path = path.as_ref();
+            let Some(path) = path.filter(|path| path.is_file() || !path.exists()) else {
+                continue;
+            };
+            let resolved = resolve(path);
+            if let Some((_, by)) = taken.iter().find(|(taken, _)| *taken == resolved) {
+                let what = by.map_or("an input".to_owned(), |by| format!("the file of {by}"));
+                let path = path.display();
+                return Err(Error::Usage(format!(
+                    "{flag} {path} would overwrite {what}; choose another file"
+                )));
+            }
+            taken.push((resolved, Some(flag)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! The check of several files, `--jobs` at a time.
+
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Instant,
+};
+
+use super::{arguments::name, command::CheckCommand};
+use crate::{
+    cli::{
+        interrupts::{INTERRUPTED, Interrupts},
+        outputs::Outputs,
+        remote::Remote,
+    },
+    device::Device,
+    error::{Error, Result},
+    io::Source,
+    output::Run,
+};
+
+/// The place where a thread's files are checked. A device serves one thread.
+enum Place<'a> {
+    Local(Result<Device>),
+    Remote(&'a Remote),
+}
+
+/// The result of one file, and the error if its failures could not be saved.
+type Checked = (Run, Result<()>);
+
+impl CheckCommand {
+    /// Checks all files, and prints a line on each as soon as it and those before it are done.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with `--numeric`, and any error that keeps a result from being written. A
+    /// file that cannot be checked is part of the report.
+    pub(super) fn run_several(
+        &self,
+        sources: &[Source],
+        remote: Option<&Remote>,
+    ) -> Result<ExitCode> {
+        if self.arguments.numeric.is_some() {
+            return Err(Error::Usage(format!(
+                "--numeric takes one gradient, but {} files are checked; name one",
+                sources.len()
+            )));
+        }
+        let outputs = Outputs::open(&self.arguments.output)?;
+        if remote.is_some() && self.arguments.output.html.is_some() {
+            tracing::warn!("the HTML page has no plots if a service checks several files");
+        }
+        let interrupts = Interrupts::listen();
+        let next = AtomicUsize::new(0);
+        let mut runs: Vec<Run> = Vec::new();
+        let mut saved = Ok(());
+        std::thread::scope(|scope| -> Result<()> {
+            let (send, arrived) = mpsc::channel();
+            for _ in 0..self.arguments.jobs.min(sources.len()) {
+                let (send, next, interrupts) = (send.clone(), &next, &interrupts);
+                scope.spawn(move || self.work(sources, next, remote, interrupts, &send));
+            }
+            // With this sender gone, the channel ends when the last thread does.
+            drop(send);
+            let mut early: BTreeMap<usize, Run> = BTreeMap::new();
+            for (index, (run, saving)) in arrived {
+                early.insert(index, run);
+                saved = std::mem::replace(&mut saved, Ok(())).and(saving);
+                while let Some(run) = early.remove(&runs.len()) {
+                    outputs.print_line(&run)?;
+                    runs.push(run);
+                }
+            }
+            Ok(())
+        })?;
+        let code = self.exit_code(&runs);
+        outputs.deliver(&runs)?;
+        saved?;
+        if runs.len() < sources.len() {
+            Ok(ExitCode::from(INTERRUPTED))
+        } else {
+            Ok(code)
+        }
+    }
+
+    /// Takes one file after the other and sends its index and result, until none is left or the
+    /// program is interrupted.
+    fn work(
+        &self,
+        sources: &[Source],
+        next: &AtomicUsize,
+        remote: Option<&Remote>,
+        interrupts: &Interrupts,
+        send: &mpsc::Sender<(usize, Checked)>,
+    ) {
+        let place = match remote {
+            Some(remote) => Place::Remote(remote),
+            None => Place::Local(self.arguments.device()),
+        };
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(source) = sources.get(index) else {
+                return;
+            };
+            let checked = match &place {
+                Place::Local(device) => Some(self.check_local(source, device.as_ref(), interrupts)),
+                Place::Remote(remote) => self.check_remote(source, remote, interrupts),
+            };
+            // Without a result the check was interrupted; without a receiver stdout has failed.
+            let Some(checked) = checked else { return };
+            if send.send((index, checked)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Has a service check one of several files. Returns `None` if interrupted.
+    fn check_remote(
+        &self,
+        source: &Source,
+        remote: &Remote,
+        interrupts: &Interrupts,
+    ) -> Option<Checked> {
+        let checked = remote.check(&name(source), interrupts, &mut |_, _| {});
+        let run = checked.unwrap_or_else(|error| Some(Run::failed(name(source), error)));
+        let mut run = run?;
+        if let Ok(report) = &mut run.outcome {
+            report.command = Some(self.repeat_for(source));
+        }
+        Some((run, Ok(())))
+    }
+
+    /// Checks one of several files on this machine.
+    fn check_local(
+        &self,
+        source: &Source,
+        device: std::result::Result<&Device, &Error>,
+        interrupts: &Interrupts,
+    ) -> Checked {
+        let started = Instant::now();
+        let checked = || -> Result<Checked> {
+            let inputs = self.arguments.load(source)?;
+            let load = started.elapsed().as_secs_f64();
+            let again;
+            let device = match device {
+                Ok(device) => device,
+                // An error cannot be cloned, so that each file reports its own.
+                Err(_) => {
+                    again = self.arguments.device()?;
+                    &again
+                }
+            };
+            let mut interrupts = interrupts.clone();
+            let mut report = self.arguments.check(&inputs, device, &mut interrupts)?;
+            report.command = Some(self.repeat_for(source));
+            report.notes.clone_from(&inputs.notes);
+            report.seconds.load = load;
+            report.seconds.total = started.elapsed().as_secs_f64();
+            let run = self.arguments.to_run(source, &inputs, report)?;
+            let saved = self.save_failures(&inputs, &run, device);
+            Ok((run, saved))
+        };
+        checked().unwrap_or_else(|error| (Run::failed(name(source), error), Ok(())))
+    }
+}

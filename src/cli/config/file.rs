@@ -1,0 +1,157 @@
+//! The contents of gradprobe.toml as words of a command line.
+
+use std::{ffi::OsString, path::Path};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, parser::ValueSource};
+use toml::{Table, Value};
+
+use crate::{
+    cli::arguments::Arguments,
+    error::{Error, Result},
+};
+
+/// The key of the positional arguments.
+const FILES: &str = "files";
+/// Flags that do not apply if a service checks: how this machine computes, and results that a
+/// service does not return.
+const LOCAL: [&str; 4] = ["device", "memory", "numeric", "save-failures"];
+/// Flags whose value is a path. In the file it is relative to the file's folder.
+const PATHS: [&str; 5] = ["json", "html", "junit", "numeric", "save-failures"];
+
+/// Returns true if an argument is on the command line, and is not merely a default. The command may
+/// lack it.
+pub(super) fn is_given(given: &ArgMatches, id: &str) -> bool {
+    given
+        .try_contains_id(id)
+        .is_ok_and(|_| given.value_source(id) == Some(ValueSource::CommandLine))
+}
+
+/// Returns the file's settings as words, without those that `command` lacks or that `given`, the
+/// command line, overrides.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Format`] if the file cannot be read, [`Error::Usage`] for an unknown
+/// key or a value of the wrong type.
+pub(super) fn words(path: &Path, command: &str, given: &ArgMatches) -> Result<Vec<OsString>> {
+    let table = read(path)?;
+    let program = Arguments::command();
+    let [check, own] = ["check", command].map(|name| {
+        let found = program.find_subcommand(name);
+        found.expect("check and sweep are commands of the program")
+    });
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let failed = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
+    let overridden = Overridden::new(&table, given);
+    let mut words = Vec::new();
+    for (key, value) in &table {
+        let Some(arg) = find(check, key) else {
+            return Err(failed(format!(
+                "unknown setting {key}; settings are the flags of gradprobe check without their \
+                 dashes, and {FILES}"
+            )));
+        };
+        if find(own, key).is_none() || overridden.contains(arg, key) {
+            continue;
+        }
+        words.extend(to_words(arg, key, value, folder).map_err(|expected| {
+            let found = scalar(value).unwrap_or_else(|| format!("of type {}", value.type_str()));
+            failed(format!("{key} is {found}, but {expected}"))
+        })?);
+    }
+    Ok(words)
+}
+
+fn read(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().map_or("", |span| &text[..span.start]);
+        let line = before.split('\n').count();
+        Error::Format {
+            path: path.to_owned(),
+            format: "TOML",
+            reason: format!("line {line}: {}", error.message()),
+        }
+    })
+}
+
+/// Decides which keys the command line overrides.
+struct Overridden<'a> {
+    given: &'a ArgMatches,
+    /// True if the command line requires a check on this machine.
+    is_local: bool,
+    /// True if a service checks.
+    is_remote: bool,
+}
+
+impl<'a> Overridden<'a> {
+    fn new(table: &Table, given: &'a ArgMatches) -> Self {
+        let has = |flag: &str| is_given(given, &flag.replace('-', "_"));
+        let is_local = LOCAL.into_iter().any(has);
+        // If the file has both a server and local settings, the server takes precedence.
+        let is_remote = has("server") || (table.contains_key("server") && !is_local);
+        Self {
+            given,
+            is_local,
+            is_remote,
+        }
+    }
+
+    fn contains(&self, arg: &Arg, key: &str) -> bool {
+        is_given(self.given, arg.get_id().as_str())
+            // Tensors in .npy files replace all other files.
+            || (key == FILES && is_given(self.given, "input"))
+            || (key == "server" && self.is_local)
+            || (LOCAL.contains(&key) && self.is_remote)
+    }
+}
+
+/// Returns the argument that a key of the file stands for.
+fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|arg| match arg.get_long() {
+        Some(long) => long == key && !["config", "quiet"].contains(&key),
+        None => arg.is_positional() && key == FILES,
+    })
+}
+
+/// Returns a key and its value as words, or the values that the key takes.
+fn to_words(
+    arg: &Arg,
+    key: &str,
+    value: &Value,
+    folder: &Path,
+) -> std::result::Result<Vec<OsString>, &'static str> {
+    let is_list = matches!(arg.get_action(), ArgAction::Append);
+    let texts = match value {
+        Value::Array(values) if is_list => values.iter().map(scalar).collect::<Option<Vec<_>>>(),
+        value => scalar(value).map(|text| vec![text]),
+    };
+    let texts = texts.ok_or(if is_list {
+        "it must be a string or a list of strings"
+    } else {
+        "it must be a string, a number, true or false"
+    })?;
+    let from_folder = |text: &String| folder.join(text).into_os_string();
+    if key == FILES {
+        return Ok(texts.iter().map(from_folder).collect());
+    }
+    let is_path = PATHS.contains(&key) && texts.iter().all(|text| text != "-");
+    let text = texts.join(",");
+    let mut word = OsString::from(format!("--{key}="));
+    word.push(if is_path {
+        from_folder(&text)
+    } else {
+        text.into()
+    });
+    Ok(vec![word])
+}
+
+/// Returns a value that is no list and no table as text.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}

@@ -1,0 +1,94 @@
+//! `gradprobe sweep`: the error of the finite difference at every step.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{inputs::InputArguments, stdout::print};
+use crate::{
+    budget,
+    device::Device,
+    error::Result,
+    io::{self, Inputs},
+    output,
+    scheme::{Method, Precision},
+    settings::LossSettings,
+    sweep,
+};
+
+#[derive(Args)]
+pub(super) struct SweepArguments {
+    #[command(flatten)]
+    loss: LossSettings,
+
+    /// Largest step
+    #[arg(
+        long,
+        help_heading = "Finite difference",
+        default_value = "1",
+        value_name = "E"
+    )]
+    eps_from: f64,
+    /// Smallest step
+    #[arg(
+        long,
+        help_heading = "Finite difference",
+        default_value = "1e-8",
+        value_name = "E"
+    )]
+    eps_to: f64,
+    /// Precision of the losses
+    #[arg(
+        long,
+        help_heading = "Finite difference",
+        value_enum,
+        value_name = "f32|f64",
+        hide_possible_values = true,
+        default_value_t = Precision::F32
+    )]
+    precision: Precision,
+    /// Device that computes, as for gradprobe check
+    #[arg(
+        long,
+        help_heading = "Device",
+        default_value = "auto",
+        value_name = "D"
+    )]
+    device: String,
+
+    #[command(flatten)]
+    inputs: InputArguments,
+}
+
+impl SweepArguments {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let device = Device::select(&self.device)?;
+        let device = device
+            .fallback(self.precision, Method::Difference, &[])
+            .unwrap_or(device);
+        for source in self.inputs.sources()? {
+            self.sweep(&io::load(&source, &self.loss.request(None))?, &device)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn sweep(&self, inputs: &Inputs, device: &Device) -> Result<()> {
+        // Parameters have no rows to sweep. They are skipped, unless --wrt names one: then it is an
+        // error.
+        let is_named = !self.loss.wrt.is_empty();
+        let mut subjects: Vec<_> = inputs.subjects.iter().collect();
+        subjects.retain(|subject| is_named || !subject.wrt.is_parameter());
+        for subject in subjects {
+            let range = (self.eps_from, self.eps_to);
+            print(&output::sweep::render(&sweep::sweep(
+                &inputs.problem,
+                subject,
+                self.precision,
+                range,
+                budget::SWEEP_WORK,
+                device,
+            )?))?;
+        }
+        Ok(())
+    }
+}
