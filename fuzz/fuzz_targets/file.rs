@@ -1,4 +1,4 @@
-//! A body as the service takes it in.
+//! Reads fuzzer input as `gradprobe serve` reads the body of a request.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -7,7 +7,8 @@ use gradprobe::{
     io::{self, Request, Source},
 };
 
-/// Reads a file of these bytes; whatever they are, there is a case or an error of one line.
+/// Loads and validates a file with these bytes. It must end with a problem or with an error that has a
+/// short message; a panic, or memory beyond the limits, is a bug.
 pub fn read(bytes: &[u8], extension: &str) {
     let name = PathBuf::from(format!("body.{extension}"));
     let request = Request {
@@ -15,10 +16,15 @@ pub fn read(bytes: &[u8], extension: &str) {
         unpacked: Some(1 << 20),
         ..Request::default()
     };
-    let checked = io::load(&Source::Bytes(name, Arc::new(bytes.to_vec())), &request)
-        .and_then(|case| check::validate(&case.problem, &case.subjects, &Options::default()));
+    let source = Source::Bytes(name, Arc::new(bytes.to_vec()));
+    let checked = io::load(&source, &request)
+        .and_then(|inputs| check::validate(&inputs.problem, &inputs.subjects, &Options::default()));
     if let Err(error) = checked {
-        let said = error.to_string();
-        assert!(!said.is_empty() && said.len() < 100_000, "{}", said.len());
+        let message = error.to_string();
+        assert!(
+            !message.is_empty() && message.len() < 100_000,
+            "{}",
+            message.len()
+        );
     }
 }
