@@ -1,4 +1,4 @@
-//! The GitHub Action: the very lines of action.yml, run as a job would run them.
+//! The GitHub Action: the commands of action.yml, run as a job runs them.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// What a job gives the action, by the names in action.yml.
+/// The action's inputs and their defaults, as in action.yml.
 const DEFAULTS: [(&str, &str); 6] = [
     ("paths", ""),
     ("wrt", ""),
@@ -19,11 +19,12 @@ const DEFAULTS: [(&str, &str); 6] = [
 
 struct Step {
     line: String,
-    /// Variables, each with the input that it is.
+    /// Environment variables, each with the input that is its value.
     environment: Vec<(String, String)>,
 }
 
-/// The steps that run a line. The file is read as text: it has one way of writing each thing, which is held here.
+/// Returns the steps with a `run:` line. The file is read as text, in the one form that it is
+/// written in.
 fn steps(action: &str) -> Vec<Step> {
     let steps = action.split("    - name: ").skip(1);
     let steps = steps.filter_map(|step| {
@@ -46,7 +47,7 @@ fn steps(action: &str) -> Vec<Step> {
     steps.collect()
 }
 
-/// Runs the steps one after the other in a folder, up to the first that fails.
+/// Runs the steps in a folder, up to the first that fails.
 fn run(folder: &Path, inputs: &[(&str, &str)]) -> Vec<Output> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let action = std::fs::read_to_string(root.join("action.yml")).unwrap();
@@ -114,7 +115,7 @@ fn every_input_is_used_and_has_its_default() {
 }
 
 #[test]
-fn a_job_with_right_gradients_succeeds_and_leaves_a_page() {
+fn a_job_with_right_gradients_succeeds_and_writes_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let paths = data(&["right.npz", "sum.safetensors"]);
     let outputs = run(
@@ -146,11 +147,11 @@ fn a_job_with_a_wrong_gradient_fails_with_an_annotation() {
 }
 
 #[test]
-fn an_inconclusive_check_fails_a_job_only_where_it_should() {
+fn an_inconclusive_check_fails_a_job_only_if_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let paths = data(&["right.safetensors"]);
     for (fails, code) in [("true", 1), ("false", 0)] {
-        // Nothing is seen at such a tolerance.
+        // No error is larger than such a tolerance.
         let inputs = [
             ("paths", paths.as_str()),
             ("rtol", "1e9"),
