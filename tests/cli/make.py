@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes data/: one small right problem in each format, and one file for each way of being wrong.
+"""Writes data/: a small problem with correct gradients in each format, and a file for each kind of error.
 
-needs: pip install numpy safetensors
+Needs: pip install numpy safetensors
 """
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def with_value(name, index, value):
 
 
 def batch(labels=lambda t: t):
-    """Twelve samples of five features and three classes, and the gradient that these labels have in float64."""
+    """Returns 12 samples of 5 features and 3 classes, and the float64 gradient for `labels(target)`."""
     rng = np.random.default_rng(7)
     x, w, b = rng.normal(size=(12, 5)), rng.normal(size=(3, 5)), rng.normal(size=3)
     t = rng.integers(0, 3, size=12)
@@ -58,7 +58,7 @@ def save_wrong(name, gradient):
 
 
 def wrong_gradients():
-    """One for each way in which a diagnosis ends: sure, ambiguous, two causes, with places, unknown."""
+    """Saves a gradient for each outcome of a diagnosis: sure, ambiguous, two causes, rows, unknown."""
     _, right = batch()
     _, shifted = batch(lambda t: (t + 1) % 3)
     save_wrong("sum", 12 * right)

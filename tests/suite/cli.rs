@@ -1,4 +1,5 @@
-//! Real commands and real output: every exit code and every message for bad input, and the README's commands.
+//! Real commands and their output: every exit code, every message for bad input, and the commands
+//! of the documentation.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +14,7 @@ fn commands_print_what_they_should() {
         .case("tests/cli/*.trycmd")
         .case("README.md")
         .case("docs/*.md")
-        // Where it is "true" there are annotations besides.
+        // "true" would add GitHub annotations.
         .env("GITHUB_ACTIONS", "")
         .run();
 }
@@ -62,7 +63,7 @@ fn results_are_written_whole_or_not_at_all() {
         (bad.status.code(), names(folder.path())),
         (Some(2), inputs.clone())
     );
-    // What fails after the first file was opened leaves nothing of it.
+    // The first file is already open when the second one fails: neither may remain.
     let bad = gradprobe(
         folder.path(),
         &[
@@ -100,7 +101,7 @@ fn results_are_written_whole_or_not_at_all() {
     assert!((first - 1.6181e-3).abs() < 1e-7, "{first}");
 }
 
-/// Same input, same device, same bytes, but for the seconds.
+/// The same input on the same device gives the same bytes, apart from the seconds.
 #[test]
 fn reports_repeat_to_the_byte() {
     for device in ["cpu", "software"] {
@@ -137,14 +138,14 @@ fn reports_repeat_to_the_byte() {
     }
 }
 
-/// `--device cpu` loads no Vulkan, even where there is one.
+/// `--device cpu` loads no Vulkan driver, even if there is one.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_cpu_engine_starts_no_driver() {
     let log = |device: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
             .args(["check", "examples/digits.safetensors", "--device", device])
-            // The dynamic linker then tells which libraries it opens.
+            // The dynamic linker then prints the libraries that it opens.
             .env("LD_DEBUG", "files")
             .output()
             .unwrap();
@@ -152,10 +153,10 @@ fn the_cpu_engine_starts_no_driver() {
         String::from_utf8_lossy(&output.stderr).contains("libvulkan")
     };
     assert!(!log("cpu"));
-    assert!(log("software"), "the test sees what it looks for");
+    assert!(log("software"), "LD_DEBUG does not show the driver");
 }
 
-/// A check that would take a minute, so that it can be interrupted.
+/// Saves a problem whose check would take a minute, so that it can be interrupted.
 #[cfg(unix)]
 fn long_problem(path: &Path) {
     use safetensors::tensor::{Dtype, TensorView};
@@ -190,7 +191,7 @@ fn an_interrupted_check_reports_what_it_has_and_leaves_nothing_half_written() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    // Its files appear when it begins to compute.
+    // The output files appear when the computation begins.
     while names(folder.path()).len() < 3 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -210,7 +211,7 @@ fn an_interrupted_check_reports_what_it_has_and_leaves_nothing_half_written() {
     assert!((1..3000).contains(&compared), "{compared}");
 }
 
-/// The page, the XML, and what GitHub Actions reads: annotations on stdout, and a summary that others write to as well.
+/// HTML, JUnit XML, annotations on stdout, and the job summary, to which other steps append too.
 #[test]
 fn reports_go_where_ci_looks_for_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -254,7 +255,7 @@ fn reports_go_where_ci_looks_for_them() {
         summary.starts_with("before\n## gradprobe\n") && summary.contains("sum-instead-of-mean")
     );
 
-    // Whoever asks for something else gets that alone.
+    // Another format has no annotations.
     for format in [["--format", "text"], ["--json", "-"]] {
         let stdout = String::from_utf8(run(&format).stdout).unwrap();
         assert!(!stdout.contains("::error"), "{stdout}");
@@ -270,9 +271,8 @@ fn reports_go_where_ci_looks_for_them() {
     assert!(String::from_utf8(twice.stderr).unwrap().contains("--junit"));
 }
 
-/// Every command and flag is in what shells complete and in the manual.
 #[test]
-fn shells_and_the_manual_know_every_flag() {
+fn completions_manual_and_documentation_have_every_flag() {
     let print = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
             .args(arguments)
@@ -292,17 +292,25 @@ fn shells_and_the_manual_know_every_flag() {
         let script = print(&["completions", shell]);
         for flag in &flags {
             let name = if shell == "fish" { &flag[2..] } else { flag };
-            assert!(script.contains(name), "{shell} does not know {flag}");
+            assert!(
+                script.contains(name),
+                "the completions for {shell} lack {flag}"
+            );
         }
     }
+    let documentation = fs::read_to_string("docs/configuration.md").unwrap();
     for flag in flags {
-        assert!(manual.contains(flag), "the manual does not know {flag}");
+        assert!(manual.contains(flag), "the manual lacks {flag}");
+        assert!(
+            documentation.contains(flag),
+            "docs/configuration.md lacks {flag}"
+        );
     }
 }
 
-/// What is saved of a failure fails alike, and is small where it can be; a pass leaves nothing.
+/// A saved example fails with the same cause, and is small if it can be. A pass saves nothing.
 #[test]
-fn saved_failures_fail_alike() {
+fn saved_failures_fail_with_the_same_cause() {
     let folder = tempfile::tempdir().unwrap();
     let saved = folder.path().join("failures/of today");
     let check = |file: &Path, more: &[&str]| {
@@ -327,7 +335,7 @@ fn saved_failures_fail_alike() {
     for (file, code, most_rows) in [
         ("examples/digits-accumulated.safetensors", "accumulated", 1),
         ("tests/cli/data/wrong-last-rows.safetensors", "rows-zero", 2),
-        // The factor is the number of samples: fewer would make another one of it.
+        // The factor is the number of samples, which fewer rows would change.
         (
             "tests/cli/data/wrong-sum.safetensors",
             "sum-instead-of-mean",
@@ -340,9 +348,12 @@ fn saved_failures_fail_alike() {
             (Some(1), code),
             "{file}"
         );
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         let path = saved.join(file.replace('/', "_") + "-grad.safetensors");
-        assert!(told.contains(&format!("'{}'", path.display())), "{told}");
+        assert!(
+            stderr.contains(&format!("'{}'", path.display())),
+            "{stderr}"
+        );
         let (output, again, rows) = check(&path, &[]);
         assert_eq!(
             (output.status.code(), again.as_str()),
@@ -352,7 +363,7 @@ fn saved_failures_fail_alike() {
         assert!(rows <= most_rows, "{file}: {rows} rows");
     }
     assert_eq!(names(&saved).len(), 3);
-    // Where it cannot be saved, the report is told all the same.
+    // If the example cannot be saved, the report is still printed.
     let taken = ["--save-failures", "Cargo.toml"];
     let (output, code, _) = check(
         Path::new("tests/cli/data/wrong-last-rows.safetensors"),
@@ -364,9 +375,9 @@ fn saved_failures_fail_alike() {
     );
 }
 
-/// Paths in gradprobe.toml are meant from its folder, and it holds in all below it.
+/// gradprobe.toml applies in its folder and all below. Its paths are relative to its folder.
 #[test]
-fn settings_hold_in_the_folders_below() {
+fn settings_apply_in_the_folders_below() {
     let folder = tempfile::tempdir().unwrap();
     let below = folder.path().join("cases/more");
     fs::create_dir_all(&below).unwrap();
@@ -381,7 +392,7 @@ fn settings_hold_in_the_folders_below() {
         .unwrap();
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
-    // Whoever repeats the check needs no such file.
+    // The command repeats the check without the file.
     assert_eq!(
         report["command"],
         "gradprobe check --device=cpu ../../cases --html=../../page.html --json=-"
@@ -390,7 +401,7 @@ fn settings_hold_in_the_folders_below() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_those_who_insist() {
+fn colours_are_for_terminals_unless_forced() {
     let coloured = |variables: &[(&str, &str)]| {
         let output = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
             .args([
@@ -409,9 +420,9 @@ fn colours_are_for_terminals_and_those_who_insist() {
     assert!(!coloured(&[("NO_COLOR", "1")]));
 }
 
-/// What is being done is told on stderr alone.
+/// Steps are printed to stderr only.
 #[test]
-fn verbose_tells_of_each_step() {
+fn verbose_prints_each_step() {
     let folder = tempfile::tempdir().unwrap();
     let quiet = gradprobe(
         folder.path(),
