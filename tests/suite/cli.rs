@@ -400,6 +400,28 @@ fn settings_apply_in_the_folders_below() {
     assert!(folder.path().join("page.html").is_file());
 }
 
+/// Tensors in .npy files, too, are found from the folders below.
+#[test]
+fn every_path_in_settings_is_relative_to_their_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let mut settings = "device = 'cpu'\n".to_owned();
+    for name in ["input", "weight", "bias", "target", "grad"] {
+        let file = format!("{name}.npy");
+        let data = Path::new("tests/cli/data").join(&file);
+        fs::copy(data, folder.path().join(&file)).unwrap();
+        settings += &format!("{name} = '{file}'\n");
+    }
+    fs::write(folder.path().join("gradprobe.toml"), settings).unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
+        .arg("check")
+        .current_dir(&below)
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+}
+
 #[test]
 fn colours_are_for_terminals_unless_forced() {
     let coloured = |variables: &[(&str, &str)]| {

@@ -1,6 +1,10 @@
 //! The contents of gradprobe.toml as words of a command line.
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    any::TypeId,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, parser::ValueSource};
 use toml::{Table, Value};
@@ -15,8 +19,6 @@ const FILES: &str = "files";
 /// Flags that do not apply if a service checks: how this machine computes, and results that a
 /// service does not return.
 const LOCAL: [&str; 4] = ["device", "memory", "numeric", "save-failures"];
-/// Flags whose value is a path. In the file it is relative to the file's folder.
-const PATHS: [&str; 5] = ["json", "html", "junit", "numeric", "save-failures"];
 
 /// Returns true if an argument is on the command line, and is not merely a default. The command may
 /// lack it.
@@ -130,18 +132,20 @@ fn to_words(
     } else {
         "it must be a string, a number, true or false"
     })?;
-    let from_folder = |text: &String| folder.join(text).into_os_string();
+    // A path is relative to the file's folder, whatever the current folder is; "-" is stdout.
+    let is_path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+    let resolve = |text: String| -> OsString {
+        if is_path && text != "-" {
+            folder.join(text).into()
+        } else {
+            text.into()
+        }
+    };
     if key == FILES {
-        return Ok(texts.iter().map(from_folder).collect());
+        return Ok(texts.into_iter().map(resolve).collect());
     }
-    let is_path = PATHS.contains(&key) && texts.iter().all(|text| text != "-");
-    let text = texts.join(",");
     let mut word = OsString::from(format!("--{key}="));
-    word.push(if is_path {
-        from_folder(&text)
-    } else {
-        text.into()
-    });
+    word.push(resolve(texts.join(",")));
     Ok(vec![word])
 }
 
