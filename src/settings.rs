@@ -20,11 +20,12 @@ use crate::{
 mod values;
 mod words;
 
+pub(crate) use values::number;
 #[cfg(feature = "serve")]
 pub(crate) use words::flags;
 pub(crate) use words::{command_line, in_a_line};
 
-use values::{eps, number, precision, rows, whole};
+use values::{eps, precision, rows, whole};
 
 /// The longest name that a client of a service may give a check, in characters.
 #[cfg(any(feature = "serve", feature = "remote"))]

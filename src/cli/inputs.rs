@@ -141,7 +141,10 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let matches = glob::glob(&text);
-    let matches = matches.map_err(|error| failed(&format!("invalid pattern: {error}")))?;
+    let matches = matches.map_err(|error| {
+        let (position, reason) = (error.pos, error.msg);
+        failed(&format!("invalid pattern at position {position}: {reason}"))
+    })?;
     // A folder that cannot be opened has no file that could be read.
     let files: Vec<PathBuf> = matches.filter_map(std::result::Result::ok).collect();
     if files.is_empty() {

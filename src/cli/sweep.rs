@@ -12,7 +12,7 @@ use crate::{
     io::{self, Inputs},
     output,
     scheme::{Method, Precision},
-    settings::LossSettings,
+    settings::{LossSettings, number},
     sweep,
 };
 
@@ -26,7 +26,8 @@ pub(super) struct SweepArguments {
         long,
         help_heading = "Finite difference",
         default_value = "1",
-        value_name = "E"
+        value_name = "E",
+        value_parser = number
     )]
     eps_from: f64,
     /// Smallest step
@@ -34,7 +35,8 @@ pub(super) struct SweepArguments {
         long,
         help_heading = "Finite difference",
         default_value = "1e-8",
-        value_name = "E"
+        value_name = "E",
+        value_parser = number
     )]
     eps_to: f64,
     /// Precision of the losses

@@ -138,8 +138,7 @@ impl Archive for Safetensors {
     }
 }
 
-const HEADER_LENGTH: &str = "its first 8 bytes are not the length of a header that fits the file: \
-                             it is truncated, or not a safetensors file";
+const HEADER_LENGTH: &str = "its header length is invalid; it is truncated, or in another format";
 
 /// Returns the reason for an unusable header, in words for a user.
 fn reason(error: SafeTensorError) -> &'static str {
@@ -147,7 +146,7 @@ fn reason(error: SafeTensorError) -> &'static str {
         SafeTensorError::HeaderTooSmall => "it is too short to have a header",
         SafeTensorError::HeaderTooLarge | SafeTensorError::InvalidHeaderLength => HEADER_LENGTH,
         SafeTensorError::MetadataIncompleteBuffer => {
-            "its length is not the one that its header gives: it is truncated or damaged"
+            "its length does not match its header; it is truncated or damaged"
         }
         SafeTensorError::InvalidHeader(_) | SafeTensorError::InvalidHeaderDeserialization(_) => {
             "its header is not JSON as safetensors writes it"

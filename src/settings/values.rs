@@ -26,7 +26,7 @@ pub(super) fn eps(text: &str) -> Result<Auto<f64>, &'static str> {
     number.map_err(|_| "expected auto or a number, such as 1e-3")
 }
 
-pub(super) fn number(text: &str) -> Result<f64, &'static str> {
+pub(crate) fn number(text: &str) -> Result<f64, &'static str> {
     text.parse().map_err(|_| "expected a number, such as 1e-3")
 }
 
