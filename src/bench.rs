@@ -160,7 +160,7 @@ fn run(
                 transfer: spent.map(idle),
                 host: seconds - blocked,
                 error,
-                verdict: report.verdict(),
+                verdict: report.verdict,
             });
         }
     }

@@ -3,11 +3,13 @@
 
 use crate::{
     device::Device,
-    diagnose::{diagnose, relate},
+    diagnose::{Diagnosis, diagnose, relate},
     error::{Error, Result},
     plan::Plan,
     problem::{Problem, Wrt},
-    report::{CheckReport, ComparedOn, Decision, ProblemInfo, Report, Seconds, Source, Tally},
+    report::{
+        Check, ComparedOn, Comparison, Decision, ProblemInfo, Report, Seconds, Source, Tally,
+    },
     rounding::{Noise, Tolerance},
     scheme::Precision,
     tensor::Tensor,
@@ -75,42 +77,45 @@ pub fn check(
     let selection = Selection::new(problem, options)?;
     let (mut checks, mut interrupted) = (Vec::new(), false);
     for subject in subjects {
-        let report = check_one(&selection, subject, options, precision, device, listener)?;
-        let Some(mut report) = report else {
+        let comparison = compare_one(&selection, subject, options, precision, device, listener)?;
+        let Some(mut comparison) = comparison else {
             interrupted = true;
             break;
         };
-        interrupted |= !diagnose_one(&selection, subject, &mut report, listener);
+        let diagnosis = diagnose_one(&selection, subject, &comparison, listener);
+        interrupted |= diagnosis.is_none();
+        let Diagnosis { findings, tried } = diagnosis.unwrap_or_default();
         if options.rows.is_some() {
             let number = |row| selection.range.row_number(subject.wrt, row);
-            report.tally.number_rows(number);
+            comparison.tally.number_rows(number);
         }
-        checks.push(report);
+        checks.push(Check::new(comparison, findings, tried));
     }
     relate(&mut checks);
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
-        command: None,
         seconds: Seconds {
             load: 0.0,
             compute,
             total: compute,
         },
-        device: device.info(),
-        problem: ProblemInfo {
-            n: problem.n(),
-            d: problem.d(),
-            k: problem.k(),
-            dtype: problem.input().dtype(),
-            reduction: problem.loss().reduction,
-            label_smoothing: problem.loss().label_smoothing,
-            ignore_index: problem.loss().ignore_index,
-            class_weight: problem.loss().class_weight.is_some(),
-        },
-        notes: Vec::new(),
         interrupted,
-        checks,
+        ..Report::new(device.info(), info(problem), checks)
     })
+}
+
+/// Returns the sizes and options of a problem.
+fn info(problem: &Problem) -> ProblemInfo {
+    ProblemInfo {
+        n: problem.n(),
+        d: problem.d(),
+        k: problem.k(),
+        dtype: problem.input().dtype(),
+        reduction: problem.loss().reduction,
+        label_smoothing: problem.loss().label_smoothing,
+        ignore_index: problem.loss().ignore_index,
+        class_weight: problem.loss().class_weight.is_some(),
+    }
 }
 
 /// The comparison of one gradient.
@@ -121,16 +126,16 @@ struct Compared {
     on: ComparedOn,
 }
 
-/// Checks one gradient, without a diagnosis. Returns `None` if the listener interrupts before the
+/// Compares one gradient with its numeric counterpart. Returns `None` if the listener interrupts before the
 /// first row is compared.
-fn check_one(
+fn compare_one(
     selection: &Selection<'_>,
     subject: &Subject,
     options: &Options,
     precision: Precision,
     device: &Device,
     listener: &mut dyn Listener,
-) -> Result<Option<CheckReport>> {
+) -> Result<Option<Comparison>> {
     let (problem, wrt) = (selection.problem(), subject.wrt);
     let comparator = comparator(problem, subject, options, precision, listener);
     let plan = comparator.plan;
@@ -159,7 +164,7 @@ fn check_one(
     if let Some(drawn) = &selection.drawn {
         compared.tally.number_rows(|row| drawn.rows[row]);
     }
-    Ok(Some(CheckReport {
+    Ok(Some(Comparison {
         wrt,
         source: if gradient.is_some() {
             Source::Given
@@ -175,8 +180,6 @@ fn check_one(
         compared: compared.on,
         coverage: selection.coverage(wrt, compared.rows),
         tally: compared.tally,
-        findings: Vec::new(),
-        ruled_out: Vec::new(),
     }))
 }
 
@@ -209,29 +212,29 @@ fn comparator<'a>(
 fn confirm(comparator: &Comparator<'_>, tally: &Tally, name: &str, device: &str) -> Result<()> {
     tracing::info!(
         "{name}: {} wrong, {} undecided; the worst are computed again by forward passes",
-        tally.wrong,
-        tally.undecided
+        tally.counts.wrong,
+        tally.counts.undecided
     );
-    let worst = tally.worst.iter();
-    let wrong = worst.filter(|entry| entry.decision == Decision::Wrong);
-    let samples = tally.wrong_samples.iter().chain(&tally.other_samples);
+    let worst = tally.kept.worst.iter();
+    let wrong = worst.filter(|entry| entry.decision == Some(Decision::Wrong));
+    let samples = tally.kept.wrong.iter().chain(&tally.kept.others);
     judge::confirm(comparator, device, wrong.chain(samples))
 }
 
-/// Adds the causes of wrong entries to the report. Returns false if the listener interrupted this,
-/// or the comparison before it.
+/// Finds the causes of wrong entries. Returns `None` if the listener interrupts this, or has
+/// interrupted the comparison.
 fn diagnose_one(
     selection: &Selection<'_>,
     subject: &Subject,
-    report: &mut CheckReport,
+    comparison: &Comparison,
     listener: &mut dyn Listener,
-) -> bool {
+) -> Option<Diagnosis> {
     let wrt = subject.wrt;
-    if report.coverage.rows.len() < selection.rows(wrt) {
-        return false;
+    if comparison.coverage.compared < selection.rows(wrt) {
+        return None;
     }
     let Some(gradient) = &subject.gradient else {
-        return true;
+        return Some(Diagnosis::default());
     };
     // Rows of a random draw are not neighbours, so the draw cannot show that rows were exchanged:
     // the cause is looked for in all rows of the range.
@@ -240,15 +243,11 @@ fn diagnose_one(
         listener.diagnosing();
         !listener.is_interrupted()
     };
-    let Some(diagnosis) = diagnose(&selection.range, &gradient, report, &mut keep_going) else {
-        return false;
-    };
+    let diagnosis = diagnose(&selection.range, &gradient, comparison, &mut keep_going)?;
     let codes = diagnosis.findings.iter();
     let codes: Vec<String> = codes.map(|finding| finding.code.to_string()).collect();
-    tracing::info!("{}: {} {codes:?}", wrt.grad_name(), report.verdict());
-    report.findings = diagnosis.findings;
-    report.ruled_out = diagnosis.ruled_out;
-    true
+    tracing::info!("{}: {} {codes:?}", wrt.grad_name(), comparison.verdict());
+    Some(diagnosis)
 }
 
 impl Subject {

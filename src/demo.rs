@@ -12,9 +12,9 @@ use crate::{
     device::Device,
     error::Result,
     loss::{CrossEntropy, TargetRows},
-    output::{document::Check, words},
+    output::words,
     problem::{Problem, Wrt},
-    report::CheckReport,
+    report::Check,
     rounding::RoundingModel,
     scheme::Precision,
     tensor::{Dtype, Tensor},
@@ -61,13 +61,12 @@ pub(crate) fn run() -> Result<String> {
             precision: Some(Precision::F32),
             ..Options::default()
         };
-        let report = it.check(wrt, it.gradient(wrt), &options)?;
-        Ok(report.tally.mean_rel_err())
+        Ok(it.check(wrt, it.gradient(wrt), &options)?.rel_err.mean)
     })?;
-    let report = it.check(Wrt::Input, &it.accumulated, &Options::default())?;
-    let fix = report.findings.first().map_or("", |finding| &finding.fix);
+    let check = it.check(Wrt::Input, &it.accumulated, &Options::default())?;
+    let fix = check.findings.first().map_or("", |finding| &finding.fix);
     let verdict = [
-        indent(&words::sentence(&Check::from(&report))),
+        indent(&words::sentence(&check)),
         indent(&format!("Fix: {fix}.")),
     ];
     Ok(story(
@@ -278,7 +277,7 @@ impl Experiment {
         (0..at.len()).map(derivative).collect()
     }
 
-    fn check(&self, wrt: Wrt, gradient: &[f32], options: &Options) -> Result<CheckReport> {
+    fn check(&self, wrt: Wrt, gradient: &[f32], options: &Options) -> Result<Check> {
         let target: Vec<i64> = self.target.iter().map(|&class| class.into()).collect();
         let problem = Problem::new(
             Tensor::from_f32(&[N, D], &self.input),

@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use crate::{
     problem::{Problem, Wrt},
-    report::{CheckReport, Code, Finding, Proof, Verdict},
+    report::{Check, Code, Comparison, Finding, Proof, Verdict},
     tensor::{Dtype, Tensor},
 };
 
@@ -236,14 +236,14 @@ pub struct Diagnosis {
     /// The causes; the last is `unknown` where they do not explain everything. None for a gradient that passed.
     pub findings: Vec<Finding>,
     /// Causes that were considered and do not explain the errors.
-    pub ruled_out: Vec<Code>,
+    pub tried: Vec<Code>,
 }
 
 /// Diagnoses a check that did not pass. Before each cause that it tries it asks whether it `goes_on`; none if it does not.
 pub fn diagnose(
     problem: &Problem,
     gradient: &Tensor,
-    check: &CheckReport,
+    check: &Comparison,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> Option<Diagnosis> {
     let mut diagnosis = Diagnosis::default();
@@ -307,7 +307,7 @@ pub fn diagnose(
             .findings
             .extract_if(.., |finding| finding.step >= step)
         {
-            diagnosis.ruled_out.push(finding.code);
+            diagnosis.tried.push(finding.code);
         }
         pair = before;
     }
@@ -319,10 +319,10 @@ pub fn diagnose(
 }
 
 /// Where one gradient of a problem has a cause and another has none that is known, it may well be the same: says so.
-pub fn relate(checks: &mut [CheckReport]) {
-    let first = |check: &CheckReport| {
+pub fn relate(checks: &mut [Check]) {
+    let first = |check: &Check| {
         let finding = check.findings.first()?;
-        (finding.code != Code::Unknown && check.verdict() == Verdict::Fail)
+        (finding.code != Code::Unknown && check.verdict == Verdict::Fail)
             .then(|| (check.wrt.grad_name(), finding.code))
     };
     let Some((name, code)) = checks.iter().find_map(first) else {
@@ -364,8 +364,7 @@ impl Diagnosis {
     fn fall_back(&mut self, weaker: &Fallback, before: &Pair, step: usize) {
         self.findings.retain(|finding| finding.step <= step);
         if let Some(finding) = self.findings.last_mut() {
-            finding.proof = proof(before, &weaker.after);
-            finding.correction.clone_from(&weaker.correction);
+            finding.proof = proof(before, &weaker.after, &weaker.correction);
             finding.confidence = weaker.confidence;
             if weaker.after.is_explained() {
                 finding.message += &weaker.besides;
@@ -392,8 +391,8 @@ impl Diagnosis {
             let codes = stage.rules.iter().map(|(code, _)| *code);
             let codes = codes.filter(|&code| applies(code, evidence));
             for code in codes.filter(|_| stage.kind != Kind::Fact) {
-                if !self.ruled_out.contains(&code) {
-                    self.ruled_out.push(code);
+                if !self.tried.contains(&code) {
+                    self.tried.push(code);
                 }
             }
             let Some(first) = kept.first() else { continue };
@@ -403,12 +402,15 @@ impl Diagnosis {
                 fallback: first.fallback.clone(),
             };
             for Hypothesis {
-                mut finding, after, ..
+                mut finding,
+                correction,
+                after,
+                ..
             } in kept
             {
                 finding.step = step;
-                finding.proof = proof(pair, &after);
-                self.ruled_out.retain(|code| *code != finding.code);
+                finding.proof = proof(pair, &after, &correction);
+                self.tried.retain(|code| *code != finding.code);
                 self.findings.push(finding);
             }
             return Some(next);
@@ -483,12 +485,13 @@ fn rank(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
 }
 
 /// What a correction did to the errors; none where it left nothing to compare.
-fn proof(before: &Pair, after: &Pair) -> Option<Proof> {
+fn proof(before: &Pair, after: &Pair, correction: &str) -> Option<Proof> {
     let explained = after.is_explained();
     let up_to_factor = !explained && after.is_scaled();
     let factor = if up_to_factor { after.scale() } else { 1.0 };
     let (before, after) = (before.fit(1.0), after.fit(factor));
-    (after.entries > 0).then_some(Proof {
+    (after.entries > 0).then(|| Proof {
+        correction: correction.to_owned(),
         up_to_factor,
         entries: [before.entries, after.entries],
         wrong: [before.wrong, after.wrong],

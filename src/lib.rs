@@ -35,7 +35,7 @@
 //!     device::Device,
 //!     loss::CrossEntropy,
 //!     problem::{Problem, Wrt},
-//!     report::Verdict,
+//!     report::{Code, Verdict},
 //!     tensor::Tensor,
 //! };
 //!
@@ -52,18 +52,18 @@
 //! let device = Device::select("cpu")?;
 //! let report = check(&problem, &[subject], &Options::default(), &device, &mut ())?;
 //!
-//! assert_eq!(report.verdict(), Verdict::Fail);
+//! assert_eq!(report.verdict, Verdict::Fail);
 //! // Of the four entries, the two of the lost row are wrong.
-//! assert_eq!(report.checks[0].tally.wrong, 2);
-//! assert_eq!(report.checks[0].findings[0].code.to_string(), "rows-zero");
-//! let worst = &report.checks[0].tally.worst[0];
-//! let place = Wrt::Input.place(worst.row, worst.column);
+//! assert_eq!(report.checks[0].wrong, 2);
+//! assert_eq!(report.checks[0].findings[0].code, Code::RowsZero);
+//! let worst = &report.checks[0].worst[0];
+//! let place = worst.place(Wrt::Input);
 //! println!("{place} is {}, not {}", worst.numeric, worst.analytic);
 //! # #[cfg(feature = "output")]
 //! # {
-//! # use gradprobe::output::{document::Document, text};
+//! # use gradprobe::output::text;
 //! // With the feature `output`:
-//! print!("{}", text::render(&Document::from(&report), text::Layout::default()));
+//! print!("{}", text::render(&report, text::Layout::default()));
 //! # }
 //! # Ok::<(), gradprobe::error::Error>(())
 //! ```

@@ -8,7 +8,6 @@ use crate::{
 
 #[cfg(feature = "cli")]
 pub(crate) mod bench;
-pub mod document;
 pub mod github;
 pub mod html;
 pub mod json;
@@ -18,26 +17,16 @@ pub mod sweep;
 pub mod text;
 pub mod words;
 
-use document::Document;
-
 /// What came of one of the files that were checked.
 pub struct Run {
     /// The file.
     pub name: String,
-    /// What is told of it, or why it could not be checked.
-    pub outcome: Result<Document>,
-    /// What was computed here, which pictures are drawn of.
-    pub computed: Option<Computed>,
+    /// The report, or the reason why the file could not be checked.
+    pub outcome: Result<Report>,
+    /// For each check the errors at every step size, if they were computed.
+    pub sweeps: Vec<Option<Sweep>>,
     /// Its page, where a service has drawn it.
     pub page: Option<String>,
-}
-
-/// A report with all that was counted.
-pub struct Computed {
-    /// The report.
-    pub report: Report,
-    /// For each of its checks the errors at every step size, where they were computed.
-    pub sweeps: Vec<Option<Sweep>>,
 }
 
 impl Run {
@@ -45,8 +34,8 @@ impl Run {
     pub fn new(name: String, report: Report, sweeps: Vec<Option<Sweep>>) -> Self {
         Self {
             name,
-            outcome: Ok(Document::from(&report)),
-            computed: Some(Computed { report, sweeps }),
+            outcome: Ok(report),
+            sweeps,
             page: None,
         }
     }
@@ -56,24 +45,24 @@ impl Run {
         Self {
             name,
             outcome: Err(error),
-            computed: None,
+            sweeps: Vec::new(),
             page: None,
         }
     }
 
     /// A file that was checked elsewhere.
-    pub fn told(name: String, report: Document, page: Option<String>) -> Self {
+    pub fn received(name: String, report: Report, page: Option<String>) -> Self {
         Self {
             name,
             outcome: Ok(report),
-            computed: None,
+            sweeps: Vec::new(),
             page,
         }
     }
 }
 
 /// The report, where there is one file and it could be checked: it is told without the file's name.
-fn single(runs: &[Run]) -> Option<&Document> {
+fn single(runs: &[Run]) -> Option<&Report> {
     match runs {
         [run] => run.outcome.as_ref().ok(),
         _ => None,

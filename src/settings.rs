@@ -12,7 +12,7 @@ use crate::{
     io::{self, Inputs, Request, Source},
     loss::Reduction,
     problem::Wrt,
-    report::{CheckReport, Report},
+    report::{Check, Report},
     scheme::{Method, Precision, Scheme},
     sweep::{self, Sweep},
 };
@@ -264,7 +264,7 @@ impl Settings {
     /// Those of [`sweep::glance`].
     pub fn sweeps(&self, inputs: &Inputs, report: &Report) -> Result<Vec<Option<Sweep>>> {
         let is_whole = self.rows.is_none() && self.sample.is_none() && !report.interrupted;
-        let of_check = |check: &CheckReport| {
+        let of_check = |check: &Check| {
             let mut subjects = inputs.subjects.iter();
             match subjects.find(|subject| is_whole && subject.wrt == check.wrt) {
                 Some(subject) => sweep::glance(&inputs.problem, subject),

@@ -127,7 +127,7 @@ impl Comparator<'_> {
         let mut next = start;
         while next < rows.end {
             // While few entries are known, nearly every row has one that may belong to the worst.
-            let known = tally.entries as usize / columns;
+            let known = tally.counts.entries as usize / columns;
             let here = size.min(known.max(MATMUL_ROWS));
             strip.rows = next..rows.end.min(next + here);
             next = strip.rows.end;
@@ -145,10 +145,10 @@ impl Comparator<'_> {
         totals.add_to(tally);
         let sums = &scratch.columns;
         let sum = |values: &[f64]| values[..columns].iter().sum::<f64>();
-        tally.analytic_numeric.add(sum(&sums.analytic_numeric));
-        tally.numeric_numeric.add(sum(&sums.numeric_numeric));
-        tally.noise_numeric.add(sum(&sums.noise_numeric));
-        tally.numeric_abs.add(sum(&sums.numeric_abs));
+        tally.sums.analytic_numeric.add(sum(&sums.analytic_numeric));
+        tally.sums.numeric_numeric.add(sum(&sums.numeric_numeric));
+        tally.sums.noise_numeric.add(sum(&sums.noise_numeric));
+        tally.sums.numeric_abs.add(sum(&sums.numeric_abs));
         let sums = if Columns::are_kept(columns) {
             std::mem::take(&mut scratch.columns)
         } else {
@@ -190,12 +190,17 @@ impl Comparator<'_> {
         let zeros = lanes::RowTotals::default();
         scratch.totals.resize(scratch.rows.len(), zeros);
         scratch.bins.resize(strip.analytic.len(), 0);
-        self.compare_in_lanes(scratch, totals, strip, !tally.caught.is_complete());
+        self.compare_in_lanes(
+            scratch,
+            totals,
+            strip,
+            !tally.sensitivity.caught.is_complete(),
+        );
         for (row, totals) in scratch.rows.iter().zip(&scratch.totals) {
             let entries = row.here * columns..(row.here + 1) * columns;
-            tally.rel_err.add_bins(&scratch.bins[entries]);
+            tally.rel_err.histogram.add_bins(&scratch.bins[entries]);
             let tolerance: f64 = totals.tolerance_numeric.iter().sum();
-            tally.tolerance_tolerance.add(tolerance * tolerance);
+            tally.sums.tolerance_tolerance.add(tolerance * tolerance);
             let (wrong, candidates) = totals.counts();
             self.note_row(tally, strip, row.here, &row.bounds, wrong, candidates);
         }
@@ -236,7 +241,7 @@ impl Comparator<'_> {
                 let entry = self.entry(&bounds, (row, column), entries.at(column));
                 let values = [entry.analytic, entry.numeric];
                 let allowed = entry.tolerance + entry.noise;
-                let is_wrong = entry.decision == Decision::Wrong;
+                let is_wrong = entry.decision == Some(Decision::Wrong);
                 picture.add([row, column], values, allowed, is_wrong);
             }
         }

@@ -27,17 +27,18 @@ pub(super) fn confirm<'a>(
     let noise = Noise::new(problem, &plan);
     let host = Cpu::new(problem, plan);
     for entry in entries.filter(|entry| entry.noise.is_finite()) {
-        let evaluation = host.evaluate_entry(entry.row, entry.column);
+        let [row, column] = entry.index;
+        let evaluation = host.evaluate_entry(row, column);
         let bounds = &evaluation.bounds;
         let conditioning = bounds.conditioning[0] / problem.normalizer();
         let (magnitude, total) = (bounds.magnitude[0], bounds.totals[0]);
-        let bound = entry.noise + noise.bound(entry.column, conditioning, magnitude, total);
+        let bound = entry.noise + noise.bound(column, conditioning, magnitude, total);
         let judge = evaluation.numeric(&plan, problem.normalizer())[0];
         // Negated, so that a derivative that is NaN disagrees.
         if !((entry.numeric - judge).abs() <= bound) {
             return Err(Error::OraclesDisagree {
                 device: device.to_owned(),
-                place: wrt.place(entry.row, entry.column),
+                place: wrt.place(row, column),
                 numeric: entry.numeric,
                 judge,
                 bound,

@@ -12,7 +12,7 @@ use crate::{
     budget,
     engine::{Allowance, Block, BlockColumns, ComparingEngine, DeviceComparison},
     error::{Error, Result},
-    report::{ColumnSums, Tally},
+    report::{ColumnSums, Kept, Tally},
     tensor::Tensor,
 };
 
@@ -113,34 +113,35 @@ impl Comparator<'_> {
     fn add(&self, tally: &mut Tally, comparison: &DeviceComparison) {
         let columns = self.columns();
         for block in &comparison.blocks {
-            tally.entries += (block.rows.len() * columns) as u64;
-            tally.undecided += block.undecided;
-            tally.max_rel_err = tally.max_rel_err.max(block.max_rel_err);
-            tally.sum_rel_err.add(block.sum_rel_err);
-            tally.least_detectable = tally.least_detectable.min(block.least_detectable);
-            tally.caught.merge(block.caught);
+            tally.counts.entries += (block.rows.len() * columns) as u64;
+            tally.counts.undecided += block.undecided;
+            tally.rel_err.max = tally.rel_err.max.max(block.max_rel_err);
+            tally.rel_err.sum.add(block.sum_rel_err);
+            tally.sensitivity.least = tally.sensitivity.least.min(block.least_detectable);
+            tally.sensitivity.caught.merge(block.caught);
             let sum = |values: &[f64]| values.iter().sum::<f64>();
             let sums = &block.columns;
             let (numeric, error) = (sum(&sums.numeric_numeric), sum(&sums.error_numeric));
             let errors = sum(&sums.error_error);
             // a = n + (a - n).
-            tally.numeric_numeric.add(numeric);
-            tally.analytic_numeric.add(numeric + error);
+            tally.sums.numeric_numeric.add(numeric);
+            tally.sums.analytic_numeric.add(numeric + error);
             tally
+                .sums
                 .analytic_analytic
                 .add(numeric + (2.0 * error + errors));
-            tally.error_error.add(errors);
-            tally.noise_numeric.add(sum(&sums.noise_numeric));
-            tally.numeric_abs.add(sum(&sums.numeric_abs));
+            tally.sums.error_error.add(errors);
+            tally.sums.noise_numeric.add(sum(&sums.noise_numeric));
+            tally.sums.numeric_abs.add(sum(&sums.numeric_abs));
             for tolerance in &block.tolerance_numeric {
-                tally.tolerance_tolerance.add(tolerance * tolerance);
+                tally.sums.tolerance_tolerance.add(tolerance * tolerance);
             }
             for row in block.rows.clone() {
                 self.count_label(tally, row, 0);
             }
         }
         for &(error, count) in &comparison.rel_err {
-            tally.rel_err.add_count(error, count);
+            tally.rel_err.histogram.add_count(error, count);
         }
         let blocks = comparison.blocks.iter();
         let sums: Vec<_> = blocks.map(|block| column_sums(&block.columns)).collect();
@@ -178,8 +179,8 @@ impl Comparator<'_> {
         let mut again = |rows: Range<usize>| {
             let mut seen = Tally::default();
             self.read_back(&mut seen, rows, gradient, engine)?;
-            match seen.worst.first() {
-                Some(worst) if seen.wrong > 0 => Err(Error::Miscomputes {
+            match seen.kept.worst.first() {
+                Some(worst) if seen.counts.wrong > 0 => Err(Error::Miscomputes {
                     device: device.to_owned(),
                     kernel: "compare",
                     error: (worst.analytic - worst.numeric).abs(),
@@ -189,15 +190,15 @@ impl Comparator<'_> {
             }
         };
         let rows = accepted.iter().flat_map(|accepted| accepted.rows.clone());
-        for row in Tally::drawn(rows) {
-            for entry in again(row..row + 1)?.other_samples {
-                tally.sample(entry);
+        for row in Kept::sampled_rows(rows) {
+            for entry in again(row..row + 1)?.kept.others {
+                tally.kept.add_sample(entry);
             }
         }
         accepted.sort_by(|a, b| b.severity.total_cmp(&a.severity));
-        for AcceptedRows { rows, .. } in accepted.into_iter().take(Tally::WORST) {
-            for entry in again(rows)?.worst {
-                tally.note(entry);
+        for AcceptedRows { rows, .. } in accepted.into_iter().take(Kept::WORST) {
+            for entry in again(rows)?.kept.worst {
+                tally.kept.add_worst(entry);
             }
         }
         Ok(())

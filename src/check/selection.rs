@@ -8,7 +8,7 @@ use super::{Options, RandomRows};
 use crate::{
     error::Result,
     problem::{Problem, Wrt},
-    report::{Coverage, Draw, Ranges},
+    report::{Coverage, Ranges},
     tensor::Tensor,
 };
 
@@ -111,24 +111,16 @@ impl<'a> Selection<'a> {
     pub(super) fn coverage(&self, wrt: Wrt, done: usize) -> Coverage {
         if wrt.is_parameter() {
             let rows = self.range.k();
-            return Coverage {
-                rows: Ranges::from(0..rows),
-                of: rows,
-                draw: None,
-            };
+            return Coverage::new(Ranges::from(0..rows), rows);
         }
         let from = self.numbers();
         let first = from.start;
-        Coverage {
-            rows: match &self.drawn {
-                Some(drawn) => drawn.rows[..done].iter().map(|row| first + row).collect(),
-                None => Ranges::from(first..first + done),
-            },
-            of: self.of,
-            draw: self.drawn.as_ref().map(|drawn| Draw {
-                seed: drawn.seed,
-                from,
-            }),
+        match &self.drawn {
+            Some(drawn) => {
+                let rows = drawn.rows[..done].iter().map(|row| first + row);
+                Coverage::drawn(rows.collect(), self.of, drawn.seed, from)
+            }
+            None => Coverage::new(Ranges::from(first..first + done), self.of),
         }
     }
 }

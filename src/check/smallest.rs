@@ -7,7 +7,7 @@ use crate::{
     device::Device,
     error::Result,
     problem::Problem,
-    report::{CheckReport, Verdict},
+    report::{Check, Verdict},
 };
 
 /// A few rows of a problem, and their part of the gradient. The loss is taken over these rows
@@ -21,33 +21,35 @@ pub struct Smallest {
 
 /// Tries 1, 2, 4, … rows, half of them wrong and half right, as far as there are both.
 ///
-/// Returns `None` if no such subset reproduces the verdict and the first finding, for a parameter,
-/// or if not all rows were checked.
+/// Returns `None` if no such subset reproduces the verdict and the first finding of the `failed`
+/// check, for a parameter, or if not all rows were checked.
 ///
 /// # Errors
 /// Those of [`check`](super::check).
 pub fn smallest(
     problem: &Problem,
     subject: &Subject,
-    report: &CheckReport,
+    failed: &Check,
     options: &Options,
     device: &Device,
 ) -> Result<Option<Smallest>> {
-    let is_possible = !subject.wrt.is_parameter() && report.coverage.is_whole();
-    let Some(gradient) = subject.gradient.as_ref().filter(|_| is_possible) else {
+    let (Some(gradient), Some(comparison)) = (&subject.gradient, &failed.comparison) else {
         return Ok(None);
     };
+    if subject.wrt.is_parameter() || !comparison.coverage.is_whole() {
+        return Ok(None);
+    }
     let options = Options {
         compare: CompareOn::Host,
         picture: false,
         ..options.clone()
     };
     let n = problem.n();
-    let wrong: Vec<usize> = report.tally.places.rows.iter().collect();
+    let wrong: Vec<usize> = comparison.tally.places.rows.iter().collect();
     let mut is_wrong = vec![false; n];
     wrong.iter().for_each(|&row| is_wrong[row] = true);
     let right: Vec<usize> = (0..n).filter(|&row| !is_wrong[row]).collect();
-    let code = |report: &CheckReport| report.findings.first().map(|finding| finding.code);
+    let code = |check: &Check| check.findings.first().map(|finding| finding.code);
     let sizes = std::iter::successors(Some(1), |size| Some(2 * size));
     for size in sizes.take_while(|&size| size < n && size <= budget::SMALLEST_ROWS) {
         let rows = mixed(&wrong, &right, size);
@@ -62,7 +64,7 @@ pub fn smallest(
         };
         let subjects = std::slice::from_ref(&subject);
         let found = check(&part, subjects, &options, device, &mut ())?;
-        if found.verdict() == Verdict::Fail && code(&found.checks[0]) == code(report) {
+        if found.verdict == Verdict::Fail && code(&found.checks[0]) == code(failed) {
             return Ok(Some(Smallest {
                 problem: part,
                 subject,

@@ -13,7 +13,8 @@ use crate::{
     check::Listener,
     error::{Error, Result},
     io,
-    output::{Run, document::SCHEMA},
+    output::Run,
+    report::SCHEMA,
 };
 
 mod service;
@@ -220,6 +221,6 @@ impl Remote {
         } else {
             None
         };
-        Ok(Run::told(name.to_owned(), report, page))
+        Ok(Run::received(name.to_owned(), report, page))
     }
 }

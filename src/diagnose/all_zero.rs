@@ -5,11 +5,11 @@ use crate::report::Code;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let tally = &evidence.check.tally;
-    if tally.analytic_analytic.value() != 0.0 || tally.not_finite > 0 {
+    if tally.sums.analytic_analytic.value() != 0.0 || tally.counts.not_finite > 0 {
         return None;
     }
     let (name, variable) = (evidence.name(), variable(evidence.wrt));
-    let norm = tally.numeric_numeric.value().sqrt();
+    let norm = tally.sums.numeric_numeric.value().sqrt();
     let hypothesis = Hypothesis::new(
         Code::AllZero,
         pair.without(|_| true),

@@ -1,17 +1,17 @@
 //! `below-resolution`: it is the finite difference that knows too little.
 
 use crate::{
-    report::{CheckReport, Code, Finding},
+    report::{Code, Comparison, Finding},
     scheme::{Method, Precision},
 };
 
 /// For a check in which too many entries are undecided.
-pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
+pub(super) fn finding(check: &Comparison) -> Option<Finding> {
     let tally = &check.tally;
-    if tally.undecided <= tally.entries / 100 {
+    if tally.counts.undecided <= tally.counts.entries / 100 {
         return None;
     }
-    let share = tally.undecided as f64 / tally.entries as f64;
+    let share = tally.counts.undecided as f64 / tally.counts.entries as f64;
     let fix = match (check.method, check.precision) {
         (Method::ForwardPass, Precision::F32) => {
             "use --method difference, which does not subtract losses, or --precision f64; a step of 1e-2 to 1e-3 is the best that f32 forward passes have"
@@ -32,7 +32,10 @@ pub(super) fn finding(check: &CheckReport) -> Option<Finding> {
         (100.0 * share).max(1.0)
     );
     Some(Finding {
-        evidence: vec![("undecided", share), ("eps", check.eps)],
+        evidence: vec![
+            ("undecided".to_owned(), share),
+            ("eps".to_owned(), check.eps),
+        ],
         ..Finding::new(Code::BelowResolution, message, fix)
     })
 }

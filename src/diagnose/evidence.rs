@@ -17,7 +17,7 @@ use crate::{
     cpu::{logits::logits, matmul::matmul, ordered::fold_parts, outer::outer},
     loss::{NO_LABEL, Reduction, TargetRows},
     problem::{Problem, Wrt},
-    report::{CheckReport, Ranges},
+    report::{Comparison, Ranges},
     rounding::{RoundingModel, nonlinearity},
     tensor::{Dtype, Tensor},
 };
@@ -79,7 +79,7 @@ pub(super) fn softmax(logits: &mut [f64]) {
 #[derive(Clone)]
 pub(super) struct Evidence<'a> {
     pub(super) problem: &'a Problem,
-    pub(super) check: &'a CheckReport,
+    pub(super) check: &'a Comparison,
     pub(super) wrt: Wrt,
     /// The rows of the gradient that are looked at: all where they are few, else those that are wrong and a draw of the others.
     pub(super) rows: Vec<usize>,
@@ -98,7 +98,7 @@ pub(super) struct Evidence<'a> {
 pub(super) type Rounding = fn(f64) -> f64;
 
 impl<'a> Evidence<'a> {
-    pub(super) fn new(problem: &'a Problem, gradient: &'a Tensor, check: &'a CheckReport) -> Self {
+    pub(super) fn new(problem: &'a Problem, gradient: &'a Tensor, check: &'a Comparison) -> Self {
         let wrt = check.wrt;
         let layer = Arc::new(Layer {
             weight: problem.weight().values(),
@@ -553,7 +553,7 @@ fn classes_looked_at(problem: &Problem, wrt: Wrt) -> Vec<usize> {
 }
 
 /// The rows to look at: as many as time allows, half of them wrong ones where the wrong ones are few.
-fn looked_at(problem: &Problem, check: &CheckReport) -> Vec<usize> {
+fn looked_at(problem: &Problem, check: &Comparison) -> Vec<usize> {
     let n = problem.n();
     let most = budget::diagnosed_rows(problem, check.wrt);
     if most == n {
@@ -562,8 +562,8 @@ fn looked_at(problem: &Problem, check: &CheckReport) -> Vec<usize> {
     let wrong: Vec<usize> = check.tally.places.rows.iter().collect();
     let drawn = most / 2;
     // A rare and gross error, such as NaN, is among the worst.
-    let kept = check.tally.worst.iter().chain(&check.tally.wrong_samples);
-    let mut rows: Vec<usize> = kept.map(|entry| entry.row).collect();
+    let kept = check.tally.kept.worst.iter().chain(&check.tally.kept.wrong);
+    let mut rows: Vec<usize> = kept.map(|entry| entry.index[0]).collect();
     if wrong.len() <= drawn {
         rows.extend(wrong)
     } else {

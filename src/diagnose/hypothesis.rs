@@ -6,6 +6,8 @@ use crate::report::{Code, Finding};
 /// A cause that would explain the errors, or some of them.
 pub(super) struct Hypothesis {
     pub(super) finding: Finding,
+    /// The correction that undoes the cause, in words: "divided by 10".
+    pub(super) correction: String,
     /// How often it is met, next to other causes that explain the very same errors.
     pub(super) weight: f64,
     /// The pair once the cause is undone.
@@ -37,11 +39,11 @@ impl Hypothesis {
     ) -> Self {
         let finding = Finding {
             confidence: 0.95,
-            correction: correction.into(),
             ..Finding::new(code, message, fix)
         };
         Self {
             finding,
+            correction: correction.into(),
             weight: 1.0,
             after,
             settles: false,
@@ -72,7 +74,7 @@ impl Hypothesis {
     }
 
     pub(super) fn evidence(mut self, name: &'static str, value: f64) -> Self {
-        self.finding.evidence.push((name, value));
+        self.finding.evidence.push((name.to_owned(), value));
         self
     }
 

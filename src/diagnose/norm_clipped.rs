@@ -15,7 +15,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if !(scale > 0.0 && scale < 1.0 && pair.is_scaled()) {
         return None;
     }
-    let norm = evidence.check.tally.analytic_analytic.value().sqrt();
+    let norm = evidence.check.tally.sums.analytic_analytic.value().sqrt();
     let longest = round(norm);
     let slack = CLIP_EPS / (norm / scale) + pair.scale_uncertainty().min(1e-3) + 1e-12;
     if !((norm / longest - 1.0).abs() <= slack) {

@@ -8,14 +8,16 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if pair.live().all(|(_, a, _, _)| a.is_finite()) {
         return None;
     }
-    let count = check.tally.not_finite;
+    let count = check.tally.counts.not_finite;
     let first = check
         .tally
+        .kept
         .worst
         .iter()
         .find(|entry| !entry.analytic.is_finite())?;
-    let row = evidence.problem.row_number(evidence.wrt, first.row);
-    let place = evidence.wrt.place(row, first.column);
+    let [row, column] = first.index;
+    let row = evidence.problem.row_number(evidence.wrt, row);
+    let place = evidence.wrt.place(row, column);
     let others = match count {
         1 => String::new(),
         2 => ", and 1 more entry is not finite".to_owned(),

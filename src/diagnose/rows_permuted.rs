@@ -23,7 +23,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let scale = if evidence.is_whole() {
         pair.norm_ratio()
     } else {
-        (tally.analytic_analytic.value() / tally.numeric_numeric.value()).sqrt()
+        (tally.sums.analytic_analytic.value() / tally.sums.numeric_numeric.value()).sqrt()
     };
     let given: Vec<Signature> = (0..pair.rows())
         .map(|row| {

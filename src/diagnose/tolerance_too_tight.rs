@@ -1,18 +1,21 @@
 //! `tolerance-too-tight`: a tolerance that rounding alone exceeds.
 
 use super::{hypothesis::number, pair::Pair};
-use crate::report::{CheckReport, Code, Finding};
+use crate::report::{Code, Comparison, Finding};
 
 /// Where rounding explains every error, and the user's tolerance does not allow for it.
-pub(super) fn finding(check: &CheckReport, pair: &Pair) -> Option<Finding> {
+pub(super) fn finding(check: &Comparison, pair: &Pair) -> Option<Finding> {
     let given = check.tolerance.given?;
     let rounding = pair.without_given(given);
-    if check.tally.wrong == 0 || !rounding.is_explained() {
+    if check.tally.counts.wrong == 0 || !rounding.is_explained() {
         return None;
     }
     Some(Finding {
         confidence: 0.95,
-        evidence: vec![("rtol", given.rtol), ("atol", given.atol)],
+        evidence: vec![
+            ("rtol".to_owned(), given.rtol),
+            ("atol".to_owned(), given.atol),
+        ],
         ..Finding::new(
             Code::ToleranceTooTight,
             format!(
@@ -22,7 +25,7 @@ pub(super) fn finding(check: &CheckReport, pair: &Pair) -> Option<Finding> {
             ),
             format!(
                 "leave --rtol and --atol out: then each entry may be off by what rounding does to it; or compute the gradient in a wider type ({} relative is the largest error here)",
-                number(check.tally.max_rel_err)
+                number(check.tally.rel_err.max)
             ),
         )
     })

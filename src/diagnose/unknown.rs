@@ -1,7 +1,7 @@
 //! `unknown`: wrong, and by no cause of the catalogue. What can be said of it is where, and what it is not.
 
 use super::{evidence::Evidence, pair::Pair};
-use crate::report::{CheckReport, Code, Finding, Scale};
+use crate::report::{Code, Comparison, Finding, Scale};
 
 pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding {
     let check = evidence.check;
@@ -10,15 +10,18 @@ pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding 
     // Of all entries where that is known: the rows that are looked at may be those that are wrong.
     let whole = tally.scale().filter(|_| step == 1).map(|scale| {
         let (aa, gg) = (
-            tally.analytic_analytic.value(),
-            tally.numeric_numeric.value(),
+            tally.sums.analytic_analytic.value(),
+            tally.sums.numeric_numeric.value(),
         );
-        (scale, tally.analytic_numeric.value() / (aa * gg).sqrt())
+        (
+            scale,
+            tally.sums.analytic_numeric.value() / (aa * gg).sqrt(),
+        )
     });
     let (scale, cosine) = whole.unwrap_or_else(|| (pair.scale(), pair.cosine()));
     let remainder = (1.0 - cosine * cosine).max(0.0).sqrt();
     let direction = match cosine {
-        _ if 2 * tally.wrong < tally.entries => String::new(),
+        _ if 2 * tally.counts.wrong < tally.counts.entries => String::new(),
         c if c > 0.9999 => format!("; it points the same way as the derivative (cosine {c:.6})"),
         c if c > 0.9 => {
             format!("; it points nearly the same way as the derivative (cosine {c:.4})")
@@ -32,7 +35,7 @@ pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding 
         "; the problem is too large to look for causes other than one factor"
     };
     let message = match step {
-        1 if tally.wrong == 0 => no_entry_alone(check),
+        1 if tally.counts.wrong == 0 => no_entry_alone(check),
         1 => format!(
             "{name} is wrong {}, by none of the causes that gradprobe knows{direction}{skipped}",
             whereabouts(evidence)
@@ -45,9 +48,9 @@ pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding 
         step,
         confidence: 0.0,
         evidence: vec![
-            ("scale", scale),
-            ("cosine", cosine),
-            ("remainder", remainder),
+            ("scale".to_owned(), scale),
+            ("cosine".to_owned(), cosine),
+            ("remainder".to_owned(), remainder),
         ],
         ..Finding::new(
             Code::Unknown,
@@ -62,7 +65,9 @@ pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding 
     let zeros = zeros.count();
     if zeros > 0 {
         let share = zeros as f64 / pair.rows() as f64;
-        found.evidence.push(("share of rows that are zero", share));
+        found
+            .evidence
+            .push(("share of rows that are zero".to_owned(), share));
     }
     found
 }
@@ -70,16 +75,18 @@ pub(super) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding 
 /// Where the wrong entries are, with rows by their numbers in the whole gradient.
 fn whereabouts(evidence: &Evidence) -> String {
     let number = |row| evidence.problem.row_number(evidence.wrt, row);
-    if number(0) == 0 {
-        return evidence.check.whereabouts();
-    }
-    let mut check = evidence.check.clone();
-    check.tally.number_rows(number);
-    check.whereabouts()
+    let location = if number(0) == 0 {
+        evidence.check.location()
+    } else {
+        let mut check = evidence.check.clone();
+        check.tally.number_rows(number);
+        check.location()
+    };
+    location.map_or_else(|| "in no entry alone".to_owned(), |location| location.text)
 }
 
 /// Of a gradient that is off as a whole, or in whole columns, by less than an entry alone would show.
-fn no_entry_alone(check: &CheckReport) -> String {
+fn no_entry_alone(check: &Comparison) -> String {
     let name = check.wrt.grad_name();
     let off = check.columns_off();
     let few = 2 * off.len() < check.tally.columns.0.len();

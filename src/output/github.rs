@@ -1,7 +1,7 @@
 //! Workflow commands of GitHub Actions: an annotation for each gradient.
 
-use super::{Run, document::Check, words};
-use crate::report::Verdict;
+use super::{Run, words};
+use crate::report::{Check, Verdict};
 
 /// A line for each check of each file.
 pub fn render(runs: &[Run]) -> String {

@@ -2,12 +2,11 @@
 
 use askama::Template;
 
-use super::{
-    Computed, Run,
-    document::{Check, Document, Finding},
-    words,
+use super::{Run, words};
+use crate::{
+    report::{Check, Finding, Report, Verdict},
+    sweep::Sweep,
 };
-use crate::report::Verdict;
 
 mod error_map;
 mod histogram;
@@ -38,9 +37,8 @@ pub fn render(runs: &[Run]) -> String {
             continue;
         }
         let sections = report.checks.iter().enumerate().map(|(index, check)| {
-            let figures = run.computed.as_ref();
-            let figures = figures.map(|computed| figures_of(checks + index, computed, index));
-            Section::new(check, figures.unwrap_or_default())
+            let sweep = run.sweeps.get(index).and_then(Option::as_ref);
+            Section::new(check, figures_of(checks + index, check, sweep))
         });
         parts.push(Part {
             name: (!is_one).then_some(run.name.as_str()),
@@ -91,7 +89,7 @@ struct Line<'a> {
 /// What is told of a file.
 struct Part<'a> {
     name: Option<&'a str>,
-    report: &'a Document,
+    report: &'a Report,
     sections: Vec<Section<'a>>,
 }
 
@@ -130,18 +128,18 @@ struct WorstView {
     severity: String,
 }
 
-/// Pictures of one of the checks that were computed here, of which so many are on the page before.
-fn figures_of(before: usize, computed: &Computed, index: usize) -> Vec<Figure> {
-    let check = &computed.report.checks[index];
-    let tally = &check.tally;
+/// Draws the figures of a check; none of one read from JSON. `index` counts the checks on the page.
+fn figures_of(index: usize, check: &Check, sweep: Option<&Sweep>) -> Vec<Figure> {
     let mut figures = Vec::new();
+    let Some(tally) = check.tally() else {
+        return figures;
+    };
     if let Some(picture) = &tally.picture {
-        figures.push(scatter::figure(before, check, picture));
-        figures.push(error_map::figure(before, check, picture));
+        figures.push(scatter::figure(index, check, picture));
+        figures.push(error_map::figure(index, check, picture));
     }
-    figures.push(histogram::figure(before, &tally.rel_err));
-    let sweep = computed.sweeps.get(index).and_then(Option::as_ref);
-    figures.extend(sweep.map(|sweep| steps::figure(before, sweep)));
+    figures.push(histogram::figure(index, &tally.rel_err.histogram));
+    figures.extend(sweep.map(|sweep| steps::figure(index, sweep)));
     figures
 }
 
@@ -149,9 +147,9 @@ impl<'a> Section<'a> {
     fn new(check: &'a Check, figures: Vec<Figure>) -> Self {
         let worst = check.worst.iter().map(|entry| WorstView {
             place: entry.place(check.wrt),
-            analytic: format!("{:.4e}", entry.analytic.0),
-            numeric: format!("{:.4e}", entry.numeric.0),
-            rel_err: format!("{:.2e}", entry.rel_err.0),
+            analytic: format!("{:.4e}", entry.analytic),
+            numeric: format!("{:.4e}", entry.numeric),
+            rel_err: format!("{:.2e}", entry.rel_err),
             severity: format!("{:.2e}", entry.severity()),
         });
         Self {
@@ -176,7 +174,7 @@ fn findings(check: &Check) -> Vec<FindingView<'_>> {
             Some(_) => "Then, with that undone",
         };
         before = Some(finding);
-        let evidence = finding.evidence.0.iter();
+        let evidence = finding.evidence.iter();
         let proof = finding
             .proof
             .as_ref()
@@ -193,7 +191,7 @@ fn findings(check: &Check) -> Vec<FindingView<'_>> {
                     let of = words::group(proof.entries[at] as u64);
                     format!("{} of {of}", words::group(proof.wrong[at] as u64))
                 };
-                let error = proof.error.map(|error| words::rounded(error.0));
+                let error = proof.error.map(words::rounded);
                 let [error_before, error_after] = error;
                 let up_to = if proof.up_to_factor {
                     ", up to one factor"

@@ -1,9 +1,10 @@
-//! The report as JSON: the [`Document`] as it is.
+//! The report as JSON: the [`Report`] as it is.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Run, document::Document, single};
+use super::{Run, single};
+use crate::report::Report;
 
 /// Of a single file its report; of several the reports together, schema `gradprobe/reports/1`.
 pub fn render_all(runs: &[Run]) -> String {
@@ -42,7 +43,7 @@ struct File<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Outcome<'a> {
-    Report(&'a Document),
+    Report(&'a Report),
     Error(String),
 }
 
@@ -52,11 +53,11 @@ fn pretty(document: &impl Serialize) -> String {
 }
 
 /// The report, indented, with a line break at its end.
-pub fn render(report: &Document) -> String {
+pub fn render(report: &Report) -> String {
     pretty(report)
 }
 
 /// The report, in one line, as a part of another document.
-pub fn part(report: &Document) -> Box<RawValue> {
+pub fn part(report: &Report) -> Box<RawValue> {
     serde_json::value::to_raw_value(report).expect("plain data has a JSON form")
 }

@@ -2,12 +2,11 @@
 
 use askama::Template;
 
-use super::{
-    Run,
-    document::{Check, Document},
-    text, words,
+use super::{Run, text, words};
+use crate::{
+    error::Error,
+    report::{Check, Report, Verdict},
 };
-use crate::{error::Error, report::Verdict};
 
 /// templates/junit.xml.
 #[derive(Template)]
@@ -117,7 +116,7 @@ fn broken(name: &str, error: &Error) -> Suite {
     }
 }
 
-fn suite(report: &Document, name: &str, allow_inconclusive: bool) -> Suite {
+fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> Suite {
     let case = |check: &Check| Case {
         name: check.wrt.grad_name().to_owned(),
         outcome: outcome(check, allow_inconclusive),

@@ -1,11 +1,7 @@
 //! The report as GitHub-flavoured Markdown, for a job's summary or a comment.
 
-use super::{
-    Run,
-    document::{Check, Document, Finding},
-    single, words,
-};
-use crate::report::Verdict;
+use super::{Run, single, words};
+use crate::report::{Check, Finding, Report, Verdict};
 
 /// How many of the worst entries are shown.
 const SHOWN: usize = 5;
@@ -36,7 +32,7 @@ pub fn render(runs: &[Run]) -> String {
     text
 }
 
-fn of_report(report: &Document) -> String {
+fn of_report(report: &Report) -> String {
     let mut text = String::new();
     if report.interrupted {
         text += "\n**INTERRUPTED: this is what was found before, and not diagnosed.**\n";
@@ -71,9 +67,9 @@ fn section(check: &Check) -> String {
             let place = entry.place(check.wrt);
             text += &format!(
                 "| `{place}` | {:.4e} | {:.4e} | {:.2e} | {:.2e} |\n",
-                entry.analytic.0,
-                entry.numeric.0,
-                entry.rel_err.0,
+                entry.analytic,
+                entry.numeric,
+                entry.rel_err,
                 entry.severity()
             );
         }

@@ -2,12 +2,11 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::{
-    Run,
-    document::{Check, Document, Finding, Worst},
-    single, words,
+use super::{Run, single, words};
+use crate::{
+    problem::Wrt,
+    report::{Check, Entry, Finding, Report, Verdict},
 };
-use crate::{problem::Wrt, report::Verdict};
 
 /// How many of the worst entries are shown.
 const SHOWN: usize = 5;
@@ -26,7 +25,7 @@ pub struct Layout {
 }
 
 /// The report, with a line break at its end.
-pub fn render(report: &Document, layout: Layout) -> String {
+pub fn render(report: &Report, layout: Layout) -> String {
     let mut page = Page::new(layout);
     if report.interrupted {
         page.paragraph("INTERRUPTED: this is what was found before, and not diagnosed.");
@@ -63,7 +62,7 @@ pub fn render_all(runs: &[Run], layout: Layout) -> String {
 }
 
 /// A sentence on each gradient that did not pass.
-pub fn sentences(report: &Document, layout: Layout) -> String {
+pub fn sentences(report: &Report, layout: Layout) -> String {
     let mut page = Page::new(layout);
     let checks = report.checks.iter();
     for check in checks.filter(|check| check.verdict != Verdict::Pass) {
@@ -207,10 +206,9 @@ fn write_diagnosis(page: &mut Page, check: &Check) {
         {
             page.labelled("proof", &words::proved(proof));
         }
-        if !finding.evidence.0.is_empty() {
+        if !finding.evidence.is_empty() {
             let numbers = finding
                 .evidence
-                .0
                 .iter()
                 .map(|(name, value)| format!("{name} {}", words::rounded(*value)));
             page.labelled("numbers", &numbers.collect::<Vec<_>>().join(", "));
@@ -219,23 +217,20 @@ fn write_diagnosis(page: &mut Page, check: &Check) {
             page.labelled("to tell", test);
         }
     }
-    let ruled_out = &check.ruled_out;
-    if !ruled_out.is_empty() {
-        let shown = ruled_out.len().min(RULED_OUT);
-        let more = match ruled_out.len() - shown {
+    let tried = &check.tried;
+    if !tried.is_empty() {
+        let shown = tried.len().min(RULED_OUT);
+        let more = match tried.len() - shown {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
         page.blank();
-        page.labelled(
-            "ruled out",
-            &(words::listed(&ruled_out[..shown], ", ") + &more),
-        );
+        page.labelled("ruled out", &(words::listed(&tried[..shown], ", ") + &more));
     }
 }
 
 /// What all checks share.
-fn write_run(page: &mut Page, report: &Document) {
+fn write_run(page: &mut Page, report: &Report) {
     page.blank();
     page.labelled("device", &words::device(&report.device));
     if let Some(note) = &report.device.note {
@@ -257,7 +252,7 @@ fn write_check(page: &mut Page, check: &Check) {
         page.labelled("sees", &sees);
     }
     page.labelled("rel. error", &words::rel_err(check));
-    page.labelled("cs231n", words::grade(check.rel_err.mean.0));
+    page.labelled("cs231n", words::grade(check.rel_err.mean));
     page.blank();
     page.row("  worst entries          analytic      numeric   rel. error   error/allowed");
     for entry in check.worst.iter().take(SHOWN) {
@@ -265,13 +260,13 @@ fn write_check(page: &mut Page, check: &Check) {
     }
 }
 
-fn worst(wrt: Wrt, entry: &Worst) -> String {
+fn worst(wrt: Wrt, entry: &Entry) -> String {
     let place = entry.place(wrt);
     format!(
         "{place:<20} {:>11.4e}  {:>11.4e}     {:>8.2e}        {:>8.2e}",
-        entry.analytic.0,
-        entry.numeric.0,
-        entry.rel_err.0,
+        entry.analytic,
+        entry.numeric,
+        entry.rel_err,
         entry.severity()
     )
 }

@@ -1,19 +1,19 @@
 //! The words that all reports share: the verdict in a sentence, what it rests on, numbers as people read them.
 
-use super::{
-    Run,
-    document::{Check, Document, Draw, Finding, Proof, Rows, Worst},
-};
+use super::Run;
 use crate::{
     loss::IGNORE_INDEX,
-    report::{Code, ComparedOn, DeviceInfo, ProblemInfo, Seconds, Source, Verdict},
+    report::{
+        Check, Code, ComparedOn, Corruption, Coverage, DeviceInfo, Draw, Entry, Finding,
+        ProblemInfo, Proof, Report, Seconds, Source, Verdict,
+    },
 };
 
 /// How sure the diagnosis is, in brackets behind the code.
 pub fn sure(finding: &Finding) -> String {
     match finding.code {
         Code::Unknown => String::new(),
-        _ => format!(", confidence {:.0} %", 100.0 * finding.confidence.0),
+        _ => format!(", confidence {:.0} %", 100.0 * finding.confidence),
     }
 }
 
@@ -25,7 +25,7 @@ pub fn proved(proof: &Proof) -> String {
         0 => "none".to_owned(),
         after => group(after as u64),
     };
-    let [error_before, error_after] = proof.error.map(|error| rounded(error.0));
+    let [error_before, error_after] = proof.error.map(|error| rounded(error));
     let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
     let of = if entries == entries_after {
         String::new()
@@ -83,20 +83,20 @@ pub fn numeric(check: &Check) -> String {
         check.method,
         check.precision,
         check.scheme,
-        check.eps.0,
+        check.eps,
         compared(check.compared)
     )
 }
 
 /// Where the wrong entries are.
 pub fn whereabouts(check: &Check) -> String {
-    let places = check.places.as_ref();
+    let places = check.location.as_ref();
     places.map_or_else(String::new, |places| places.text.clone())
 }
 
 /// How large the errors of a wrong gradient are; none where no entry alone is wrong, or one is off without bounds.
 pub fn size(check: &Check) -> Option<String> {
-    let worst = check.worst.first().map_or(0.0, Worst::severity);
+    let worst = check.worst.first().map_or(0.0, Entry::severity);
     if check.wrong == 0 || !worst.is_finite() {
         return None;
     }
@@ -107,7 +107,7 @@ pub fn size(check: &Check) -> Option<String> {
     };
     Some(format!(
         "{} relative on average; the worst entry is off by {times} times what is allowed",
-        short(check.rel_err.mean.0)
+        short(check.rel_err.mean)
     ))
 }
 
@@ -181,7 +181,7 @@ pub fn sentence(check: &Check) -> String {
         Verdict::Fail if check.wrong > 0 => format!(
             "FAIL: {name} is wrong in {}, by {} relative on average.",
             counted(check.wrong),
-            short(check.rel_err.mean.0)
+            short(check.rel_err.mean)
         ),
         Verdict::Fail => format!(
             "FAIL: {name} is off as a whole or in a column, by less than an entry alone shows."
@@ -206,7 +206,7 @@ pub fn sentence(check: &Check) -> String {
             check
                 .blind_to
                 .iter()
-                .map(|name| copy(name))
+                .map(|copy| in_words(*copy))
                 .collect::<Vec<_>>()
                 .join(" or ")
         ),
@@ -293,27 +293,30 @@ pub fn gradient(check: &Check) -> String {
 }
 
 /// Which rows were compared; of a random draw what it can see.
-pub fn coverage(rows: &Rows) -> String {
+pub fn coverage(rows: &Coverage) -> String {
     let count = |rows: usize| group(rows as u64);
-    let Rows {
-        compared, of, draw, ..
+    let Coverage {
+        compared,
+        of,
+        ranges,
+        draw,
     } = rows;
     match draw {
-        None => format!("{} of {}", rows.listed(), count(*of)),
+        None => format!("{ranges} of {}", count(*of)),
         Some(Draw {
             seed,
-            from: [first, last],
+            from,
             seen_share,
         }) => {
-            let drawn_from = if last + 1 - first == *of {
+            let drawn_from = if from.len() == *of {
                 count(*of)
             } else {
-                format!("rows {first} to {last}")
+                format!("rows {} to {}", from.start, from.end - 1)
             };
             format!(
                 "{} of {drawn_from}, drawn at random (seed {seed}); if {:.2} % of all were wrong, one of them would be here with 99 % probability",
                 count(*compared),
-                100.0 * seen_share.0
+                100.0 * seen_share
             )
         }
     }
@@ -323,21 +326,21 @@ pub fn coverage(rows: &Rows) -> String {
 pub fn tolerance(check: &Check) -> String {
     let tolerance = &check.tolerance;
     match (tolerance.rtol, tolerance.atol) {
-        (Some(rtol), Some(atol)) => format!("rtol {:e}, atol {:e}, as given", rtol.0, atol.0),
+        (Some(rtol), Some(atol)) => format!("rtol {:e}, atol {:e}, as given", rtol, atol),
         _ => format!(
             "{:.1e} of the magnitudes that an entry is made of, which rounding to {} explains",
-            tolerance.factor.0, check.dtype
+            tolerance.factor, check.dtype
         ),
     }
 }
 
 /// A wrong copy of the gradient, in words.
-fn copy(name: &str) -> &'static str {
-    match name {
-        "zeroed" => "zeros in its place",
-        "flipped" => "the same with the sign flipped",
-        "scaled" => "the same times 1.5",
-        _ => "the same moved by one column",
+fn in_words(copy: Corruption) -> &'static str {
+    match copy {
+        Corruption::Zeroed => "zeros in its place",
+        Corruption::Flipped => "the same with the sign flipped",
+        Corruption::Scaled => "the same times 1.5",
+        Corruption::Shuffled => "the same moved by one column",
     }
 }
 
@@ -397,7 +400,7 @@ pub fn group(number: u64) -> String {
 /// Of a pass, the smallest error that would have failed.
 pub fn sees(check: &Check) -> Option<String> {
     let told = || {
-        let detectable = check.detectable.0;
+        let detectable = check.detectable;
         format!("an error of {detectable:.1e} or more, relative, if all entries have it")
     };
     (check.verdict == Verdict::Pass).then(told)
@@ -408,7 +411,7 @@ pub fn rel_err(check: &Check) -> String {
     let it = &check.rel_err;
     format!(
         "mean {:.2e}, median {:.2e}, 99 % {:.2e}, max {:.2e}; |a - n|/|n| {:.2e}",
-        it.mean.0, it.median.0, it.p99.0, it.max.0, it.norm.0
+        it.mean, it.median, it.p99, it.max, it.norm
     )
 }
 
@@ -425,9 +428,9 @@ pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
     facts.push(("tolerance", tolerance(check)));
     facts.extend(sees(check).map(|sees| ("sees", sees)));
     facts.push(("relative error", rel_err(check)));
-    facts.push(("cs231n", grade(check.rel_err.mean.0).to_owned()));
-    if !check.ruled_out.is_empty() {
-        facts.push(("ruled out", listed(&check.ruled_out, ", ")));
+    facts.push(("cs231n", grade(check.rel_err.mean).to_owned()));
+    if !check.tried.is_empty() {
+        facts.push(("ruled out", listed(&check.tried, ", ")));
     }
     facts
 }
@@ -441,7 +444,7 @@ pub fn heading(run: &Run) -> String {
 }
 
 /// The gradients that were checked; what was found of those that did not pass, and of the others what a pass does not say.
-pub fn brief(report: &Document) -> String {
+pub fn brief(report: &Report) -> String {
     let of_check = |check: &Check| {
         let name = check.wrt.grad_name();
         let said = match (check.verdict, check.findings.first(), &check.rows) {

@@ -109,6 +109,7 @@ pub enum Code {
 }
 
 impl fmt::Display for Code {
+    /// Writes the name that JSON uses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }

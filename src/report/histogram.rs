@@ -1,20 +1,22 @@
-//! How often a relative error occurred, in bins fine enough to read quantiles from.
+//! The distribution of relative errors, in bins that are fine enough for quantiles.
 
-/// Bins a factor of two: a quantile is known to 0.8 %.
+/// Bins for each factor of two. They give a quantile to 0.8 %.
 const PER_OCTAVE: usize = 1 << MANTISSA_BITS;
+/// The leading bits of the significand that choose a bin within its factor of two.
 const MANTISSA_BITS: u32 = 7;
-/// The lowest and the highest octave: below lie errors far under f64's rounding, and a relative error is at most 2.
+/// The exponent of the lowest bin: smaller errors are far below the rounding of f64.
 const LOWEST_EXPONENT: i32 = -80;
+/// Factors of two from 2^-80 to 4; a finite relative error is at most 2.
 const OCTAVES: usize = 82;
-/// One for what is 0, or as good as 0, before all others.
+/// All bins: the first one is for errors of 0, or below the lowest factor of two.
 const BINS: usize = 1 + OCTAVES * PER_OCTAVE;
-/// The exponent and the first bits of the significand of an error in the first bin.
+/// The exponent and the leading bits of the significand of an error in the first bin.
 const FIRST: u32 = (((LOWEST_EXPONENT + 1023) as u32) << MANTISSA_BITS) - 1;
 
 /// Counts of relative errors.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Histogram(
-    /// A count a bin; none at all before the first error.
+    /// A count for each bin; empty before the first error.
     Vec<u64>,
 );
 
@@ -26,7 +28,7 @@ impl std::fmt::Debug for Histogram {
 }
 
 impl Histogram {
-    /// Where an error belongs; what lies above the bins, NaN too, belongs into the highest.
+    /// Returns the bin of an error. Errors above all bins, and NaN, belong to the highest.
     #[inline(always)]
     pub fn bin(error: f64) -> u32 {
         let bits = (error.to_bits() >> (52 - MANTISSA_BITS)) as u32;
@@ -39,13 +41,13 @@ impl Histogram {
         self.add_count(error, 1);
     }
 
-    /// Counts an error that occurred so often.
+    /// Counts an error `count` times.
     pub fn add_count(&mut self, error: f64, count: u64) {
         self.0.resize(BINS, 0);
         self.0[Self::bin(error) as usize] += count;
     }
 
-    /// Counts errors by where they belong.
+    /// Counts errors by their bins.
     pub fn add_bins(&mut self, bins: &[u32]) {
         self.0.resize(BINS, 0);
         for &bin in bins {
@@ -53,7 +55,7 @@ impl Histogram {
         }
     }
 
-    /// Adds another histogram.
+    /// Adds the counts of another part.
     pub fn merge(&mut self, other: Self) {
         if self.0.is_empty() {
             *self = other;
@@ -64,12 +66,14 @@ impl Histogram {
         }
     }
 
-    /// Errors that occurred, each the middle of its bin, and how often; 0 for what is as good as 0.
+    /// Iterates over the bins with a count, in ascending order: the middle of the bin and the
+    /// count.
     pub fn counts(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let counts = self.0.iter().enumerate().filter(|(_, count)| **count > 0);
         counts.map(|(bin, &count)| (Self::middle(bin), count))
     }
 
+    /// Returns the middle of a bin; 0 for the first.
     fn middle(bin: usize) -> f64 {
         let Some(bin) = bin.checked_sub(1) else {
             return 0.0;
@@ -78,7 +82,8 @@ impl Histogram {
         octave * (1.0 + ((bin % PER_OCTAVE) as f64 + 0.5) / PER_OCTAVE as f64)
     }
 
-    /// The error that a share `q` of all errors does not exceed: the middle of its bin, 0 if nothing was counted.
+    /// Returns the error that a share `q` of all errors does not exceed, as the middle of its bin.
+    /// Returns 0 if there are no errors.
     pub fn quantile(&self, q: f64) -> f64 {
         let count = self.0.iter().sum::<u64>();
         let rank = ((q * count as f64).ceil() as u64).max(1);
@@ -97,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_right_to_a_bin() {
+    fn quantiles_are_exact_to_a_bin() {
         let mut histogram = Histogram::default();
         (1..=1000).for_each(|i| histogram.add(f64::from(i) * 1e-6));
         for (q, expected) in [(0.5, 5e-4), (0.99, 9.9e-4), (0.001, 1e-6)] {

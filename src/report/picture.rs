@@ -1,52 +1,53 @@
-//! What a picture of the errors shows, in bins: it is small whatever the gradient's size.
+//! The errors of a gradient in bins, for a picture. Its size does not grow with the gradient's.
 
 use std::collections::HashMap;
 
-/// Bins of the map of errors, down the rows and across the columns, at most.
+/// The most bins of the map of errors, down the rows and across the columns. Chosen: a cell is a
+/// few pixels wide on the page.
 const MOST_BINS: [usize; 2] = [64, 96];
 
-/// Where the errors are and how large, and the gradient under test beside the numeric one.
+/// The places and sizes of the errors, and the sizes of analytic and numeric entries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    /// Rows and columns of the gradient.
+    /// The rows and columns of the gradient.
     pub shape: [usize; 2],
-    /// Down the rows and across the columns.
+    /// The bins of the map, down the rows and across the columns.
     pub bins: [usize; 2],
-    /// Row by row, bins in all.
+    /// The cells of the map, row by row.
     pub map: Vec<Cell>,
-    /// Entries by |numeric| and |analytic|, each as [`Picture::size_bin`] has it.
+    /// Entries by the [bins](Picture::size_bin) of |numeric| and |analytic|.
     pub sizes: HashMap<[u16; 2], Pairs>,
-    /// What the entries of a |numeric| may be off by, at most.
+    /// The largest allowed error by the bin of |numeric|.
     pub allowed: HashMap<u16, f64>,
 }
 
-/// A part of the map.
+/// One cell of the map of errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cell {
-    /// The greatest [`Entry::severity`](super::Entry::severity) in it.
+    /// The greatest [`Entry::severity`](super::Entry::severity) in the cell.
     pub severity: f64,
     /// Wrong entries.
     pub wrong: u64,
-    /// All that were compared.
+    /// Entries that were compared.
     pub entries: u64,
 }
 
-/// Entries of one size.
+/// The entries with one pair of sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pairs {
-    /// Whose two values have the same sign.
+    /// Entries whose two values have the same sign.
     pub alike: u64,
-    /// The others.
+    /// Entries whose two values have opposite signs.
     pub opposite: u64,
-    /// Of both, those that are wrong.
+    /// Wrong entries among both.
     pub wrong: u64,
 }
 
 impl Picture {
-    /// Bins of a size for each factor of two.
+    /// The binary logarithm of the number of bins for each factor of two. Chosen.
     const PER_OCTAVE_BITS: u32 = 2;
 
-    /// Of a gradient of that shape, of which nothing is known yet.
+    /// Returns an empty picture of a gradient, [rows, columns].
     pub fn new(shape: [usize; 2]) -> Self {
         let bins = [0, 1].map(|axis| shape[axis].min(MOST_BINS[axis]));
         Self {
@@ -58,7 +59,7 @@ impl Picture {
         }
     }
 
-    /// Adds an entry that was `allowed` to be off by so much.
+    /// Adds an entry, with the error that it is `allowed`.
     pub fn add(
         &mut self,
         [row, column]: [usize; 2],
@@ -80,7 +81,7 @@ impl Picture {
         cell.entries += 1;
         let sizes = [numeric, analytic].map(Self::size_bin);
         let pairs = self.sizes.entry(sizes).or_default();
-        // 0 has no sign that could be wrong.
+        // 0 has no sign.
         let is_zero = analytic == 0.0 || numeric == 0.0;
         if is_zero || (analytic < 0.0) == (numeric < 0.0) {
             pairs.alike += 1
@@ -92,7 +93,7 @@ impl Picture {
         *most = most.max(allowed);
     }
 
-    /// Adds what was seen elsewhere of the same gradient.
+    /// Adds the picture of other rows of the same gradient.
     pub fn merge(&mut self, other: Self) {
         for (cell, other) in self.map.iter_mut().zip(other.map) {
             cell.severity = cell.severity.max(other.severity);
@@ -111,12 +112,12 @@ impl Picture {
         }
     }
 
-    /// Where a value belongs by its size: 0 for 0, and four bins a factor of two.
+    /// Returns the bin of |value|: 0 for 0, then four bins for each factor of two.
     pub fn size_bin(value: f64) -> u16 {
         (value.abs().to_bits() >> (52 - Self::PER_OCTAVE_BITS)) as u16
     }
 
-    /// The smallest value in a bin.
+    /// Returns the smallest value in a bin.
     pub fn least_of_bin(bin: u16) -> f64 {
         f64::from_bits(u64::from(bin) << (52 - Self::PER_OCTAVE_BITS))
     }
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bins_hold_what_belongs_to_them() {
+    fn a_bin_holds_the_values_of_its_size() {
         for value in [0.0, 1e-300, 0.1, 1.0, 1.3, 3e8, f64::INFINITY] {
             let bin = Picture::size_bin(-value);
             assert!(Picture::least_of_bin(bin) <= value);
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_add_up() {
+    fn parts_merge_to_the_whole() {
         let add = |picture: &mut Picture, rows: std::ops::Range<usize>| {
             for row in rows {
                 picture.add([row, row % 3], [row as f64, 1.0], 0.5, row != 1);

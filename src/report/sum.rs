@@ -1,32 +1,76 @@
-//! A sum of f64 values without rounding error, so that it does not depend on the order or the grouping of its terms.
+//! A sum of f64 values without rounding error, which depends neither on the order nor on the
+//! grouping of its terms.
+//!
+//! The method is Kulisch's long accumulator: a fixed-point number as wide as the range of f64.
+//!
+//! 1. A term is an integer of 53 bits times a power of two. It is added to the three digits of 32
+//!    bits that it overlaps.
+//! 2. A digit is kept in an i64, so that 2^31 terms fit before its carry must be passed on.
+//! 3. Terms of similar size all lie in a window of a few digits. The full number is allocated only
+//!    for terms outside it.
+//! 4. Reading the sum passes the carries on and rounds the leading bits once, to nearest.
 
-/// Bits of a digit. Digits are kept in i64, so that 2^31 terms fit before a carry must be passed on.
+/// Bits of a digit.
 const DIGIT: u32 = 32;
-/// The span of f64, 2^-1074 to 2^1024, and room for 2^64 terms at its top.
+/// Digits of the full number: the span of f64, 2^-1074 to 2^1024, and room for 2^64 terms above.
 const DIGITS: usize = 68;
-/// Terms after which carries are passed on; two sums with fewer may be added.
+/// Terms after which carries are passed on. Two sums with fewer may be added.
 const MOST_PENDING: u32 = 1 << 29;
-/// 2^-1074, the unit of the lowest digit.
+/// The exponent of the lowest digit's unit, 2^-1074.
 const LOWEST: i32 = -1074;
 
-/// Digits that a sum has room for without another allocation: those of terms whose sizes are within 2^160 of each other.
+/// Digits of the window. They hold terms whose sizes are within 2^160 of each other.
 const WINDOW: usize = 8;
+/// Digits of the window below the three of its first term: the middle, plus one because later
+/// terms are smaller more often than larger.
+const MIDDLE: usize = (WINDOW - 3) / 2 + 1;
 
-/// A fixed-point number wide enough for every f64 (Kulisch's long accumulator): the sum of a few digits and, where terms lie outside
-/// of those, of all.
+/// The exact sum of f64 values.
 #[derive(Clone, Default)]
 pub struct ExactSum {
     window: [i64; WINDOW],
-    /// Which digit is the first of the window; set by its first term.
+    /// The index of the window's first digit in the full number; set by its first term.
     base: u8,
+    /// The full number without the window.
     all: Option<Box<Digits>>,
-    /// Terms since carries were last passed on.
+    /// Terms added since carries were last passed on.
     pending: u32,
-    /// The sum of the terms that are not finite; 0 where all are.
-    not_finite: f64,
+    not_finite: NotFinite,
 }
 
-/// The lowest comes first.
+/// The terms that are not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct NotFinite {
+    nan: bool,
+    infinity: bool,
+    negative_infinity: bool,
+}
+
+impl NotFinite {
+    fn add(&mut self, term: f64) {
+        self.nan |= term.is_nan();
+        self.infinity |= term == f64::INFINITY;
+        self.negative_infinity |= term == f64::NEG_INFINITY;
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.nan |= other.nan;
+        self.infinity |= other.infinity;
+        self.negative_infinity |= other.negative_infinity;
+    }
+
+    /// Returns the sum of these terms, or `None` if there are none.
+    fn value(self) -> Option<f64> {
+        match (self.nan, self.infinity, self.negative_infinity) {
+            (false, false, false) => None,
+            (false, true, false) => Some(f64::INFINITY),
+            (false, false, true) => Some(f64::NEG_INFINITY),
+            _ => Some(f64::NAN),
+        }
+    }
+}
+
+/// The digits of the full number, the lowest first.
 type Digits = [i64; DIGITS];
 
 impl std::fmt::Debug for ExactSum {
@@ -39,13 +83,13 @@ impl ExactSum {
     /// Adds a term.
     pub fn add(&mut self, term: f64) {
         if !term.is_finite() {
-            self.not_finite += term;
+            self.not_finite.add(term);
             return;
         }
         let bits = term.to_bits();
         let exponent = (bits >> 52 & 0x7ff) as u32;
         let fraction = bits & ((1 << 52) - 1);
-        // Subnormals have the exponent of the smallest normals, and no leading bit.
+        // Subnormals have the exponent of the smallest normal numbers, but no leading bit.
         let (significand, shift) = if exponent == 0 {
             (fraction, 0)
         } else {
@@ -75,10 +119,9 @@ impl ExactSum {
         }
     }
 
-    /// Adds another sum.
+    /// Adds another sum, exactly.
     pub fn merge(&mut self, other: &Self) {
         self.move_to(usize::from(other.base));
-        // Digits have room for so many terms, whoever added them.
         if self.pending + other.pending >= MOST_PENDING {
             self.carry();
             let mut other = other.clone();
@@ -103,19 +146,19 @@ impl ExactSum {
                 *digit += other;
             }
         }
-        // What was carried counts as one term.
+        // A digit after its carry counts as one term.
         self.pending += other.pending + 1;
-        self.not_finite += other.not_finite;
+        self.not_finite.merge(other.not_finite);
     }
 
-    /// The sum, rounded to nearest.
+    /// Returns the sum, rounded to nearest. NaN and infinities count as in f64.
     pub fn value(&self) -> f64 {
-        if self.not_finite != 0.0 {
-            return self.not_finite;
+        if let Some(value) = self.not_finite.value() {
+            return value;
         }
         let base = usize::from(self.base);
         let mut digits = self.digits();
-        // Carries come two digits beyond what was used.
+        // Carries reach two digits beyond the window.
         let (first, end) = match self.all {
             Some(_) => (0, DIGITS),
             None => (base, DIGITS.min(base + WINDOW + 2)),
@@ -135,7 +178,7 @@ impl ExactSum {
             .iter()
             .rev()
             .fold(0u128, |head, &d| head << DIGIT | d as u128);
-        // What lies below only decides ties: one sticky bit.
+        // The digits below only decide ties: one sticky bit.
         let sticky = u128::from(digits[..bottom].iter().any(|&digit| digit != 0));
         let magnitude = scale(
             (head << 1 | sticky) as f64,
@@ -144,14 +187,14 @@ impl ExactSum {
         if negative { -magnitude } else { magnitude }
     }
 
-    /// Puts the window there, if it is empty.
+    /// Moves the window to the digit `base` if it is empty.
     fn move_to(&mut self, base: usize) {
         if self.window == [0; WINDOW] {
             self.base = base.min(DIGITS - WINDOW) as u8;
         }
     }
 
-    /// All of them, carries not passed on.
+    /// Returns all digits, with carries pending.
     fn digits(&self) -> Digits {
         let mut digits = self.all.as_deref().copied().unwrap_or([0; DIGITS]);
         let places = digits[usize::from(self.base)..].iter_mut();
@@ -161,7 +204,7 @@ impl ExactSum {
         digits
     }
 
-    /// Passes all carries on.
+    /// Passes all carries on, which empties the window.
     fn carry(&mut self) {
         let mut digits = self.digits();
         carry(&mut digits);
@@ -171,14 +214,11 @@ impl ExactSum {
     }
 }
 
-/// The window's digits below the three of its first term, less one for what is smaller more often than larger.
-const MIDDLE: usize = (WINDOW - 3) / 2 + 1;
-
 fn zeros() -> Box<Digits> {
     Box::new([0; DIGITS])
 }
 
-/// Brings every digit but the highest into 0..2^32.
+/// Passes carries on: afterwards every digit but the highest is in 0..2^32.
 fn carry(digits: &mut [i64]) {
     let Some((highest, digits)) = digits.split_last_mut() else {
         return;
@@ -194,17 +234,17 @@ fn carry(digits: &mut [i64]) {
 
 impl PartialEq for ExactSum {
     fn eq(&self, other: &Self) -> bool {
-        // With all carries passed on the form is unique.
+        // Without pending carries the digits are unique.
         let [a, b] = [self, other].map(|sum| {
             let mut digits = sum.digits();
             carry(&mut digits);
             digits
         });
-        a == b && self.not_finite.to_bits() == other.not_finite.to_bits()
+        a == b && self.not_finite == other.not_finite
     }
 }
 
-/// value · 2^exponent, in steps that do not overflow on the way.
+/// Returns value·2^exponent, in steps that do not overflow.
 fn scale(mut value: f64, mut exponent: i32) -> f64 {
     while exponent != 0 {
         let step = exponent.clamp(-1000, 1000);
@@ -225,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn single_terms_come_back() {
+    fn a_single_term_is_its_own_sum() {
         for term in [
             0.0,
             1.0,
@@ -243,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_to_cancellation() {
+    fn cancellation_loses_no_bit() {
         assert_eq!(sum(&[1e100, 1.0, -1e100, 1e-100]).value(), 1.0);
         assert_eq!(sum(&[1e100, 1e-100, -1e100]).value(), 1e-100);
         assert_eq!(
@@ -272,7 +312,7 @@ mod tests {
             empty.merge(&left);
             assert_eq!(empty, forward);
         }
-        // What carries leave behind is still the sum.
+        // Passing carries on does not change the sum.
         let mut carried = sum(&terms[..400]);
         carried.carry();
         terms[400..].iter().for_each(|&term| carried.add(term));
@@ -280,8 +320,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_shows() {
+    fn nan_and_infinities_add_up_as_in_f64() {
         assert!(sum(&[1.0, f64::NAN]).value().is_nan());
         assert_eq!(sum(&[f64::INFINITY, -1e300]).value(), f64::INFINITY);
+        assert_eq!(sum(&[f64::NEG_INFINITY, 1e300]).value(), f64::NEG_INFINITY);
+        assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).value().is_nan());
+    }
+
+    #[test]
+    fn nan_and_infinities_merge_in_any_order() {
+        let terms = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -f64::NAN, 1.0];
+        let merged = |order: &mut dyn Iterator<Item = &f64>| {
+            let mut all = ExactSum::default();
+            order.for_each(|&term| all.merge(&sum(&[term])));
+            all
+        };
+        let (forward, backward) = (merged(&mut terms.iter()), merged(&mut terms.iter().rev()));
+        assert_eq!(forward, backward);
+        assert_eq!(forward.value().to_bits(), backward.value().to_bits());
     }
 }

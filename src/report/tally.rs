@@ -1,78 +1,143 @@
-//! What is counted over the entries of a gradient.
+//! The counts over the entries of a gradient.
 
-use super::{Columns, ExactSum, Histogram, Picture, WrongPlaces};
+use super::{Columns, ExactSum, Histogram, Kept, Picture, WrongPlaces};
 use crate::rounding::Caught;
 
-/// How many entries are drawn at random, of the wrong ones and of the others.
-const SAMPLES: usize = 6;
-
-/// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Off by no more than its tolerance and the noise, which is no larger than the tolerance.
-    Right,
-    /// Off by more.
-    Wrong,
-    /// The noise is too large to say.
-    Undecided,
-}
-
-/// One entry of the gradient.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Entry {
-    /// Its row (sample).
-    pub row: usize,
-    /// Its column.
-    pub column: usize,
-    /// The gradient under test.
-    pub analytic: f64,
-    /// The finite difference.
-    pub numeric: f64,
-    /// |analytic - numeric| / max(|analytic|, |numeric|).
-    pub rel_err: f64,
-    /// The bound on the numeric error.
-    pub noise: f64,
-    /// How far analytic may be from the exact derivative.
-    pub tolerance: f64,
-    /// What follows.
-    pub decision: Decision,
-}
-
-impl Entry {
-    /// |analytic - numeric| in units of what is allowed; above 1 the entry is wrong.
-    pub fn severity(&self) -> f64 {
-        severity(self.analytic, self.numeric, self.tolerance + self.noise)
-    }
-}
-
-/// |analytic - numeric| in units of what is allowed; what is not a number is off without bounds.
-pub fn severity(analytic: f64, numeric: f64, allowed: f64) -> f64 {
-    let error = (analytic - numeric).abs();
-    if error.is_nan() {
-        f64::INFINITY
-    } else {
-        error / allowed
-    }
-}
-
-/// Counts, sums and the worst entries. Made row by row; merged in any order, it is the same to the last bit.
-#[derive(Clone, Debug, PartialEq)]
+/// Everything that is counted while the entries of a gradient are compared.
+///
+/// A tally grows row by row. Tallies of disjoint rows merge in any order and any grouping to the
+/// same tally, bit for bit: counts are integers, sums are exact, and everything else is ordered.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
-    /// Entries compared.
+    /// Numbers of entries.
+    pub counts: Counts,
+    /// The relative errors.
+    pub rel_err: RelErrs,
+    /// Sums over the entries.
+    pub sums: Sums,
+    /// Sums down the columns.
+    pub columns: Columns,
+    /// The places of the wrong entries.
+    pub places: WrongPlaces,
+    /// The errors that the check would have detected.
+    pub sensitivity: Sensitivity,
+    /// The entries that are kept whole.
+    pub kept: Kept,
+    /// The errors in bins for a picture, if one was asked for.
+    pub picture: Option<Box<Picture>>,
+}
+
+impl Tally {
+    /// Adds the tally of other rows.
+    pub fn merge(&mut self, other: Self) {
+        let Self {
+            counts,
+            rel_err,
+            sums,
+            columns,
+            places,
+            sensitivity,
+            kept,
+            picture,
+        } = other;
+        self.counts.merge(counts);
+        self.rel_err.merge(rel_err);
+        self.sums.merge(&sums);
+        self.columns.merge(columns);
+        self.places.merge(places);
+        self.sensitivity.merge(sensitivity);
+        self.kept.merge(kept);
+        self.picture = match (self.picture.take(), picture) {
+            (Some(mut picture), Some(other)) => {
+                picture.merge(*other);
+                Some(picture)
+            }
+            (one, other) => one.or(other),
+        };
+    }
+
+    /// Replaces every row index by `number(row)`.
+    pub fn number_rows(&mut self, number: impl Fn(usize) -> usize) {
+        self.kept.number_rows(&number);
+        self.places.rows = self.places.rows.iter().map(number).collect();
+    }
+
+    /// Returns the mean relative error.
+    pub fn mean_rel_err(&self) -> f64 {
+        self.rel_err.sum.value() / self.counts.entries as f64
+    }
+
+    /// Returns `|analytic - numeric| / |numeric|` in the Frobenius norm, or 0 if the two are equal.
+    pub fn norm_rel_err(&self) -> f64 {
+        let error = self.sums.error_error.value();
+        if error == 0.0 {
+            0.0
+        } else {
+            (error / self.sums.numeric_numeric.value()).sqrt()
+        }
+    }
+
+    /// Returns s = <analytic, numeric> / <numeric, numeric>, or `None` if the numeric gradient is 0
+    /// or the analytic one is not finite.
+    pub fn scale(&self) -> Option<f64> {
+        let numeric = self.sums.numeric_numeric.value();
+        let is_defined = self.counts.not_finite == 0 && numeric > 0.0;
+        is_defined.then(|| self.sums.analytic_numeric.value() / numeric)
+    }
+
+    /// Returns the numbers of rows and columns that were compared, or `None` if no entry is wrong.
+    pub(super) fn shape(&self) -> Option<[usize; 2]> {
+        let columns = self.places.columns.len();
+        (columns > 0).then(|| [(self.counts.entries / columns as u64) as usize, columns])
+    }
+}
+
+/// Numbers of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries that were compared.
     pub entries: u64,
-    /// Those that are wrong.
+    /// Entries that are wrong.
     pub wrong: u64,
-    /// Those that the numeric error leaves undecided.
+    /// Entries that the noise leaves undecided.
     pub undecided: u64,
-    /// Those where the gradient under test is NaN or infinite.
+    /// Entries of the gradient under test that are NaN or infinite.
     pub not_finite: u64,
-    /// The largest relative error.
-    pub max_rel_err: f64,
-    /// The sum of relative errors.
-    pub sum_rel_err: ExactSum,
-    /// How relative errors are distributed.
-    pub rel_err: Histogram,
-    /// <analytic, analytic> over the finite entries, as the next two.
+}
+
+impl Counts {
+    fn merge(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.wrong += other.wrong;
+        self.undecided += other.undecided;
+        self.not_finite += other.not_finite;
+    }
+}
+
+/// The relative errors `|analytic - numeric| / max(|analytic|, |numeric|)` of all entries.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RelErrs {
+    /// The largest.
+    pub max: f64,
+    /// The sum.
+    pub sum: ExactSum,
+    /// The distribution.
+    pub histogram: Histogram,
+}
+
+impl RelErrs {
+    fn merge(&mut self, other: Self) {
+        self.max = self.max.max(other.max);
+        self.sum.merge(&other.sum);
+        self.histogram.merge(other.histogram);
+    }
+}
+
+/// Sums over the entries of a gradient: all of them for `error_error`, the finite ones for the
+/// rest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// <analytic, analytic>.
     pub analytic_analytic: ExactSum,
     /// <analytic, numeric>.
     pub analytic_numeric: ExactSum,
@@ -80,87 +145,18 @@ pub struct Tally {
     pub numeric_numeric: ExactSum,
     /// The sum of |numeric|.
     pub numeric_abs: ExactSum,
-    /// |analytic - numeric|², over all entries.
+    /// The sum of |analytic - numeric|²; infinite if one of the two is not finite.
     pub error_error: ExactSum,
-    /// The sum over the rows of (sum of tolerance times |numeric|)²: what averages out if the rows err independently.
+    /// The sum over the rows of (the row's sum of tolerance·|numeric|)². Its root bounds what is
+    /// left of the tolerance in <analytic, numeric> if the rows err independently.
     pub tolerance_tolerance: ExactSum,
-    /// The sum of noise times |numeric|: what the numeric gradient may be off by, all to the same side.
+    /// The sum of noise·|numeric|, which bounds the numeric gradient's error in
+    /// <analytic, numeric>. These errors may all have the same sign.
     pub noise_numeric: ExactSum,
-    /// Sums down the columns.
-    pub columns: Columns,
-    /// Where the wrong entries are.
-    pub places: WrongPlaces,
-    /// The least relative error that an entry would have been convicted of.
-    pub least_detectable: f64,
-    /// What would have become of wrong copies of the gradient.
-    pub caught: Caught,
-    /// The entries of greatest severity, the worst first.
-    pub worst: Vec<Entry>,
-    /// Wrong entries drawn at random.
-    pub wrong_samples: Vec<Entry>,
-    /// Other entries drawn at random.
-    pub other_samples: Vec<Entry>,
-    /// What a picture shows, where one was asked for.
-    pub picture: Option<Box<Picture>>,
 }
 
-impl Tally {
-    /// Gives every row that it names the number `number(row)`.
-    pub fn number_rows(&mut self, number: impl Fn(usize) -> usize) {
-        let named = [
-            &mut self.worst,
-            &mut self.wrong_samples,
-            &mut self.other_samples,
-        ];
-        for entry in named.into_iter().flatten() {
-            entry.row = number(entry.row);
-        }
-        self.places.rows = self.places.rows.iter().map(number).collect();
-    }
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self {
-            entries: 0,
-            wrong: 0,
-            undecided: 0,
-            not_finite: 0,
-            max_rel_err: 0.0,
-            sum_rel_err: ExactSum::default(),
-            rel_err: Histogram::default(),
-            analytic_analytic: ExactSum::default(),
-            analytic_numeric: ExactSum::default(),
-            numeric_numeric: ExactSum::default(),
-            numeric_abs: ExactSum::default(),
-            error_error: ExactSum::default(),
-            tolerance_tolerance: ExactSum::default(),
-            noise_numeric: ExactSum::default(),
-            columns: Columns::default(),
-            places: WrongPlaces::default(),
-            least_detectable: f64::INFINITY,
-            caught: Caught::default(),
-            worst: Vec::new(),
-            wrong_samples: Vec::new(),
-            other_samples: Vec::new(),
-            picture: None,
-        }
-    }
-}
-
-impl Tally {
-    /// How many of the worst entries are kept.
-    pub const WORST: usize = 10;
-
-    /// Adds what was counted elsewhere.
-    pub fn merge(&mut self, other: Self) {
-        self.entries += other.entries;
-        self.wrong += other.wrong;
-        self.undecided += other.undecided;
-        self.not_finite += other.not_finite;
-        self.max_rel_err = self.max_rel_err.max(other.max_rel_err);
-        self.sum_rel_err.merge(&other.sum_rel_err);
-        self.rel_err.merge(other.rel_err);
+impl Sums {
+    fn merge(&mut self, other: &Self) {
         self.analytic_analytic.merge(&other.analytic_analytic);
         self.analytic_numeric.merge(&other.analytic_numeric);
         self.numeric_numeric.merge(&other.numeric_numeric);
@@ -168,150 +164,31 @@ impl Tally {
         self.error_error.merge(&other.error_error);
         self.tolerance_tolerance.merge(&other.tolerance_tolerance);
         self.noise_numeric.merge(&other.noise_numeric);
-        self.columns.merge(other.columns);
-        self.places.merge(other.places);
-        self.least_detectable = self.least_detectable.min(other.least_detectable);
+    }
+}
+
+/// The errors that the comparison of single entries would have detected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sensitivity {
+    /// The smallest relative error that would have made one of the entries wrong; infinite if none
+    /// was compared.
+    pub least: f64,
+    /// The corrupted copies of the gradient that would have had a wrong entry.
+    pub caught: Caught,
+}
+
+impl Default for Sensitivity {
+    fn default() -> Self {
+        Self {
+            least: f64::INFINITY,
+            caught: Caught::default(),
+        }
+    }
+}
+
+impl Sensitivity {
+    fn merge(&mut self, other: Self) {
+        self.least = self.least.min(other.least);
         self.caught.merge(other.caught);
-        self.picture = match (self.picture.take(), other.picture) {
-            (Some(mut picture), Some(other)) => {
-                picture.merge(*other);
-                Some(picture)
-            }
-            (one, other) => one.or(other),
-        };
-        other.worst.into_iter().for_each(|entry| self.note(entry));
-        other
-            .wrong_samples
-            .into_iter()
-            .chain(other.other_samples)
-            .for_each(|entry| self.sample(entry));
-    }
-
-    /// Keeps the entry, if it is among the worst.
-    pub fn note(&mut self, entry: Entry) {
-        let key = |entry: &Entry| (entry.row, entry.column);
-        let place = self.worst.partition_point(|kept| {
-            kept.severity()
-                .total_cmp(&entry.severity())
-                .then(key(&entry).cmp(&key(kept)))
-                .is_gt()
-        });
-        if place < Self::WORST {
-            self.worst.insert(place, entry);
-            self.worst.truncate(Self::WORST);
-        }
-    }
-
-    /// The column of a row that may be drawn.
-    pub fn sampled_column(row: usize, columns: usize) -> usize {
-        (scramble(!row as u64) % columns as u64) as usize
-    }
-
-    /// The rows of these that are drawn.
-    pub fn drawn(rows: impl Iterator<Item = usize>) -> Vec<usize> {
-        let mut rows: Vec<(u64, usize)> = rows.map(|row| (scramble(row as u64), row)).collect();
-        rows.sort_unstable();
-        rows.truncate(SAMPLES);
-        rows.into_iter().map(|(_, row)| row).collect()
-    }
-
-    /// Keeps the entry, if the lot of its row is among the lowest: whichever rows are met first, it is the same draw.
-    pub fn sample(&mut self, entry: Entry) {
-        let lot = |entry: &Entry| {
-            (
-                scramble(entry.row as u64),
-                entry.row,
-                entry.column,
-                entry.analytic.to_bits(),
-            )
-        };
-        let kept = match entry.decision {
-            Decision::Wrong => &mut self.wrong_samples,
-            Decision::Right | Decision::Undecided => &mut self.other_samples,
-        };
-        let place = kept.partition_point(|kept| lot(kept) < lot(&entry));
-        if place < SAMPLES {
-            kept.insert(place, entry);
-            kept.truncate(SAMPLES);
-        }
-    }
-
-    /// The mean relative error.
-    pub fn mean_rel_err(&self) -> f64 {
-        self.sum_rel_err.value() / self.entries as f64
-    }
-
-    /// |analytic - numeric| / |numeric| in the Frobenius norm, 0 where both are 0.
-    pub fn norm_rel_err(&self) -> f64 {
-        let error = self.error_error.value();
-        if error == 0.0 {
-            0.0
-        } else {
-            (error / self.numeric_numeric.value()).sqrt()
-        }
-    }
-
-    /// s = <analytic, numeric> / <numeric, numeric>; none where there is nothing to divide by.
-    pub fn scale(&self) -> Option<f64> {
-        let numeric = self.numeric_numeric.value();
-        (self.not_finite == 0 && numeric > 0.0).then(|| self.analytic_numeric.value() / numeric)
-    }
-}
-
-/// A bijection of 64 bits without pattern (the finaliser of SplitMix64; Steele, Lea and Flood, 2014).
-fn scramble(seed: u64) -> u64 {
-    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ z >> 31
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(row: usize, error: f64) -> Entry {
-        let decision = if error > 1.0 {
-            Decision::Wrong
-        } else {
-            Decision::Right
-        };
-        Entry {
-            row,
-            column: 0,
-            analytic: error,
-            numeric: 0.0,
-            rel_err: 1.0,
-            noise: 0.5,
-            tolerance: 0.5,
-            decision,
-        }
-    }
-
-    #[test]
-    fn the_worst_come_first_and_ties_go_by_place() {
-        let mut tally = Tally::default();
-        for row in (0..30).rev() {
-            tally.note(entry(row, (row / 2) as f64));
-        }
-        tally.note(entry(99, f64::NAN));
-        let rows: Vec<usize> = tally.worst.iter().map(|entry| entry.row).collect();
-        assert_eq!(rows, [99, 28, 29, 26, 27, 24, 25, 22, 23, 20]);
-    }
-
-    #[test]
-    fn draws_do_not_depend_on_the_order() {
-        let draw = |rows: &mut dyn Iterator<Item = usize>| {
-            let mut tally = Tally::default();
-            rows.for_each(|row| tally.sample(entry(row, (row % 3) as f64)));
-            tally
-        };
-        let forward = draw(&mut (0..1000));
-        assert_eq!(forward, draw(&mut (0..1000).rev()));
-        assert_eq!(
-            (forward.wrong_samples.len(), forward.other_samples.len()),
-            (SAMPLES, SAMPLES)
-        );
-        assert!(forward.wrong_samples.iter().all(|entry| entry.row % 3 == 2));
     }
 }

@@ -107,12 +107,12 @@ impl Metrics {
     /// the jobs that overtook it.
     pub(super) fn checked(&self, report: &Report, elapsed: Duration, spent: Duration) {
         let labels = Checked {
-            verdict: report.verdict().to_string(),
+            verdict: report.verdict.to_string(),
             device: report.device.name.clone(),
         };
         self.checks.get_or_create(&labels).inc();
         self.entries
-            .inc_by(report.checks.iter().map(|check| check.tally.entries).sum());
+            .inc_by(report.checks.iter().map(|check| check.entries).sum());
         self.seconds.observe(elapsed.as_secs_f64());
         self.compute_seconds.inc_by(spent.as_secs_f64());
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     device::Device,
     error::{Error, Result},
-    output::{document::Document, json, words},
+    output::{json, words},
 };
 
 mod device;
@@ -110,7 +110,6 @@ impl<'a> Worker<'a> {
             }
             let (elapsed, spent) = (execution.elapsed(), execution.spent());
             service.metrics.checked(&report, elapsed, spent);
-            let report = Document::from(&report);
             Ok(Some(Outcome::Done {
                 verdict: report.verdict,
                 summary: words::brief(&report),
@@ -316,7 +315,7 @@ mod tests {
             let runner = Runner::new(&service, device);
             let mut execution = Execution::new(&service, &job, None, &no_other);
             let report = runner.report(&job, &mut execution).unwrap();
-            assert_eq!(report.verdict(), Verdict::Pass);
+            assert_eq!(report.verdict, Verdict::Pass);
             assert_eq!(report.device.kind, kind);
             let note = report.device.note.unwrap_or_default();
             assert_eq!(

@@ -10,7 +10,7 @@ use gradprobe::{
     device::Device,
     loss::Reduction,
     problem::Wrt,
-    report::{CheckReport, Code, Ranges, Verdict},
+    report::{Check, Code, Ranges, Verdict},
     tensor::Dtype,
 };
 use rayon::prelude::*;
@@ -21,11 +21,11 @@ const PRINTED: usize = 40;
 /// A wrong name given with more confidence than this is worse than none.
 const CONFIDENT: f64 = 0.9;
 
-fn check_case(case: &Case) -> CheckReport {
+fn check_case(case: &Case) -> Check {
     check_gradient(case, &case.gradient)
 }
 
-fn check_gradient(case: &Case, values: &[f64]) -> CheckReport {
+fn check_gradient(case: &Case, values: &[f64]) -> Check {
     let gradient = tensor(case.dtype, &case.problem.gradient_shape(case.wrt), values);
     let subject = Subject {
         wrt: case.wrt,
@@ -96,12 +96,12 @@ impl Outcome {
     }
 }
 
-fn describe(case: &Case, report: &CheckReport) -> String {
+fn describe(case: &Case, report: &Check) -> String {
     let found = report.findings.iter();
     let found: Vec<String> = found
         .map(|finding| format!("{} ({:.2})", finding.code, finding.confidence))
         .collect();
-    let verdict = match report.verdict() {
+    let verdict = match report.verdict {
         Verdict::Fail => String::new(),
         verdict => format!(", verdict {verdict:?}"),
     };
@@ -201,7 +201,7 @@ fn the_right_gradients_of_the_same_problems_do_not_fail() {
         };
         let report = check_gradient(&case, &gradient(&case.problem, wrt, dtype));
         assert_ne!(
-            report.verdict(),
+            report.verdict,
             Verdict::Fail,
             "{}",
             describe(&case, &report)
@@ -359,15 +359,18 @@ fn foreign_bugs_end_as_unknown() {
 }
 
 /// What is said to be wrong lies where the bug is.
-fn assert_places(touched: &Touched, report: &CheckReport) {
+fn assert_places(touched: &Touched, report: &Check) {
     let lie_in = |places: &Option<Vec<usize>>, found: &Ranges| {
         places
             .as_ref()
             .is_none_or(|places| found.iter().all(|place| places.contains(&place)))
     };
-    let places = &report.tally.places;
+    let places = &report.tally().unwrap().places;
     let (columns, classes) = (places.wrong_columns(), places.wrong_classes());
-    let said = report.whereabouts();
+    let said = report
+        .location
+        .as_ref()
+        .map_or("", |location| &location.text);
     assert!(lie_in(&touched.rows, &places.rows), "{said}");
     assert!(lie_in(&touched.columns, &columns), "{said}");
     assert!(lie_in(&touched.labels, &classes), "{said}");

@@ -55,7 +55,7 @@ fn reports() -> [(&'static str, Report); 3] {
     });
     let inconclusive = report(&[Wrt::Input], &loose, |_| {});
     assert_eq!(
-        [&pass, &fail, &inconclusive].map(Report::verdict),
+        [&pass, &fail, &inconclusive].map(|report| report.verdict),
         [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive]
     );
     [
@@ -73,9 +73,9 @@ fn run(name: &str, outcome: Result<Report, Error>) -> Run {
 }
 
 /// The same, as it is read from the JSON of its report.
-fn told_anew(run: &Run) -> Run {
+fn received(run: &Run) -> Run {
     let json = json::render(run.outcome.as_ref().unwrap());
-    Run::told(run.name.clone(), serde_json::from_str(&json).unwrap(), None)
+    Run::received(run.name.clone(), serde_json::from_str(&json).unwrap(), None)
 }
 
 /// Each format is the same for the same reports, alone and together with a file that could not be checked; that is a snapshot.
@@ -84,7 +84,7 @@ fn snapshots(format: &str, render: impl Fn(&[Run]) -> String) {
         let runs = [run("cases/a,b: 50%.npz", Ok(report))];
         let rendered = render(&runs);
         assert_eq!(rendered, render(&runs));
-        assert_eq!(rendered, render(&[told_anew(&runs[0])]));
+        assert_eq!(rendered, render(&[received(&runs[0])]));
         insta::assert_snapshot!(format!("{format}-{verdict}"), rendered);
     }
     let [(_, pass), (_, fail), (_, inconclusive)] = reports();

@@ -227,15 +227,18 @@ impl Totals {
     pub(super) fn add_to(&self, tally: &mut Tally) {
         let sum = |values: &[f64; LANES]| values.iter().sum::<f64>();
         let count = |counts: &[u64; LANES]| counts.iter().sum::<u64>();
-        tally.sum_rel_err.add(sum(&self.rel_err));
-        tally.analytic_analytic.add(sum(&self.analytic_analytic));
-        tally.error_error.add(sum(&self.error_error));
+        tally.rel_err.sum.add(sum(&self.rel_err));
+        tally
+            .sums
+            .analytic_analytic
+            .add(sum(&self.analytic_analytic));
+        tally.sums.error_error.add(sum(&self.error_error));
         let most = self.max_rel_err.iter().copied();
-        tally.max_rel_err = most.fold(tally.max_rel_err, f64::max);
+        tally.rel_err.max = most.fold(tally.rel_err.max, f64::max);
         let least = self.least.iter().copied();
-        tally.least_detectable = least.fold(tally.least_detectable, f64::min);
-        tally.undecided += count(&self.undecided);
-        tally.caught.merge(Caught {
+        tally.sensitivity.least = least.fold(tally.sensitivity.least, f64::min);
+        tally.counts.undecided += count(&self.undecided);
+        tally.sensitivity.caught.merge(Caught {
             zeroed: count(&self.zeroed) > 0,
             flipped: count(&self.flipped) > 0,
             scaled: count(&self.scaled) > 0,

@@ -7,15 +7,15 @@ use super::{
     strip::Strip,
 };
 use crate::{
-    report::{Decision, Entry, Tally},
+    report::{Decision, Entry, Kept, Tally},
     rounding::{Caught, RowBounds},
 };
 
 /// Returns the severity above which an entry may belong to the worst. Of entries with equal
 /// severity, those that came first are kept.
 pub(super) fn threshold(tally: &Tally) -> f64 {
-    match tally.worst.len() {
-        Tally::WORST => tally.worst[Tally::WORST - 1].severity() * (1.0 - 1e-12),
+    match tally.kept.worst.len() {
+        Kept::WORST => tally.kept.worst[Kept::WORST - 1].severity() * (1.0 - 1e-12),
         _ => -1.0,
     }
 }
@@ -40,8 +40,8 @@ impl Comparator<'_> {
             bounds.judge(a, g, c, self.noise.by_column[column])
         };
         let entry = |column| self.entry(bounds, (row, column), entries.at(column));
-        tally.entries += columns as u64;
-        tally.wrong += wrong;
+        tally.counts.entries += columns as u64;
+        tally.counts.wrong += wrong;
         if wrong > 0 {
             tally.places.rows.add(row..row + 1);
             tally.places.columns.resize(columns, 0);
@@ -57,11 +57,13 @@ impl Comparator<'_> {
                 let judgement = judge(column);
                 // Earlier rows have raised the threshold. NaN is always a candidate.
                 if !(judgement.error <= threshold(tally) * judgement.allowed()) {
-                    tally.note(entry(column));
+                    tally.kept.add_worst(entry(column));
                 }
             }
         }
-        tally.sample(entry(Tally::sampled_column(row, columns)));
+        tally
+            .kept
+            .add_sample(entry(Kept::sampled_column(row, columns)));
     }
 
     /// Counts the entries of a row, and the wrong ones among them, under the class of its target.
@@ -95,20 +97,20 @@ impl Comparator<'_> {
             let place = (strip.rows.start + here, column);
             let entry = self.entry(bounds, place, entries.at(column));
             let allowed = entry.tolerance + entry.noise;
-            wrong += u64::from(entry.decision == Decision::Wrong);
-            tally.undecided += u64::from(entry.decision == Decision::Undecided);
-            tally.not_finite += u64::from(!a.is_finite());
-            tally.max_rel_err = tally.max_rel_err.max(entry.rel_err);
-            tally.sum_rel_err.add(entry.rel_err);
-            tally.rel_err.add(entry.rel_err);
+            wrong += u64::from(entry.decision == Some(Decision::Wrong));
+            tally.counts.undecided += u64::from(entry.decision == Some(Decision::Undecided));
+            tally.counts.not_finite += u64::from(!a.is_finite());
+            tally.rel_err.max = tally.rel_err.max.max(entry.rel_err);
+            tally.rel_err.sum.add(entry.rel_err);
+            tally.rel_err.histogram.add(entry.rel_err);
             if !a.is_finite() || !g.is_finite() {
-                tally.error_error.add(f64::INFINITY);
+                tally.sums.error_error.add(f64::INFINITY);
                 continue;
             }
             let next = entries.analytic[(column + 1) % columns];
             let t = entry.tolerance * g.abs();
-            tally.analytic_analytic.add(a * a);
-            tally.error_error.add((a - g) * (a - g));
+            tally.sums.analytic_analytic.add(a * a);
+            tally.sums.error_error.add((a - g) * (a - g));
             tolerance += t;
             let sums = &mut scratch.columns;
             sums.analytic_numeric[column] += a * g;
@@ -117,10 +119,13 @@ impl Comparator<'_> {
             sums.tolerance_numeric[column] += t;
             sums.noise_numeric[column] += entry.noise * g.abs();
             sums.numeric_abs[column] += g.abs();
-            tally.least_detectable = tally.least_detectable.min(allowed / g.abs());
-            tally.caught.merge(Caught::new(a, next, g, allowed));
+            tally.sensitivity.least = tally.sensitivity.least.min(allowed / g.abs());
+            tally
+                .sensitivity
+                .caught
+                .merge(Caught::new(a, next, g, allowed));
         }
-        tally.tolerance_tolerance.add(tolerance * tolerance);
+        tally.sums.tolerance_tolerance.add(tolerance * tolerance);
         self.note_row(tally, strip, here, bounds, wrong, [true; LANES]);
     }
 
@@ -148,14 +153,13 @@ impl Comparator<'_> {
             f64::INFINITY
         };
         Entry {
-            row,
-            column,
+            index: [row, column],
             analytic,
             numeric,
             rel_err: rel_err(analytic, numeric),
             noise,
             tolerance: judgement.tolerance,
-            decision,
+            decision: Some(decision),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     io::{self, Inputs, Source},
     output::Run,
-    report::{CheckReport, Verdict},
+    report::{Check, Verdict},
 };
 
 impl CheckCommand {
@@ -20,11 +20,11 @@ impl CheckCommand {
     /// [`Error::Io`] if a file cannot be written, and those of [`check::smallest`].
     pub(super) fn save_failures(&self, inputs: &Inputs, run: &Run, device: &Device) -> Result<()> {
         let folder = self.arguments.save_failures.as_ref();
-        let (Some(folder), Some(computed)) = (folder, &run.computed) else {
+        let (Some(folder), Ok(report)) = (folder, &run.outcome) else {
             return Ok(());
         };
-        let failed = |check: &&CheckReport| check.verdict() == Verdict::Fail;
-        for check in computed.report.checks.iter().filter(failed) {
+        let failed = |check: &&Check| check.verdict == Verdict::Fail;
+        for check in report.checks.iter().filter(failed) {
             self.save_failure(folder, inputs, &run.name, check, device)?;
         }
         Ok(())
@@ -35,7 +35,7 @@ impl CheckCommand {
         folder: &Path,
         inputs: &Inputs,
         file: &str,
-        check: &CheckReport,
+        check: &Check,
         device: &Device,
     ) -> Result<()> {
         let mut subjects = inputs.subjects.iter();

@@ -12,7 +12,7 @@ use ureq::{
 use crate::{
     error::{Error, Result},
     io,
-    output::document::Document,
+    report::Report,
     settings::LONGEST_NAME,
 };
 
@@ -37,7 +37,7 @@ pub(super) struct Job {
     pub(super) id: String,
     pub(super) state: String,
     pub(super) progress: Option<Progress>,
-    pub(super) report: Option<Document>,
+    pub(super) report: Option<Report>,
     pub(super) error: Option<String>,
 }
 

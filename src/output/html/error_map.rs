@@ -2,9 +2,9 @@
 
 use super::svg::{FRAME, Figure, Svg};
 use crate::{
-    output::words::group,
+    output::words::{self, group},
     problem::Wrt,
-    report::{Cell, CheckReport, Picture},
+    report::{Cell, Check, Picture},
 };
 
 /// From the palest to the strongest, each up to a severity; above 1 an entry is wrong.
@@ -21,13 +21,13 @@ const CLASSES: [(&str, f64); 7] = [
 /// By how much a part lies over its neighbours, in units of the picture.
 const SEAM: f64 = 0.4;
 
-pub(super) fn figure(index: usize, check: &CheckReport, picture: &Picture) -> Figure {
+pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
     let [down, across] = picture.bins;
     let [rows, columns] = picture.shape;
     let wrong = picture.map.iter().filter(|cell| cell.wrong > 0).count();
     let place = match wrong {
         0 => "no entry alone is wrong".to_owned(),
-        _ => format!("entries are wrong {}", check.whereabouts()),
+        _ => format!("entries are wrong {}", words::whereabouts(check)),
     };
     let description = format!(
         "The largest error in units of what is allowed, in {down} by {across} parts of the {} rows and {} columns of the gradient: {place}; {wrong} of the \

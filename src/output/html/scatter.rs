@@ -1,14 +1,14 @@
 //! The gradient under test beside the numeric one, by their sizes.
 
 use super::svg::{FRAME, Figure, LogAxis, Svg};
-use crate::report::{CheckReport, Pairs, Picture, Verdict};
+use crate::report::{Check, Pairs, Picture, Verdict};
 
 /// Powers of ten that are shown, below the largest.
 const MOST_DECADES: i32 = 12;
 /// The least width of a mark.
 const LEAST: f64 = 2.2;
 
-pub(super) fn figure(index: usize, check: &CheckReport, picture: &Picture) -> Figure {
+pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
     let values = picture.sizes.keys().flatten().filter(|bin| **bin > 0);
     let values = values
         .map(|&bin| Picture::least_of_bin(bin))
@@ -48,7 +48,7 @@ pub(super) fn figure(index: usize, check: &CheckReport, picture: &Picture) -> Fi
     if counts(|pairs| pairs.opposite) > 0 {
         legend.insert(1, ("opposite", "opposite sign"));
     }
-    if check.verdict() == Verdict::Fail && counts(|pairs| pairs.wrong) > 0 {
+    if check.verdict == Verdict::Fail && counts(|pairs| pairs.wrong) > 0 {
         legend.insert(0, ("wrong", "wrong"));
     }
     svg.legend(&legend);

@@ -1,0 +1,151 @@
+//! The result of checking one gradient, as every format of a report shows it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Code, ComparedOn, Comparison, Corruption, Coverage, Entry, Finding, Location, Scale, Source,
+    Tally, Verdict, number, tolerance,
+};
+use crate::{
+    problem::Wrt,
+    rounding::Tolerance,
+    scheme::{Method, Precision, Scheme},
+    tensor::Dtype,
+};
+
+/// The result of checking one gradient.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The operand that the gradient is taken with respect to.
+    pub wrt: Wrt,
+    /// The origin of the gradient under test.
+    pub source: Source,
+    /// The element type of the gradient under test.
+    pub dtype: Dtype,
+    /// The verdict on the gradient.
+    pub verdict: Verdict,
+    /// The way in which the losses were computed.
+    pub method: Method,
+    /// The difference scheme.
+    pub scheme: Scheme,
+    /// The arithmetic of the losses.
+    pub precision: Precision,
+    /// The step.
+    #[serde(with = "number")]
+    pub eps: f64,
+    /// The place of the comparison.
+    pub compared: ComparedOn,
+    /// The rows that were compared, unless all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Coverage>,
+    /// Entries that were compared.
+    pub entries: u64,
+    /// Entries that are wrong.
+    pub wrong: u64,
+    /// Entries of the gradient under test that are NaN or infinite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_finite: u64,
+    /// Entries that could not be decided.
+    pub undecided: u64,
+    /// The bound on the error of a correct entry.
+    #[serde(with = "tolerance")]
+    pub tolerance: Tolerance,
+    /// The scale of the whole gradient.
+    pub scale: Option<Scale>,
+    /// The smallest relative error, the same in every entry, that would have failed.
+    #[serde(with = "number")]
+    pub detectable: f64,
+    /// The corrupted copies of the gradient that would have passed.
+    pub blind_to: Vec<Corruption>,
+    /// The relative errors in five numbers.
+    pub rel_err: RelErr,
+    /// The entries of greatest severity, the worst first.
+    pub worst: Vec<Entry>,
+    /// The places of the wrong entries, if there are any.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// The causes of the errors, in order.
+    pub findings: Vec<Finding>,
+    /// The causes that were tried and do not explain the errors.
+    #[serde(rename = "ruled_out")]
+    pub tried: Vec<Code>,
+    /// The comparison behind all of this. Not in JSON: `None` in a report read from it.
+    #[serde(skip)]
+    pub comparison: Option<Box<Comparison>>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The relative errors `|analytic - numeric| / max(|analytic|, |numeric|)` in five numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RelErr {
+    /// The largest.
+    #[serde(with = "number")]
+    pub max: f64,
+    /// The mean.
+    #[serde(with = "number")]
+    pub mean: f64,
+    /// The median.
+    #[serde(with = "number")]
+    pub median: f64,
+    /// The 99th percentile.
+    #[serde(with = "number")]
+    pub p99: f64,
+    /// `|analytic - numeric| / |numeric|` of the whole gradient, in the Frobenius norm.
+    #[serde(with = "number")]
+    pub norm: f64,
+}
+
+impl Check {
+    /// Returns the result of a comparison, with the causes that a diagnosis found and those that it
+    /// tried in vain.
+    pub fn new(comparison: Comparison, findings: Vec<Finding>, tried: Vec<Code>) -> Self {
+        let tally = &comparison.tally;
+        let coverage = &comparison.coverage;
+        Self {
+            wrt: comparison.wrt,
+            source: comparison.source,
+            dtype: comparison.dtype,
+            verdict: comparison.verdict(),
+            method: comparison.method,
+            scheme: comparison.scheme,
+            precision: comparison.precision,
+            eps: comparison.eps,
+            compared: comparison.compared,
+            rows: (!coverage.is_whole()).then(|| coverage.clone()),
+            entries: tally.counts.entries,
+            wrong: tally.counts.wrong,
+            not_finite: tally.counts.not_finite,
+            undecided: tally.counts.undecided,
+            tolerance: comparison.tolerance,
+            scale: comparison.scale(),
+            detectable: comparison.detectable(),
+            blind_to: comparison.blind_to(),
+            rel_err: RelErr::new(tally),
+            worst: tally.kept.worst.clone(),
+            location: comparison.location(),
+            findings,
+            tried,
+            comparison: Some(Box::new(comparison)),
+        }
+    }
+
+    /// Returns the tally behind the check, unless the check was read from JSON.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.comparison.as_ref().map(|comparison| &comparison.tally)
+    }
+}
+
+impl RelErr {
+    fn new(tally: &Tally) -> Self {
+        Self {
+            max: tally.rel_err.max,
+            mean: tally.mean_rel_err(),
+            median: tally.rel_err.histogram.quantile(0.5),
+            p99: tally.rel_err.histogram.quantile(0.99),
+            norm: tally.norm_rel_err(),
+        }
+    }
+}

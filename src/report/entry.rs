@@ -1,0 +1,65 @@
+//! Single entries of a gradient.
+
+use serde::{Deserialize, Serialize};
+
+use super::number;
+use crate::problem::Wrt;
+
+/// One entry of a gradient, with its bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The row and the column.
+    pub index: [usize; 2],
+    /// The gradient under test.
+    #[serde(with = "number")]
+    pub analytic: f64,
+    /// The finite difference.
+    #[serde(with = "number")]
+    pub numeric: f64,
+    /// `|analytic - numeric| / max(|analytic|, |numeric|)`.
+    #[serde(with = "number")]
+    pub rel_err: f64,
+    /// The bound on the error of `numeric`.
+    #[serde(with = "number")]
+    pub noise: f64,
+    /// The bound on the error of a correct `analytic`.
+    #[serde(with = "number")]
+    pub tolerance: f64,
+    /// The decision on the entry. Not in JSON: `None` in a report read from it.
+    #[serde(skip)]
+    pub decision: Option<Decision>,
+}
+
+/// The decision on an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The error is at most tolerance plus noise, and the noise at most the tolerance.
+    Right,
+    /// The error is larger than tolerance plus noise.
+    Wrong,
+    /// The noise is too large for a decision.
+    Undecided,
+}
+
+impl Entry {
+    /// Returns the name of the entry in a gradient with respect to `wrt`, such as `grad[3,5]`.
+    pub fn place(&self, wrt: Wrt) -> String {
+        let [row, column] = self.index;
+        wrt.place(row, column)
+    }
+
+    /// Returns `|analytic - numeric|` in units of what is allowed; above 1 the entry is wrong.
+    pub fn severity(&self) -> f64 {
+        severity(self.analytic, self.numeric, self.tolerance + self.noise)
+    }
+}
+
+/// Returns `|analytic - numeric| / allowed`, or infinity if one of the two is NaN.
+pub fn severity(analytic: f64, numeric: f64, allowed: f64) -> f64 {
+    let error = (analytic - numeric).abs();
+    if error.is_nan() {
+        f64::INFINITY
+    } else {
+        error / allowed
+    }
+}

@@ -1,0 +1,96 @@
+//! One factor between a gradient, or a column of it, and its numeric counterpart.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Comparison, ExactSum, number};
+use crate::tensor::Dtype;
+
+/// The factor s in analytic = s·numeric + rest, in the sense of least squares.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    /// s = <analytic, numeric> / <numeric, numeric>.
+    #[serde(with = "number")]
+    pub factor: f64,
+    /// The bound on |s - 1| of a correct gradient.
+    #[serde(with = "number")]
+    pub allowed: f64,
+}
+
+/// The sum of squares below which the squares of tolerances, about 1e-16 times as large, would
+/// underflow in f64. Chosen well above that point.
+const LEAST_SQUARES: f64 = 1e-120;
+
+impl Scale {
+    pub(super) fn is_off(&self) -> bool {
+        (self.factor - 1.0).abs() > self.allowed
+    }
+}
+
+impl Comparison {
+    /// Returns the scale of the whole gradient, or `None` if it has none.
+    ///
+    /// The tolerances of independent rows average out. Rows that are alike err alike, so three
+    /// times the average is allowed. In half precision the roundings that all entries share are as
+    /// large already, so there the average alone is.
+    pub fn scale(&self) -> Option<Scale> {
+        let sums = &self.tally.sums;
+        let margin = match self.dtype {
+            Dtype::F16 | Dtype::BF16 => 1.0,
+            _ => 3.0,
+        };
+        let tolerance = margin * sums.tolerance_tolerance.value().sqrt();
+        let numeric = sums.numeric_numeric.value();
+        let allowed =
+            self.scale_allowed(numeric, tolerance, &sums.noise_numeric, &sums.numeric_abs);
+        self.tally.scale().map(|factor| Scale { factor, allowed })
+    }
+
+    /// Returns the columns whose scale is farther from 1 than allowed.
+    ///
+    /// A column in which terms cancel shows mostly the errors that its rows share. So at most three
+    /// quarters of the tolerance are taken to average out.
+    ///
+    /// Rows have no such sum: the entries of a row share a softmax and err together. Measured on
+    /// PyTorch's gradients of 512x256x10 and 512x256x100 (f32 and bf16, November 2026): the errors
+    /// of a row correlate with its gradient at 0.13 to 0.40 on average, where independent errors
+    /// would at 0.05; those of a column at 0.05, where independent errors would at 0.035.
+    pub fn columns_off(&self) -> Vec<(usize, Scale)> {
+        let columns = self.tally.columns.0.iter().enumerate();
+        columns
+            .filter_map(|(column, sums)| {
+                let numeric = sums.numeric_numeric.value();
+                let averaged = 3.0 * sums.tolerance_tolerance.value().sqrt();
+                let tolerance = averaged.max(sums.tolerance_numeric.value() / 4.0);
+                let allowed =
+                    self.scale_allowed(numeric, tolerance, &sums.noise_numeric, &sums.numeric_abs);
+                let scale = || Scale {
+                    factor: sums.analytic_numeric.value() / numeric,
+                    allowed,
+                };
+                (numeric > 0.0).then(|| (column, scale()))
+            })
+            .filter(|(_, scale)| scale.is_off())
+            .collect()
+    }
+
+    /// Returns the bound on |s - 1|. It adds four errors:
+    ///
+    /// 1. what averaging leaves of the tolerance;
+    /// 2. all of the numeric gradient's noise, because its truncation is the same in every row;
+    /// 3. underflow;
+    /// 4. what all entries share, such as the rounding of the normalizer.
+    fn scale_allowed(
+        &self,
+        numeric: f64,
+        tolerance: f64,
+        noise: &ExactSum,
+        numeric_abs: &ExactSum,
+    ) -> f64 {
+        if numeric < LEAST_SQUARES {
+            return f64::INFINITY;
+        }
+        let given = self.tolerance.given.map_or(0.0, |given| given.rtol);
+        let errors = tolerance + noise.value() + self.tolerance.floor * numeric_abs.value();
+        errors / numeric + self.tolerance.shared + given
+    }
+}
