@@ -1,4 +1,4 @@
-//! Reports as people and programs read them: one file a format, reports in, string out.
+//! Reports as people and programs read them. Each format has a file: reports in, string out.
 
 use crate::{
     error::{Error, Result},
@@ -17,20 +17,20 @@ pub mod sweep;
 pub mod text;
 pub mod words;
 
-/// What came of one of the files that were checked.
+/// The outcome of checking one file.
 pub struct Run {
-    /// The file.
+    /// The name of the file.
     pub name: String,
     /// The report, or the reason why the file could not be checked.
     pub outcome: Result<Report>,
     /// For each check the errors at every step size, if they were computed.
     pub sweeps: Vec<Option<Sweep>>,
-    /// Its page, where a service has drawn it.
+    /// The HTML page, if a service has rendered it.
     pub page: Option<String>,
 }
 
 impl Run {
-    /// A file that was checked here.
+    /// Returns the outcome of a file that was checked here.
     pub fn new(name: String, report: Report, sweeps: Vec<Option<Sweep>>) -> Self {
         Self {
             name,
@@ -40,7 +40,7 @@ impl Run {
         }
     }
 
-    /// A file that could not be checked.
+    /// Returns the outcome of a file that could not be checked.
     pub fn failed(name: String, error: Error) -> Self {
         Self {
             name,
@@ -50,7 +50,7 @@ impl Run {
         }
     }
 
-    /// A file that was checked elsewhere.
+    /// Returns the outcome of a file that a service has checked.
     pub fn received(name: String, report: Report, page: Option<String>) -> Self {
         Self {
             name,
@@ -61,7 +61,8 @@ impl Run {
     }
 }
 
-/// The report, where there is one file and it could be checked: it is told without the file's name.
+/// Returns the report if there is one file and it could be checked. Formats show such a report
+/// without the name of the file.
 fn single(runs: &[Run]) -> Option<&Report> {
     match runs {
         [run] => run.outcome.as_ref().ok(),

@@ -3,7 +3,7 @@
 use super::{Run, words};
 use crate::report::{Check, Verdict};
 
-/// A line for each check of each file.
+/// Renders a line for each check of each file.
 pub fn render(runs: &[Run]) -> String {
     let lines = runs.iter().flat_map(|run| match &run.outcome {
         Ok(report) => {
@@ -25,27 +25,26 @@ fn line(check: &Check, file: &str) -> String {
         Verdict::Inconclusive => "warning",
         Verdict::Fail => "error",
     };
-    let title = match check.findings.first() {
-        Some(finding) => format!("gradprobe: {} ({})", check.wrt.grad_name(), finding.code),
-        None => format!("gradprobe: {}", check.wrt.grad_name()),
-    };
-    let fix = check.findings.first();
-    let fix = fix.map_or_else(String::new, |finding| {
-        format!("\nTo mend it: {}.", finding.fix)
-    });
-    let message = words::sentence(check) + &fix;
+    let (mut title, mut message) = (
+        format!("gradprobe: {}", check.wrt.grad_name()),
+        words::sentence(check),
+    );
+    if let Some(finding) = check.findings.first() {
+        title += &format!(" ({})", finding.code);
+        message += &format!("\nFix: {}.", finding.fix);
+    }
     let (file, title) = (property(file), property(&title));
     format!("::{level} file={file},title={title}::{}\n", data(&message))
 }
 
-/// What would end a message.
+/// Escapes the characters that would end a message.
 fn data(text: &str) -> String {
     text.replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
 }
 
-/// What would end a property.
+/// Escapes the characters that would end a property.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

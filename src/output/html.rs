@@ -1,10 +1,11 @@
-//! The report as one page that needs nothing else: no network, no script. Pictures are SVG, coloured by the page's style.
+//! The report as one HTML page that loads nothing and runs no script. Figures are SVG, coloured by
+//! the style of the page.
 
 use askama::Template;
 
 use super::{Run, words};
 use crate::{
-    report::{Check, Finding, Report, Verdict},
+    report::{Check, Finding, Proof, Report, Verdict},
     sweep::Sweep,
 };
 
@@ -16,7 +17,8 @@ mod svg;
 
 use svg::Figure;
 
-/// The page, unless a service has drawn it: of a single file its report; of several a line each, and the reports on those that did not pass.
+/// Renders the report of a single file, or returns the page that a service has rendered. For
+/// several files, renders a table with a line for each and the reports of those that did not pass.
 pub fn render(runs: &[Run]) -> String {
     if let [
         Run {
@@ -38,7 +40,7 @@ pub fn render(runs: &[Run]) -> String {
         }
         let sections = report.checks.iter().enumerate().map(|(index, check)| {
             let sweep = run.sweeps.get(index).and_then(Option::as_ref);
-            Section::new(check, figures_of(checks + index, check, sweep))
+            Section::new(check, figures(checks + index, check, sweep))
         });
         parts.push(Part {
             name: (!is_one).then_some(run.name.as_str()),
@@ -53,7 +55,7 @@ pub fn render(runs: &[Run]) -> String {
     let lines = runs.iter().map(|run| Line {
         heading: words::heading(run),
         name: &run.name,
-        told: match &run.outcome {
+        summary: match &run.outcome {
             Ok(report) => words::brief(report),
             Err(error) => error.to_string(),
         },
@@ -65,15 +67,17 @@ pub fn render(runs: &[Run]) -> String {
         parts,
         version: env!("CARGO_PKG_VERSION"),
     };
-    page.render().expect("the template takes every report")
+    page.render().expect("a report renders as HTML")
 }
 
+/// The page, templates/report.html.
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page<'a> {
     verdict: &'static str,
-    /// Of several files.
+    /// The number of files that passed.
     summary: String,
+    /// The files, if there are several.
     lines: Vec<Line<'a>>,
     parts: Vec<Part<'a>>,
     version: &'static str,
@@ -83,10 +87,10 @@ struct Page<'a> {
 struct Line<'a> {
     heading: String,
     name: &'a str,
-    told: String,
+    summary: String,
 }
 
-/// What is told of a file.
+/// The report of one file.
 struct Part<'a> {
     name: Option<&'a str>,
     report: &'a Report,
@@ -96,7 +100,6 @@ struct Part<'a> {
 /// One gradient.
 struct Section<'a> {
     check: &'a Check,
-    verdict: Verdict,
     sentence: String,
     findings: Vec<FindingView<'a>>,
     figures: Vec<Figure>,
@@ -104,22 +107,23 @@ struct Section<'a> {
     facts: Vec<(&'static str, String)>,
 }
 
-/// A finding with what stands before it.
+/// A finding with its heading.
 struct FindingView<'a> {
     finding: &'a Finding,
     heading: &'static str,
-    sure: String,
+    confidence: String,
     evidence: Vec<(&'a str, String)>,
     proof: Option<ProofView>,
 }
 
-/// What undoing the cause did.
+/// The effect of a correction.
 struct ProofView {
     correction: String,
-    /// What is counted or measured, before and after.
-    rows: [(&'static str, String, String); 2],
+    /// A label, and its numbers before and after the correction.
+    rows: [(&'static str, [String; 2]); 2],
 }
 
+/// One of the worst entries.
 struct WorstView {
     place: String,
     analytic: String,
@@ -128,8 +132,9 @@ struct WorstView {
     severity: String,
 }
 
-/// Draws the figures of a check; none of one read from JSON. `index` counts the checks on the page.
-fn figures_of(index: usize, check: &Check, sweep: Option<&Sweep>) -> Vec<Figure> {
+/// Draws the figures of a check; none if it was read from JSON. `index` counts the checks on the
+/// page.
+fn figures(index: usize, check: &Check, sweep: Option<&Sweep>) -> Vec<Figure> {
     let mut figures = Vec::new();
     let Some(tally) = check.tally() else {
         return figures;
@@ -154,7 +159,6 @@ impl<'a> Section<'a> {
         });
         Self {
             check,
-            verdict: check.verdict,
             sentence: words::sentence(check),
             findings: findings(check),
             figures,
@@ -170,43 +174,43 @@ fn findings(check: &Check) -> Vec<FindingView<'_>> {
     for finding in &check.findings {
         let heading = match before {
             None => "Cause",
-            Some(before) if before.step == finding.step => "Or, which the arrays cannot tell apart",
-            Some(_) => "Then, with that undone",
+            Some(before) if before.step == finding.step => "Or, with the same arrays",
+            Some(_) => "And, after that correction",
         };
         before = Some(finding);
         let evidence = finding.evidence.iter();
-        let proof = finding
-            .proof
-            .as_ref()
-            .filter(|proof| !proof.correction.is_empty());
+        let proof = finding.proof.as_ref();
         views.push(FindingView {
             finding,
             heading,
-            sure: words::sure(finding),
+            confidence: words::confidence(finding),
             evidence: evidence
                 .map(|(name, value)| (name.as_str(), words::rounded(*value)))
                 .collect(),
-            proof: proof.map(|proof| {
-                let share = |at: usize| {
-                    let of = words::group(proof.entries[at] as u64);
-                    format!("{} of {of}", words::group(proof.wrong[at] as u64))
-                };
-                let error = proof.error.map(words::rounded);
-                let [error_before, error_after] = error;
-                let up_to = if proof.up_to_factor {
-                    ", up to one factor"
-                } else {
-                    ""
-                };
-                ProofView {
-                    correction: format!("{}{up_to}", proof.correction),
-                    rows: [
-                        ("wrong entries", share(0), share(1)),
-                        ("|analytic - right| / |right|", error_before, error_after),
-                    ],
-                }
-            }),
+            proof: proof
+                .filter(|proof| !proof.correction.is_empty())
+                .map(ProofView::new),
         });
     }
     views
+}
+
+impl ProofView {
+    fn new(proof: &Proof) -> Self {
+        let share = |at: usize| {
+            let [wrong, of] = [proof.wrong[at], proof.entries[at]];
+            let [wrong, of] = [wrong, of].map(|count| words::group(count as u64));
+            format!("{wrong} of {of}")
+        };
+        Self {
+            correction: words::correction(proof),
+            rows: [
+                ("wrong entries", [share(0), share(1)]),
+                (
+                    "relative error of the whole tensor",
+                    proof.error.map(words::rounded),
+                ),
+            ],
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The report as JSON: the [`Report`] as it is.
+//! The report as JSON, schema `gradprobe/report/1`: the [`Report`] as serde writes it.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use super::{Run, single};
 use crate::report::Report;
 
-/// Of a single file its report; of several the reports together, schema `gradprobe/reports/1`.
+/// Renders the report of a single file. For several files, renders all reports as one document of
+/// schema `gradprobe/reports/1`.
 pub fn render_all(runs: &[Run]) -> String {
     if let Some(report) = single(runs) {
         return render(report);
@@ -52,12 +53,12 @@ fn pretty(document: &impl Serialize) -> String {
     json + "\n"
 }
 
-/// The report, indented, with a line break at its end.
+/// Renders a report as indented JSON, with a line break at its end.
 pub fn render(report: &Report) -> String {
     pretty(report)
 }
 
-/// The report, in one line, as a part of another document.
+/// Renders a report as one line of JSON, to be a part of another document.
 pub fn part(report: &Report) -> Box<RawValue> {
     serde_json::value::to_raw_value(report).expect("plain data has a JSON form")
 }

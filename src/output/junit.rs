@@ -1,4 +1,5 @@
-//! The report as JUnit XML, which CI systems show as tests: a suite for each file, a test case for each gradient.
+//! The report as JUnit XML, which CI systems show as tests: a suite for each file, a case for each
+//! gradient.
 
 use askama::Template;
 
@@ -8,7 +9,7 @@ use crate::{
     report::{Check, Report, Verdict},
 };
 
-/// templates/junit.xml.
+/// The document, templates/junit.xml.
 #[derive(Template)]
 #[template(path = "junit.xml")]
 struct Page {
@@ -26,7 +27,7 @@ struct Suite {
     output: Option<String>,
 }
 
-/// One gradient, or the fact that the file could not be checked.
+/// One gradient, or a file that could not be checked.
 struct Case {
     name: String,
     outcome: Outcome,
@@ -49,19 +50,15 @@ enum Outcome {
 
 impl Page {
     fn count(&self, is_counted: fn(&Outcome) -> bool) -> usize {
-        self.suites
-            .iter()
-            .map(|suite| suite.count(is_counted))
-            .sum()
+        let suites = self.suites.iter();
+        suites.map(|suite| suite.count(is_counted)).sum()
     }
 }
 
 impl Suite {
     fn count(&self, is_counted: fn(&Outcome) -> bool) -> usize {
-        self.cases
-            .iter()
-            .filter(|case| is_counted(&case.outcome))
-            .count()
+        let cases = self.cases.iter();
+        cases.filter(|case| is_counted(&case.outcome)).count()
     }
 }
 
@@ -83,7 +80,8 @@ impl Outcome {
     }
 }
 
-/// Renders the runs. An inconclusive check counts as failed unless `allow_inconclusive` is set; then it counts as skipped.
+/// Renders the runs. An inconclusive check counts as failed, or as skipped if `allow_inconclusive`
+/// is set.
 pub fn render(runs: &[Run], allow_inconclusive: bool) -> String {
     let suites = runs.iter().map(|run| match &run.outcome {
         Ok(report) => suite(report, &run.name, allow_inconclusive),
@@ -135,27 +133,20 @@ fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> Suite {
 
 fn outcome(check: &Check, allow_inconclusive: bool) -> Outcome {
     let message = words::sentence(check);
-    match check.verdict {
-        Verdict::Pass => Outcome::Passed,
-        Verdict::Inconclusive if allow_inconclusive => Outcome::Skipped { message },
-        verdict => {
-            let first = check
-                .findings
-                .first()
-                .map(|finding| finding.code.to_string());
-            let kind = match verdict {
-                Verdict::Inconclusive => "inconclusive".to_owned(),
-                _ => first.unwrap_or_else(|| "wrong".to_owned()),
-            };
-            let fixes = check
-                .findings
-                .iter()
-                .map(|finding| format!("{}: {}", finding.code, finding.fix));
-            Outcome::Failed {
-                kind,
-                message,
-                fixes: fixes.collect::<Vec<_>>().join("\n"),
-            }
+    let kind = match check.verdict {
+        Verdict::Pass => return Outcome::Passed,
+        Verdict::Inconclusive if allow_inconclusive => return Outcome::Skipped { message },
+        Verdict::Inconclusive => check.verdict.to_string(),
+        Verdict::Fail => {
+            let first = check.findings.first();
+            first.map_or_else(|| "wrong".to_owned(), |finding| finding.code.to_string())
         }
+    };
+    let fixes = check.findings.iter();
+    let fixes = fixes.map(|finding| format!("{}: {}", finding.code, finding.fix));
+    Outcome::Failed {
+        kind,
+        message,
+        fixes: fixes.collect::<Vec<_>>().join("\n"),
     }
 }

@@ -1,12 +1,13 @@
-//! The report as GitHub-flavoured Markdown, for a job's summary or a comment.
+//! The report as GitHub-flavoured Markdown, for the summary of a job or a comment.
 
 use super::{Run, single, words};
 use crate::report::{Check, Finding, Report, Verdict};
 
-/// How many of the worst entries are shown.
+/// The worst entries that are shown; JSON has all of them.
 const SHOWN: usize = 5;
 
-/// Of a single file its report; of several a line each, then the reports on those that did not pass.
+/// Renders the report of a single file. For several files, renders a table with a line for each and
+/// the reports of those that did not pass.
 pub fn render(runs: &[Run]) -> String {
     if let Some(report) = single(runs) {
         return "## gradprobe\n".to_owned() + &of_report(report);
@@ -16,11 +17,12 @@ pub fn render(runs: &[Run]) -> String {
         words::counts(runs)
     );
     for run in runs {
-        let (mark, told) = match &run.outcome {
+        let (mark, summary) = match &run.outcome {
             Ok(report) => (mark(report.verdict), words::brief(report)),
             Err(error) => ("❗", error.to_string()),
         };
-        text += &format!("| {mark} | {} | {} |\n", escape(&run.name), escape(&told));
+        let (name, summary) = (escape(&run.name), escape(&summary));
+        text += &format!("| {mark} | {name} | {summary} |\n");
     }
     for run in runs {
         if let Ok(report) = &run.outcome
@@ -35,13 +37,13 @@ pub fn render(runs: &[Run]) -> String {
 fn of_report(report: &Report) -> String {
     let mut text = String::new();
     if report.interrupted {
-        text += "\n**INTERRUPTED: this is what was found before, and not diagnosed.**\n";
+        text += &format!("\n**{}**\n", words::INTERRUPTED);
     }
     for check in &report.checks {
         text += &section(check);
     }
     if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
-        text += &format!("\nTo repeat it:\n\n{}\n", fenced(command));
+        text += &format!("\nTo repeat this run:\n\n{}\n", fenced(command));
     }
     let run = [
         ("device", words::device(&report.device)),
@@ -62,7 +64,8 @@ fn section(check: &Check) -> String {
         text += &cause(finding);
     }
     if check.verdict == Verdict::Fail && !check.worst.is_empty() {
-        text += "\n| entry | analytic | numeric | relative error | error / allowed |\n|---|--:|--:|--:|--:|\n";
+        text += "\n| entry | analytic | numeric | relative error | error / allowed |\n";
+        text += "|---|--:|--:|--:|--:|\n";
         for entry in check.worst.iter().take(SHOWN) {
             let place = entry.place(check.wrt);
             text += &format!(
@@ -74,25 +77,24 @@ fn section(check: &Check) -> String {
             );
         }
     }
-    text + "\n" + &details("What it rests on", &words::facts(check))
+    text + "\n" + &details("Details", &words::facts(check))
 }
 
 fn cause(finding: &Finding) -> String {
     let mut text = format!(
-        "\n- **{}**{}: {}.\n  - *To mend it*: {}.\n",
+        "\n- **{}**{}: {}.\n  - *Fix*: {}.\n",
         finding.code,
-        words::sure(finding),
+        words::confidence(finding),
         escape(&finding.message),
         escape(&finding.fix)
     );
     if let Some(proof) = &finding.proof
         && !proof.correction.is_empty()
     {
-        let proved = words::proved(proof);
-        text += &format!("  - *Proof*: {}.\n", escape(&proved));
+        text += &format!("  - *Proof*: {}.\n", escape(&words::proof(proof)));
     }
     if let Some(test) = &finding.test {
-        text += &format!("  - *To tell*: {}.\n", escape(test));
+        text += &format!("  - *To confirm*: {}.\n", escape(test));
     }
     text
 }
@@ -105,16 +107,16 @@ fn mark(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Facts that are folded away.
+/// Renders labels and facts as a table that is folded away.
 fn details(summary: &str, facts: &[(&'static str, String)]) -> String {
     let rows = facts
         .iter()
-        .map(|(name, value)| format!("| {name} | {} |\n", escape(value)));
+        .map(|(label, fact)| format!("| {label} | {} |\n", escape(fact)));
     let rows: String = rows.collect();
     format!("<details><summary>{summary}</summary>\n\n| | |\n|---|---|\n{rows}\n</details>\n")
 }
 
-/// As code, whatever it holds.
+/// Renders a command as a code block, with a fence that is longer than any fence in it.
 fn fenced(code: &str) -> String {
     let mut fence = "```".to_owned();
     while code.contains(&fence) {
@@ -123,7 +125,7 @@ fn fenced(code: &str) -> String {
     format!("{fence}sh\n{code}\n{fence}")
 }
 
-/// Text that means nothing but itself.
+/// Escapes the characters that have a meaning in Markdown.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for character in text.chars() {

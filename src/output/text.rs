@@ -1,41 +1,38 @@
-//! The report as text for a terminal: the verdict first, then what it rests on.
+//! The report as text for a terminal: the verdict first, then the facts behind it.
 
 use anstyle::{AnsiColor, Style};
 
 use super::{Run, single, words};
-use crate::{
-    problem::Wrt,
-    report::{Check, Entry, Finding, Report, Verdict},
-};
+use crate::report::{Check, Finding, Report, Verdict};
 
-/// How many of the worst entries are shown.
+/// The worst entries that are shown; JSON has all of them.
 const SHOWN: usize = 5;
-/// How many of the causes that were ruled out are shown; JSON has all.
-const RULED_OUT: usize = 6;
-/// Columns before what a label stands for.
-const INDENT: &str = "             ";
+/// The causes tried in vain that are shown; JSON has all of them.
+const TRIED: usize = 6;
+/// The width of a label: the longest is "relative error".
+const LABEL: usize = 14;
 
-/// How a text lies on what shows it.
+/// The layout of a text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Layout {
-    /// Whether it has ANSI escape sequences for colours.
+    /// True if the text has ANSI escape sequences for colours.
     pub coloured: bool,
-    /// The columns that a line may take, but for tables; none for lines of any length.
+    /// The width of a line in columns, except in tables and commands; `None` for no limit.
     pub width: Option<usize>,
 }
 
-/// The report, with a line break at its end.
+/// Renders a report, with a line break at its end.
 pub fn render(report: &Report, layout: Layout) -> String {
     let mut page = Page::new(layout);
     if report.interrupted {
-        page.paragraph("INTERRUPTED: this is what was found before, and not diagnosed.");
+        page.paragraph(words::INTERRUPTED);
     }
     for check in &report.checks {
         page.sentence(check);
         write_diagnosis(&mut page, check);
     }
     if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
-        page.whole("repeat", command);
+        page.unbroken("repeat", command);
     }
     write_run(&mut page, report);
     for check in &report.checks {
@@ -44,7 +41,8 @@ pub fn render(report: &Report, layout: Layout) -> String {
     page.text
 }
 
-/// Of a single file its report; of several, whose lines have been told, those that did not pass in full, and how many did.
+/// Renders the report of a single file. For several files, whose [lines](line) are printed as they
+/// end, renders the reports that did not pass, and the number of files that did.
 pub fn render_all(runs: &[Run], layout: Layout) -> String {
     if let Some(report) = single(runs) {
         return render(report, layout);
@@ -61,7 +59,7 @@ pub fn render_all(runs: &[Run], layout: Layout) -> String {
     text + "\n" + &words::counts(runs) + "\n"
 }
 
-/// A sentence on each gradient that did not pass.
+/// Renders a sentence for each gradient that did not pass.
 pub fn sentences(report: &Report, layout: Layout) -> String {
     let mut page = Page::new(layout);
     let checks = report.checks.iter();
@@ -71,23 +69,23 @@ pub fn sentences(report: &Report, layout: Layout) -> String {
     page.text
 }
 
-/// What came of one of several files, with a line break at its end.
+/// Renders one line for one of several files, with a line break at its end.
 pub fn line(run: &Run, layout: Layout) -> String {
-    let told = match &run.outcome {
+    let summary = match &run.outcome {
         Err(error) => error.to_string(),
         Ok(report) => words::brief(report),
     };
     let mut name = run.name.clone();
-    if !told.is_empty() {
+    if !summary.is_empty() {
         name += ": ";
     }
     let heading = format!("{:<13}", words::heading(run).to_uppercase());
     let style = style(run.outcome.as_ref().ok().map(|report| report.verdict));
     let heading = Page::new(layout).styled(style, &heading);
-    format!("{heading} {name}{told}\n")
+    format!("{heading} {name}{summary}\n")
 }
 
-/// That of a verdict, or of an error.
+/// Returns the style of a verdict, or of an error.
 fn style(verdict: Option<Verdict>) -> Style {
     let colour = match verdict {
         Some(Verdict::Pass) => AnsiColor::Green,
@@ -127,7 +125,7 @@ impl Page {
         self.fill(text, "");
     }
 
-    /// The verdict on a gradient.
+    /// Adds the verdict on a gradient.
     fn sentence(&mut self, check: &Check) {
         let sentence = words::sentence(check);
         let (verdict, rest) = sentence.split_once(' ').unwrap_or((&sentence, ""));
@@ -135,30 +133,31 @@ impl Page {
         self.paragraph(&format!("{verdict} {rest}"));
     }
 
-    /// A label, and what it stands for.
+    /// Adds a label with its text.
     fn labelled(&mut self, label: &str, text: &str) {
         let label = self.label(label);
-        self.fill(&format!("{label}{text}"), INDENT);
+        let indent = " ".repeat(2 + LABEL + 1);
+        self.fill(&format!("{label}{text}"), &indent);
     }
 
-    /// The same with a text that is copied as it is.
-    fn whole(&mut self, label: &str, text: &str) {
+    /// Adds a label with a text that stays in one line, so that it can be copied.
+    fn unbroken(&mut self, label: &str, text: &str) {
         let label = self.label(label);
         self.row(&format!("{label}{text}"));
     }
 
     fn label(&self, label: &str) -> String {
-        let label = format!("  {label:<10} ");
+        let label = format!("  {label:<LABEL$} ");
         self.styled(Style::new().dimmed(), &label)
     }
 
-    /// A line of a table.
+    /// Adds a line of any length.
     fn row(&mut self, text: &str) {
         self.text += text;
         self.blank();
     }
 
-    /// Lines that are not too long, from the second on with the indent before them.
+    /// Adds lines of the layout's width. The second and later lines begin with `indent`.
     fn fill(&mut self, text: &str, indent: &str) {
         match self.layout.width {
             None => self.row(text),
@@ -173,63 +172,67 @@ impl Page {
     }
 }
 
-/// Where the errors are, how large, what they point to, and what was ruled out.
+/// Writes the places and sizes of the errors, their causes, and the causes tried in vain.
 fn write_diagnosis(page: &mut Page, check: &Check) {
-    if check.verdict == Verdict::Fail && check.wrong > 0 {
+    if let Some(location) = &check.location {
         page.blank();
-        page.labelled("where", &words::whereabouts(check));
-        if let Some(size) = words::size(check) {
-            page.labelled("size", &size);
+        page.labelled("where", &location.text);
+        if let Some(size) = words::error_size(check) {
+            page.labelled("error size", &size);
         }
     }
     let mut before: Option<&Finding> = None;
     for finding in &check.findings {
         page.blank();
-        let code = page.styled(Style::new().bold(), &finding.code.to_string());
-        let sure = words::sure(finding);
-        match before {
-            // The sentence has said the rest.
-            None => page.labelled("cause", &format!("{code}{sure}")),
-            Some(before) => {
-                let (label, also) = if before.step == finding.step {
-                    ("or", "which the arrays cannot tell apart: ")
-                } else {
-                    ("then", "with that undone, ")
-                };
-                page.labelled(label, &format!("{also}{} ({code}{sure})", finding.message));
-            }
-        }
+        write_finding(page, finding, before);
         before = Some(finding);
-        page.labelled("fix", &finding.fix);
-        if let Some(proof) = &finding.proof
-            && !proof.correction.is_empty()
-        {
-            page.labelled("proof", &words::proved(proof));
-        }
-        if !finding.evidence.is_empty() {
-            let numbers = finding
-                .evidence
-                .iter()
-                .map(|(name, value)| format!("{name} {}", words::rounded(*value)));
-            page.labelled("numbers", &numbers.collect::<Vec<_>>().join(", "));
-        }
-        if let Some(test) = &finding.test {
-            page.labelled("to tell", test);
-        }
     }
     let tried = &check.tried;
     if !tried.is_empty() {
-        let shown = tried.len().min(RULED_OUT);
+        let shown = tried.len().min(TRIED);
         let more = match tried.len() - shown {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
         page.blank();
-        page.labelled("ruled out", &(words::listed(&tried[..shown], ", ") + &more));
+        let codes = words::listed(&tried[..shown], ", ");
+        page.labelled("tried", &format!("{codes}{more}"));
     }
 }
 
-/// What all checks share.
+/// Writes a finding, given the one `before` it.
+fn write_finding(page: &mut Page, finding: &Finding, before: Option<&Finding>) {
+    let code = page.styled(Style::new().bold(), &finding.code.to_string());
+    let confidence = words::confidence(finding);
+    match before {
+        // The sentence has the message.
+        None => page.labelled("cause", &format!("{code}{confidence}")),
+        Some(before) => {
+            let label = if before.step == finding.step {
+                "or"
+            } else {
+                "and"
+            };
+            page.labelled(label, &format!("{code}{confidence}: {}", finding.message));
+        }
+    }
+    page.labelled("fix", &finding.fix);
+    if let Some(proof) = &finding.proof
+        && !proof.correction.is_empty()
+    {
+        page.labelled("proof", &words::proof(proof));
+    }
+    if !finding.evidence.is_empty() {
+        let numbers = finding.evidence.iter();
+        let numbers = numbers.map(|(name, value)| format!("{name} {}", words::rounded(*value)));
+        page.labelled("numbers", &numbers.collect::<Vec<_>>().join(", "));
+    }
+    if let Some(test) = &finding.test {
+        page.labelled("to confirm", test);
+    }
+}
+
+/// Writes the facts that all checks share.
 fn write_run(page: &mut Page, report: &Report) {
     page.blank();
     page.labelled("device", &words::device(&report.device));
@@ -242,31 +245,19 @@ fn write_run(page: &mut Page, report: &Report) {
 
 fn write_check(page: &mut Page, check: &Check) {
     page.blank();
-    page.labelled("gradient", &words::gradient(check));
-    if let Some(rows) = &check.rows {
-        page.labelled("rows", &words::coverage(rows));
+    for (label, fact) in words::details(check) {
+        page.labelled(label, &fact);
     }
-    page.labelled("numeric", &words::numeric(check));
-    page.labelled("tolerance", &words::tolerance(check));
-    if let Some(sees) = words::sees(check) {
-        page.labelled("sees", &sees);
-    }
-    page.labelled("rel. error", &words::rel_err(check));
-    page.labelled("cs231n", words::grade(check.rel_err.mean));
     page.blank();
     page.row("  worst entries          analytic      numeric   rel. error   error/allowed");
     for entry in check.worst.iter().take(SHOWN) {
-        page.row(&format!("  {}", worst(check.wrt, entry)));
+        let place = entry.place(check.wrt);
+        page.row(&format!(
+            "  {place:<20} {:>11.4e}  {:>11.4e}     {:>8.2e}        {:>8.2e}",
+            entry.analytic,
+            entry.numeric,
+            entry.rel_err,
+            entry.severity()
+        ));
     }
-}
-
-fn worst(wrt: Wrt, entry: &Entry) -> String {
-    let place = entry.place(wrt);
-    format!(
-        "{place:<20} {:>11.4e}  {:>11.4e}     {:>8.2e}        {:>8.2e}",
-        entry.analytic,
-        entry.numeric,
-        entry.rel_err,
-        entry.severity()
-    )
 }

@@ -1,11 +1,11 @@
-//! The gradient under test beside the numeric one, by their sizes.
+//! The sizes of analytic entries against those of numeric ones.
 
 use super::svg::{FRAME, Figure, LogAxis, Svg};
 use crate::report::{Check, Pairs, Picture, Verdict};
 
-/// Powers of ten that are shown, below the largest.
+/// The most powers of ten that are shown, from the largest down. Chosen.
 const MOST_DECADES: i32 = 12;
-/// The least width of a mark.
+/// The least width of a mark, in units of the figure.
 const LEAST: f64 = 2.2;
 
 pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
@@ -16,7 +16,7 @@ pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
     let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), v| {
         (low.min(v), high.max(v))
     });
-    // Nothing but zeros is shown on any scale.
+    // A gradient of zeros fits any scale.
     let (low, high) = if high > 0.0 { (low, high) } else { (0.1, 1.0) };
     let high = (high * 2.0).log10().ceil() as i32;
     let low = (low.log10().floor() as i32).max(high - MOST_DECADES);
@@ -26,15 +26,16 @@ pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
 
     let counts = |of: fn(&Pairs) -> u64| picture.sizes.values().map(of).sum::<u64>();
     let description = format!(
-        "Entries by the size of the numeric and of the analytic gradient, from 1e{low} to 1e{high}, with the diagonal on which they are \
-         equal: {} of the same sign, {} of opposite sign, {} of all wrong.",
+        "Entries by the size of their numeric and analytic values, from 1e{low} to 1e{high}, with \
+         the diagonal of equal values: {} with the same sign, {} with opposite signs; {} of them \
+         are wrong.",
         counts(|pairs| pairs.alike),
         counts(|pairs| pairs.opposite),
         counts(|pairs| pairs.wrong),
     );
     let mut svg = Svg::new(
         &format!("scatter-{index}"),
-        "The analytic gradient against the numeric one",
+        "Analytic against numeric entries",
         &description,
     );
     svg.x_axis(&x, "|numeric|");
@@ -53,11 +54,12 @@ pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
     }
     svg.legend(&legend);
     svg.figure(
-        "Analytic against numeric, by size: a right gradient lies on the diagonal, one that is off by a factor beside it.",
+        "Analytic against numeric entries, by size. A correct gradient lies on the diagonal; one \
+         that is off by a factor lies beside it.",
     )
 }
 
-/// What an entry of each size may be off by.
+/// Draws the band of allowed errors around the diagonal.
 fn band(svg: &mut Svg, picture: &Picture, (x, y): (&LogAxis, &LogAxis), [low, high]: [f64; 2]) {
     let mut bins: Vec<(u16, f64)> = picture.allowed.iter().map(|(bin, v)| (*bin, *v)).collect();
     bins.sort_unstable_by_key(|(bin, _)| *bin);
@@ -78,6 +80,7 @@ fn band(svg: &mut Svg, picture: &Picture, (x, y): (&LogAxis, &LogAxis), [low, hi
     }
 }
 
+/// Draws a mark for each pair of sizes.
 fn marks(svg: &mut Svg, picture: &Picture, (x, y): (&LogAxis, &LogAxis)) {
     let mut marks: Vec<(&[u16; 2], &Pairs)> = picture.sizes.iter().collect();
     marks.sort_unstable_by_key(|(sizes, _)| **sizes);
@@ -92,7 +95,7 @@ fn marks(svg: &mut Svg, picture: &Picture, (x, y): (&LogAxis, &LogAxis)) {
         let missing = (LEAST - (high - low)).max(0.0);
         [low - missing / 2.0, high - low + missing]
     };
-    // Wrong ones last, on top of the others; within each, the rarer paler.
+    // Wrong entries come last, on top of the others. Rarer pairs are paler.
     for class in ["right", "opposite", "wrong"] {
         for (shade, strength) in [" rare", " some", ""].into_iter().enumerate() {
             let here = marks.iter().filter(|(_, pairs)| {

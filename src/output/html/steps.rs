@@ -1,7 +1,7 @@
 //! The error at every step size.
 
 use super::svg::{FRAME, Figure, LogAxis, Svg};
-use crate::sweep::Sweep;
+use crate::sweep::{Point, Sweep};
 
 pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     let points = &sweep.points;
@@ -18,17 +18,18 @@ pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     let [left, top, right, bottom] = FRAME;
     let x = LogAxis::new(least, largest, [left, right]);
     let y = LogAxis::new(low, high, [bottom, top]);
-    let told = points.iter().map(|point| {
+    let precision = sweep.precision;
+    let errors = points.iter().map(|point| {
         format!(
             "eps {:.0e}: difference {:.1e}, forward-pass {:.1e}",
             point.eps, point.difference, point.forward_pass
         )
     });
     let description = format!(
-        "Mean relative error of the gradient against central differences in {}, over {} rows, at each step size. {}.",
-        sweep.precision,
+        "Mean relative error of the gradient against central differences in {precision}, over {} \
+         rows, at each step size. {}.",
         sweep.rows,
-        told.collect::<Vec<_>>().join("; ")
+        errors.collect::<Vec<_>>().join("; ")
     );
     let mut svg = Svg::new(
         &format!("steps-{index}"),
@@ -37,7 +38,7 @@ pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     );
     svg.x_axis(&x, "step eps");
     svg.y_axis(&y, "mean relative error");
-    let line = |of: fn(&crate::sweep::Point) -> f64| -> Vec<[f64; 2]> {
+    let line = |of: fn(&Point) -> f64| -> Vec<[f64; 2]> {
         points
             .iter()
             .map(|point| [x.at(point.eps), y.at(of(point))])
@@ -57,10 +58,11 @@ pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     svg.frame();
     svg.legend(&[
         ("difference", "difference"),
-        ("forward-pass", "plain forward passes"),
-        ("floor", "their noise floor"),
+        ("forward-pass", "forward passes"),
+        ("floor", "noise floor of forward passes"),
     ]);
     svg.figure(
-        "A finite difference errs by truncation at large steps; plain forward passes drown in rounding at small ones, the difference that gradprobe uses does not.",
+        "Truncation limits a finite difference at large steps. At small steps rounding limits the \
+         difference of two forward passes, but not the one that gradprobe uses.",
     )
 }

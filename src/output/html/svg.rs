@@ -1,28 +1,29 @@
-//! The little that the pictures share: a frame with two axes, and marks as paths.
+//! The parts that all figures share: a frame with two axes, marks, and a legend.
 
 use std::fmt::Write;
 
-/// A picture with what it shows in words.
+/// A figure with its caption.
 pub(super) struct Figure {
     pub(super) caption: &'static str,
     pub(super) svg: String,
 }
 
-/// The frame in the picture's own units: left, top, right, bottom.
+/// The frame in units of the figure: left, top, right, bottom.
 pub(super) const FRAME: [f64; 4] = [58.0, 14.0, 468.0, 290.0];
+/// The width and height of a figure in its own units.
 const SIZE: [f64; 2] = [480.0, 340.0];
 
-/// A scale of powers of ten.
+/// A logarithmic axis.
 #[derive(Clone, Copy)]
 pub(super) struct LogAxis {
-    /// The exponents at its ends.
+    /// The powers of ten at its ends.
     exponents: [f64; 2],
-    /// Where they lie.
+    /// The coordinates of its ends.
     ends: [f64; 2],
 }
 
 impl LogAxis {
-    /// From one exponent to another, whole ones.
+    /// Returns an axis from 10^low to 10^high, at least one power of ten long.
     pub(super) fn new(low: i32, high: i32, ends: [f64; 2]) -> Self {
         Self {
             exponents: [f64::from(low), f64::from(high.max(low + 1))],
@@ -30,16 +31,16 @@ impl LogAxis {
         }
     }
 
-    /// Where a value lies; what is off the scale lies at its end.
+    /// Returns the coordinate of a value; values beyond an end are moved to it.
     pub(super) fn at(&self, value: f64) -> f64 {
         let ([low, high], [begin, end]) = (self.exponents, self.ends);
         let exponent = value.log10().clamp(low, high);
-        // 0 has no logarithm, and NaN none to speak of.
+        // NaN is shown at the low end, as 0 is.
         let exponent = if exponent.is_nan() { low } else { exponent };
         begin + (end - begin) * (exponent - low) / (high - low)
     }
 
-    /// Powers of ten to be marked, at most nine.
+    /// Returns the powers of ten to mark, at most nine of them.
     fn ticks(&self) -> impl Iterator<Item = i32> + use<> {
         let [low, high] = self.exponents.map(|exponent| exponent as i32);
         let apart = (high - low) / 9 + 1;
@@ -47,27 +48,35 @@ impl LogAxis {
     }
 }
 
-/// A picture in the making.
+/// A figure under construction.
 pub(super) struct Svg {
     text: String,
 }
 
 impl Svg {
-    /// Begins one with a name of its own on the page, a title, and a description for those who do not see it.
+    /// Begins a figure. `name` is unique on the page; screen readers read `title` and
+    /// `description`.
     pub(super) fn new(name: &str, title: &str, description: &str) -> Self {
         let [width, height] = SIZE;
         let mut svg = Self {
             text: String::new(),
         };
         svg.push(format_args!(
-            r#"<svg viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{}</title><desc id="{name}-desc">{}</desc>"#,
+            concat!(
+                r#"<svg viewBox="0 0 {} {}" role="img" "#,
+                r#"aria-labelledby="{name}-title {name}-desc">"#,
+                r#"<title id="{name}-title">{}</title><desc id="{name}-desc">{}</desc>"#
+            ),
+            width,
+            height,
             escape(title),
-            escape(description)
+            escape(description),
+            name = name
         ));
         svg
     }
 
-    /// Ends it.
+    /// Ends the figure.
     pub(super) fn figure(mut self, caption: &'static str) -> Figure {
         self.text.push_str("</svg>");
         Figure {
@@ -79,10 +88,10 @@ impl Svg {
     fn push(&mut self, text: std::fmt::Arguments<'_>) {
         self.text
             .write_fmt(text)
-            .expect("a string takes everything");
+            .expect("writing to a string does not fail");
     }
 
-    /// The frame's edge.
+    /// Draws the frame.
     pub(super) fn frame(&mut self) {
         let [left, top, right, bottom] = FRAME;
         let (width, height) = (right - left, bottom - top);
@@ -91,7 +100,7 @@ impl Svg {
         ));
     }
 
-    /// Marks and labels along the bottom.
+    /// Draws the horizontal axis below the frame.
     pub(super) fn x_axis(&mut self, axis: &LogAxis, label: &str) {
         let [_, top, _, bottom] = FRAME;
         for exponent in axis.ticks() {
@@ -102,13 +111,13 @@ impl Svg {
         self.x_label(label);
     }
 
-    /// What the horizontal says.
+    /// Writes the label of the horizontal axis.
     pub(super) fn x_label(&mut self, label: &str) {
         let [left, _, right, bottom] = FRAME;
         self.label([(left + right) / 2.0, bottom + 36.0], "middle", label);
     }
 
-    /// Marks and labels along the left.
+    /// Draws the vertical axis left of the frame.
     pub(super) fn y_axis(&mut self, axis: &LogAxis, label: &str) {
         let [left, _, right, _] = FRAME;
         for exponent in axis.ticks() {
@@ -119,17 +128,21 @@ impl Svg {
         self.y_label(label);
     }
 
-    /// What the vertical says.
+    /// Writes the label of the vertical axis.
     pub(super) fn y_label(&mut self, label: &str) {
         let [_, top, _, bottom] = FRAME;
         let middle = (top + bottom) / 2.0;
         self.push(format_args!(
-            r#"<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">{}</text>"#,
-            escape(label)
+            concat!(
+                r#"<text x="12" y="{middle}" text-anchor="middle" "#,
+                r#"transform="rotate(-90 12 {middle})">{}</text>"#
+            ),
+            escape(label),
+            middle = middle
         ));
     }
 
-    /// A text at a place, with its start, middle or end there.
+    /// Writes a text whose start, middle or end (the `anchor`) is at a point.
     pub(super) fn label(&mut self, [x, y]: [f64; 2], anchor: &str, text: &str) {
         self.push(format_args!(
             r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{}</text>"#,
@@ -137,14 +150,14 @@ impl Svg {
         ));
     }
 
-    /// A straight line.
+    /// Draws a straight line.
     pub(super) fn line(&mut self, class: &str, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) {
         self.push(format_args!(
             r#"<line class="{class}" x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#
         ));
     }
 
-    /// A line through points.
+    /// Draws a line through points.
     pub(super) fn polyline(&mut self, class: &str, points: &[[f64; 2]]) {
         let points = points.iter().map(|[x, y]| format!("{x:.1},{y:.1}"));
         let points = points.collect::<Vec<_>>().join(" ");
@@ -153,7 +166,7 @@ impl Svg {
         ));
     }
 
-    /// A closed shape.
+    /// Draws a filled polygon.
     pub(super) fn polygon(&mut self, class: &str, points: &[[f64; 2]]) {
         let points = points.iter().map(|[x, y]| format!("{x:.1},{y:.1}"));
         let points = points.collect::<Vec<_>>().join(" ");
@@ -162,7 +175,7 @@ impl Svg {
         ));
     }
 
-    /// Many rectangles of one class: left, top, width and height each.
+    /// Draws rectangles of one class as one path: left, top, width and height each.
     pub(super) fn rectangles(&mut self, class: &str, rectangles: &[[f64; 4]]) {
         if rectangles.is_empty() {
             return;
@@ -176,7 +189,7 @@ impl Svg {
         self.text.push_str(r#""/>"#);
     }
 
-    /// Names of classes, side by side above the frame.
+    /// Draws a legend of classes and their names above the frame.
     pub(super) fn legend(&mut self, names: &[(&str, &str)]) {
         let [left, top, _, _] = FRAME;
         let mut x = left;
@@ -188,7 +201,7 @@ impl Svg {
     }
 }
 
-/// 10 to the power, with digits raised.
+/// Returns a power of ten with a superscript exponent, or as digits from 1 to 100.
 fn power(exponent: i32) -> String {
     if (0..=2).contains(&exponent) {
         return 10i32.pow(exponent as u32).to_string();

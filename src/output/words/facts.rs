@@ -1,0 +1,226 @@
+//! The facts behind a verdict, each with its label.
+
+use super::{group, listed, rounded, short};
+use crate::{
+    loss::IGNORE_INDEX,
+    report::{
+        Check, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Seconds, Source,
+        Verdict,
+    },
+    scheme::Method,
+};
+
+/// Returns the labels and facts of a check: its errors, [its details](details), and the causes that
+/// were tried in vain.
+pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(location) = &check.location {
+        facts.push(("where", location.text.clone()));
+    }
+    facts.extend(error_size(check).map(|size| ("error size", size)));
+    facts.extend(details(check));
+    if !check.tried.is_empty() {
+        facts.push(("tried", listed(&check.tried, ", ")));
+    }
+    facts
+}
+
+/// Returns the labels and facts that describe a check: its gradients, its bounds, its errors.
+pub fn details(check: &Check) -> Vec<(&'static str, String)> {
+    let mut details = vec![("gradient", gradient(check))];
+    details.extend(check.rows.as_ref().map(|rows| ("rows", coverage(rows))));
+    details.push(("numeric", numeric(check)));
+    details.push(("tolerance", tolerance(check)));
+    if check.verdict == Verdict::Pass {
+        let error = check.detectable;
+        let detected = format!("a relative error of {error:.1e} or more in all entries");
+        details.push(("would detect", detected));
+    }
+    details.push(("relative error", rel_err(check)));
+    details.push(("rule of thumb", rule_of_thumb(check.rel_err.mean)));
+    details
+}
+
+/// Returns the name of the device and its driver.
+pub fn device(device: &DeviceInfo) -> String {
+    let DeviceInfo {
+        name,
+        kind,
+        backend,
+        driver,
+        ..
+    } = device;
+    format!("{name} ({kind}; {backend}; {driver})")
+}
+
+/// Returns the sizes of the problem, and the loss with the names of PyTorch's options.
+pub fn problem(problem: &ProblemInfo) -> String {
+    let ProblemInfo {
+        n,
+        d,
+        k,
+        dtype,
+        reduction,
+        ..
+    } = problem;
+    let mut text = format!("input [{n}, {d}] {dtype}, {k} classes; reduction='{reduction}'");
+    if problem.class_weight {
+        text += ", with class weights";
+    }
+    if problem.label_smoothing > 0.0 {
+        text += &format!(", label_smoothing={}", problem.label_smoothing);
+    }
+    if problem.ignore_index != IGNORE_INDEX {
+        text += &format!(", ignore_index={}", problem.ignore_index);
+    }
+    text
+}
+
+/// Returns the duration of a run.
+pub fn time(seconds: Seconds) -> String {
+    let Seconds { load, total, .. } = seconds;
+    format!("{total:.3} s, of which {load:.3} s loading")
+}
+
+/// Returns the gradient that was checked, and its origin.
+fn gradient(check: &Check) -> String {
+    let origin = match check.source {
+        Source::Given => "as given",
+        Source::BuiltIn => "from the built-in backward pass, because none was given",
+    };
+    let (wrt, dtype) = (check.wrt.name(), check.dtype);
+    format!("with respect to {wrt}, {dtype}, {origin}")
+}
+
+/// Returns the rows that were compared, and the errors that a random draw of them would miss.
+pub fn coverage(rows: &Coverage) -> String {
+    let count = |rows: usize| group(rows as u64);
+    let Coverage {
+        compared,
+        of,
+        ranges,
+        draw,
+    } = rows;
+    let Some(Draw {
+        seed,
+        from,
+        seen_share,
+    }) = draw
+    else {
+        return format!("{ranges} of {}", count(*of));
+    };
+    let drawn_from = if from.len() == *of {
+        count(*of)
+    } else {
+        format!("rows {} to {}", from.start, from.end - 1)
+    };
+    format!(
+        "{} of {drawn_from}, drawn at random (seed {seed}); \
+         would include a wrong row with 99 % probability if {:.2} % of the rows were wrong",
+        count(*compared),
+        100.0 * seen_share
+    )
+}
+
+/// Returns the finite difference and the place of the comparison.
+pub fn numeric(check: &Check) -> String {
+    let of = match check.method {
+        Method::Difference => "difference without cancellation",
+        Method::ForwardPass => "difference of forward passes",
+    };
+    let on = match check.compared {
+        ComparedOn::Host => "",
+        ComparedOn::Device => "; compared on the device",
+    };
+    let (scheme, precision) = (check.scheme, check.precision);
+    format!("{scheme} {of}, {precision}, eps = {:.3e}{on}", check.eps)
+}
+
+/// Returns the bound on the error of a correct entry.
+pub fn tolerance(check: &Check) -> String {
+    match check.tolerance.given {
+        Some(given) => format!(
+            "rtol {}, atol {}, as given",
+            exact(given.rtol),
+            exact(given.atol)
+        ),
+        None => format!(
+            "rounding of {}: {:.1e} of the magnitudes that an entry sums up",
+            check.dtype, check.tolerance.factor
+        ),
+    }
+}
+
+/// Returns all digits of a tolerance: `1e-3`, `0`.
+fn exact(tolerance: f64) -> String {
+    if tolerance == 0.0 {
+        "0".to_owned()
+    } else {
+        format!("{tolerance:e}")
+    }
+}
+
+/// Returns the sizes of the errors, or `None` if no single entry is wrong or one is not finite.
+pub fn error_size(check: &Check) -> Option<String> {
+    let worst = check.worst.first().map_or(0.0, Entry::severity);
+    if check.wrong == 0 || !worst.is_finite() {
+        return None;
+    }
+    let times = if worst > 1e9 {
+        "more than a billion".to_owned()
+    } else {
+        rounded(worst)
+    };
+    let mean = short(check.rel_err.mean);
+    Some(format!(
+        "{mean} relative on average; the worst entry is off by {times} times the allowed error"
+    ))
+}
+
+/// Returns the relative errors in five numbers.
+fn rel_err(check: &Check) -> String {
+    let it = &check.rel_err;
+    format!(
+        "mean {:.2e}, median {:.2e}, p99 {:.2e}, max {:.2e}; whole tensor {:.2e}",
+        it.mean, it.median, it.p99, it.max, it.norm
+    )
+}
+
+/// Returns the rule of thumb of the cs231n notes ("Gradient checks") for a mean relative error. The
+/// verdict does not depend on it.
+fn rule_of_thumb(rel_err: f64) -> String {
+    let rule = match rel_err {
+        error if error > 1e-2 => "over 1e-2: probably wrong",
+        error if error > 1e-4 => "over 1e-4: should make you feel uncomfortable",
+        error if error > 1e-7 => "over 1e-7: okay if the objective has kinks",
+        _ => "1e-7 or less: you should be happy",
+    };
+    format!("mean {rule} (cs231n)")
+}
+
+/// Returns the effect of a correction:
+/// `divided by 10: 40 of 40 entries wrong before, 0 after; relative error 9 before, 1.1e-7 after`.
+pub fn proof(proof: &Proof) -> String {
+    let [before, after] = proof.wrong.map(|wrong| group(wrong as u64));
+    let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
+    let of = if entries == entries_after {
+        String::new()
+    } else {
+        format!(" of {entries_after}")
+    };
+    let [error_before, error_after] = proof.error.map(rounded);
+    format!(
+        "{}: {before} of {entries} entries wrong before, {after}{of} after; \
+         relative error {error_before} before, {error_after} after",
+        correction(proof)
+    )
+}
+
+/// Returns the correction in words.
+pub fn correction(proof: &Proof) -> String {
+    if proof.up_to_factor {
+        format!("{}, apart from one factor", proof.correction)
+    } else {
+        proof.correction.clone()
+    }
+}

@@ -1,0 +1,128 @@
+//! The verdict on a gradient in one sentence that stands alone.
+
+use super::{counted, group, listed, short};
+use crate::report::{Check, Code, Corruption, Source, Verdict};
+
+/// Returns the verdict in one sentence that stands alone, beginning with PASS, FAIL or
+/// INCONCLUSIVE.
+pub fn sentence(check: &Check) -> String {
+    let name = match check.source {
+        Source::Given => check.wrt.grad_name().to_owned(),
+        Source::BuiltIn => format!("the built-in gradient of {}", check.wrt.name()),
+    };
+    let sentence = match check.verdict {
+        Verdict::Pass => pass(check, &name),
+        Verdict::Inconclusive => inconclusive(check, &name),
+        Verdict::Fail if check.findings.is_empty() => wrong(check, &name),
+        Verdict::Fail => caused(check),
+    };
+    match check.source {
+        Source::Given => sentence,
+        Source::BuiltIn => {
+            let grad = check.wrt.grad_name();
+            format!("{sentence} No {grad} was given, so your own gradient was not checked.")
+        }
+    }
+}
+
+fn pass(check: &Check, name: &str) -> String {
+    let rows = check.rows.as_ref().map_or_else(String::new, |rows| {
+        let [compared, of] = [rows.compared, rows.of].map(|rows| group(rows as u64));
+        format!(" in {compared} of {of} rows")
+    });
+    let entries = group(check.entries);
+    let agreeing = match check.undecided {
+        0 => format!("all {entries} entries agree with the finite difference"),
+        undecided => format!(
+            "{} of {entries} entries agree with the finite difference, {} are undecided",
+            group(check.entries - undecided),
+            group(undecided)
+        ),
+    };
+    format!("PASS: {name} is right{rows}: {agreeing}.")
+}
+
+fn inconclusive(check: &Check, name: &str) -> String {
+    let first = check.findings.first().map(|finding| finding.code);
+    let undecided = counted(check.undecided, check.entries);
+    let reason = if first == Some(Code::ToleranceTooLoose) {
+        format!("{undecided} cannot be decided: --atol is larger than they are")
+    } else if check.undecided > check.entries / 100 {
+        format!(
+            "{undecided} cannot be decided: \
+             the finite difference is less accurate than the tolerance"
+        )
+    } else {
+        let copies = check.blind_to.iter().map(|copy| corrupted(*copy));
+        let copies = copies.collect::<Vec<_>>().join(", or with ");
+        format!("the check is too weak: it would also pass with {copies}")
+    };
+    format!("INCONCLUSIVE: no error was found in {name}, but {reason}.")
+}
+
+/// Returns a corrupted copy of the gradient in words.
+fn corrupted(copy: Corruption) -> &'static str {
+    match copy {
+        Corruption::Zeroed => "all entries zero",
+        Corruption::Flipped => "all signs flipped",
+        Corruption::Scaled => "all entries times 1.5",
+        Corruption::Shuffled => "all rows shifted by one column",
+    }
+}
+
+/// Returns the verdict on a wrong gradient without a diagnosis.
+fn wrong(check: &Check, name: &str) -> String {
+    let entries = counted(check.wrong, check.entries);
+    if check.not_finite > 0 {
+        let not_finite = group(check.not_finite);
+        format!("FAIL: {name} is wrong in {entries}; {not_finite} of them are NaN or infinite.")
+    } else if check.wrong > 0 {
+        let mean = short(check.rel_err.mean);
+        format!("FAIL: {name} is wrong in {entries}; the mean relative error is {mean}.")
+    } else {
+        format!(
+            "FAIL: {name} or a column of it is off by one factor, \
+             although no single entry is wrong."
+        )
+    }
+}
+
+/// Returns the verdict on a wrong gradient with a cause.
+fn caused(check: &Check) -> String {
+    let first = &check.findings[0];
+    let mut steps = check.findings.chunk_by(|a, b| a.step == b.step);
+    let codes = |step: &[crate::report::Finding]| -> Vec<Code> {
+        step.iter().map(|finding| finding.code).collect()
+    };
+    let code = match codes(steps.next().unwrap_or_default()).as_slice() {
+        [Code::Unknown, ..] | [] => String::new(),
+        [code] => format!(" ({code})"),
+        [code, same @ ..] => format!(" ({code}; same arrays as {})", listed(same, " or ")),
+    };
+    let mut others: Vec<String> = steps.map(|step| listed(&codes(step), " or ")).collect();
+    let is_unknown = check.findings.len() > 1
+        && check
+            .findings
+            .last()
+            .is_some_and(|last| last.code == Code::Unknown);
+    if is_unknown {
+        others.pop();
+        others.push("an unknown error".to_owned());
+    }
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!(", and also {}", others.join(" and "))
+    };
+    let wrong = match (check.wrong, first.code) {
+        // The message of an unknown cause has the count.
+        (_, Code::Unknown) | (0, _) => String::new(),
+        (1, _) => " One entry is wrong.".to_owned(),
+        (wrong, _) => {
+            let counted = counted(wrong, check.entries);
+            let (initial, rest) = counted.split_at(1);
+            format!(" {}{rest} are wrong.", initial.to_uppercase())
+        }
+    };
+    format!("FAIL: {}{code}{others}.{wrong}", first.message)
+}
