@@ -34,7 +34,7 @@ pub use code::Code;
 pub use columns::{ColumnSums, Columns};
 pub use comparison::{ComparedOn, Comparison, Corruption, Source};
 pub use coverage::{Coverage, Draw};
-pub use entry::{Decision, Entry, severity};
+pub use entry::{Decision, Entry};
 pub use finding::{Finding, Places, Proof};
 pub use histogram::Histogram;
 pub use kept::Kept;

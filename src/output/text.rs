@@ -27,7 +27,10 @@ pub fn render(report: &Report, layout: Layout) -> String {
     if report.interrupted {
         page.paragraph(words::INTERRUPTED);
     }
-    for check in &report.checks {
+    for (index, check) in report.checks.iter().enumerate() {
+        if index > 0 && !report.checks[index - 1].findings.is_empty() {
+            page.blank();
+        }
         page.sentence(check);
         write_diagnosis(&mut page, check);
     }
@@ -247,6 +250,9 @@ fn write_check(page: &mut Page, check: &Check) {
     page.blank();
     for (label, fact) in words::details(check) {
         page.labelled(label, &fact);
+    }
+    if check.worst.is_empty() {
+        return;
     }
     page.blank();
     page.row("  worst entries          analytic      numeric   rel. error   error/allowed");

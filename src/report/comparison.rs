@@ -12,8 +12,8 @@ use crate::{
 
 /// The settings of a comparison, the rows that it covers, and what was counted over their entries.
 ///
-/// The comparisons of disjoint rows of one gradient [merge](Self::merge) to the comparison of all
-/// these rows. So one gradient can be compared on several machines.
+/// Parts of one gradient can be compared on several machines, because comparisons
+/// [merge](Self::merge).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The operand that the gradient is taken with respect to.
@@ -76,15 +76,18 @@ pub enum Corruption {
 }
 
 impl Comparison {
-    /// Returns the comparison of these rows and `other`'s, or `None` if the two have different
-    /// settings, so that they cannot be parts of one comparison.
+    /// Returns the comparison of these rows and `other`'s, or `None` if the two differ in settings
+    /// or in the number of rows of the gradient, so that they are not parts of one comparison.
     ///
-    /// Merging is associative and commutative to the last bit. The rows must be disjoint.
+    /// Merging is associative and commutative, to the last bit, in every field. The parts must be
+    /// disjoint, and their row indices those of the whole gradient. If they also consist of whole
+    /// blocks of rows, inside which sums are plain f64, the result is the comparison of the whole,
+    /// bit for bit.
     pub fn merge(mut self, other: Self) -> Option<Self> {
         let settings = |it: &Self| {
             let gradient = (it.wrt, it.source, it.dtype);
             let difference = (it.method, it.scheme, it.precision, it.eps);
-            (gradient, difference, it.tolerance)
+            (gradient, difference, it.tolerance, it.coverage.of)
         };
         if settings(&self) != settings(&other) {
             return None;

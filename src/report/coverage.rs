@@ -63,7 +63,7 @@ impl Coverage {
         self.compared == self.of
     }
 
-    /// Adds the rows of another part. The draw remains if both parts are of the same draw.
+    /// Adds the rows of another part. A draw remains if both parts come from it.
     pub fn merge(&mut self, other: Self) {
         self.ranges.merge(other.ranges);
         self.compared = self.ranges.len();

@@ -48,18 +48,14 @@ impl Entry {
         wrt.place(row, column)
     }
 
-    /// Returns `|analytic - numeric|` in units of what is allowed; above 1 the entry is wrong.
+    /// Returns `|analytic - numeric|` in units of the allowed error, or infinity if one of the two is
+    /// NaN. Above 1 the entry is wrong.
     pub fn severity(&self) -> f64 {
-        severity(self.analytic, self.numeric, self.tolerance + self.noise)
-    }
-}
-
-/// Returns `|analytic - numeric| / allowed`, or infinity if one of the two is NaN.
-pub fn severity(analytic: f64, numeric: f64, allowed: f64) -> f64 {
-    let error = (analytic - numeric).abs();
-    if error.is_nan() {
-        f64::INFINITY
-    } else {
-        error / allowed
+        let error = (self.analytic - self.numeric).abs();
+        if error.is_nan() {
+            f64::INFINITY
+        } else {
+            error / (self.tolerance + self.noise)
+        }
     }
 }

@@ -16,8 +16,8 @@ pub struct Scale {
     pub allowed: f64,
 }
 
-/// The sum of squares below which the squares of tolerances, about 1e-16 times as large, would
-/// underflow in f64. Chosen well above that point.
+/// The sum of squares of a gradient below which no scale is judged: the squares of
+/// tolerance·|numeric|, about u²·|numeric|⁴, could underflow in f64. Chosen.
 const LEAST_SQUARES: f64 = 1e-120;
 
 impl Scale {

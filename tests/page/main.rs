@@ -1,5 +1,7 @@
 //! Tests of the report's page and the service's page, in headless Chromium.
 
+#[path = "../common/browser.rs"]
+mod browser;
 #[path = "../common/framework.rs"]
 #[allow(dead_code)]
 mod framework;

@@ -1,6 +1,13 @@
-//! The page: valid, complete in itself, small, the same for the same report, and nothing from a file can break out of its place.
+//! The page of a report: valid, complete in itself, small, the same for the same report. Nothing
+//! from a file can break out of its place. Chromium parses the pages.
 
-use crate::framework::{gradient, tensor};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    browser::Driver,
+    framework::{gradient, tensor},
+};
+use fantoccini::Client;
 use gradprobe::{
     check::{self, Options, Subject},
     device::Device,
@@ -8,27 +15,25 @@ use gradprobe::{
     loss::Reduction,
     output::{Run, html},
     problem::{Problem, Wrt},
-    report::{Report, Verdict},
+    report::{Report, Seconds, Verdict},
     sweep,
     tensor::Dtype,
 };
-use html5ever::{ParseOpts, parse_document, tendril::TendrilSink, tree_builder::TreeBuilderOpts};
-use markup5ever_rcdom::{Handle, NodeData, RcDom};
+use serde_json::{Value, json};
 
 const CPU: Device = Device::Cpu { note: None };
 
+/// Returns the report on corrupted gradients of a problem, and its page.
 fn run(problem: &Problem, wrts: &[Wrt], corrupt: impl Fn(&mut Vec<f64>)) -> (Report, String) {
-    let subjects: Vec<Subject> = wrts
-        .iter()
-        .map(|&wrt| {
-            let mut values = gradient(problem, wrt, Dtype::F32);
-            corrupt(&mut values);
-            Subject {
-                wrt,
-                gradient: Some(tensor(Dtype::F32, &problem.gradient_shape(wrt), &values)),
-            }
-        })
-        .collect();
+    let subject = |&wrt: &Wrt| {
+        let mut values = gradient(problem, wrt, Dtype::F32);
+        corrupt(&mut values);
+        Subject {
+            wrt,
+            gradient: Some(tensor(Dtype::F32, &problem.gradient_shape(wrt), &values)),
+        }
+    };
+    let subjects: Vec<Subject> = wrts.iter().map(subject).collect();
     let options = Options {
         picture: true,
         ..Options::default()
@@ -46,92 +51,113 @@ fn run_of(report: Report) -> Run {
     Run::new("cases/a.npz".to_owned(), report, Vec::new())
 }
 
-fn parse(page: &str) -> RcDom {
-    let options = ParseOpts {
-        tree_builder: TreeBuilderOpts {
-            exact_errors: true,
-            ..TreeBuilderOpts::default()
-        },
-        ..ParseOpts::default()
-    };
-    parse_document(RcDom::default(), options).one(page)
-}
-
-fn elements(node: &Handle, found: &mut Vec<(String, Vec<(String, String)>)>) {
-    if let NodeData::Element { name, attrs, .. } = &node.data {
-        let attributes = attrs.borrow();
-        let attributes = attributes
-            .iter()
-            .map(|it| (it.name.local.to_string(), it.value.to_string()));
-        found.push((name.local.to_string(), attributes.collect()));
-    }
-    node.children
-        .borrow()
-        .iter()
-        .for_each(|child| elements(child, found));
-}
-
-/// Parses without an error, has no name twice, refers to names that are there, needs nothing from elsewhere, and tells every picture in words.
-fn require_sound(page: &str) {
-    let dom = parse(page);
-    assert_eq!(*dom.errors.borrow(), Vec::<&str>::new());
-    assert!(!page.contains("://") && !page.contains("<script") && !page.contains("url("));
-    let mut found = Vec::new();
-    elements(&dom.document, &mut found);
-    let value = |attributes: &[(String, String)], of: &str| {
-        let pair = attributes.iter().find(|(name, _)| name == of);
-        pair.map(|(_, value)| value.clone())
-    };
-    let mut ids: Vec<String> = found.iter().filter_map(|(_, a)| value(a, "id")).collect();
-    let count = ids.len();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), count, "an id is there twice");
-    for (name, attributes) in &found {
-        for forbidden in ["href", "src", "onclick", "style"] {
-            assert_eq!(value(attributes, forbidden), None, "{name} has {forbidden}");
-        }
-        let labels = value(attributes, "aria-labelledby").unwrap_or_default();
-        assert!(
-            labels
-                .split_whitespace()
-                .all(|id| ids.iter().any(|it| it == id)),
-            "{labels}"
-        );
-        if name == "svg" {
-            assert_eq!(
-                labels.split_whitespace().count(),
-                2,
-                "a title and a description"
-            );
-        }
-    }
-    let pictures = found.iter().filter(|(name, _)| name == "svg").count();
-    let captions = found
-        .iter()
-        .filter(|(name, _)| name == "figcaption")
-        .count();
-    assert_eq!(pictures, captions);
-    assert!(pictures >= 3, "{pictures} pictures");
-}
-
 fn problem() -> Problem {
     crate::problems::random(3, 300, 20, 5, 1.0, Reduction::Mean)
 }
 
-#[test]
-fn the_parser_complains_of_what_is_not_sound() {
-    for broken in [
-        "<p></div>",
-        "<!DOCTYPE html><table><p></table>",
-        "<!DOCTYPE html><a b=1 b=2>",
-    ] {
-        assert!(!parse(broken).errors.borrow().is_empty(), "{broken}");
-    }
+/// An element's name and attributes.
+type Element = (String, BTreeMap<String, String>);
+
+/// Returns the faults that Chromium finds in a page, and the page's elements.
+async fn parse(browser: &Client, page: &str) -> (Vec<String>, Vec<Element>) {
+    let script = include_str!("report_page.js");
+    let parsed = browser.execute(script, vec![json!(page)]).await.unwrap();
+    let [faults, elements] = ["faults", "elements"].map(|key| parsed[key].clone());
+    (
+        serde_json::from_value(faults).unwrap(),
+        serde_json::from_value(elements).unwrap(),
+    )
 }
 
-#[test]
-fn pages_are_sound_whatever_the_verdict() {
+/// Asserts that a page has no faults, no duplicate id, only references to its own ids, nothing from
+/// elsewhere, and a description and a caption for each figure. Leaves the page open.
+async fn require_sound(browser: &Client, page: &str) {
+    let (faults, elements) = parse(browser, page).await;
+    assert_eq!(faults, Vec::<String>::new());
+    assert!(!page.contains("://") && !page.contains("<script") && !page.contains("url("));
+    let ids = || {
+        elements
+            .iter()
+            .filter_map(|(_, attributes)| attributes.get("id"))
+    };
+    let distinct: BTreeSet<&String> = ids().collect();
+    assert_eq!(ids().count(), distinct.len(), "an id is there twice");
+    for (name, attributes) in &elements {
+        for forbidden in ["href", "src", "onclick", "style"] {
+            assert_eq!(attributes.get(forbidden), None, "{name} has {forbidden}");
+        }
+        let labels = attributes.get("aria-labelledby").map_or("", String::as_str);
+        let mut labels = labels.split_whitespace();
+        assert!(
+            labels.clone().all(|id| distinct.contains(&id.to_owned())),
+            "{name} {labels:?}"
+        );
+        if name == "svg" {
+            assert_eq!(labels.by_ref().count(), 2, "a title and a description");
+        }
+    }
+    let count = |element: &str| elements.iter().filter(|(name, _)| name == element).count();
+    assert_eq!(count("svg"), count("figcaption"));
+    assert!(count("svg") >= 3, "{} figures", count("svg"));
+    require_self_contained(browser, page).await;
+}
+
+/// Opens a page from a file and asserts that it has loaded nothing.
+async fn require_self_contained(browser: &Client, page: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    std::fs::write(&path, page).unwrap();
+    browser
+        .goto(&format!("file://{}", path.display()))
+        .await
+        .unwrap();
+    let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";
+    assert_eq!(
+        browser.execute(loaded, Vec::new()).await.unwrap(),
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn the_parser_finds_faults() {
+    let driver = Driver::start();
+    let browser = driver.browser().await;
+    let page = |body: &str| {
+        format!("<!DOCTYPE html><html><head><title>t</title></head><body>{body}</body></html>")
+    };
+    let broken = [
+        "<p></div>".to_owned(),
+        "<!DOCTYPE html><table><p></table>".to_owned(),
+        "<!DOCTYPE html><a b=1 b=2>".to_owned(),
+        page("<p>one<p>two"),
+        page("<p>one</div>"),
+        page("<a b=1 b=2></a>"),
+        page("<a b=\"1\" b=\"2\"></a>"),
+        page("<p>1 < 2</p>"),
+        page("<p>a & b</p>"),
+        // These are XML, but HTML moves or adds an element.
+        page("<table><p>text</p></table>"),
+        page("<table><tr><td>text</td></tr></table>"),
+        page("<p><table></table></p>"),
+        page("<div/>text"),
+        page("<p>text</p>").replace("<!DOCTYPE html>", ""),
+    ];
+    for page in broken {
+        let (faults, _) = parse(&browser, &page).await;
+        assert!(!faults.is_empty(), "{page}");
+    }
+    let (faults, elements) = parse(&browser, &page("<p id=\"x\">1 &#60; 2</p>\n<svg/>\n")).await;
+    assert_eq!(faults, Vec::<String>::new());
+    let names: Vec<&str> = elements.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["html", "head", "title", "body", "p", "svg"]);
+    assert_eq!(elements[4].1["id"], "x");
+    browser.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn pages_are_sound_whatever_the_verdict() {
+    let driver = Driver::start();
+    let browser = driver.browser().await;
     let all = [Wrt::Input, Wrt::Logits, Wrt::Weight, Wrt::Bias];
     type Corrupt = fn(&mut Vec<f64>);
     let cases: [(Corrupt, Verdict); 5] = [
@@ -144,7 +170,7 @@ fn pages_are_sound_whatever_the_verdict() {
     for (corrupt, verdict) in cases {
         let (report, page) = run(&problem(), &all, corrupt);
         assert_eq!(report.verdict, verdict);
-        require_sound(&page);
+        require_sound(&browser, &page).await;
         for check in &report.checks {
             assert!(page.contains(check.wrt.grad_name()));
             for finding in &check.findings {
@@ -152,30 +178,43 @@ fn pages_are_sound_whatever_the_verdict() {
             }
         }
     }
+    browser.close().await.unwrap();
 }
 
 #[test]
 fn the_same_report_gives_the_same_bytes() {
     let (mut report, _) = run(&problem(), &[Wrt::Input], |g| g.reverse());
-    report.seconds = gradprobe::report::Seconds::default();
+    report.seconds = Seconds::default();
     let page = html::render(&[run_of(report.clone())]);
     assert_eq!(page, html::render(&[run_of(report)]));
 }
 
-#[test]
-fn what_comes_from_outside_stays_text() {
+#[tokio::test]
+async fn text_from_outside_stays_text() {
+    let driver = Driver::start();
+    let browser = driver.browser().await;
     let (mut report, _) = run(&problem(), &[Wrt::Input], |_| {});
-    report.command =
-        Some("gradprobe check '</code><script>alert(1)</script>.npz' --rtol \"1\"".to_owned());
+    let command = "gradprobe check '</code><script>alert(1)</script>.npz' --rtol \"1\"";
+    report.command = Some(command.to_owned());
     report.device.name = "<img src=x> & \"co\"".to_owned();
     let page = html::render(&[run_of(report)]);
-    require_sound(&page);
+    require_sound(&browser, &page).await;
     assert!(!page.contains("<img") && page.contains("alert(1)"));
+    // As Chromium shows it.
+    let shown = "return [document.querySelector('pre').textContent, document.body.textContent, \
+                 document.querySelectorAll('img, script').length]";
+    let shown = browser.execute(shown, Vec::new()).await.unwrap();
+    assert_eq!(shown[0], command);
+    assert!(shown[1].as_str().unwrap().contains("<img src=x> & \"co\""));
+    assert_eq!(shown[2], Value::from(0));
+    browser.close().await.unwrap();
 }
 
-/// Of several files all are listed, and those that did not pass are told in full.
-#[test]
-fn several_files_make_one_page() {
+/// A page lists all of several files, and has the reports of those that did not pass.
+#[tokio::test]
+async fn several_files_make_one_page() {
+    let driver = Driver::start();
+    let browser = driver.browser().await;
     let (pass, _) = run(&problem(), &[Wrt::Input], |_| {});
     let (fail, _) = run(&problem(), &[Wrt::Input, Wrt::Logits], |g| g.reverse());
     let error = Error::NoDevice {
@@ -185,35 +224,40 @@ fn several_files_make_one_page() {
     let broken = Run::failed("<b>.npz".to_owned(), error);
     let runs = [run_of(pass), run_of(fail.clone()), broken, run_of(fail)];
     let page = html::render(&runs);
-    require_sound(&page);
+    require_sound(&browser, &page).await;
     assert!(page.contains("1 of 4 files pass; 2 failed, 1 could not be checked."));
     assert_eq!(page.matches("<tr class=\"").count(), 4);
     assert_eq!(page.matches("<h2 class=\"file\">").count(), 2);
+    browser.close().await.unwrap();
 }
 
-/// Wrong everywhere, and by nothing that is alike.
-#[test]
-fn a_million_entries_are_a_small_page() {
+/// A gradient that is wrong everywhere, and nowhere alike.
+#[tokio::test]
+async fn a_million_entries_are_a_small_page() {
+    let driver = Driver::start();
+    let browser = driver.browser().await;
     let problem = crate::problems::random(4, 10_000, 100, 10, 1.0, Reduction::Mean);
     let (report, page) = run(&problem, &[Wrt::Input], |g| g.rotate_right(1234));
     assert_eq!(report.checks[0].entries, 1_000_000);
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
-    require_sound(&page);
+    require_sound(&browser, &page).await;
+    browser.close().await.unwrap();
 }
 
-/// One wrong entry among a million: its part of the map is red.
+/// One wrong entry among a million makes its cell of the map red.
 #[test]
 fn a_wrong_entry_is_not_binned_away() {
     let problem = crate::problems::random(5, 10_000, 100, 3, 1.0, Reduction::Mean);
     let (report, page) = run(&problem, &[Wrt::Input], |g| g[654_321] *= 1.001);
-    let picture = report.checks[0].tally().unwrap().picture.as_ref().unwrap();
+    let tally = report.checks[0].tally().unwrap();
+    let picture = tally.picture.as_ref().unwrap();
     assert_eq!(picture.map.iter().map(|cell| cell.wrong).sum::<u64>(), 1);
     let [_, map] = page.split("<svg").collect::<Vec<_>>()[1..3] else {
-        panic!("two pictures")
+        panic!("two figures")
     };
     let map = &map[..map.find("</svg>").unwrap()];
-    assert!(map.contains("1 of the parts have a wrong entry"));
+    assert!(map.contains("1 of the cells have a wrong entry"));
     let red = map.matches("<path class=\"wrong").count();
-    // Three in the legend.
+    // Three of them are in the legend.
     assert_eq!(red, 3 + 1, "{map}");
 }

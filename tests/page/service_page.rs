@@ -1,73 +1,17 @@
 //! The page of the service in headless Chromium, used without a mouse.
 
 use std::{
-    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use crate::service::Service;
+use crate::{browser::Driver, service::Service};
 use fantoccini::{
-    Client, ClientBuilder, Locator,
+    Client, Locator,
     actions::{InputSource, KeyAction, KeyActions},
     elements::Element,
     key::Key,
 };
-use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
-use tempfile::TempDir;
-
-/// Chromium's driver in its own process. Dropping it kills the process and removes the profiles of
-/// its browsers.
-struct Driver {
-    process: Child,
-    url: String,
-    _profiles: TempDir,
-}
-
-impl Driver {
-    fn start() -> Self {
-        let profiles = tempfile::tempdir().unwrap();
-        let mut process = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("TMPDIR", profiles.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver is installed (Debian: chromium-driver; scripts/test does it)");
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            let port = line.split("started successfully on port ").nth(1)?;
-            Some(port.trim_end_matches('.').to_owned())
-        });
-        Self {
-            process,
-            url: format!("http://127.0.0.1:{}", port.expect("it prints its port")),
-            _profiles: profiles,
-        }
-    }
-
-    async fn browser(&self) -> Browser {
-        let options = json!({
-            "args": [
-                "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                "--window-size=1280,1000",
-            ],
-        });
-        let capabilities = json!({ "goog:chromeOptions": options });
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities.as_object().unwrap().clone());
-        Browser(builder.connect(&self.url).await.unwrap())
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        // The process may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 struct Browser(Client);
 
@@ -147,7 +91,7 @@ async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = Browser(driver.browser().await);
     browser.0.goto(&service.url("/")).await.unwrap();
 
     // The example is the second element in the order of the keyboard.
@@ -174,7 +118,7 @@ async fn checks_files_with_settings_and_goes_back_to_past_checks() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = Browser(driver.browser().await);
     browser.0.goto(&service.url("/")).await.unwrap();
     browser.find("example").await.click().await.unwrap();
     browser.wait_for("status", "The gradient is wrong.").await;
@@ -226,7 +170,7 @@ async fn the_page_requests_a_token_and_loads_nothing_from_elsewhere() {
     let flags = ["--device", "cpu", "--token-file", token.to_str().unwrap()];
     let service = Service::start(&folder.path().join("data"), &flags);
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = Browser(driver.browser().await);
     browser.0.goto(&service.url("/")).await.unwrap();
     browser
         .wait_for("token-form", "This service requires a token.")

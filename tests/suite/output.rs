@@ -1,103 +1,364 @@
-//! Every format of the same fixed reports, as snapshots: `INSTA_UPDATE=always cargo test --test output` writes them anew.
+//! Every format of fixed reports, as snapshots. `INSTA_UPDATE=always` writes them.
 
-use crate::framework::{gradient, tensor};
 use gradprobe::{
-    check::{self, Options, Subject},
-    device::Device,
     error::Error,
     loss::Reduction,
     output::{Run, github, json, junit, markdown, text},
     problem::Wrt,
-    report::{DeviceInfo, DeviceKind, Report, Seconds, Verdict},
+    report::{
+        Affected, Check, Code, ComparedOn, Corruption, Coverage, DeviceInfo, DeviceKind, Entry,
+        Finding, Location, Places, ProblemInfo, Proof, Ranges, RelErr, Report, Scale, Seconds,
+        Source, Verdict, WrongClass, WrongColumn,
+    },
+    rounding::{Given, Tolerance},
+    scheme::{Method, Precision, Scheme},
     tensor::Dtype,
 };
 
-/// A report on gradients of a fixed problem, on a device and in a time that are always the same.
-fn report(wrts: &[Wrt], options: &Options, corrupt: impl Fn(&mut [f64])) -> Report {
-    let problem = crate::problems::random(9, 24, 6, 4, 1.0, Reduction::Mean);
-    let subject = |&wrt: &Wrt| {
-        let mut values = gradient(&problem, wrt, Dtype::F32);
-        corrupt(&mut values);
-        Subject {
-            wrt,
-            gradient: Some(tensor(Dtype::F32, &problem.gradient_shape(wrt), &values)),
-        }
-    };
-    let subjects: Vec<Subject> = wrts.iter().map(subject).collect();
-    let device = Device::Cpu { note: None };
-    let mut report = check::check(&problem, &subjects, options, &device, &mut ()).unwrap();
-    report.command = Some("gradprobe check 'a file.npz' --device cpu".to_owned());
-    report.seconds = Seconds {
-        load: 0.25,
-        compute: 1.0,
-        total: 1.25,
-    };
-    report.device = DeviceInfo {
+/// The report on the checks of one problem, on a device and in a time that are always the same.
+fn report(checks: Vec<Check>) -> Report {
+    let device = DeviceInfo {
         name: "a processor".to_owned(),
         kind: DeviceKind::Cpu,
         backend: "host".to_owned(),
         driver: "AVX2, 4 threads".to_owned(),
         note: Some("no GPU adapter was found".to_owned()),
     };
-    report
-}
-
-/// One of each verdict, the fail with two gradients and an alternative cause.
-fn reports() -> [(&'static str, Report); 3] {
-    let plain = Options::default();
-    let loose = Options {
-        atol: Some(1.0),
-        ..Options::default()
+    let problem = ProblemInfo {
+        n: 24,
+        d: 6,
+        k: 4,
+        dtype: Dtype::F64,
+        reduction: Reduction::Mean,
+        label_smoothing: 0.0,
+        ignore_index: -100,
+        class_weight: false,
     };
-    let pass = report(&[Wrt::Input], &plain, |_| {});
-    let fail = report(&[Wrt::Input, Wrt::Logits], &plain, |values| {
-        values.iter_mut().for_each(|v| *v *= 24.0);
-    });
-    let inconclusive = report(&[Wrt::Input], &loose, |_| {});
-    assert_eq!(
-        [&pass, &fail, &inconclusive].map(|report| report.verdict),
-        [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive]
-    );
-    [
-        ("pass", pass),
-        ("fail", fail),
-        ("inconclusive", inconclusive),
-    ]
-}
-
-fn run(name: &str, outcome: Result<Report, Error>) -> Run {
-    match outcome {
-        Ok(report) => Run::new(name.to_owned(), report, Vec::new()),
-        Err(error) => Run::failed(name.to_owned(), error),
+    Report {
+        command: Some("gradprobe check 'a file.npz' --device cpu".to_owned()),
+        seconds: Seconds {
+            load: 0.25,
+            compute: 1.0,
+            total: 1.25,
+        },
+        ..Report::new(device, problem, checks)
     }
 }
 
-/// The same, as it is read from the JSON of its report.
+/// A check of 24 x 6 entries that passes.
+fn passing() -> Check {
+    Check {
+        wrt: Wrt::Input,
+        source: Source::Given,
+        dtype: Dtype::F32,
+        verdict: Verdict::Pass,
+        method: Method::Difference,
+        scheme: Scheme::Central,
+        precision: Precision::F64,
+        eps: 7.5e-9,
+        compared: ComparedOn::Host,
+        rows: None,
+        entries: 144,
+        wrong: 0,
+        not_finite: 0,
+        undecided: 0,
+        tolerance: Tolerance {
+            rounding: 4.75e-7,
+            floor: 5.25e-38,
+            drift: 0.0,
+            shared: 0.0,
+            given: None,
+        },
+        scale: Some(Scale {
+            factor: 1.0,
+            allowed: 2.875e-6,
+        }),
+        detectable: 1.375e-6,
+        blind_to: Vec::new(),
+        rel_err: RelErr {
+            max: 3e-5,
+            mean: 4.25e-7,
+            median: 7.75e-8,
+            p99: 6.75e-6,
+            norm: 7.625e-8,
+        },
+        worst: vec![entry([2, 3], -0.0205, -0.0205), entry([3, 2], 0.012, 0.012)],
+        location: None,
+        findings: Vec::new(),
+        tried: Vec::new(),
+        comparison: None,
+    }
+}
+
+fn entry(index: [usize; 2], analytic: f64, numeric: f64) -> Entry {
+    Entry {
+        index,
+        analytic,
+        numeric,
+        rel_err: (analytic - numeric).abs() / analytic.abs().max(numeric.abs()),
+        noise: 3e-17,
+        tolerance: 3.25e-8,
+        decision: None,
+    }
+}
+
+fn finding(code: Code, step: usize, confidence: f64, message: &str, fix: &str) -> Finding {
+    Finding {
+        step,
+        confidence,
+        ..Finding::new(code, message, fix)
+    }
+}
+
+/// A gradient with two causes that the arrays cannot tell apart, and a third one in what they
+/// leave.
+fn with_three_causes() -> Check {
+    let proof = |up_to_factor, entries, wrong, error| Proof {
+        correction: "divided by 24".to_owned(),
+        up_to_factor,
+        entries,
+        wrong,
+        error,
+    };
+    let sum = finding(
+        Code::SumInsteadOfMean,
+        1,
+        0.71,
+        "grad is 24 times the derivative, and 24 is the number of samples",
+        "divide by 24",
+    );
+    let accumulated = finding(
+        Code::Accumulated,
+        1,
+        0.18,
+        "grad is the sum of 24 backward passes",
+        "clear it before each backward pass (x.grad = None)",
+    );
+    let zero = finding(
+        Code::RowsZero,
+        2,
+        0.95,
+        "8 of 24 rows are zero",
+        "look for rows that are overwritten or never written",
+    );
+    Check {
+        verdict: Verdict::Fail,
+        wrong: 96,
+        location: Some(Location {
+            text: "in 16 of 24 rows".to_owned(),
+            rows: Affected {
+                wrong: 16,
+                of: 24,
+                ranges: (0..32).filter(|row| row % 2 == 0).collect(),
+            },
+            columns: Affected {
+                wrong: 6,
+                of: 6,
+                ranges: Ranges::from(0..6),
+            },
+            most: vec![WrongColumn {
+                column: 1,
+                wrong: 16,
+                share: 0.625,
+            }],
+            classes: vec![WrongClass {
+                class: 3,
+                wrong: 30,
+                share: 1.0,
+            }],
+        }),
+        scale: Some(Scale {
+            factor: 24.0,
+            allowed: 2.875e-6,
+        }),
+        rel_err: RelErr {
+            max: 1.0,
+            mean: 0.9583,
+            median: 0.959,
+            p99: 0.959,
+            norm: 23.0,
+        },
+        worst: vec![
+            entry([2, 1], 0.556, 0.0232),
+            entry([6, 1], 0.5525, 0.023),
+            entry([16, 2], -1.306, -0.0544),
+            entry([2, 5], -0.3723, -0.0155),
+            entry([2, 0], 0.3225, 0.0134),
+            entry([2, 4], 0.3823, 0.0159),
+        ],
+        findings: vec![
+            Finding {
+                factor: Some(24.0),
+                evidence: vec![("scale".to_owned(), 24.0)],
+                proof: Some(proof(true, [144, 144], [96, 48], [23.0, 8.125e-8])),
+                test: Some("drop half of the samples: the factor halves".to_owned()),
+                ..sum
+            },
+            Finding {
+                factor: Some(24.0),
+                evidence: vec![("scale".to_owned(), 24.0)],
+                proof: Some(proof(true, [144, 144], [96, 48], [23.0, 8.125e-8])),
+                test: Some("call backward once more: the factor grows by one".to_owned()),
+                ..accumulated
+            },
+            Finding {
+                evidence: vec![("rows".to_owned(), 8.0), ("share".to_owned(), 1.0 / 3.0)],
+                proof: Some(Proof {
+                    correction: "without these rows".to_owned(),
+                    ..proof(false, [144, 96], [48, 0], [0.577, 8.125e-8])
+                }),
+                places: Places {
+                    rows: [1, 3, 4, 5, 9].into_iter().collect(),
+                    ..Places::default()
+                },
+                ..zero
+            },
+        ],
+        tried: vec![
+            Code::SignFlipped,
+            Code::MeanInsteadOfSum,
+            Code::DividedByClasses,
+            Code::LossScaled,
+            Code::AveragedOverWorkers,
+            Code::NormClipped,
+            Code::Scaled,
+        ],
+        ..passing()
+    }
+}
+
+/// A gradient of the logits with a NaN and an infinity, and a cause that is unknown.
+fn not_finite() -> Check {
+    let unknown = finding(
+        Code::Unknown,
+        1,
+        1.0,
+        "grad_logits is wrong only in row 7, and no known cause explains it",
+        "compare with float64",
+    );
+    Check {
+        wrt: Wrt::Logits,
+        verdict: Verdict::Fail,
+        entries: 96,
+        wrong: 2,
+        not_finite: 2,
+        scale: None,
+        detectable: f64::INFINITY,
+        rel_err: RelErr {
+            max: f64::INFINITY,
+            mean: f64::INFINITY,
+            median: 7.75e-8,
+            p99: f64::INFINITY,
+            norm: f64::INFINITY,
+        },
+        worst: vec![
+            Entry {
+                rel_err: f64::INFINITY,
+                ..entry([7, 0], f64::NAN, 0.25)
+            },
+            Entry {
+                rel_err: f64::INFINITY,
+                ..entry([7, 3], f64::NEG_INFINITY, -0.5)
+            },
+        ],
+        findings: vec![unknown],
+        ..passing()
+    }
+}
+
+/// A check whose tolerance is so loose that it would also pass corrupted gradients.
+fn too_loose() -> Check {
+    Check {
+        verdict: Verdict::Inconclusive,
+        tolerance: Tolerance {
+            given: Some(Given {
+                rtol: 0.0,
+                atol: 1.0,
+            }),
+            ..passing().tolerance
+        },
+        blind_to: vec![Corruption::Zeroed, Corruption::Scaled],
+        ..passing()
+    }
+}
+
+/// The check of a random sample of rows on the device. One entry is undecided.
+fn sampled() -> Check {
+    let rows: Ranges = (0..300).map(|row| 3 * row).collect();
+    Check {
+        compared: ComparedOn::Device,
+        rows: Some(Coverage::drawn(rows, 1797, 7, 0..1797)),
+        entries: 1800,
+        undecided: 1,
+        ..passing()
+    }
+}
+
+/// The check of the built-in gradient of the bias, for which no gradient was given.
+fn built_in() -> Check {
+    Check {
+        wrt: Wrt::Bias,
+        source: Source::BuiltIn,
+        entries: 4,
+        method: Method::ForwardPass,
+        worst: Vec::new(),
+        ..passing()
+    }
+}
+
+/// The report on a part of a problem with every option of the loss.
+fn sampled_report() -> Report {
+    let report = report(vec![sampled(), built_in()]);
+    Report {
+        problem: ProblemInfo {
+            n: 1797,
+            reduction: Reduction::Sum,
+            label_smoothing: 0.1,
+            ignore_index: 9,
+            class_weight: true,
+            ..report.problem
+        },
+        notes: vec!["grad_weight is not checked: it sums over all samples".to_owned()],
+        interrupted: true,
+        ..report
+    }
+}
+
+fn reports() -> [(&'static str, Report); 4] {
+    [
+        ("pass", report(vec![passing()])),
+        ("fail", report(vec![with_three_causes(), not_finite()])),
+        ("inconclusive", report(vec![too_loose()])),
+        ("sampled", sampled_report()),
+    ]
+}
+
+fn run(name: &str, report: Report) -> Run {
+    Run::new(name.to_owned(), report, Vec::new())
+}
+
+/// Returns the run as it is read from the JSON of its report.
 fn received(run: &Run) -> Run {
     let json = json::render(run.outcome.as_ref().unwrap());
     Run::received(run.name.clone(), serde_json::from_str(&json).unwrap(), None)
 }
 
-/// Each format is the same for the same reports, alone and together with a file that could not be checked; that is a snapshot.
+/// Compares a format with its snapshots: of each report alone, and of all of them beside a file
+/// that could not be read. A report that was read from JSON renders to the same text.
 fn snapshots(format: &str, render: impl Fn(&[Run]) -> String) {
-    for (verdict, report) in reports() {
-        let runs = [run("cases/a,b: 50%.npz", Ok(report))];
+    for (name, report) in reports() {
+        let runs = [run("cases/a,b: 50%.npz", report)];
         let rendered = render(&runs);
         assert_eq!(rendered, render(&runs));
         assert_eq!(rendered, render(&[received(&runs[0])]));
-        insta::assert_snapshot!(format!("{format}-{verdict}"), rendered);
+        insta::assert_snapshot!(format!("{format}-{name}"), rendered);
     }
-    let [(_, pass), (_, fail), (_, inconclusive)] = reports();
-    let error = Error::NoDevice {
-        asked: "gpu".to_owned(),
-        present: vec!["cpu".to_owned()],
-    };
-    let runs = [
-        run("cases/right.npz", Ok(pass)),
-        run("cases/wrong_sum.npz", Ok(fail)),
-        run("cases/broken.npz", Err(error)),
-        run("cases/loose.npz", Ok(inconclusive)),
-    ];
+    let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+    let error = Error::io("read", "cases/missing.npz")(missing);
+    let mut runs = vec![Run::failed("cases/missing.npz".to_owned(), error)];
+    for (name, report) in reports() {
+        runs.push(run(&format!("cases/{name}.npz"), report));
+    }
     insta::assert_snapshot!(format!("{format}-several"), render(&runs));
 }
 
@@ -110,27 +371,47 @@ fn text() {
     });
 }
 
+/// No line is longer than the width, except commands and tables.
 #[test]
-fn json() {
-    snapshots("json", |runs| rounded(&json::render_all(runs)));
+fn text_of_a_given_width() {
+    let narrow = text::Layout {
+        coloured: false,
+        width: Some(60),
+    };
+    let [_, (_, fail), ..] = reports();
+    insta::assert_snapshot!("text-narrow", text::render(&fail, narrow));
 }
 
-/// With four digits of every fraction: the last ones differ from processor to processor.
-fn rounded(json: &str) -> String {
-    let mut rest = json;
-    let mut text = String::new();
-    while let Some(start) = rest.find(": ") {
-        let (before, after) = rest.split_at(start + 2);
-        let end = after.find([',', '\n']).unwrap_or(after.len());
-        let (value, behind) = after.split_at(end);
-        text += before;
-        match value.parse::<f64>() {
-            Ok(number) if value.contains(['.', 'e']) => text += &format!("{number:.3e}"),
-            _ => text += value,
-        }
-        rest = behind;
+#[test]
+fn json() {
+    snapshots("json", json::render_all);
+}
+
+/// Numbers that are not finite, sets of many ranges, and all other fields survive JSON.
+#[test]
+fn a_report_that_was_read_from_json_gives_the_same_json() {
+    for (_, report) in reports() {
+        let json = json::render(&report);
+        let read: Report = serde_json::from_str(&json).unwrap();
+        assert_eq!(json, json::render(&read));
     }
-    text + rest
+}
+
+/// JSON lists the first hundred ranges of a set.
+#[test]
+fn json_lists_a_hundred_ranges() {
+    let json = serde_json::to_value(sampled()).unwrap();
+    assert_eq!(json["rows"]["compared"], 300);
+    assert_eq!(json["rows"]["ranges"].as_array().unwrap().len(), 100);
+    assert_eq!(json["rows"]["ranges"][99], serde_json::json!([297, 297]));
+}
+
+#[test]
+fn json_with_a_range_that_is_none_is_refused() {
+    for range in ["[5, 4]", "[0, 18446744073709551615]"] {
+        let rows = format!(r#"{{ "compared": 1, "of": 9, "ranges": [{range}] }}"#);
+        assert!(serde_json::from_str::<Coverage>(&rows).is_err(), "{range}");
+    }
 }
 
 #[test]
@@ -146,7 +427,7 @@ fn github() {
 #[test]
 fn junit() {
     snapshots("junit", |runs| junit::render(runs, false));
-    let [_, _, (_, inconclusive)] = reports();
-    let allowed = junit::render(&[run("a file.npz", Ok(inconclusive))], true);
+    let [_, _, (_, inconclusive), _] = reports();
+    let allowed = junit::render(&[run("a file.npz", inconclusive)], true);
     insta::assert_snapshot!("junit-inconclusive-allowed", allowed);
 }

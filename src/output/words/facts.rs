@@ -64,14 +64,14 @@ pub fn problem(problem: &ProblemInfo) -> String {
         ..
     } = problem;
     let mut text = format!("input [{n}, {d}] {dtype}, {k} classes; reduction='{reduction}'");
-    if problem.class_weight {
-        text += ", with class weights";
-    }
     if problem.label_smoothing > 0.0 {
         text += &format!(", label_smoothing={}", problem.label_smoothing);
     }
     if problem.ignore_index != IGNORE_INDEX {
         text += &format!(", ignore_index={}", problem.ignore_index);
+    }
+    if problem.class_weight {
+        text += ", with class weights";
     }
     text
 }
@@ -146,18 +146,14 @@ pub fn tolerance(check: &Check) -> String {
         ),
         None => format!(
             "rounding of {}: {:.1e} of the magnitudes that an entry sums up",
-            check.dtype, check.tolerance.factor
+            check.dtype, check.tolerance.rounding
         ),
     }
 }
 
-/// Returns all digits of a tolerance: `1e-3`, `0`.
+/// Returns all digits of a tolerance: `1e-3`, `1`, `0`.
 fn exact(tolerance: f64) -> String {
-    if tolerance == 0.0 {
-        "0".to_owned()
-    } else {
-        format!("{tolerance:e}")
-    }
+    format!("{tolerance:e}").trim_end_matches("e0").to_owned()
 }
 
 /// Returns the sizes of the errors, or `None` if no single entry is wrong or one is not finite.

@@ -1,7 +1,7 @@
 //! The verdict on a gradient in one sentence that stands alone.
 
 use super::{counted, group, listed, short};
-use crate::report::{Check, Code, Corruption, Source, Verdict};
+use crate::report::{Check, Code, Corruption, Finding, Source, Verdict};
 
 /// Returns the verdict in one sentence that stands alone, beginning with PASS, FAIL or
 /// INCONCLUSIVE.
@@ -34,7 +34,7 @@ fn pass(check: &Check, name: &str) -> String {
     let agreeing = match check.undecided {
         0 => format!("all {entries} entries agree with the finite difference"),
         undecided => format!(
-            "{} of {entries} entries agree with the finite difference, {} are undecided",
+            "{} of {entries} entries agree with the finite difference ({} undecided)",
             group(check.entries - undecided),
             group(undecided)
         ),
@@ -54,8 +54,8 @@ fn inconclusive(check: &Check, name: &str) -> String {
         )
     } else {
         let copies = check.blind_to.iter().map(|copy| corrupted(*copy));
-        let copies = copies.collect::<Vec<_>>().join(", or with ");
-        format!("the check is too weak: it would also pass with {copies}")
+        let copies = copies.collect::<Vec<_>>().join(" or ");
+        format!("the check is too weak: it would also pass {copies}")
     };
     format!("INCONCLUSIVE: no error was found in {name}, but {reason}.")
 }
@@ -63,10 +63,10 @@ fn inconclusive(check: &Check, name: &str) -> String {
 /// Returns a corrupted copy of the gradient in words.
 fn corrupted(copy: Corruption) -> &'static str {
     match copy {
-        Corruption::Zeroed => "all entries zero",
-        Corruption::Flipped => "all signs flipped",
-        Corruption::Scaled => "all entries times 1.5",
-        Corruption::Shuffled => "all rows shifted by one column",
+        Corruption::Zeroed => "zeros",
+        Corruption::Flipped => "flipped signs",
+        Corruption::Scaled => "a gradient 1.5 times as large",
+        Corruption::Shuffled => "rows shifted by one column",
     }
 }
 
@@ -90,25 +90,18 @@ fn wrong(check: &Check, name: &str) -> String {
 /// Returns the verdict on a wrong gradient with a cause.
 fn caused(check: &Check) -> String {
     let first = &check.findings[0];
+    let codes = |step: &[Finding]| -> Vec<Code> { step.iter().map(|it| it.code).collect() };
     let mut steps = check.findings.chunk_by(|a, b| a.step == b.step);
-    let codes = |step: &[crate::report::Finding]| -> Vec<Code> {
-        step.iter().map(|finding| finding.code).collect()
-    };
     let code = match codes(steps.next().unwrap_or_default()).as_slice() {
         [Code::Unknown, ..] | [] => String::new(),
         [code] => format!(" ({code})"),
         [code, same @ ..] => format!(" ({code}; same arrays as {})", listed(same, " or ")),
     };
-    let mut others: Vec<String> = steps.map(|step| listed(&codes(step), " or ")).collect();
-    let is_unknown = check.findings.len() > 1
-        && check
-            .findings
-            .last()
-            .is_some_and(|last| last.code == Code::Unknown);
-    if is_unknown {
-        others.pop();
-        others.push("an unknown error".to_owned());
-    }
+    let others = steps.map(|step| match codes(step).as_slice() {
+        [Code::Unknown] => "an unknown error".to_owned(),
+        codes => listed(codes, " or "),
+    });
+    let others: Vec<String> = others.collect();
     let others = if others.is_empty() {
         String::new()
     } else {
