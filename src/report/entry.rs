@@ -48,8 +48,8 @@ impl Entry {
         wrt.place(row, column)
     }
 
-    /// Returns `|analytic - numeric|` in units of the allowed error, or infinity if one of the two is
-    /// NaN. Above 1 the entry is wrong.
+    /// Returns `|analytic - numeric|` in units of the allowed error, or infinity if one of the two
+    /// is NaN. Above 1 the entry is wrong.
     pub fn severity(&self) -> f64 {
         let error = (self.analytic - self.numeric).abs();
         if error.is_nan() {

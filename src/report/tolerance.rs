@@ -1,5 +1,5 @@
-//! A tolerance in JSON. The drift and the shared rounding are not part of it: they are 0 in a report
-//! read from JSON.
+//! A tolerance in JSON. The drift and the shared rounding are not part of it: they are 0 in a
+//! report read from JSON.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -9,17 +9,7 @@ const MOST_DECADES: i32 = 12;
 const LEAST: f64 = 2.2;
 
 pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
-    let values = picture.sizes.keys().flatten().filter(|bin| **bin > 0);
-    let values = values
-        .map(|&bin| Picture::least_of_bin(bin))
-        .filter(|v| v.is_finite());
-    let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), v| {
-        (low.min(v), high.max(v))
-    });
-    // A gradient of zeros fits any scale.
-    let (low, high) = if high > 0.0 { (low, high) } else { (0.1, 1.0) };
-    let high = (high * 2.0).log10().ceil() as i32;
-    let low = (low.log10().floor() as i32).max(high - MOST_DECADES);
+    let [low, high] = exponents(picture);
     let [left, top, right, bottom] = FRAME;
     let x = LogAxis::new(low, high, [left, right]);
     let y = LogAxis::new(low, high, [bottom, top]);
@@ -57,6 +47,21 @@ pub(super) fn figure(index: usize, check: &Check, picture: &Picture) -> Figure {
         "Analytic against numeric entries, by size. A correct gradient lies on the diagonal; one \
          that is off by a factor lies beside it.",
     )
+}
+
+/// Returns the powers of ten at the ends of both axes.
+fn exponents(picture: &Picture) -> [i32; 2] {
+    let bins = picture.sizes.keys().flatten().filter(|bin| **bin > 0);
+    let values = bins.map(|&bin| Picture::least_of_bin(bin));
+    let values = values.filter(|value| value.is_finite());
+    let (low, high) = values.fold((f64::INFINITY, 0.0f64), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    // A gradient of zeros fits any scale.
+    let (low, high) = if high > 0.0 { (low, high) } else { (0.1, 1.0) };
+    let high = (high * 2.0).log10().ceil() as i32;
+    let low = (low.log10().floor() as i32).max(high - MOST_DECADES);
+    [low, high]
 }
 
 /// Draws the band of allowed errors around the diagonal.

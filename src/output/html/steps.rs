@@ -18,23 +18,10 @@ pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     let [left, top, right, bottom] = FRAME;
     let x = LogAxis::new(least, largest, [left, right]);
     let y = LogAxis::new(low, high, [bottom, top]);
-    let precision = sweep.precision;
-    let errors = points.iter().map(|point| {
-        format!(
-            "eps {:.0e}: difference {:.1e}, forward-pass {:.1e}",
-            point.eps, point.difference, point.forward_pass
-        )
-    });
-    let description = format!(
-        "Mean relative error of the gradient against central differences in {precision}, over {} \
-         rows, at each step size. {}.",
-        sweep.rows,
-        errors.collect::<Vec<_>>().join("; ")
-    );
     let mut svg = Svg::new(
         &format!("steps-{index}"),
         "The error at every step size",
-        &description,
+        &description(sweep),
     );
     svg.x_axis(&x, "step eps");
     svg.y_axis(&y, "mean relative error");
@@ -64,5 +51,22 @@ pub(super) fn figure(index: usize, sweep: &Sweep) -> Figure {
     svg.figure(
         "Truncation limits a finite difference at large steps. At small steps rounding limits the \
          difference of two forward passes, but not the one that gradprobe uses.",
+    )
+}
+
+fn description(sweep: &Sweep) -> String {
+    let Sweep {
+        precision, rows, ..
+    } = sweep;
+    let errors = sweep.points.iter().map(|point| {
+        format!(
+            "eps {:.0e}: difference {:.1e}, forward-pass {:.1e}",
+            point.eps, point.difference, point.forward_pass
+        )
+    });
+    let errors = errors.collect::<Vec<_>>().join("; ");
+    format!(
+        "Mean relative error of the gradient against central differences in {precision}, over \
+         {rows} rows, at each step size. {errors}."
     )
 }
