@@ -341,7 +341,7 @@ mod away {
         let address = service.address().to_owned();
         let arguments = ["--method", "forward-pass", "--verbose", &slow.file];
         let mut client = Client::start(&service.url(""), &arguments);
-        client.wait_for_note("has accepted");
+        client.wait_for_note(" accepted ");
         service.kill();
         signal(&client.process, "INT");
         let (code, notes) = client.wait();
