@@ -12,8 +12,8 @@ use crate::{
 
 /// The settings of a comparison, the rows that it covers, and what was counted over their entries.
 ///
-/// Parts of one gradient can be compared on several machines, because comparisons
-/// [merge](Self::merge).
+/// Comparisons [merge](Self::merge), so that several machines can each compare a part of one
+/// gradient. The program itself does not do that yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The operand that the gradient is taken with respect to.

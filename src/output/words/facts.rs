@@ -93,7 +93,7 @@ fn gradient(check: &Check) -> String {
 }
 
 /// Returns the rows that were compared, and the errors that a random draw of them would miss.
-pub fn coverage(rows: &Coverage) -> String {
+fn coverage(rows: &Coverage) -> String {
     let count = |rows: usize| group(rows as u64);
     let Coverage {
         compared,
@@ -123,7 +123,7 @@ pub fn coverage(rows: &Coverage) -> String {
 }
 
 /// Returns the finite difference and the place of the comparison.
-pub fn numeric(check: &Check) -> String {
+fn numeric(check: &Check) -> String {
     let of = match check.method {
         Method::Difference => "difference without cancellation",
         Method::ForwardPass => "difference of forward passes",
@@ -137,7 +137,7 @@ pub fn numeric(check: &Check) -> String {
 }
 
 /// Returns the bound on the error of a correct entry.
-pub fn tolerance(check: &Check) -> String {
+fn tolerance(check: &Check) -> String {
     match check.tolerance.given {
         Some(given) => format!(
             "rtol {}, atol {}, as given",
