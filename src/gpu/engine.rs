@@ -1,4 +1,4 @@
-//! The GPU engine: the parts of an evaluation, strung together.
+//! The GPU engine: runs the parts of an evaluation in order.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -300,8 +300,10 @@ impl<T: Element> Engine for GpuEngine<'_, T> {
     }
 }
 
+/// Checks that every matrix that cannot be split fits one binding.
+///
 /// # Errors
-/// [`Error::Gpu`](crate::error::Error::Gpu) if a matrix that cannot be split exceeds a binding.
+/// [`Error::Gpu`](crate::error::Error::Gpu) for the first that does not.
 fn check_limits<T: Element>(device: &GpuDevice, problem: &Problem, wrt: Wrt) -> Result<()> {
     let d = Columns::padded(problem.d()).padded;
     let of_parameter = match wrt {

@@ -1,5 +1,9 @@
-//! The kernel table: one row for each kernel in shaders/. A kernel's file below holds its row, the
-//! parameters of a launch, its CPU twin, and sample launches that the tests and the self-probe run.
+//! The kernel table: one row for each kernel in shaders/.
+//!
+//! A new kernel is a file in shaders/, a file in this folder and a row in [`KERNELS`]. The file
+//! here holds the row, the parameters of a launch, the CPU twin, and sample launches. The tests and
+//! the self-probe loop over the table: they run the samples on a device and compare each result
+//! with the twin's.
 
 use std::fmt;
 
@@ -44,7 +48,7 @@ pub static KERNELS: [&Kernel; 10] = [
 pub struct Kernel {
     /// The name of the kernel's file in shaders/.
     pub name: &'static str,
-    /// WGSL that the kernel shares with others, without the arithmetic and [`COMMON`].
+    /// WGSL that the kernel shares with some others.
     pub shared: &'static [&'static str],
     /// The kernel's own WGSL.
     pub wgsl: &'static str,

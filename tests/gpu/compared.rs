@@ -192,7 +192,7 @@ fn verdict_and_findings_do_not_depend_on_where_the_gradient_is_compared() {
 }
 
 #[test]
-fn types_options_and_tolerances_do_not_change_that() {
+fn types_options_and_tolerances_change_neither_verdict_nor_findings() {
     on_devices(|device| {
         let problem = problem();
         let with = |loss: CrossEntropy| {
