@@ -14,7 +14,8 @@ use gradprobe::{
     gpu::{
         self, Buffer, GpuDevice,
         kernel::{
-            Launch, difference::Difference, logits::Logits, matmul::Matmul, residual::Residual,
+            Launch, difference::Difference, logits::Logits, matmul::Matmul, params::Steps,
+            residual::Residual,
         },
     },
     loss::TargetRows,
@@ -116,9 +117,7 @@ fn kernels(
         magnitudes: 0,
     };
     let derivative = Difference {
-        steps: [STEP, -STEP, 0.0, 0.0],
-        weights: [0.5, 0.5, 0.0, 0.0],
-        step_count: 2,
+        steps: Steps::new([(STEP, 0.5), (-STEP, 0.5)]),
         rows,
         columns,
         classes,

@@ -77,9 +77,7 @@ impl Derivative {
             ];
             for [tile_begin, tile_end] in tiles(window.classes.clone(), terms(sizes.steps)) {
                 let launch = Difference {
-                    steps: self.steps.steps,
-                    weights: self.steps.weights,
-                    step_count: self.steps.step_count,
+                    steps: self.steps,
                     rows: rows as u32,
                     columns: sizes.columns.padded as u32,
                     classes: sizes.classes as u32,
@@ -102,9 +100,7 @@ impl Derivative {
         rows: usize,
     ) {
         let launch = DifferenceLogits {
-            steps: self.steps.steps,
-            weights: self.steps.weights,
-            step_count: self.steps.step_count,
+            steps: self.steps,
             rows: rows as u32,
             classes: sizes.classes as u32,
             has_linear: u32::from(sizes.has_linear),
@@ -136,9 +132,7 @@ impl Derivative {
         ];
         for [tile_begin, tile_end] in tiles(0..rows, terms(sizes.steps)) {
             let launch = DifferenceWeight {
-                steps: self.steps.steps,
-                weights: self.steps.weights,
-                step_count: self.steps.step_count,
+                steps: self.steps,
                 columns: sizes.columns.padded as u32,
                 classes: sizes.classes as u32,
                 tile_begin,

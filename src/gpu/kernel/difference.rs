@@ -37,11 +37,7 @@ params! {
     /// Adds the classes `tile_begin..tile_end`, for all steps of a scheme.
     Difference {
         /// The steps of the scheme.
-        steps: [f64; 4],
-        /// The weight of each step's quotient in the derivative.
-        weights: [f64; 4],
-        /// The number of steps.
-        step_count: u32,
+        steps: Steps,
         /// Rows of the residual.
         rows: u32,
         /// m, a multiple of [`TILE_COLUMNS`].
@@ -97,8 +93,8 @@ impl Launch for Difference {
         let [left, right, labels, totals, linear, carried, derivative] = each(operands);
         let (m, entries) = (self.columns as usize, derivative.len());
         let (carried, derivative) = (carried.numbers_mut(), derivative.numbers_mut());
-        for s in 0..self.step_count as usize {
-            let (step, weight) = (precision.round(self.steps[s]), self.weights[s]);
+        for (s, (step, weight)) in self.steps.quotients().into_iter().enumerate() {
+            let step = precision.round(step);
             for (entry, sum) in self.sums(left, right, s).into_iter().enumerate() {
                 let (row, column) = (entry / m, entry % m);
                 let so_far = 2 * s * entries + entry;
@@ -145,10 +141,13 @@ impl Launch for Difference {
             }
             sums
         };
-        let of_steps: Vec<Vec<f64>> = (0..self.step_count as usize).map(of_step).collect();
+        let of_steps: Vec<Vec<f64>> = (0..self.steps.count()).map(of_step).collect();
+        let quotients = self.steps.quotients();
         let whole = |entry: usize| {
-            let sums = of_steps.iter().zip(self.weights);
-            let sum: f64 = sums.map(|(sums, weight)| weight.abs() * sums[entry]).sum();
+            let sums = of_steps.iter().zip(&quotients);
+            let sum: f64 = sums
+                .map(|(sums, (_, weight))| weight.abs() * sums[entry])
+                .sum();
             sum + linear.numbers().get(entry).copied().unwrap_or(0.0)
         };
         // 1 + step·growth is at most 0.3 from 1, and log1p is close to its argument.
@@ -164,25 +163,16 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
     let Sampler { n, d, k, .. } = *sampler;
     let m = d.next_multiple_of(TILE_COLUMNS);
     let small = 2f64.powi(-12);
-    let whole = |steps: &[(f64, f64)]| {
-        let Steps {
-            steps,
-            weights,
-            step_count,
-        } = Steps::new(steps.iter().copied());
-        Difference {
-            steps,
-            weights,
-            step_count,
-            rows: n as u32,
-            columns: m as u32,
-            classes: k as u32,
-            class_begin: 0,
-            class_end: k as u32,
-            tile_begin: 0,
-            tile_end: k as u32,
-            has_linear: 1,
-        }
+    let whole = |quotients: &[(f64, f64)]| Difference {
+        steps: Steps::new(quotients.iter().copied()),
+        rows: n as u32,
+        columns: m as u32,
+        classes: k as u32,
+        class_begin: 0,
+        class_end: k as u32,
+        tile_begin: 0,
+        tile_end: k as u32,
+        has_linear: 1,
     };
     let pair = whole(&[(small, 0.5), (-small, 0.5)]);
     let one_hot = Difference {
@@ -207,7 +197,7 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
         let residual = sampler.normal(n * k);
         let residual = residual.iter().map(|r| f64::from((r / k as f64) as f32));
         let mut tables = Vec::new();
-        for &step in &launch.steps[..launch.step_count as usize] {
+        for (step, _) in launch.steps.quotients() {
             let window = (launch.class_end - launch.class_begin) as usize;
             tables.extend(growth::<f64>(&sampler.normal(window * m), step));
         }
@@ -215,7 +205,7 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
         let [labels, totals, _] = sampler.target_operands(launch.has_linear == 1);
         let carries = launch.tile_begin > 0 || launch.tile_end < launch.classes;
         let carried = if carries {
-            2 * launch.step_count as usize * n * m
+            2 * launch.steps.count() * n * m
         } else {
             1
         };
@@ -238,7 +228,7 @@ mod tests {
     use super::*;
     use crate::{
         cpu::difference::{Growths, difference},
-        loss::TargetRows,
+        gpu::kernel::{operand::targets, params::Value},
     };
 
     /// The engine's kernel is [`difference`]; the twin also covers launches of several tiles.
@@ -251,14 +241,9 @@ mod tests {
             let [left, right, labels, totals, linear, _, derivative] = operands.as_slice() else {
                 panic!("seven operands");
             };
-            let targets = TargetRows {
-                labels: labels.counts().to_vec(),
-                totals: totals.numbers().to_vec(),
-                linear: None,
-            };
-            let step = match sample.launch().params()[0].1 {
-                super::super::params::Value::Numbers(steps) => steps[0],
-                other => panic!("{other:?}"),
+            let targets = targets(labels, totals, linear, false);
+            let Value::Numbers([step, ..]) = sample.launch().params()[0].1 else {
+                panic!("steps come first");
             };
             let growths = Growths::of_table(right.numbers(), m, (step, 1.0));
             let mut expected = Vec::new();

@@ -3,13 +3,13 @@
 
 use super::{
     Binding, Constant, FUNCTIONS, Kernel, Launch, Outcome, groups_of_entries,
-    operand::{Disagreement, Operand, each, first_disagreement},
+    operand::{Disagreement, Operand, each, first_disagreement, targets},
     params::{Steps, params},
     reads,
     sample::{Sample, Sampler},
     writes,
 };
-use crate::{cpu, loss::TargetRows, scheme::Precision};
+use crate::{cpu, scheme::Precision};
 
 const BINDINGS: [Binding; 5] = [
     reads("residual"),
@@ -32,11 +32,7 @@ params! {
     /// Takes all steps of a scheme.
     DifferenceLogits {
         /// The steps of the scheme.
-        steps: [f64; 4],
-        /// The weight of each step's quotient in the derivative.
-        weights: [f64; 4],
-        /// The number of steps.
-        step_count: u32,
+        steps: Steps,
         /// Rows of the residual.
         rows: u32,
         /// k.
@@ -57,14 +53,9 @@ impl Launch for DifferenceLogits {
 
     fn twin(&self, _precision: Precision, operands: &mut [Operand]) {
         let [residual, labels, totals, linear, derivative] = each(operands);
-        let targets = TargetRows {
-            labels: labels.counts().to_vec(),
-            totals: totals.numbers().to_vec(),
-            linear: (self.has_linear == 1).then(|| linear.numbers().to_vec()),
-        };
-        let steps: Vec<(f64, f64)> = self.steps.into_iter().zip(self.weights).collect();
-        let (steps, k) = (&steps[..self.step_count as usize], self.classes as usize);
-        let values = cpu::difference::difference_logits(residual.numbers(), steps, &targets, k);
+        let targets = targets(labels, totals, linear, self.has_linear == 1);
+        let (steps, k) = (self.steps.quotients(), self.classes as usize);
+        let values = cpu::difference::difference_logits(residual.numbers(), &steps, &targets, k);
         *derivative = values.into();
     }
 
@@ -80,15 +71,8 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
     let small = 2f64.powi(-13);
     let one: &[(f64, f64)] = &[(-small, 1.0)];
     let sample = |(quotients, has_linear): (&[(f64, f64)], bool)| {
-        let Steps {
-            steps,
-            weights,
-            step_count,
-        } = Steps::new(quotients.iter().copied());
         let launch = DifferenceLogits {
-            steps,
-            weights,
-            step_count,
+            steps: Steps::new(quotients.iter().copied()),
             rows: n as u32,
             classes: k as u32,
             has_linear: u32::from(has_linear),

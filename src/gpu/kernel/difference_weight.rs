@@ -33,11 +33,7 @@ params! {
     /// Adds the samples `tile_begin..tile_end`, for all steps of a scheme.
     DifferenceWeight {
         /// The steps of the scheme.
-        steps: [f64; 4],
-        /// The weight of each step's quotient in the derivative.
-        weights: [f64; 4],
-        /// The number of steps.
-        step_count: u32,
+        steps: Steps,
         /// m.
         columns: u32,
         /// k.
@@ -72,11 +68,10 @@ impl Launch for DifferenceWeight {
             totals: of_rows(totals, 1),
             linear: (self.has_linear == 1).then(|| of_rows(linear, k)),
         };
-        let steps: Vec<(f64, f64)> = self.steps.into_iter().zip(self.weights).collect();
-        let steps = &steps[..self.step_count as usize];
+        let steps = self.steps.quotients();
         let (residual, input) = (of_rows(residual, k), of_rows(input, m));
         let sums = cpu::difference_weight::difference_weight;
-        let sums = sums(&residual, &input, steps, &targets, k, m);
+        let sums = sums(&residual, &input, &steps, &targets, k, m);
         for (value, sum) in derivative.numbers_mut().iter_mut().zip(sums) {
             *value = if rows.start == 0 { sum } else { *value + sum };
         }
@@ -103,15 +98,8 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
     let one: &[(f64, f64)] = &[(small, 1.0)];
     let pair: &[(f64, f64)] = &[(small, 0.5), (-small, 0.5)];
     let sample = |(quotients, has_linear, tile_begin): (&[(f64, f64)], bool, usize)| {
-        let Steps {
-            steps,
-            weights,
-            step_count,
-        } = Steps::new(quotients.iter().copied());
         let launch = DifferenceWeight {
-            steps,
-            weights,
-            step_count,
+            steps: Steps::new(quotients.iter().copied()),
             columns: d as u32,
             classes: k as u32,
             tile_begin: tile_begin as u32,

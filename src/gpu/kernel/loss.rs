@@ -2,13 +2,13 @@
 
 use super::{
     Binding, Constant, FUNCTIONS, Kernel, Launch, Outcome, ROWS,
-    operand::{Disagreement, Operand, each, first_disagreement},
+    operand::{Disagreement, Operand, each, first_disagreement, targets},
     params::params,
     reads, rows,
     sample::{Sample, Sampler},
     writes,
 };
-use crate::{cpu, loss::TargetRows, report::DeviceKind, scheme::Precision};
+use crate::{cpu, report::DeviceKind, scheme::Precision};
 
 const BINDINGS: [Binding; 5] = [
     reads("logits"),
@@ -58,11 +58,7 @@ impl Launch for Loss {
 
     fn twin(&self, _precision: Precision, operands: &mut [Operand]) {
         let [logits, labels, totals, linear, losses] = each(operands);
-        let targets = TargetRows {
-            labels: labels.counts().to_vec(),
-            totals: totals.numbers().to_vec(),
-            linear: (self.has_linear == 1).then(|| linear.numbers().to_vec()),
-        };
+        let targets = targets(labels, totals, linear, self.has_linear == 1);
         let [first, m, k] = [self.first, self.columns, self.classes].map(|count| count as usize);
         let results = cpu::loss::loss(logits.numbers(), &targets, first, m, k);
         losses.numbers_mut()[first..][..results.len()].copy_from_slice(&results);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Kernel, Outcome};
-use crate::scheme::Precision;
+use crate::{loss::TargetRows, scheme::Precision};
 
 /// The host's copy of a storage buffer.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +100,20 @@ pub(super) fn each<const N: usize>(operands: &mut [Operand]) -> [&mut Operand; N
         .try_into()
         .expect("a launch has an operand for each binding of its kernel");
     operands.each_mut()
+}
+
+/// Returns targets from the operands that hold them.
+pub(super) fn targets(
+    labels: &Operand,
+    totals: &Operand,
+    linear: &Operand,
+    has_linear: bool,
+) -> TargetRows<f64> {
+    TargetRows {
+        labels: labels.counts().to_vec(),
+        totals: totals.numbers().to_vec(),
+        linear: has_linear.then(|| linear.numbers().to_vec()),
+    }
 }
 
 /// Returns the columns `begin..end` of a matrix with `width` columns.

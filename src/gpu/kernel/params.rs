@@ -22,7 +22,25 @@ pub enum Value {
     Count(u32),
 }
 
-/// Declares a struct and implements [`Params`] for it.
+/// A field of a launch: one parameter of the shader, or several.
+pub(super) trait Field {
+    /// Appends the parameters of a field of this name.
+    fn append(self, name: &'static str, params: &mut Vec<(&'static str, Value)>);
+}
+
+impl Field for f64 {
+    fn append(self, name: &'static str, params: &mut Vec<(&'static str, Value)>) {
+        params.push((name, Value::Number(self)));
+    }
+}
+
+impl Field for u32 {
+    fn append(self, name: &'static str, params: &mut Vec<(&'static str, Value)>) {
+        params.push((name, Value::Count(self)));
+    }
+}
+
+/// Declares the struct of a launch and implements [`Params`] for it.
 macro_rules! params {
     (
         $(#[$about:meta])*
@@ -36,53 +54,57 @@ macro_rules! params {
 
         impl $crate::gpu::kernel::params::Params for $name {
             fn params(&self) -> Vec<(&'static str, $crate::gpu::kernel::params::Value)> {
-                vec![$((stringify!($field), self.$field.into()),)*]
+                use $crate::gpu::kernel::params::Field;
+                let mut params = Vec::new();
+                $(self.$field.append(stringify!($field), &mut params);)*
+                params
             }
         }
     };
 }
 pub(super) use params;
 
-impl From<f64> for Value {
-    fn from(value: f64) -> Self {
-        Self::Number(value)
-    }
-}
-
-impl From<[f64; 4]> for Value {
-    fn from(values: [f64; 4]) -> Self {
-        Self::Numbers(values)
-    }
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::Count(value)
-    }
-}
-
-/// The steps of a scheme as the kernels take them.
+/// The steps of a scheme: the shader's `steps`, `weights` and `step_count`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Steps {
     /// The steps, at most four.
-    pub steps: [f64; 4],
+    steps: [f64; 4],
     /// The weight of each step's quotient in the derivative.
-    pub weights: [f64; 4],
+    weights: [f64; 4],
     /// The number of steps.
-    pub step_count: u32,
+    count: usize,
 }
 
 impl Steps {
     /// Takes each step with its weight, as [`Plan::quotients`](crate::plan::Plan::quotients)
     /// returns them.
-    pub fn new(quotients: impl Iterator<Item = (f64, f64)>) -> Self {
+    pub fn new(quotients: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let mut all = Self::default();
-        for (index, (step, weight)) in quotients.enumerate() {
-            all.steps[index] = step;
-            all.weights[index] = weight;
-            all.step_count += 1;
+        for (step, weight) in quotients {
+            all.steps[all.count] = step;
+            all.weights[all.count] = weight;
+            all.count += 1;
         }
         all
+    }
+
+    /// Returns the number of steps.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Returns each step with its weight.
+    pub(super) fn quotients(&self) -> Vec<(f64, f64)> {
+        let all = self.steps.into_iter().zip(self.weights);
+        all.take(self.count).collect()
+    }
+}
+
+impl Field for Steps {
+    fn append(self, _name: &'static str, params: &mut Vec<(&'static str, Value)>) {
+        params.push(("steps", Value::Numbers(self.steps)));
+        params.push(("weights", Value::Numbers(self.weights)));
+        params.push(("step_count", Value::Count(self.count as u32)));
     }
 }
 

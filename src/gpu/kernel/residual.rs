@@ -2,15 +2,13 @@
 
 use super::{
     Binding, Constant, FUNCTIONS, Kernel, Launch, Outcome, ROWS,
-    operand::{Disagreement, Operand, each, first_disagreement},
+    operand::{Disagreement, Operand, each, first_disagreement, targets},
     params::params,
     reads, rows,
     sample::{Sample, Sampler},
     writes,
 };
-use crate::{
-    cpu, loss::TargetRows, report::DeviceKind, rounding::RoundingModel, scheme::Precision,
-};
+use crate::{cpu, report::DeviceKind, rounding::RoundingModel, scheme::Precision};
 
 const BINDINGS: [Binding; 9] = [
     reads("logits"),
@@ -74,11 +72,7 @@ impl Launch for Residual {
             conditioning,
             bounds,
         ] = each(operands);
-        let targets = TargetRows {
-            labels: labels.counts().to_vec(),
-            totals: totals.numbers().to_vec(),
-            linear: (self.has_linear == 1).then(|| linear.numbers().to_vec()),
-        };
+        let targets = targets(labels, totals, linear, self.has_linear == 1);
         let model = RoundingModel {
             sums: self.sums,
             accumulation: self.accumulation,
