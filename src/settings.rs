@@ -31,9 +31,13 @@ use values::{eps, precision, rows, whole};
 #[cfg(any(feature = "serve", feature = "remote"))]
 pub(crate) const LONGEST_NAME: usize = 200;
 
+// Headings of the help. They are given for each flag: one for a struct would go on to the flags of
+// the next one.
+const LOSS: &str = "Loss and gradients";
+const DIFFERENCE: &str = "Finite difference";
+
 /// Settings of the loss that a file may leave open, and the gradients to check.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Loss")]
 pub struct LossSettings {
     /// Gradients to check [default: all in the file]
     ///
@@ -41,6 +45,7 @@ pub struct LossSettings {
     /// holds none, gradprobe checks its own backward pass for the input, and the report says so.
     #[arg(
         long,
+        help_heading = LOSS,
         value_enum,
         value_delimiter = ',',
         value_name = "input|logits|weight|bias",
@@ -48,13 +53,31 @@ pub struct LossSettings {
     )]
     pub wrt: Vec<Wrt>,
     /// Reduction of the loss over the samples [default: the file's, else mean]
-    #[arg(long, value_enum, value_name = "mean|sum", hide_possible_values = true)]
+    #[arg(
+        long,
+        help_heading = LOSS,
+        value_enum,
+        value_name = "mean|sum",
+        hide_possible_values = true
+    )]
     pub reduction: Option<Reduction>,
     /// Target value of samples that do not count [default: the file's, else -100]
-    #[arg(long, value_name = "I", allow_negative_numbers = true, value_parser = whole::<i64>)]
+    #[arg(
+        long,
+        help_heading = LOSS,
+        value_name = "I",
+        allow_negative_numbers = true,
+        value_parser = whole::<i64>
+    )]
     pub ignore_index: Option<i64>,
     /// Label smoothing, 0 to 1 [default: the file's, else 0]
-    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = number)]
+    #[arg(
+        long,
+        help_heading = LOSS,
+        value_name = "S",
+        allow_negative_numbers = true,
+        value_parser = number
+    )]
     pub label_smoothing: Option<f64>,
 }
 
@@ -72,9 +95,6 @@ impl LossSettings {
         }
     }
 }
-
-/// The heading of some settings in the help.
-const DIFFERENCE: &str = "Finite difference";
 
 /// The settings of a check.
 #[derive(Args, Clone, Debug)]
@@ -238,7 +258,7 @@ impl Settings {
         Ok(parsed?.settings)
     }
 
-    /// Returns the options of a check, whose report has a picture of the errors if `picture` is set.
+    /// Returns the options of a check. Its report has a picture of the errors if `picture` is set.
     pub fn options(&self, picture: bool) -> Options {
         Options {
             method: self.method,

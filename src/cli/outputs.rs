@@ -22,8 +22,10 @@ use crate::{
     report::Verdict,
 };
 
+/// The heading of these flags in the help.
+const HEADING: &str = "Output";
+
 #[derive(Args)]
-#[command(next_help_heading = "Output")]
 pub(super) struct OutputArguments {
     /// Format of stdout [default: github in GitHub Actions, else text]
     ///
@@ -31,17 +33,19 @@ pub(super) struct OutputArguments {
     /// default where the variable GITHUB_ACTIONS is true.
     #[arg(
         long,
+        help_heading = HEADING,
         value_enum,
         value_name = "text|markdown|github",
         hide_possible_values = true
     )]
     pub(super) format: Option<Format>,
     /// Print only errors, and one sentence for each gradient that does not pass
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, help_heading = HEADING, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Exit with 0 if the verdict is inconclusive
     #[arg(
         long,
+        help_heading = HEADING,
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "true",
@@ -53,13 +57,13 @@ pub(super) struct OutputArguments {
     )]
     pub(super) allow_inconclusive: bool,
     /// Write the report as JSON (-: on stdout, instead of the text)
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) json: Option<PathBuf>,
     /// Write the report as an HTML page with plots, in a single file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
     /// Write the report as JUnit XML, one test case per gradient
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
 }
 

@@ -21,21 +21,24 @@ mod service;
 
 use service::{Job, Progress, Refusal, Service};
 
+/// The heading of these flags in the help.
+const HEADING: &str = "Service";
+
 #[derive(Args)]
-#[command(next_help_heading = "Service")]
 pub(super) struct RemoteArguments {
-    /// Have the service at this address, a gradprobe serve, do the check
+    /// Let the service (gradprobe serve) at this address do the check
     ///
     /// Not with --device, --memory, --numeric, --save-failures or .npy files.
     #[arg(
         long,
+        help_heading = HEADING,
         value_name = "URL",
         value_parser = address,
         conflicts_with_all = ["input", "numeric", "save_failures", "device", "memory"]
     )]
     pub(super) server: Option<String>,
     /// File whose first line is the service's token
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
