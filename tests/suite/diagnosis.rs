@@ -1,5 +1,5 @@
-//! The diagnosis: every bug of the catalogue is named, two at once are both found, and what is in no rule is not
-//! taken for something else.
+//! The power of the diagnosis: it names every bug of the catalogue, finds two at once, and mistakes
+//! no other bug for one of these.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use gradprobe::{
     device::Device,
     loss::Reduction,
     problem::Wrt,
-    report::{Check, Code, Ranges, Verdict},
+    report::{Check, Code, Finding, Ranges, Verdict},
     tensor::Dtype,
 };
 use rayon::prelude::*;
 
 const DTYPES: [Dtype; 3] = [Dtype::F64, Dtype::F32, Dtype::BF16];
-/// Failures that are printed.
+/// Failures that a test prints.
 const PRINTED: usize = 40;
-/// A wrong name given with more confidence than this is worse than none.
+/// Confidence above which a wrong name is worse than none.
 const CONFIDENT: f64 = 0.9;
 
 fn check_case(case: &Case) -> Check {
@@ -44,7 +44,8 @@ fn check_gradient(case: &Case, values: &[f64]) -> Check {
     .remove(0)
 }
 
-/// Cases a code: of the input's gradient in f64 and f32, and of the others.
+/// Returns the number of cases per code: all for the input's gradient in f64 and f32, half for
+/// others.
 fn cases(wrt: Wrt, dtype: Dtype) -> u64 {
     let most = std::env::var("GRADPROBE_CASES").map_or(6, |cases| cases.parse().unwrap());
     match (wrt, dtype) {
@@ -53,19 +54,19 @@ fn cases(wrt: Wrt, dtype: Dtype) -> u64 {
     }
 }
 
-/// What became of one case.
+/// The diagnosis of one case.
 struct Outcome {
-    code: &'static str,
+    code: Code,
     dtype: Dtype,
-    /// The code came first, or one that cannot be told from it did.
+    /// The code came first, or one that the arrays cannot tell from it, with the code named too.
     first: bool,
-    /// It is among those found.
+    /// The code is among the findings.
     named: bool,
-    /// Another one came first, with confidence.
+    /// Another code came first, with confidence.
     confidently_wrong: bool,
-    /// The arrays look the same for another one.
+    /// The arrays look the same for another code.
     ambiguous: bool,
-    /// What was found, for messages.
+    /// Case and findings, for messages.
     text: String,
 }
 
@@ -73,23 +74,18 @@ impl Outcome {
     fn of(case: &Case) -> Self {
         let report = check_case(case);
         let found = &report.findings;
-        let named = found
-            .iter()
-            .any(|finding| finding.code.to_string() == case.code);
-        let leads = |code: &str| code == case.code || (named && case.also.contains(&code));
-        let confidently_wrong = found.first().is_some_and(|finding| {
-            let code = finding.code.to_string();
-            let other = code != case.code && !case.also.contains(&code.as_str());
+        let named = found.iter().any(|finding| finding.code == case.code);
+        let leads = |code| code == case.code || (named && case.also.contains(&code));
+        let is_wrong = |finding: &Finding| {
+            let other = finding.code != case.code && !case.also.contains(&finding.code);
             other && finding.confidence > CONFIDENT
-        });
+        };
         Self {
             code: case.code,
             dtype: case.dtype,
-            first: found
-                .first()
-                .is_some_and(|finding| leads(&finding.code.to_string())),
+            first: found.first().is_some_and(|finding| leads(finding.code)),
             named,
-            confidently_wrong,
+            confidently_wrong: found.first().is_some_and(is_wrong),
             ambiguous: !case.also.is_empty(),
             text: describe(case, &report),
         }
@@ -105,11 +101,12 @@ fn describe(case: &Case, report: &Check) -> String {
         Verdict::Fail => String::new(),
         verdict => format!(", verdict {verdict:?}"),
     };
-    let (code, also, description) = (case.code, &case.also, &case.description);
+    let also: Vec<String> = case.also.iter().map(Code::to_string).collect();
+    let (code, description) = (case.code, &case.description);
     format!("{code} {also:?}: {found:?}{verdict}: {description}")
 }
 
-/// Of one code in one type.
+/// Counts of the outcomes of one code in one type.
 #[derive(Clone, Copy, Default)]
 struct Score {
     first: usize,
@@ -119,7 +116,7 @@ struct Score {
 }
 
 impl Score {
-    fn note(&mut self, outcome: &Outcome) {
+    fn add(&mut self, outcome: &Outcome) {
         self.first += usize::from(outcome.first);
         self.named += usize::from(outcome.named);
         self.confidently_wrong += usize::from(outcome.confidently_wrong);
@@ -139,16 +136,17 @@ impl std::fmt::Display for Score {
     }
 }
 
-/// A row for each code: came first / named at all / confidently wrong, of so many, in each type.
+/// Returns a table with a row for each code and a column for each type: cases in which the code
+/// came first / was named / was confidently wrong, of all.
 fn table(outcomes: &[Outcome]) -> String {
-    let mut scores: BTreeMap<&str, [Score; 3]> = BTreeMap::new();
+    let mut scores: BTreeMap<String, [Score; 3]> = BTreeMap::new();
     for outcome in outcomes {
         let column = DTYPES
             .iter()
             .position(|dtype| *dtype == outcome.dtype)
             .unwrap();
-        for row in [outcome.code, "~ all"] {
-            scores.entry(row).or_default()[column].note(outcome);
+        for row in [outcome.code.to_string(), "~ all".to_owned()] {
+            scores.entry(row).or_default()[column].add(outcome);
         }
     }
     let rows = scores
@@ -166,7 +164,7 @@ fn print_failures(outcomes: &[Outcome]) {
     }
 }
 
-/// Asserts that at least `least` of them hold.
+/// Asserts that a share of at least `least` holds.
 fn assert_share(what: &str, holds: impl Iterator<Item = bool>, least: f64) {
     let holds: Vec<bool> = holds.collect();
     let held = holds.iter().filter(|holds| **holds).count();
@@ -177,7 +175,7 @@ fn assert_share(what: &str, holds: impl Iterator<Item = bool>, least: f64) {
     );
 }
 
-type Draw = (&'static str, Wrt, Dtype, u64);
+type Draw = (Code, Wrt, Dtype, u64);
 
 fn draws() -> Vec<Draw> {
     let mut draws = Vec::new();
@@ -192,7 +190,7 @@ fn draws() -> Vec<Draw> {
     draws
 }
 
-/// What is wrong in these cases is the gradient, and not the problem or the arithmetic.
+/// Shows that the gradient is wrong in these cases, not the problem or the arithmetic.
 #[test]
 fn the_right_gradients_of_the_same_problems_do_not_fail() {
     draws().par_iter().for_each(|&(code, wrt, dtype, seed)| {
@@ -231,7 +229,7 @@ fn every_bug_is_named() {
             least,
         );
     }
-    // Where two causes look the same the true one is among those that are named.
+    // If two causes look the same, the true one is among those named.
     let ambiguous = outcomes
         .iter()
         .filter(|outcome| outcome.ambiguous && outcome.dtype != Dtype::BF16);
@@ -244,9 +242,8 @@ fn every_bug_is_named() {
     assert_share("not confidently wrong", honest, 1.0);
 }
 
-/// A gradient whose own errors say nothing points to the one of the same file that was explained.
 #[test]
-fn the_cause_of_one_gradient_is_offered_for_the_others() {
+fn an_unexplained_gradient_points_to_an_explained_one_of_the_same_file() {
     let problem = crate::problems::random(7, 40, 6, 4, 1.0, Reduction::Mean);
     let mut subjects = vec![];
     for wrt in [Wrt::Weight, Wrt::Input] {
@@ -263,7 +260,7 @@ fn the_cause_of_one_gradient_is_offered_for_the_others() {
     let device = Device::Cpu { note: None };
     let report = check::check(&problem, &subjects, &Options::default(), &device, &mut ()).unwrap();
     let [weight, input] = report.checks.as_slice() else {
-        panic!("two gradients")
+        panic!("expected two checks")
     };
     assert_eq!(input.findings[0].code, Code::Accumulated);
     assert_eq!(weight.findings[0].code, Code::Unknown);
@@ -274,20 +271,20 @@ fn the_cause_of_one_gradient_is_offered_for_the_others() {
     );
 }
 
-/// Two or three numbers fit anything: then nothing is said with confidence that is not so.
+/// Two or three numbers fit anything, so no cause may be certain.
 #[test]
-fn little_is_claimed_of_a_handful_of_numbers() {
+fn no_cause_of_a_handful_of_numbers_is_certain() {
     for (n, d, k) in [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 5, 3)] {
         for seed in 0..40 {
             let problem = crate::problems::random(seed, n, d, k, 1.0, Reduction::Mean);
             let other = crate::problems::random(seed + 1000, n, d, k, 1.0, Reduction::Mean);
             for wrt in Wrt::ALL {
                 let case = Case {
-                    code: "unknown",
+                    code: Code::Unknown,
                     also: Vec::new(),
                     wrt,
                     dtype: Dtype::F64,
-                    // Of another problem altogether.
+                    // The gradient of another problem altogether.
                     gradient: gradient(&other, wrt, Dtype::F64),
                     problem: problem.clone(),
                     description: format!("{wrt:?} {n}x{d}x{k} seed {seed}"),
@@ -303,24 +300,21 @@ fn little_is_claimed_of_a_handful_of_numbers() {
 }
 
 #[test]
-fn pairs_are_found_one_after_the_other() {
+fn two_bugs_are_found_one_after_the_other() {
     let draws: Vec<(usize, Dtype)> = (0..90)
         .flat_map(|index| [Dtype::F64, Dtype::F32].map(|dtype| (index, dtype)))
         .collect();
     let both = |&(index, dtype): &(usize, Dtype)| {
         let (first, second, case) = crate::bugs::pairs(index, dtype, index as u64)?;
         let report = check_case(&case);
-        let found = |code: &str| {
-            let mut findings = report.findings.iter();
-            findings.any(|finding| finding.code.to_string() == code)
-        };
+        let found = |code| report.findings.iter().any(|finding| finding.code == code);
         Some((
             found(first) && found(second),
             second,
             describe(&case, &report),
         ))
     };
-    let outcomes: Vec<(bool, &str, String)> = draws.par_iter().filter_map(both).collect();
+    let outcomes: Vec<(bool, Code, String)> = draws.par_iter().filter_map(both).collect();
     for (_, second, text) in outcomes.iter().filter(|(both, ..)| !both).take(PRINTED) {
         println!("and {second}: {text}");
     }
@@ -328,7 +322,7 @@ fn pairs_are_found_one_after_the_other() {
 }
 
 #[test]
-fn foreign_bugs_end_as_unknown() {
+fn bugs_in_no_rule_end_as_unknown() {
     let draws: Vec<(usize, Dtype)> = (0..60)
         .flat_map(|index| [Dtype::F64, Dtype::F32].map(|dtype| (index, dtype)))
         .collect();
@@ -336,7 +330,7 @@ fn foreign_bugs_end_as_unknown() {
         let case = crate::bugs::foreign(index, dtype, index as u64);
         let report = check_case(&case);
         assert_places(&case.touched, &report);
-        // The focal loss does no more to a row than to multiply it.
+        // The focal loss only multiplies each row by a factor.
         let is_true = |code| {
             code == Code::Unknown
                 || (code == Code::RowsScaled && case.description.contains("focal"))
@@ -358,7 +352,7 @@ fn foreign_bugs_end_as_unknown() {
     assert_share("unknown", outcomes.iter().map(|(unknown, _)| *unknown), 1.0);
 }
 
-/// What is said to be wrong lies where the bug is.
+/// Asserts that the places of the report lie where the bug is.
 fn assert_places(touched: &Touched, report: &Check) {
     let lie_in = |places: &Option<Vec<usize>>, found: &Ranges| {
         places
@@ -367,14 +361,14 @@ fn assert_places(touched: &Touched, report: &Check) {
     };
     let places = &report.tally().unwrap().places;
     let (columns, classes) = (places.wrong_columns(), places.wrong_classes());
-    let said = report
+    let reported = report
         .location
         .as_ref()
         .map_or("", |location| &location.text);
-    assert!(lie_in(&touched.rows, &places.rows), "{said}");
-    assert!(lie_in(&touched.columns, &columns), "{said}");
-    assert!(lie_in(&touched.labels, &classes), "{said}");
+    assert!(lie_in(&touched.rows, &places.rows), "{reported}");
+    assert!(lie_in(&touched.columns, &columns), "{reported}");
+    assert!(lie_in(&touched.labels, &classes), "{reported}");
     if let (Some(labels), None) = (&touched.labels, &touched.rows) {
-        assert_eq!(classes.len(), labels.len(), "{said}");
+        assert_eq!(classes.len(), labels.len(), "{reported}");
     }
 }

@@ -1,8 +1,5 @@
 //! Tests that need neither an adapter, nor a service, nor a browser.
 
-#[path = "../common/bugs.rs"]
-#[allow(dead_code)]
-mod bugs;
 #[path = "../common/framework.rs"]
 #[allow(dead_code)]
 mod framework;
@@ -12,6 +9,7 @@ mod problems;
 
 mod action;
 mod architecture;
+mod bugs;
 mod cli;
 mod diagnosis;
 mod output;
