@@ -1,62 +1,72 @@
-//! What errors without structure look like.
+//! Statistics of errors, by which random ones are recognized.
 
-use super::pair::Pair;
+use super::pair::{Live, Pair};
 
-/// a - g, in some unit for each entry, over the entries that are live.
+/// Entries that the statistics need. Chosen.
+const LEAST_ENTRIES: f64 = 16.0;
+
+/// Statistics of a - g over the live entries, each error divided by a unit of its own.
 pub(super) struct Errors {
-    /// Their root mean square.
+    /// Root mean square.
     pub(super) rms: f64,
-    /// The fourth moment over the second squared: 3 if they are normal.
+    /// Fourth moment over the squared second: 3 for normal errors.
     pub(super) kurtosis: f64,
-    /// The variance of the rows' mean squares over what it may be if all are normal and alike.
+    /// [`unevenness`] of the rows' mean squares.
     pub(super) rows: f64,
-    /// The same of the columns.
+    /// [`unevenness`] of the columns' mean squares.
     pub(super) columns: f64,
 }
 
 impl Errors {
-    /// None where there are none, or too few.
-    pub(super) fn of(pair: &Pair, unit: impl Fn(usize, f64, f64) -> f64) -> Option<Self> {
+    /// Returns the statistics with errors in the units that `unit` gives; entries whose unit is 0
+    /// take no part. Returns `None` if there are no errors or too few entries.
+    pub(super) fn of(pair: &Pair, unit: impl Fn(Live) -> f64) -> Option<Self> {
         let rows = pair.rows();
         let (mut by_row, mut by_column) = (vec![(0.0, 0.0); rows], vec![(0.0, 0.0); pair.columns]);
         let (mut count, mut squares, mut fourths) = (0.0, 0.0, 0.0);
-        for (entry, a, g, allowed) in pair.live() {
-            let unit = unit(entry, g, allowed);
+        for it in pair.live() {
+            let unit = unit(it);
             if !(unit > 0.0) {
                 continue;
             }
-            let square = ((a - g) / unit).powi(2);
+            let square = ((it.a - it.g) / unit).powi(2);
             count += 1.0;
             squares += square;
             fourths += square * square;
             for sums in [
-                &mut by_row[entry / pair.columns],
-                &mut by_column[entry % pair.columns],
+                &mut by_row[it.entry / pair.columns],
+                &mut by_column[it.entry % pair.columns],
             ] {
                 sums.0 += square;
                 sums.1 += 1.0;
             }
         }
         let mean = squares / count;
-        if !(count >= 16.0 && mean > 0.0) {
+        if !(count >= LEAST_ENTRIES && mean > 0.0) {
             return None;
         }
+        // The mean of n squares of standard normals has a variance of 2/n.
+        let of_groups = |sums: &[(f64, f64)]| {
+            let known = sums.iter().filter(|(_, count)| *count > 0.0);
+            unevenness(known.map(|(sum, count)| (sum / count / mean - 1.0).powi(2) * count / 2.0))
+        };
         Some(Self {
             rms: mean.sqrt(),
             kurtosis: fourths / count / (mean * mean),
-            rows: spread(&by_row, mean),
-            columns: spread(&by_column, mean),
+            rows: of_groups(&by_row),
+            columns: of_groups(&by_column),
         })
     }
 }
 
-/// Of (sum, count) pairs with that mean, all alike.
-fn spread(sums: &[(f64, f64)], mean: f64) -> f64 {
-    let known = sums.iter().filter(|(_, count)| *count > 0.0);
-    let terms = known.map(|(sum, count)| (sum / count / mean - 1.0).powi(2) * count / 2.0);
-    let (total, number) = terms.fold((0.0, 0.0), |(total, number), term| {
+/// Returns the mean of squared deviations of groups, each in units of its expected variance, over
+/// the largest mean that chance explains.
+///
+/// The square of a standard normal has a variance of 2, so the mean of n of them is 1 with a
+/// standard deviation of sqrt(2/n); five of these are allowed for.
+pub(super) fn unevenness(deviations: impl Iterator<Item = f64>) -> f64 {
+    let (total, number) = deviations.fold((0.0, 0.0), |(total, number), term| {
         (total + term, number + 1.0)
     });
-    // A mean of so many squares of normals is 1, give or take sqrt(2/number).
     total / number / (1.0 + 5.0 * (2.0f64 / number).sqrt())
 }

@@ -1,4 +1,4 @@
-//! One factor between the gradient and the derivative.
+//! One factor between the gradient under test and the right one.
 
 use super::{evidence::Evidence, pair::Pair};
 use crate::{
@@ -6,7 +6,12 @@ use crate::{
     report::Code,
 };
 
-/// The pair divided by `factor`, if that leaves nothing.
+/// Relative difference at which a factor of the problem is 1. Chosen.
+const SAME: f64 = 1e-9;
+/// Absolute uncertainty at which a number is no longer one integer. Chosen.
+const VAGUE: f64 = 0.3;
+
+/// Returns the pair divided by `factor`, if that leaves no error.
 pub(super) fn undone(pair: &Pair, factor: f64) -> Option<Pair> {
     if pair.is_explained() || !is_near(pair, factor) || !pair.is_scaled() {
         return None;
@@ -15,7 +20,8 @@ pub(super) fn undone(pair: &Pair, factor: f64) -> Option<Pair> {
     after.is_explained().then_some(after)
 }
 
-/// The pair divided by one of the problem's factors of that name, and the factor, if that leaves nothing.
+/// Returns the pair divided by one of the problem's factors of this code, and the factor, if that
+/// leaves no error.
 pub(super) fn undone_of_problem(
     evidence: &Evidence,
     pair: &Pair,
@@ -27,25 +33,25 @@ pub(super) fn undone_of_problem(
         .find_map(|(_, factor)| Some((undone(pair, factor)?, factor)))
 }
 
-/// Whether the one factor that fits best is this one, as far as rounding lets it be known.
+/// Returns true if the pair's scale is `factor` as far as rounding shows, and that is not 1.
 pub(super) fn is_near(pair: &Pair, factor: f64) -> bool {
     factor != 1.0 && (pair.scale() / factor - 1.0).abs() <= pair.scale_uncertainty()
 }
 
-/// The integer that a number is, if it is one of at least 2 and rounding leaves no room for another.
+/// Returns the integer of at least 2 that a number is, if its relative uncertainty leaves no other.
 pub(super) fn integer(value: f64, uncertainty: f64) -> Option<f64> {
     let integer = value.round();
     let is = integer >= 2.0 && (value - integer).abs() <= uncertainty * integer;
-    (is && uncertainty * integer < 0.3).then_some(integer)
+    (is && uncertainty * integer < VAGUE).then_some(integer)
 }
 
-/// The factors that the problem itself suggests, by the code of the rule that has them.
+/// Returns the factors that the problem itself suggests, each with the code of its rule.
 pub(super) fn of_problem(evidence: &Evidence) -> Vec<(Code, f64)> {
     let z = evidence.problem.normalizer();
     let (valid, all) = evidence.valid_rows();
     let mut factors = Vec::new();
     let mut add = |code: Code, factor: f64| {
-        if (factor - 1.0).abs() > 1e-9 && factor > 0.0 {
+        if (factor - 1.0).abs() > SAME && factor > 0.0 {
             factors.push((code, factor));
         }
     };
@@ -58,7 +64,6 @@ pub(super) fn of_problem(evidence: &Evidence) -> Vec<(Code, f64)> {
         add(Code::DividedByAllRows, valid / all);
         add(Code::DividedByCountNotWeights, z / valid);
     } else {
-        // What a mean would have divided by.
         let mean = CrossEntropy {
             reduction: Reduction::Mean,
             ..evidence.problem.loss().clone()
@@ -79,7 +84,8 @@ pub(super) fn of_problem(evidence: &Evidence) -> Vec<(Code, f64)> {
     factors
 }
 
-/// Whether a factor is one of those that a bug leaves: a small integer or the inverse of one, or a loss scale.
+/// Returns true if a factor is one that bugs usually leave: an integer up to 20, the inverse of one
+/// up to 8, a power of two from 2^8, or -1. The limits are chosen.
 pub(super) fn is_telling(factor: f64, uncertainty: f64) -> bool {
     let small =
         |value: f64, most: f64| integer(value, uncertainty).is_some_and(|integer| integer <= most);
@@ -96,16 +102,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_are_named_only_where_rounding_leaves_no_other() {
+    fn an_integer_is_named_only_if_rounding_leaves_no_other() {
         assert_eq!(integer(10.0 + 1e-9, 1e-8), Some(10.0));
         assert_eq!(integer(10.4, 1e-8), None);
         assert_eq!(integer(1.0, 1e-8), None);
-        // 3 % of 100 is three integers.
+        // 3 % of 100 covers several integers.
         assert_eq!(integer(100.0, 0.03), None);
     }
 
     #[test]
-    fn factors_that_bugs_leave_are_told_from_others() {
+    fn usual_factors_are_distinguished_from_others() {
         let telling = [10.0, 0.25, 65536.0, -1.0];
         assert!(telling.iter().all(|factor| is_telling(*factor, 1e-9)));
         let others = [2.7, 0.37, 50.0, 1.0 / 17.0];

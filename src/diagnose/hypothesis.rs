@@ -1,49 +1,44 @@
-//! What a rule says: a cause, and the gradient with that cause undone.
+//! A cause that a rule proposes, and the pair with that cause undone.
 
-use super::pair::Pair;
+use super::{pair::Pair, words::Words};
 use crate::report::{Code, Finding};
 
 /// A cause that would explain the errors, or some of them.
 pub(super) struct Hypothesis {
     pub(super) finding: Finding,
-    /// The correction that undoes the cause, in words: "divided by 10".
+    /// Opening of the proof: see [`Words`].
     pub(super) correction: String,
-    /// How often it is met, next to other causes that explain the very same errors.
+    /// Frequency of the cause relative to others that explain the same errors. Chosen.
     pub(super) weight: f64,
-    /// The pair once the cause is undone.
+    /// The pair with the cause undone.
     pub(super) after: Pair,
-    /// Whether the search ends with it though errors remain, which it says.
+    /// True if the search ends here although errors remain, as the finding reports.
     pub(super) settles: bool,
-    /// What to fall back on where nothing explains what is left.
+    /// The weaker form of the cause, tried if no rule explains `after`.
     pub(super) fallback: Option<Fallback>,
 }
 
-/// A weaker claim of the same cause.
+/// A weaker form of a cause, which explains more errors.
 #[derive(Clone)]
 pub(super) struct Fallback {
     pub(super) after: Pair,
     pub(super) correction: String,
     pub(super) confidence: f64,
-    /// What is added to the message.
-    pub(super) besides: String,
+    /// Addition to the message.
+    pub(super) addition: String,
 }
 
 impl Hypothesis {
-    /// `message` is one sentence that stands alone, `correction` says how the cause was undone: "divided by 10".
-    pub(super) fn new(
-        code: Code,
-        after: Pair,
-        correction: impl Into<String>,
-        message: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
+    /// Proposes a cause with confidence 0.95, which rules raise or lower.
+    pub(super) fn new(code: Code, after: Pair, words: Words) -> Self {
         let finding = Finding {
             confidence: 0.95,
-            ..Finding::new(code, message, fix)
+            test: words.test,
+            ..Finding::new(code, words.message, words.fix)
         };
         Self {
             finding,
-            correction: correction.into(),
+            correction: words.correction,
             weight: 1.0,
             after,
             settles: false,
@@ -51,7 +46,6 @@ impl Hypothesis {
         }
     }
 
-    /// If nothing explains what is left, this explains more.
     pub(super) fn or_else(mut self, fallback: Fallback) -> Self {
         self.fallback = Some(fallback);
         self
@@ -67,12 +61,13 @@ impl Hypothesis {
         self
     }
 
-    /// The factor by which the gradient is off.
+    /// Reports the factor by which the gradient is off.
     pub(super) fn factor(mut self, factor: f64) -> Self {
         self.finding.factor = Some(factor);
         self.evidence("scale", factor)
     }
 
+    /// Adds a number that the finding rests on.
     pub(super) fn evidence(mut self, name: &'static str, value: f64) -> Self {
         self.finding.evidence.push((name.to_owned(), value));
         self
@@ -93,59 +88,9 @@ impl Hypothesis {
         self
     }
 
-    /// The one run that would tell it from what looks the same.
-    pub(super) fn test(mut self, test: impl Into<String>) -> Self {
-        self.finding.test = Some(test.into());
-        self
-    }
-
-    /// The search ends here.
+    /// Ends the search with this cause.
     pub(super) fn settling(mut self) -> Self {
         self.settles = true;
         self
-    }
-}
-
-/// 10, 0.3333, 1.5e-7: four digits, and no more than it takes.
-pub(super) fn number(value: f64) -> String {
-    let magnitude = value.abs();
-    if magnitude >= 1e15 || (magnitude > 0.0 && magnitude < 1e-3) {
-        return format!("{value:.3e}");
-    }
-    if (value - value.round()).abs() <= 1e-9 * magnitude {
-        return format!("{value:.0}");
-    }
-    let digits = (3 - magnitude.log10().floor() as i32).clamp(0, 8) as usize;
-    let text = format!("{value:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn numbers_are_short() {
-        let numbers = [
-            10.0,
-            1.0 / 3.0,
-            9.9567,
-            65536.0,
-            1.5e-7,
-            0.25,
-            137.3,
-            12345.678,
-        ];
-        let texts = numbers.map(number);
-        assert_eq!(
-            texts,
-            [
-                "10", "0.3333", "9.957", "65536", "1.500e-7", "0.25", "137.3", "12346"
-            ]
-        );
     }
 }

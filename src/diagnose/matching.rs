@@ -1,35 +1,37 @@
-//! Which row of one matrix is which of another: by a few random projections, nearest first, each used once.
+//! Matching of the vectors of one matrix to those of another, by a few random projections. The
+//! nearest match wins, and each vector is used once.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 /// Projections of a vector.
 pub(super) type Signature = [f64; PROJECTIONS];
 
-/// The first is sorted by, all decide.
+/// Projections in a signature. Vectors are sorted by the first; all of them decide. Chosen.
 const PROJECTIONS: usize = 6;
 
-/// The vectors that others are projected on.
+/// Vectors that others are projected on.
 pub(super) type Directions = [Vec<f64>; PROJECTIONS];
 
-/// Neighbours in the first projection that are looked at.
+/// Neighbours on either side in the first projection that are compared. Chosen.
 const WINDOW: usize = 24;
 
-/// The directions that vectors of that length are projected on.
+/// Returns the directions that vectors of `length` entries are projected on.
 pub(super) fn directions(length: usize) -> Directions {
     let mut rng = ChaCha8Rng::seed_from_u64(length as u64);
     [(); PROJECTIONS].map(|()| (0..length).map(|_| rng.random_range(-1.0..1.0)).collect())
 }
 
-/// The projections of a vector.
+/// Returns the projections of a vector.
 pub(super) fn signature(vector: impl Iterator<Item = f64> + Clone, on: &Directions) -> Signature {
     std::array::from_fn(|i| vector.clone().zip(&on[i]).map(|(v, d)| v * d).sum())
 }
 
-/// For each vector on the left the one on the right that is nearest and not yet taken; none where some find nobody.
+/// Returns for each vector on the left the nearest one on the right that is still free, or `None`
+/// if a vector finds none.
 pub(super) fn match_up(left: &[Signature], right: &[Signature]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..right.len()).collect();
     order.sort_by(|&a, &b| right[a][0].total_cmp(&right[b][0]));
-    // Side by side what is looked at together: there may be millions.
+    // Contiguous, because there may be millions and a window is read together.
     let sorted: Vec<Signature> = order.iter().map(|&i| right[i]).collect();
     let mut free = Free::new(order.len());
     let nearest = |signature: &Signature| {
@@ -43,17 +45,18 @@ pub(super) fn match_up(left: &[Signature], right: &[Signature]) -> Option<Vec<us
     left.iter().map(nearest).collect()
 }
 
-/// The largest difference of two projections.
+/// Returns the largest difference of two projections.
 fn distance(a: &Signature, b: &Signature) -> f64 {
     let offs = a.iter().zip(b).map(|(a, b)| (a - b).abs());
     offs.fold(0.0, f64::max)
 }
 
-/// The places that are not taken, with a short way to the next: equal vectors, such as zeros, may be many.
+/// The free places 0..n, with links to the next one. The links matter where many vectors are equal,
+/// such as zeros.
 struct Free {
-    /// A free place at or after place i, or one nearer to it; place n is always free.
+    /// For place i a free place at or after it, or one nearer to it. Place n is always free.
     next: Vec<usize>,
-    /// The same downwards, one up: place 0 is always free.
+    /// For place i + 1 the link downwards. Place 0 is always free.
     previous: Vec<usize>,
 }
 
@@ -65,7 +68,7 @@ impl Free {
         }
     }
 
-    /// Up to [`WINDOW`] free places on either side of a place.
+    /// Returns up to [`WINDOW`] free places on either side of a place.
     fn around(&mut self, middle: usize) -> Vec<usize> {
         let n = self.next.len() - 1;
         let mut places = Vec::new();
@@ -89,7 +92,7 @@ impl Free {
     }
 }
 
-/// Follows links to the one that points at itself, and shortens them.
+/// Follows links to the place that links to itself, and shortens them on the way.
 fn follow(links: &mut [usize], mut at: usize) -> usize {
     while links[at] != at {
         links[at] = links[links[at]];
@@ -98,35 +101,33 @@ fn follow(links: &mut [usize], mut at: usize) -> usize {
     at
 }
 
-/// What a permutation is, in words; none where it changes nothing.
+/// Describes a permutation: "in reverse order", "shifted up by 3". Returns `None` for the identity.
 pub(super) fn describe(permutation: &[usize]) -> Option<String> {
     let n = permutation.len();
-    let moved = permutation
-        .iter()
-        .enumerate()
-        .filter(|(i, p)| i != *p)
-        .count();
-    if moved == 0 {
+    let displaced = displaced(permutation).count();
+    if displaced == 0 {
         return None;
     }
     let by = (permutation[0] + n) % n;
-    let is_shift = permutation
-        .iter()
-        .enumerate()
-        .all(|(i, &p)| p == (i + by) % n);
-    let is_reversal = permutation.iter().enumerate().all(|(i, &p)| p == n - 1 - i);
+    let places = || permutation.iter().enumerate();
+    let is_shift = places().all(|(i, &p)| p == (i + by) % n);
+    let is_reversal = places().all(|(i, &p)| p == n - 1 - i);
     Some(if is_reversal {
         "in reverse order".to_owned()
-    } else if is_shift {
-        // By n - 1 forwards is by one backwards.
-        if by <= n / 2 {
-            format!("moved up by {by}")
-        } else {
-            format!("moved down by {}", n - by)
-        }
+    } else if !is_shift {
+        format!("in another order ({displaced} of {n} are displaced)")
+    } else if by <= n / 2 {
+        format!("shifted up by {by}")
     } else {
-        format!("in another order ({moved} of {n} are elsewhere)")
+        // By n - 1 upwards is by one downwards.
+        format!("shifted down by {}", n - by)
     })
+}
+
+/// Returns the places that a permutation changes.
+pub(super) fn displaced(permutation: &[usize]) -> impl Iterator<Item = usize> + '_ {
+    let places = permutation.iter().enumerate();
+    places.filter(|(i, p)| i != *p).map(|(i, _)| i)
 }
 
 #[cfg(test)]
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_permutation_is_found_again() {
+    fn match_up_finds_a_permutation() {
         let on = directions(5);
         let vectors: Vec<Vec<f64>> = (0..40)
             .map(|i| (0..5).map(|c| f64::from(i * 7 + c * c).sin()).collect())
@@ -143,9 +144,9 @@ mod tests {
             .iter()
             .map(|v| signature(v.iter().copied(), &on))
             .collect();
-        let moved: Vec<Signature> = (0..40).map(|i| signatures[(i + 3) % 40]).collect();
-        let permutation = match_up(&moved, &signatures).unwrap();
-        assert_eq!(describe(&permutation).unwrap(), "moved up by 3");
+        let shifted: Vec<Signature> = (0..40).map(|i| signatures[(i + 3) % 40]).collect();
+        let permutation = match_up(&shifted, &signatures).unwrap();
+        assert_eq!(describe(&permutation).unwrap(), "shifted up by 3");
         assert_eq!(describe(&match_up(&signatures, &signatures).unwrap()), None);
     }
 }

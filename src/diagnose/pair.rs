@@ -1,4 +1,4 @@
-//! A gradient under test beside the one that it should be, as far as the findings so far go: each correction makes a new pair.
+//! A gradient under test beside the right one. Undoing a cause makes a new pair.
 
 use crate::{
     loss::compensated_sum,
@@ -6,38 +6,53 @@ use crate::{
     tensor::Dtype,
 };
 
-/// A scale that is not even known to this is none.
+/// Largest relative uncertainty at which a scale still counts as one factor. Chosen.
 const LARGEST_UNCERTAINTY: f64 = 0.25;
 
-/// a and g at the rows that are looked at.
+/// The gradient under test and the right gradient at the chosen rows, as far as the findings so far
+/// go. Formulas call them a and g.
+///
+/// An entry is masked once it proves nothing any more: a finding explained it, or its bound is not
+/// finite. The others are live. Every statistic below runs over the live entries.
 #[derive(Clone)]
 pub(super) struct Pair {
-    /// The gradient under test, corrected for what was found.
+    /// a: the gradient under test, with the causes found so far undone.
     pub(super) a: Vec<f64>,
-    /// What it is compared with: the right gradient, or what a bug that was found makes of it.
+    /// g: the right gradient, or the gradient that a cause found so far makes of it.
     pub(super) g: Vec<f64>,
-    /// How far a may be from g; infinite where an entry says nothing any more.
-    pub(super) allowed: Vec<f64>,
-    /// Entries a row.
+    /// Bound on |a - g| in a correct gradient.
+    allowed: Vec<f64>,
+    /// False for masked entries.
+    live: Vec<bool>,
+    /// Entries per row.
     pub(super) columns: usize,
-    /// The type whose rounding is allowed for.
+    /// Type whose rounding `allowed` covers.
     pub(super) dtype: Dtype,
-    /// Relative: a rounding to fewer bits at the end, where there was one.
+    /// Unit roundoff of a narrower type that the gradient was stored in; 0 if there was none.
     pub(super) storage: f64,
-    /// The largest finite magnitude that a type may have lost to underflow.
+    /// Largest magnitude that underflow in the gradient's type may have removed.
     floor: f64,
-    /// Relative: roundings that all entries share.
+    /// Relative rounding that all entries share.
     shared: f64,
 }
 
-/// How well a is one factor times g.
+/// A live entry of a [`Pair`].
+#[derive(Clone, Copy)]
+pub(super) struct Live {
+    pub(super) entry: usize,
+    pub(super) a: f64,
+    pub(super) g: f64,
+    pub(super) allowed: f64,
+}
+
+/// Agreement of a with one factor times g.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fit {
-    /// Entries that are farther off than allowed.
+    /// Live entries that are farther off than allowed.
     pub(super) wrong: usize,
-    /// Entries that say something.
+    /// Live entries.
     pub(super) entries: usize,
-    /// The root mean square of the errors in units of what is allowed.
+    /// Root mean square of the entries' severities.
     pub(super) severity: f64,
     /// |a / factor - g| / |g|.
     pub(super) remainder: f64,
@@ -55,6 +70,7 @@ impl Pair {
         Self {
             a,
             g,
+            live: allowed.iter().map(|allowed| allowed.is_finite()).collect(),
             allowed,
             columns,
             dtype,
@@ -64,25 +80,16 @@ impl Pair {
         }
     }
 
-    /// The same gradient against another one.
+    /// Returns the same gradient against another right one. Masked entries stay masked.
     pub(super) fn against(&self, g: Vec<f64>, allowed: Vec<f64>) -> Self {
-        // What was left out stays out.
-        let allowed = allowed.into_iter().zip(&self.allowed).zip(&g);
-        let allowed = allowed.map(|((new, old), g)| {
-            if old.is_finite() {
-                new + self.storage * g.abs()
-            } else {
-                *old
-            }
-        });
-        Self {
-            allowed: allowed.collect(),
-            g,
-            ..self.clone()
+        let mut pair = Self { g, ..self.clone() };
+        for (entry, allowed) in allowed.into_iter().enumerate() {
+            pair.allow(entry, allowed + pair.storage * pair.g[entry].abs());
         }
+        pair
     }
 
-    /// The same, after a rounding to a type of fewer bits.
+    /// Returns the pair with the rounding of a narrower type allowed for.
     pub(super) fn stored_in(&self, dtype: Dtype) -> Self {
         let storage = dtype.unit_roundoff() * 1.001;
         let pair = Self {
@@ -94,122 +101,155 @@ impl Pair {
         pair.against(pair.g.clone(), allowed)
     }
 
-    /// Another gradient against the same.
+    /// Returns another gradient under test against the same right one.
     pub(super) fn with(&self, a: Vec<f64>) -> Self {
         Self { a, ..self.clone() }
     }
 
-    /// Without the entries that `dead` names.
-    pub(super) fn without(&self, dead: impl Fn(usize) -> bool) -> Self {
+    /// Returns the pair with the entries for which `is_explained` holds masked.
+    pub(super) fn without(&self, is_explained: impl Fn(usize) -> bool) -> Self {
         let mut pair = self.clone();
-        for (entry, allowed) in pair.allowed.iter_mut().enumerate() {
-            if dead(entry) {
-                *allowed = f64::INFINITY;
-            }
+        for (entry, live) in pair.live.iter_mut().enumerate() {
+            *live &= !is_explained(entry);
         }
         pair
     }
 
-    /// What underflow took from a gradient before it is divided by a factor, beyond what is allowed for as it is.
-    fn lost_before(&self, factor: f64) -> f64 {
-        self.floor * (1.0 / factor.abs() - 1.0).max(0.0)
-    }
-
-    /// The gradient divided by a factor. What underflow took from a small gradient weighs more then.
+    /// Returns the pair with a divided by `factor`.
     pub(super) fn divided(&self, factor: f64) -> Self {
         let mut pair = self.clone();
         pair.a.iter_mut().for_each(|a| *a /= factor);
         let more = self.lost_before(factor);
-        pair.allowed.iter_mut().for_each(|allowed| *allowed += more);
-        pair
-    }
-
-    /// With nothing allowed but rounding, where the user gave a tolerance.
-    pub(super) fn without_given(&self, given: Given) -> Self {
-        let mut pair = self.clone();
-        for (allowed, g) in pair.allowed.iter_mut().zip(&self.g) {
-            *allowed -= given.rtol * g.abs() + given.atol;
+        for entry in 0..pair.a.len() {
+            pair.allow_more(entry, more);
         }
         pair
     }
 
-    /// |a| / |g| over the live entries.
-    pub(super) fn norm_ratio(&self) -> f64 {
-        let (aa, gg) = self.live().fold((0.0, 0.0), |(aa, gg), (_, a, g, _)| {
-            (aa + a * a, gg + g * g)
-        });
-        (aa / gg).sqrt()
-    }
-
-    /// Whether an entry still says something.
-    pub(super) fn is_live(&self, entry: usize) -> bool {
-        self.allowed[entry].is_finite()
-    }
-
-    /// The entries that do, with their index, a, g and what is allowed.
-    pub(super) fn live(&self) -> impl Iterator<Item = (usize, f64, f64, f64)> + '_ {
-        let entries = self.a.iter().zip(&self.g).zip(&self.allowed).enumerate();
-        entries
-            .filter(|(_, (_, allowed))| allowed.is_finite())
-            .map(|(entry, ((&a, &g), &allowed))| (entry, a, g, allowed))
-    }
-
-    /// How many rows there are.
-    pub(super) fn rows(&self) -> usize {
-        self.a.len() / self.columns
-    }
-
-    /// The entries of a row.
-    pub(super) fn row(&self, row: usize) -> std::ops::Range<usize> {
-        row * self.columns..(row + 1) * self.columns
-    }
-
-    /// s = <a,g> / <g,g>; NaN where there is nothing to divide by. In f64 an entry may show what plain sums lose.
-    pub(super) fn scale(&self) -> f64 {
-        let ag = compensated_sum(self.live().map(|(_, a, g, _)| a * g));
-        let gg = compensated_sum(self.live().map(|(_, _, g, _)| g * g));
-        ag / gg
-    }
-
-    /// s of each of so many groups of entries; NaN of a group in which there is nothing to divide by.
-    pub(super) fn scales(&self, groups: usize, group: impl Fn(usize) -> Option<usize>) -> Vec<f64> {
-        let mut sums = vec![[0.0; 2]; groups];
-        for (entry, a, g, _) in self.live() {
-            if let Some(group) = group(entry) {
-                let [ag, gg] = &mut sums[group];
-                *ag += a * g;
-                *gg += g * g;
-            }
-        }
-        sums.into_iter().map(|[ag, gg]| ag / gg).collect()
-    }
-
-    /// Each entry divided by a factor of its own.
+    /// Returns the pair with each entry of a divided by a factor of its own.
     pub(super) fn divided_by(&self, factor: impl Fn(usize) -> f64) -> Self {
         let entries = self.a.iter().enumerate();
         self.with(entries.map(|(entry, a)| a / factor(entry)).collect())
     }
 
-    /// How far s may be off, relative to it, if a is s·g up to rounding: of independent errors a standard deviation or two, of
-    /// errors that have a sign in common what they share.
+    /// Returns the pair with only rounding allowed for, not the tolerances that the user gave.
+    pub(super) fn without_given(&self, given: Given) -> Self {
+        let mut pair = self.clone();
+        for (entry, g) in self.g.iter().enumerate() {
+            pair.allow_more(entry, -(given.rtol * g.abs() + given.atol));
+        }
+        pair
+    }
+
+    /// Widens the bound of an entry.
+    pub(super) fn allow_more(&mut self, entry: usize, more: f64) {
+        self.allow(entry, self.allowed[entry] + more);
+    }
+
+    /// Sets the bound of an entry, and masks the entry if the bound is not finite.
+    fn allow(&mut self, entry: usize, allowed: f64) {
+        self.allowed[entry] = allowed;
+        self.live[entry] &= allowed.is_finite();
+    }
+
+    /// Returns the bound by which underflow before a division by `factor` exceeds the one allowed.
+    /// Underflow in a small gradient grows with the gradient when that is scaled back up.
+    fn lost_before(&self, factor: f64) -> f64 {
+        self.floor * (1.0 / factor.abs() - 1.0).max(0.0)
+    }
+
+    /// Returns the bounds on |a - g|, masked entries included.
+    pub(super) fn allowed(&self) -> &[f64] {
+        &self.allowed
+    }
+
+    /// Returns true unless the entry is masked.
+    pub(super) fn is_live(&self, entry: usize) -> bool {
+        self.live[entry]
+    }
+
+    /// Returns true if a live entry is farther off than allowed. NaN is.
+    pub(super) fn is_wrong(&self, entry: usize) -> bool {
+        self.live[entry] && !((self.a[entry] - self.g[entry]).abs() <= self.allowed[entry])
+    }
+
+    /// Returns true if zero would be wrong in a live entry.
+    pub(super) fn is_visible(&self, entry: usize) -> bool {
+        self.live[entry] && self.g[entry].abs() > self.allowed[entry]
+    }
+
+    /// Returns the live entries in order.
+    pub(super) fn live(&self) -> impl Iterator<Item = Live> + '_ {
+        let live = (0..self.a.len()).filter(|&entry| self.live[entry]);
+        live.map(|entry| Live {
+            entry,
+            a: self.a[entry],
+            g: self.g[entry],
+            allowed: self.allowed[entry],
+        })
+    }
+
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.a.len() / self.columns
+    }
+
+    /// Returns the entries of a row.
+    pub(super) fn row(&self, row: usize) -> std::ops::Range<usize> {
+        row * self.columns..(row + 1) * self.columns
+    }
+
+    /// Returns |a| / |g|.
+    pub(super) fn norm_ratio(&self) -> f64 {
+        let (aa, gg) = self.live().fold((0.0, 0.0), |(aa, gg), it| {
+            (aa + it.a * it.a, gg + it.g * it.g)
+        });
+        (aa / gg).sqrt()
+    }
+
+    /// Returns the scale s = <a,g> / <g,g>, or NaN if g is 0. The sums are compensated, because in
+    /// f64 a single entry may be off by less than plain sums lose.
+    pub(super) fn scale(&self) -> f64 {
+        let ag = compensated_sum(self.live().map(|it| it.a * it.g));
+        let gg = compensated_sum(self.live().map(|it| it.g * it.g));
+        ag / gg
+    }
+
+    /// Returns the scale of each of `groups` groups of entries, or NaN if g is 0 in the group.
+    /// Entries without a group take no part.
+    pub(super) fn scales(&self, groups: usize, group: impl Fn(usize) -> Option<usize>) -> Vec<f64> {
+        let mut sums = vec![[0.0; 2]; groups];
+        for it in self.live() {
+            if let Some(group) = group(it.entry) {
+                let [ag, gg] = &mut sums[group];
+                *ag += it.a * it.g;
+                *gg += it.g * it.g;
+            }
+        }
+        sums.into_iter().map(|[ag, gg]| ag / gg).collect()
+    }
+
+    /// Returns the relative error that s may have if a is s·g up to rounding. Independent errors
+    /// count with three times the root of the sum of their squared bounds, which allows for one or
+    /// two standard deviations. Errors that all entries share count in full.
     pub(super) fn scale_uncertainty(&self) -> f64 {
         let (mut squares, mut gg) = (0.0, 0.0);
-        for (_, _, g, allowed) in self.live() {
-            squares += (allowed * g) * (allowed * g);
-            gg += g * g;
+        for it in self.live() {
+            squares += (it.allowed * it.g) * (it.allowed * it.g);
+            gg += it.g * it.g;
         }
         3.0 * squares.sqrt() / gg + self.shared
     }
 
-    /// cos of the angle between a and g.
+    /// Returns the cosine of the angle between a and g.
     pub(super) fn cosine(&self) -> f64 {
         self.cosine_with(&self.g)
     }
 
-    /// cos of the angle between a and another gradient.
+    /// Returns the cosine of the angle between a and another gradient.
     pub(super) fn cosine_with(&self, g: &[f64]) -> f64 {
         let (mut aa, mut ag, mut gg) = (0.0, 0.0, 0.0);
-        for (entry, a, _, _) in self.live() {
+        for Live { entry, a, .. } in self.live() {
             let g = g[entry];
             aa += a * a;
             ag += a * g;
@@ -218,23 +258,24 @@ impl Pair {
         ag / (aa * gg).sqrt()
     }
 
-    /// Whether what is left has no part along g: errors that know nothing of g have little.
+    /// Returns true if the errors have next to no part along g, as errors that are independent of g
+    /// have.
     pub(super) fn is_unbiased(&self) -> bool {
         let fit = self.fit(1.0);
         let by_chance = 3.0 / (fit.entries as f64).sqrt();
         (self.scale() - 1.0).abs() <= fit.remainder * (0.03 + by_chance) + self.shared
     }
 
-    /// a / factor against g.
+    /// Compares a / factor with g.
     pub(super) fn fit(&self, factor: f64) -> Fit {
         let more = self.lost_before(factor);
         let (mut wrong, mut entries, mut severities) = (0, 0, 0.0);
         let (mut errors, mut squares) = (0.0, 0.0);
-        for (_, a, g, allowed) in self.live() {
+        for Live { a, g, allowed, .. } in self.live() {
             let error = a / factor - g;
             let severity = error.abs() / (allowed + more);
             entries += 1;
-            // NaN is wrong.
+            // The negation makes NaN wrong.
             wrong += usize::from(!(severity <= 1.0));
             severities += severity * severity;
             errors += error * error;
@@ -252,21 +293,22 @@ impl Pair {
         }
     }
 
-    /// Whether nothing is left to explain.
+    /// Returns true if no error is left.
     pub(super) fn is_explained(&self) -> bool {
         self.fit(1.0).wrong == 0 && !((self.scale() - 1.0).abs() > self.scale_uncertainty())
     }
 
-    /// Whether nothing is left but one factor.
+    /// Returns true if no error but one factor is left.
     pub(super) fn is_scaled(&self) -> bool {
         let scale = self.scale();
         scale != 0.0 && self.scale_uncertainty() < LARGEST_UNCERTAINTY && self.fit(scale).wrong == 0
     }
 
-    /// Whether g stands out of what rounding explains, so that agreement with it means something.
+    /// Returns true if g is well above its bounds in 1 % of the live entries, at least three. In
+    /// fewer, a may agree with g by chance.
     pub(super) fn is_informative(&self) -> bool {
         let (mut count, mut entries) = (0, 0);
-        for (_, _, g, allowed) in self.live() {
+        for Live { g, allowed, .. } in self.live() {
             entries += 1;
             count += usize::from(g.abs() > 3.0 * allowed);
         }
@@ -278,8 +320,9 @@ impl Pair {
 mod tests {
     use super::*;
 
-    /// Three rows of two, a = factor·g but for `error` in the last entry; an error of 1e-3 is allowed.
-    fn pair(factor: f64, error: f64) -> Pair {
+    /// Returns three rows of two with a = factor·g, plus `error` in the last entry. The bounds are
+    /// `allowed`.
+    fn pair(factor: f64, error: f64, allowed: f64) -> Pair {
         let g = vec![1.0, -2.0, 0.5, 4.0, -1.0, 3.0];
         let mut a: Vec<f64> = g.iter().map(|g| factor * g).collect();
         a[5] += error;
@@ -290,33 +333,38 @@ mod tests {
             shared: 0.0,
             given: None,
         };
-        Pair::new(a, g, vec![1e-3; 6], 2, Dtype::F64, tolerance)
+        Pair::new(a, g, vec![allowed; 6], 2, Dtype::F64, tolerance)
     }
 
     #[test]
-    fn one_factor_is_told_from_an_error() {
-        assert!(pair(1.0, 5e-4).is_explained() && !pair(1.0, 5e-3).is_explained());
-        let scaled = pair(-3.0, 0.0);
+    fn one_factor_is_distinguished_from_an_error() {
+        assert!(pair(1.0, 5e-4, 1e-3).is_explained() && !pair(1.0, 5e-3, 1e-3).is_explained());
+        let scaled = pair(-3.0, 0.0, 1e-3);
         assert!(!scaled.is_explained() && scaled.is_scaled());
         assert_eq!(scaled.scale(), -3.0);
         assert!(scaled.divided(-3.0).is_explained());
-        assert!(!pair(2.0, 1.0).is_scaled());
+        assert!(!pair(2.0, 1.0, 1e-3).is_scaled());
     }
 
     #[test]
-    fn entries_that_are_left_out_say_nothing() {
-        let wrong = pair(1.0, 1.0);
+    fn masked_entries_take_no_part() {
+        let wrong = pair(1.0, 1.0, 1e-3);
         assert_eq!((wrong.fit(1.0).wrong, wrong.fit(1.0).entries), (1, 6));
         let rest = wrong.without(|entry| entry == 5);
         assert!(rest.is_explained() && rest.fit(1.0).entries == 5);
-        // They stay out when the reference changes.
+        // Another reference does not unmask them.
         assert!(rest.against(rest.g.clone(), vec![1e-3; 6]).is_explained());
     }
 
     #[test]
-    fn what_is_allowed_bounds_what_can_be_said() {
-        let mut vague = pair(1.0, 0.0);
-        vague.allowed.fill(10.0);
-        assert!(!vague.is_informative() && pair(1.0, 0.0).is_informative());
+    fn an_entry_without_a_finite_bound_is_masked() {
+        let mut rest = pair(1.0, 1.0, 1e-3);
+        rest.allow_more(5, f64::INFINITY);
+        assert!(!rest.is_live(5) && rest.is_explained());
+    }
+
+    #[test]
+    fn wide_bounds_make_a_pair_uninformative() {
+        assert!(!pair(1.0, 0.0, 10.0).is_informative() && pair(1.0, 0.0, 1e-3).is_informative());
     }
 }

@@ -1,9 +1,21 @@
-//! Words that several rules use.
+//! Words of a finding, and phrases that several rules share.
 
-use super::evidence::Evidence;
-use crate::problem::Wrt;
+use crate::{problem::Wrt, report::Ranges};
 
-/// The variable that the gradient belongs to, as a PyTorch program calls it.
+/// The sentences of a finding.
+#[derive(Default)]
+pub(super) struct Words {
+    /// One sentence that stands alone.
+    pub(super) message: String,
+    /// Opening of the proof, by which the cause was undone: "divided by 10".
+    pub(super) correction: String,
+    /// The change to make.
+    pub(super) fix: String,
+    /// The run that distinguishes the cause from those that make the same arrays.
+    pub(super) test: Option<String>,
+}
+
+/// Returns the variable that the gradient belongs to, as a PyTorch program would name it.
 pub(super) fn variable(wrt: Wrt) -> &'static str {
     match wrt {
         Wrt::Input => "x",
@@ -13,20 +25,21 @@ pub(super) fn variable(wrt: Wrt) -> &'static str {
     }
 }
 
-/// What a row of the gradient stands for.
+/// Returns the noun for a row of the gradient.
 pub(super) fn row(wrt: Wrt) -> &'static str {
     if wrt.is_parameter() { "class" } else { "row" }
 }
 
-/// `row 3`, `rows 3 and 7`.
-pub(super) fn counted(noun: &str, set: &crate::report::Ranges) -> String {
-    match set.len() {
-        1 => format!("{noun} {set}"),
-        _ => format!("{} {set}", plural(noun)),
+/// Returns the noun with its numbers: `row 3`, `rows 3 and 7`.
+pub(super) fn counted(noun: &str, numbers: &Ranges) -> String {
+    if numbers.len() == 1 {
+        format!("{noun} {numbers}")
+    } else {
+        format!("{} {numbers}", plural(noun))
     }
 }
 
-/// `rows`, `classes`.
+/// Returns the plural of a noun: `rows`, `classes`.
 pub(super) fn plural(noun: &str) -> String {
     match noun {
         "class" => "classes".to_owned(),
@@ -34,9 +47,46 @@ pub(super) fn plural(noun: &str) -> String {
     }
 }
 
-impl Evidence<'_> {
-    /// The gradient's name in the file.
-    pub(super) fn name(&self) -> &'static str {
-        self.wrt.grad_name()
+/// Formats a number with at most four significant digits: 10, 0.3333, 1.500e-7.
+pub(super) fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude >= 1e15 || (magnitude > 0.0 && magnitude < 1e-3) {
+        return format!("{value:.3e}");
+    }
+    if (value - value.round()).abs() <= 1e-9 * magnitude {
+        return format!("{value:.0}");
+    }
+    let digits = (3 - magnitude.log10().floor() as i32).clamp(0, 8) as usize;
+    let text = format!("{value:.digits$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers = [
+            10.0,
+            1.0 / 3.0,
+            9.9567,
+            65536.0,
+            1.5e-7,
+            0.25,
+            137.3,
+            12345.678,
+        ];
+        let texts = numbers.map(number);
+        assert_eq!(
+            texts,
+            [
+                "10", "0.3333", "9.957", "65536", "1.500e-7", "0.25", "137.3", "12346"
+            ]
+        );
     }
 }

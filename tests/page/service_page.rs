@@ -102,7 +102,7 @@ async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
     assert_eq!(active.text().await.unwrap(), "Run the example");
     browser.press(Key::Enter).await;
     browser.wait_for("status", "The gradient is wrong.").await;
-    let cause = "it looks like the sum of 10 backward passes";
+    let cause = "as if 10 backward passes had been summed";
     browser.wait_for("report", cause).await;
     assert!(
         started.elapsed() < Duration::from_secs(10),

@@ -266,7 +266,7 @@ fn an_unexplained_gradient_points_to_an_explained_one_of_the_same_file() {
     assert_eq!(weight.findings[0].code, Code::Unknown);
     let fix = &weight.findings[0].fix;
     assert!(
-        fix.starts_with("first mend grad, whose cause is accumulated"),
+        fix.starts_with("fix grad first: its cause, accumulated,"),
         "{fix}"
     );
 }

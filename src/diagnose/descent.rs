@@ -1,0 +1,52 @@
+//! Change of the gradient under gradient descent: the mark that optimizer steps between two passes
+//! leave in it.
+
+use super::{
+    evidence::Evidence,
+    layer::Descent,
+    least_squares::{Regression, regress},
+    losses::cross_entropy,
+    pair::Pair,
+};
+
+/// Shares of the errors between which dL/dW of a draw of the samples is not enough. Below, that of
+/// all samples explains nothing either; above, the draw is good enough. Chosen.
+const UNCLEAR_SHARES: std::ops::Range<f64> = 0.2..0.98;
+/// Step of the finite difference along dL/dW, relative to the weights. Chosen.
+const STEP: f64 = 1e-4;
+
+impl Evidence<'_> {
+    /// Fits a by g and the slope of the descent. Many samples are first replaced by a draw. Returns
+    /// `None` if the loss is flat or the entries are too few.
+    pub(super) fn descent_in(&self, pair: &Pair) -> Option<(&Descent, Regression)> {
+        let descent = self.descent(true)?;
+        let fit = regress(pair, &pair.g, &descent.slope)?;
+        if !UNCLEAR_SHARES.contains(&fit.share) || self.draws_are_all() {
+            return Some((descent, fit));
+        }
+        let descent = self.descent(false)?;
+        Some((descent, regress(pair, &pair.g, &descent.slope)?))
+    }
+
+    /// Returns the descent over a draw of the samples, or all of them. It is computed once.
+    fn descent(&self, first_look: bool) -> Option<&Descent> {
+        let descent = || descent(self, &self.samples(first_look));
+        self.descents[usize::from(first_look)]
+            .get_or_init(descent)
+            .as_ref()
+    }
+}
+
+fn descent(evidence: &Evidence, samples: &[usize]) -> Option<Descent> {
+    let direction = evidence.layer_gradient(&evidence.layer, samples);
+    let step = STEP * evidence.layer.norm() / direction.norm();
+    if !step.is_finite() {
+        return None;
+    }
+    let at = |step| evidence.predict(&evidence.layer.stepped(&direction, step), &cross_entropy);
+    let both = at(step).into_iter().zip(at(-step));
+    let slope = both
+        .map(|(ahead, behind)| (ahead - behind) / (2.0 * step))
+        .collect();
+    Some(Descent { direction, slope })
+}

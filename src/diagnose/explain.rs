@@ -1,0 +1,44 @@
+//! Comparison of a pair with the gradient of another loss or layer.
+
+use super::{
+    evidence::Evidence,
+    layer::Layer,
+    losses::LossDerivative,
+    pair::Pair,
+    reordering::{self, Reordered},
+};
+
+/// Cosine below which another gradient is not worth its bounds. Chosen: rounding, or a few masked
+/// entries, leave more than that of the right one.
+const LEAST_COSINE: f64 = 0.8;
+
+impl Evidence<'_> {
+    /// Returns the pair against the gradient of `loss` over `layer`, if no error is left, or none
+    /// but one factor.
+    pub(super) fn explains(
+        &self,
+        pair: &Pair,
+        layer: &Layer,
+        loss: &LossDerivative,
+    ) -> Option<Pair> {
+        let g = self.predict(layer, loss);
+        if !self.any_order && !(pair.cosine_with(&g).abs() >= LEAST_COSINE) {
+            return None;
+        }
+        let allowed = self.allowed(layer, loss, &g, pair.dtype);
+        let after = pair.against(g, allowed);
+        let is_right = |it: Reordered| leaves_one_factor(&it.after);
+        let is_explained = if self.any_order {
+            reordering::columns(&after).is_some_and(is_right)
+                || (self.is_whole() && reordering::rows(self, &after).is_some_and(is_right))
+        } else {
+            leaves_one_factor(&after)
+        };
+        is_explained.then_some(after)
+    }
+}
+
+/// Returns true if no error is left but one factor, which may be 1.
+fn leaves_one_factor(after: &Pair) -> bool {
+    after.is_informative() && (after.is_explained() || after.is_scaled())
+}

@@ -1,0 +1,68 @@
+//! Losses that a rule may suppose in place of the declared one, by their derivative.
+
+use crate::{
+    loss::{NO_LABEL, TargetRows},
+    problem::Problem,
+};
+
+/// One sample as a rule sees it.
+pub(super) struct Datum<'a> {
+    pub(super) index: usize,
+    /// z, `[k]`.
+    pub(super) logits: &'a [f64],
+    /// p, `[k]`.
+    pub(super) softmax: &'a [f64],
+    /// r, `[k]`: one-hot unless smoothed, weighted or given as probabilities.
+    pub(super) target: &'a [f64],
+    /// R, the sum of r.
+    pub(super) total: f64,
+}
+
+/// Derivative of a sample's loss with respect to its logits, not divided by the normalizer.
+///
+/// It is written as `soft - hard` into two zeroed slices `[k]`. `soft` is computed from the logits
+/// and carries their error; `hard` comes from the target and is exact.
+pub(super) type LossDerivative<'a> = dyn Fn(&Datum, &mut [f64], &mut [f64]) + Sync + 'a;
+
+/// Writes the derivative of the declared loss, R p - r.
+pub(super) fn cross_entropy(sample: &Datum, soft: &mut [f64], hard: &mut [f64]) {
+    soft.iter_mut()
+        .zip(sample.softmax)
+        .for_each(|(soft, p)| *soft = sample.total * p);
+    hard.copy_from_slice(sample.target);
+}
+
+/// Replaces a row of logits by its softmax.
+pub(super) fn softmax(logits: &mut [f64]) {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    logits.iter_mut().for_each(|z| *z = (*z - largest).exp());
+    let sum: f64 = logits.iter().sum();
+    logits.iter_mut().for_each(|exp| *exp /= sum);
+}
+
+/// Writes r of a sample to `r`, and returns R.
+pub(super) fn target(problem: &Problem, index: usize, r: &mut [f64]) -> f64 {
+    r.fill(0.0);
+    if problem.is_one_hot() {
+        let Some(label) = problem.label(index) else {
+            return 0.0;
+        };
+        let weights = &problem.loss().class_weight;
+        r[label] = weights.as_ref().map_or(1.0, |weights| weights[label]);
+        return r[label];
+    }
+    let TargetRows {
+        labels,
+        totals,
+        linear,
+    } = problem.target_rows::<f64>(index..index + 1);
+    if let Some(linear) = linear {
+        r.iter_mut()
+            .zip(linear)
+            .for_each(|(r, linear)| *r = -linear);
+    }
+    if labels[0] != NO_LABEL {
+        r[labels[0] as usize] += totals[0];
+    }
+    totals[0]
+}
