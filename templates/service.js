@@ -69,7 +69,7 @@ function showCheck(name) {
 function send(file, name) {
   showCheck(name);
   const query = settings();
-  // The service keeps 200 characters of a name. The last ones tell most.
+  // The service keeps 200 characters of a name. The end of a path is the most useful part.
   query.set('name', [...name].slice(-200).join(''));
   const sent = new XMLHttpRequest();
   upload = sent;

@@ -165,8 +165,8 @@ impl Service {
 
 /// Announces the end of a job to its watchers, the log and the metrics.
 ///
-/// A free function: the database's thread calls it, and must not own the service, whose end waits
-/// for that thread.
+/// This is no method: the database's thread calls it, and must not own the service. Dropping the
+/// service waits for that thread.
 pub(super) fn announce_end(queue: &Queue, metrics: &Metrics, job: Job, outcome: Outcome, at: f64) {
     metrics.ended(&outcome);
     let view = job.view.ended(outcome, at);

@@ -296,7 +296,7 @@ mod tests {
     }
 
     /// A lost device is reopened and the job runs on it. If it cannot be reopened, the CPU replaces
-    /// it, and the report says so.
+    /// it, with a note in the report.
     #[test]
     fn a_lost_device_costs_no_job() {
         let folder = tempfile::tempdir().unwrap();

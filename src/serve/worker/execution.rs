@@ -17,7 +17,8 @@ pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Largest cost of a job that overtakes, as a share of the cost of this one. Chosen.
 const MUCH_SHORTER: f64 = 0.1;
 
-/// Runs the first queued task of at most so many multiply-adds. Returns false if there is none.
+/// Runs the first queued task that costs at most the given multiply-adds. Returns false if there is
+/// none.
 pub(super) type Overtake<'a> = &'a dyn Fn(f64) -> bool;
 
 /// One execution of a job, a check or the check behind a page.

@@ -153,7 +153,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Checks a body. If the device fails, repeats the check on the reopened device, and if that
-    /// fails, too, on the CPU. The report says so.
+    /// fails, too, on the CPU, with a note in the report.
     fn check(
         &self,
         job: &Job,
