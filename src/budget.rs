@@ -4,6 +4,9 @@
 //! memory, or bytes. A limit keeps progress bars moving, interruptions prompt, driver time-outs
 //! away and intermediate results in the cache. The tile sizes of a kernel are set in the kernel.
 
+// The table is whole, whichever features use it.
+#![cfg_attr(not(all(feature = "cli", feature = "gpu")), allow(dead_code))]
+
 use std::ops::Range;
 
 use crate::{

@@ -219,6 +219,7 @@ impl Problem {
     }
 
     /// Returns the bias as it was given.
+    #[cfg(feature = "files")]
     pub(crate) fn bias_tensor(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
