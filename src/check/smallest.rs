@@ -80,14 +80,14 @@ fn mixed(wrong: &[usize], right: &[usize], size: usize) -> Vec<usize> {
     let of_right = (size / 2)
         .min(right.len())
         .max(size.saturating_sub(wrong.len()));
-    let mut rows = spread(right, of_right);
-    rows.extend(spread(wrong, size - of_right.min(size)));
+    let mut rows = evenly_spaced(right, of_right);
+    rows.extend(evenly_spaced(wrong, size - of_right.min(size)));
     rows.sort_unstable();
     rows
 }
 
-/// Returns `count` of the rows, or all there are, evenly spaced.
-fn spread(rows: &[usize], count: usize) -> Vec<usize> {
+/// Returns `count` of the rows, or all if there are fewer, evenly spaced.
+fn evenly_spaced(rows: &[usize], count: usize) -> Vec<usize> {
     let count = count.min(rows.len());
     (0..count).map(|i| rows[i * rows.len() / count]).collect()
 }

@@ -116,7 +116,7 @@ impl Comparison {
             flipped,
             scaled,
             shuffled,
-            moved,
+            shuffle_differs,
         } = self.tally.sensitivity.caught;
         let resolution = self.scale_resolution();
         // |s - 1| of each copy is 1, 2 and 0.5.
@@ -124,7 +124,7 @@ impl Comparison {
             (Corruption::Zeroed, zeroed || resolution < 1.0),
             (Corruption::Flipped, flipped || resolution < 2.0),
             (Corruption::Scaled, scaled || resolution < 0.5),
-            (Corruption::Shuffled, shuffled || !moved),
+            (Corruption::Shuffled, shuffled || !shuffle_differs),
         ];
         let missed = copies.into_iter().filter(|(_, is_caught)| !is_caught);
         missed.map(|(copy, _)| copy).collect()
@@ -287,7 +287,7 @@ mod tests {
                         flipped: flag(8),
                         scaled: flag(9),
                         shuffled: flag(10),
-                        moved: flag(11),
+                        shuffle_differs: flag(11),
                     },
                 },
                 kept,

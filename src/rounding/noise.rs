@@ -182,7 +182,7 @@ mod tests {
 
     /// Compares |numeric - exact| with the bound of every entry. Returns the number of entries, and
     /// the median bound over the RMS error.
-    fn hold(device: &Device, problem: &Problem, plan: Plan) -> (usize, f64) {
+    fn compare_with_bound(device: &Device, problem: &Problem, plan: Plan) -> (usize, f64) {
         let noise = Noise::new(problem, &plan);
         let evaluation = evaluate(device.engine(problem, plan).unwrap().as_mut(), problem.n());
         let exact_plan = Plan {
@@ -282,7 +282,7 @@ mod tests {
                         for wrt in [Wrt::Input, Wrt::Logits] {
                             let derivative = Differentiation::from(wrt).by(method);
                             let plan = Plan::new(&problem, derivative, eps, precision);
-                            let (count, ratio) = hold(device, &problem, plan);
+                            let (count, ratio) = compare_with_bound(device, &problem, plan);
                             entries += count;
                             if ratio.is_finite() && eps.is_none() {
                                 ratios

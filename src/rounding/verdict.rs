@@ -117,7 +117,7 @@ pub struct Caught {
     /// Every row rotated by one column.
     pub shuffled: bool,
     /// True if this rotation changes any entry at all.
-    pub moved: bool,
+    pub shuffle_differs: bool,
 }
 
 impl Caught {
@@ -130,7 +130,7 @@ impl Caught {
             flipped: (analytic + numeric).abs() > allowed,
             scaled: (1.5 * analytic - numeric).abs() > allowed,
             shuffled: (next - numeric).abs() > allowed,
-            moved: next != analytic,
+            shuffle_differs: next != analytic,
         }
     }
 
@@ -140,12 +140,13 @@ impl Caught {
         self.flipped |= other.flipped;
         self.scaled |= other.scaled;
         self.shuffled |= other.shuffled;
-        self.moved |= other.moved;
+        self.shuffle_differs |= other.shuffle_differs;
     }
 
     /// Returns true if no further entry can change the result.
     pub fn is_complete(&self) -> bool {
-        self.zeroed && self.flipped && self.scaled && self.shuffled && self.moved
+        let copies = self.zeroed && self.flipped && self.scaled && self.shuffled;
+        copies && self.shuffle_differs
     }
 }
 
@@ -201,7 +202,7 @@ mod tests {
     fn caught_names_the_copies_that_differ_by_more_than_is_allowed() {
         let caught = Caught::new(1.0, 1.0, 1.0, 0.75);
         assert!(caught.zeroed && caught.flipped);
-        assert!(!caught.scaled && !caught.shuffled && !caught.moved);
+        assert!(!caught.scaled && !caught.shuffled && !caught.shuffle_differs);
         let mut all = caught;
         all.merge(Caught::new(1.0, 3.0, 1.0, 0.25));
         assert!(all.is_complete());

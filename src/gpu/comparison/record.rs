@@ -109,7 +109,7 @@ fn add(block: &mut Block, columns: usize, record: &[f64]) -> u64 {
         flipped,
         scaled,
         shuffled,
-        moved,
+        shuffle_differs,
         least_detectable,
     ] = totals;
     block.sum_rel_err += rel_err;
@@ -121,7 +121,7 @@ fn add(block: &mut Block, columns: usize, record: &[f64]) -> u64 {
         flipped: flipped > 0.0,
         scaled: scaled > 0.0,
         shuffled: shuffled > 0.0,
-        moved: moved > 0.0,
+        shuffle_differs: shuffle_differs > 0.0,
     });
     // The shader begins with LARGEST, and leaves it if every |numeric| is 0.
     if least_detectable < f64::from(f32::MAX) / 2.0 {
@@ -175,7 +175,7 @@ pub(in crate::gpu) fn write(comparison: DeviceComparison, columns: usize, record
             flipped,
             scaled,
             shuffled,
-            moved,
+            shuffle_differs,
         } = block.caught;
         let number = |caught: bool| f64::from(u8::from(caught));
         let totals: [f64; TOTALS] = [
@@ -188,7 +188,7 @@ pub(in crate::gpu) fn write(comparison: DeviceComparison, columns: usize, record
             number(flipped),
             number(scaled),
             number(shuffled),
-            number(moved),
+            number(shuffle_differs),
             block.least_detectable.min(f64::MAX),
         ];
         records[OF_ALL..RECORD].copy_from_slice(&totals);
