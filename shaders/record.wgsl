@@ -53,7 +53,7 @@ fn total_values(totals: Totals) -> array<real, TOTALS> {
         totals.flipped,
         totals.scaled,
         totals.shuffled,
-        totals.moved,
+        totals.shuffle_differs,
         totals.least_detectable,
     );
 }

@@ -51,7 +51,7 @@ struct Totals {
     flipped: real,          //   one of the other sign,
     scaled: real,           //   one half as large again,
     shuffled: real,         //   or one shifted by a column,
-    shuffle_differs: real,            //   and if the shifted one differs at all
+    shuffle_differs: real,  //   and if the shifted one differs at all
     least_detectable: real, // the smallest relative error that would have failed
 }
 
@@ -77,7 +77,8 @@ fn count(
     (*totals).flipped = select((*totals).flipped, real(1.0), abs(a + g) > allowed);
     (*totals).scaled = select((*totals).scaled, real(1.0), abs(1.5 * a - g) > allowed);
     (*totals).shuffled = select((*totals).shuffled, real(1.0), abs(next - g) > allowed);
-    (*totals).shuffle_differs = select((*totals).shuffle_differs, real(1.0), next != a);
+    (*totals).shuffle_differs =
+        select((*totals).shuffle_differs, real(1.0), next != a);
     if (abs(g) > 0.0) {
         (*totals).least_detectable = min((*totals).least_detectable, allowed / abs(g));
     }
