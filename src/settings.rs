@@ -106,7 +106,7 @@ pub struct Settings {
     /// Step: auto, or a number
     ///
     /// The step is added to one element of the input, logits, weight or bias. auto takes a power of
-    /// two that balances the error of the difference against rounding.
+    /// two that suits the method, the scheme and the precision.
     #[arg(
         long,
         help_heading = DIFFERENCE,

@@ -18,10 +18,13 @@ pub(super) struct InputArguments {
     /// .safetensors or .npz files, folders, or quoted patterns such as 'cases/*.npz'
     ///
     /// A folder stands for all .safetensors and .npz files in it and below. Each file holds
+    ///
     ///   input   [n, d]
     ///   weight  [k, d]
     ///   target  [n] class indices, or [n, k] class probabilities
+    ///
     /// and, optionally, bias [k], class_weight [k] and the gradients to check:
+    ///
     ///   grad         [n, d], with respect to the input
     ///   grad_logits  [n, k]
     ///   grad_weight  [k, d]
