@@ -12,6 +12,7 @@ mod architecture;
 mod bugs;
 mod cli;
 mod diagnosis;
+mod docs;
 mod output;
 mod properties;
 mod rows;
