@@ -42,8 +42,8 @@ pub(super) struct Evidence<'a> {
     pub(super) any_order: bool,
     /// [`Descent`] over a draw of the samples, and over all of them.
     pub(super) descents: [OnceLock<Option<Descent>>; 2],
-    /// Rounding of the operands of matrix products.
-    operands: Option<Rounding>,
+    /// Rounding of the operands of matrix products, if there is one.
+    operand_rounding: Option<Rounding>,
 }
 
 impl<'a> Evidence<'a> {
@@ -61,7 +61,7 @@ impl<'a> Evidence<'a> {
             gradient,
             any_order: false,
             descents: Default::default(),
-            operands: None,
+            operand_rounding: None,
         }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Evidence<'a> {
         };
         Self {
             layer: Arc::new(layer),
-            operands: Some(rounding),
+            operand_rounding: Some(rounding),
             ..self.clone()
         }
     }

@@ -9,7 +9,7 @@
 //! 3. The user's tolerances are added to rounding and do not replace it: a prediction within
 //!    rounding is a match, even if the user's tolerance is tighter.
 
-use super::{Evidence, forward::Strip, predict::Factors};
+use super::{Evidence, forward::Strip, predict::Terms};
 use crate::{
     diagnose::{layer::Layer, losses::LossDerivative},
     rounding::{RoundingModel, nonlinearity},
@@ -46,7 +46,7 @@ impl Evidence<'_> {
             classes: layer.bias.len(),
         };
         let of_strip = |strip: &Strip| bounds.of(strip);
-        let rounding = self.product(rows, layer, loss, &of_strip, Factors::Magnitudes);
+        let rounding = self.product(rows, layer, loss, &of_strip, Terms::Magnitudes);
         let tolerance = self.check.tolerance;
         let (rtol, atol) = tolerance
             .given

@@ -87,7 +87,7 @@ impl Evidence<'_> {
             .iter()
             .flat_map(|&j| self.problem.input().rows::<f64>(j..j + 1))
             .collect();
-        if let Some(rounding) = self.operands {
+        if let Some(rounding) = self.operand_rounding {
             input.iter_mut().for_each(|x| *x = rounding(*x));
         }
         let z = logits(&input, &layer.weight, &layer.bias, d);

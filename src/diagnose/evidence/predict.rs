@@ -20,14 +20,14 @@ use crate::{
     problem::Wrt,
 };
 
-/// Factors of a product: as they are, or their magnitudes.
+/// Terms of a product: with their signs, or their magnitudes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Factors {
+pub(super) enum Terms {
     Signed,
     Magnitudes,
 }
 
-impl Factors {
+impl Terms {
     fn of(self, values: &[f64]) -> Cow<'_, [f64]> {
         match self {
             Self::Signed => values.into(),
@@ -51,7 +51,7 @@ impl Evidence<'_> {
     ) -> Vec<f64> {
         let z = self.problem.normalizer();
         let derivative = |strip: &Strip| strip.derivative(z);
-        self.product(rows, layer, loss, &derivative, Factors::Signed)
+        self.product(rows, layer, loss, &derivative, Terms::Signed)
     }
 
     /// Returns the derivative of `loss` with respect to the logits of some samples, [samples, k].
@@ -90,27 +90,27 @@ impl Evidence<'_> {
     }
 
     /// Returns the gradient at `rows` that follows from a matrix [samples, k] in place of G. `left`
-    /// computes the matrix of a strip; the other factor is the weight of `layer`, or the input.
+    /// computes the matrix of a strip; the other operand is the weight of `layer`, or the input.
     pub(super) fn product(
         &self,
         rows: &[usize],
         layer: &Layer,
         loss: &LossDerivative,
         left: &(dyn Fn(&Strip) -> Vec<f64> + Sync),
-        factors: Factors,
+        terms: Terms,
     ) -> Vec<f64> {
         let d = self.problem.d();
         let weight = match self.wrt {
-            Wrt::Input => factors.of(&layer.weight),
+            Wrt::Input => terms.of(&layer.weight),
             _ => Cow::default(),
         };
         let part = |samples: &[usize]| {
             let strip = self.strip(samples, layer, loss);
-            let left = self.left_factor(rows, left(&strip));
+            let left = self.left_operand(rows, left(&strip));
             match self.wrt {
                 Wrt::Input => matmul(&left, &weight, d),
                 Wrt::Logits => left,
-                Wrt::Weight => outer(&left, &factors.of(&strip.input), rows.len(), d),
+                Wrt::Weight => outer(&left, &terms.of(&strip.input), rows.len(), d),
                 Wrt::Bias => outer(&left, &vec![1.0; samples.len()], rows.len(), 1),
             }
         };
@@ -125,7 +125,7 @@ impl Evidence<'_> {
 
     /// Selects the classes `rows` of a matrix [samples, k] if the rows of the gradient are classes,
     /// and rounds it as an operand of a matrix product.
-    fn left_factor(&self, rows: &[usize], mut left: Vec<f64>) -> Vec<f64> {
+    fn left_operand(&self, rows: &[usize], mut left: Vec<f64>) -> Vec<f64> {
         let k = self.problem.k();
         if self.wrt.is_parameter() && rows.len() < k {
             left = left
@@ -133,7 +133,7 @@ impl Evidence<'_> {
                 .flat_map(|left| rows.iter().map(|&class| left[class]))
                 .collect();
         }
-        if let (Some(rounding), Wrt::Input | Wrt::Weight) = (self.operands, self.wrt) {
+        if let (Some(rounding), Wrt::Input | Wrt::Weight) = (self.operand_rounding, self.wrt) {
             // The operand is in f32 before it is rounded.
             left.iter_mut()
                 .for_each(|g| *g = rounding(f64::from(*g as f32)));

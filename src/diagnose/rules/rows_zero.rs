@@ -25,17 +25,17 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let is_mean = evidence.is_mean() && !rest.is_explained() && divided.is_explained();
     let numbers = evidence.numbers(&rows);
     let all = evidence.problem.rows(evidence.wrt);
-    let story = Story {
+    let zeros = ZeroRows {
         places: counted(row(evidence.wrt), &numbers),
         class: only_class(evidence, &rows),
         are_last: rows.ranges().len() == 1 && rows.ranges()[0].end == all,
         mean_factor: is_mean.then_some(factor),
     };
     let after = if is_mean { divided } else { rest };
-    let hypothesis = Hypothesis::new(Code::RowsZero, after, words(evidence, &story))
+    let hypothesis = Hypothesis::new(Code::RowsZero, after, words(evidence, &zeros))
         .evidence("rows", rows.len() as f64)
         .rows(numbers.iter());
-    Some(match story.class {
+    Some(match zeros.class {
         Some(class) => hypothesis.confidence(0.7).classes([class]),
         None => hypothesis,
     })
@@ -68,7 +68,7 @@ fn only_class(evidence: &Evidence, rows: &Ranges) -> Option<usize> {
 }
 
 /// The rows that are zero, and what they have in common.
-struct Story {
+struct ZeroRows {
     places: String,
     class: Option<usize>,
     are_last: bool,
@@ -76,21 +76,21 @@ struct Story {
     mean_factor: Option<f64>,
 }
 
-fn words(evidence: &Evidence, story: &Story) -> Words {
-    let (name, places) = (evidence.name(), &story.places);
-    let which = match (story.are_last, story.class) {
+fn words(evidence: &Evidence, zeros: &ZeroRows) -> Words {
+    let (name, places) = (evidence.name(), &zeros.places);
+    let which = match (zeros.are_last, zeros.class) {
         (_, Some(class)) => format!(" (all samples of class {class})"),
         (true, None) => " (the last ones)".to_owned(),
         (false, None) => String::new(),
     };
-    let others = match story.mean_factor {
+    let others = match zeros.mean_factor {
         Some(factor) => format!(
             ", and the others are {} times as large, as in a mean of them alone",
             number(factor)
         ),
         None => String::new(),
     };
-    let fix = match (story.class, story.are_last, evidence.wrt.is_parameter()) {
+    let fix = match (zeros.class, zeros.are_last, evidence.wrt.is_parameter()) {
         (Some(class), ..) => format!(
             "if the loss ignores class {class}, declare it (--ignore-index {class}, or \
              ignore_index in the metadata); otherwise look for what masks or detaches those samples"
@@ -107,7 +107,7 @@ fn words(evidence: &Evidence, story: &Story) -> Words {
               leaves those rows out of the loss"
             .to_owned(),
     };
-    let test = story.class.map(|class| {
+    let test = zeros.class.map(|class| {
         format!(
             "give the samples of class {class} another label: if their rows are no longer zero, \
              the label is ignored"
