@@ -35,8 +35,8 @@ fn tile_of(place: Place) -> Tile {
     return Tile(group / groups * TILE_ROWS, group % groups * lanes + place.lane);
 }
 
-// Where a row of `left` begins. A row past the end reads the last one again; nothing is written
-// for it.
+// Returns the offset of a row of `left`. A row past the end reads the last one again; nothing is
+// written for it.
 fn left_row(row: u32) -> u32 {
     return min(row, params.rows - 1u) * params.classes;
 }

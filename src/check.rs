@@ -126,8 +126,8 @@ struct Compared {
     on: ComparedOn,
 }
 
-/// Compares one gradient with its numeric counterpart. Returns `None` if the listener interrupts before the
-/// first row is compared.
+/// Compares one gradient with its numeric counterpart. Returns `None` if the listener interrupts
+/// before the first row is compared.
 fn compare_one(
     selection: &Selection<'_>,
     subject: &Subject,

@@ -7,8 +7,8 @@ use gradprobe::{
     io::{self, Request, Source},
 };
 
-/// Loads and validates a file with these bytes. It must end with a problem or with an error that has a
-/// short message; a panic, or memory beyond the limits, is a bug.
+/// Loads and validates a file with these bytes. It must end with a problem or with an error that
+/// has a short message; a panic, or memory beyond the limits, is a bug.
 pub fn read(bytes: &[u8], extension: &str) {
     let name = PathBuf::from(format!("body.{extension}"));
     let request = Request {

@@ -38,7 +38,7 @@ pub(super) struct Forward {
     has_linear: bool,
 }
 
-/// What the host keeps of the operands of a range of rows.
+/// The operands of a range of rows that the host keeps.
 pub(super) struct Uploaded<T> {
     /// The input, padded.
     pub(super) input: Vec<T>,

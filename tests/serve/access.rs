@@ -1,4 +1,4 @@
-//! Who is served: clients with the token, and without one only clients that mean this machine.
+//! Access: clients with the token, and without a token only clients that mean this machine.
 
 use crate::{
     fixtures::{ON_CPU, TOKEN, small, token_file},

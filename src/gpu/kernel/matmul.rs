@@ -24,7 +24,7 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Adds the classes `tile_begin..tile_end` to a product.
     Matmul {
-        /// What the finished product is divided by.
+        /// The divisor of the finished product.
         normalizer: f64,
         /// Rows of the left side.
         rows: u32,

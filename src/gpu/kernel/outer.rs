@@ -24,7 +24,7 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Adds the samples `tile_begin..tile_end` to a product.
     Outer {
-        /// What the terms are divided by.
+        /// The divisor of the terms.
         normalizer: f64,
         /// m.
         columns: u32,

@@ -31,7 +31,8 @@ pub(super) fn workgroups(rows: u32, columns: u32, constants: &[Constant]) -> usi
 }
 
 /// Returns the widest workgroup, of at least `least` lanes, that leaves at most [`MOST_IDLE`] of
-/// its lanes idle in a row of `tiles` tiles. If there is none, returns the one that leaves the fewest.
+/// its lanes idle in a row of `tiles` tiles. If there is none, returns the one that leaves the
+/// fewest.
 fn lanes(tiles: usize, least: usize) -> usize {
     let idle = |lanes: &usize| (tiles.next_multiple_of(*lanes) - tiles) as f64 / tiles as f64;
     let choices = || [64, 32, 16, 8].into_iter().filter(|lanes| *lanes >= least);

@@ -138,7 +138,8 @@ pub(super) fn finish_job(
     Ok(rows > 0)
 }
 
-/// Adds the `bytes` of a page to the space that its job takes. Returns false if there is no such job.
+/// Adds the `bytes` of a page to the space that its job takes. Returns false if there is no such
+/// job.
 pub(super) fn count_page(connection: &Connection, id: &str, bytes: i64) -> Result<bool> {
     let mut statement = connection.prepare_cached(
         "UPDATE jobs SET kept = bytes + COALESCE(OCTET_LENGTH(report), 0) + ?2 WHERE id = ?1",
