@@ -15,6 +15,10 @@ use crate::{
     scheme::Method,
 };
 
+/// Calls that are submitted before the one that is compared. A device computes the next call while
+/// the host compares.
+pub(crate) const CALLS_AHEAD: usize = 1;
+
 // Calls of the CPU engine.
 
 /// Entries per call of the CPU engine, which keeps none of them: 50 ms of work on many threads.

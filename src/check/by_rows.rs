@@ -13,10 +13,6 @@ use crate::{
     tensor::{Dtype, Tensor},
 };
 
-/// Calls that are submitted before the one that is compared. A device computes the next call while
-/// the host compares.
-pub(super) const AHEAD: usize = 1;
-
 /// Compares `gradient`, or the engine's own backward pass, with the numeric gradient. Returns
 /// `None` if the listener interrupts before the first row.
 pub(super) fn tally(
@@ -109,7 +105,11 @@ fn compare_on_host(
     let (n, m) = (comparator.problem.n(), comparator.columns());
     let calls = calls(comparator, engine.rows_per_call(), first);
     // A backward pass between two calls leaves nothing to overlap.
-    let ahead = if gradient.is_some() { AHEAD } else { 0 };
+    let ahead = if gradient.is_some() {
+        budget::CALLS_AHEAD
+    } else {
+        0
+    };
     let mut upcoming = calls.iter();
     for rows in upcoming.by_ref().take(ahead) {
         engine.submit(rows.clone());

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{Listener, by_rows::AHEAD, compare::Comparator};
+use super::{Listener, compare::Comparator};
 use crate::{
     budget,
     engine::{Allowance, Block, BlockColumns, ComparingEngine, DeviceComparison},
@@ -32,7 +32,7 @@ pub(super) fn tally_rows(
     let block = budget::block_rows(comparator.problem, comparator.plan.derivative());
     let calls: Vec<Range<usize>> = budget::calls(n, engine.rows_per_call(), block).collect();
     let mut upcoming = calls.iter();
-    for rows in upcoming.by_ref().take(AHEAD) {
+    for rows in upcoming.by_ref().take(budget::CALLS_AHEAD) {
         engine.submit_comparison(rows.clone(), gradient);
     }
     let mut accepted: Vec<AcceptedRows> = Vec::new();
