@@ -32,6 +32,7 @@ mod probe;
 mod readback;
 mod sizes;
 mod tiles;
+mod trial;
 mod weight;
 
 #[cfg(test)]

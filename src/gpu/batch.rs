@@ -29,6 +29,13 @@ struct Dispatch {
     workgroups: usize,
 }
 
+impl GpuDevice {
+    /// Starts a sequence of dispatches.
+    pub fn batch<T: Element>(&self) -> Batch<'_, T> {
+        Batch::new(self)
+    }
+}
+
 impl<'a, T: Element> Batch<'a, T> {
     pub(super) fn new(device: &'a GpuDevice) -> Self {
         Self {

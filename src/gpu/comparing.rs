@@ -8,19 +8,48 @@ use crate::{
     error::Result,
     plan::Plan,
     problem::Problem,
+    scheme::Precision,
     tensor::Tensor,
 };
 
 /// A [`GpuEngine`] with the buffers of a comparison.
-pub(super) struct ComparingGpuEngine<'a, T> {
+struct ComparingGpuEngine<'a, T> {
     engine: GpuEngine<'a, T>,
     pass: ComparisonPass,
     /// Rows whose comparison was submitted.
     submitted: VecDeque<(Range<usize>, Submitted)>,
 }
 
+impl GpuDevice {
+    /// Prepares a plan for a problem whose gradient is compared on the device. The plan's method is
+    /// `difference`, and not with respect to a parameter.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
+    pub fn comparing_engine<'a>(
+        &'a self,
+        problem: &'a Problem,
+        plan: Plan,
+        allowance: &Allowance,
+    ) -> Result<Box<dyn ComparingEngine + 'a>> {
+        fn new<'a, T: Element>(
+            device: &'a GpuDevice,
+            problem: &'a Problem,
+            plan: Plan,
+            allowance: &Allowance,
+        ) -> Result<Box<dyn ComparingEngine + 'a>> {
+            let engine = ComparingGpuEngine::<T>::new(device, problem, plan, allowance)?;
+            Ok(Box::new(engine))
+        }
+        match plan.precision {
+            Precision::F32 => new::<f32>(self, problem, plan, allowance),
+            Precision::F64 => new::<f64>(self, problem, plan, allowance),
+        }
+    }
+}
+
 impl<'a, T: Element> ComparingGpuEngine<'a, T> {
-    pub(super) fn new(
+    fn new(
         device: &'a GpuDevice,
         problem: &'a Problem,
         plan: Plan,

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Batch, Buffer, Columns, Element, GpuDevice, Readback, kernel::compare::Compare};
+use super::{
+    Batch, Buffer, Columns, Element, GpuDevice, Readback,
+    kernel::compare::{Compare, allowance, record},
+};
 use crate::engine::{Allowance, DeviceComparison};
-
-pub(super) mod agreement;
-pub(super) mod allowance;
-pub(super) mod record;
 
 /// The buffers that a comparison needs besides an evaluation.
 pub(super) struct ComparisonPass {

@@ -2,16 +2,26 @@
 
 use std::{
     cell::{OnceCell, RefCell},
+    collections::HashMap,
+    rc::Rc,
     sync::{Arc, Mutex},
 };
 
-use super::{Batch, Element, pipeline::Pipelines, probe::probe, readback::Pool};
 use crate::{
     budget::{GPU_ENTRIES, GPU_MEMORY, GPU_WORK, SOFTWARE_ENTRIES, SOFTWARE_WORK},
     engine::Timing,
     error::{Error, Result},
     report::{DeviceInfo, DeviceKind},
+    scheme::Precision,
 };
+
+/// The pipelines that were made, by the kernel's name, the arithmetic and the constants.
+type Pipelines = HashMap<(&'static str, Precision, Constants), Rc<wgpu::ComputePipeline>>;
+/// Names and values.
+type Constants = Vec<(&'static str, usize)>;
+
+/// Buffers that the host can map, ready for reuse.
+pub(super) type Pool = Arc<Mutex<Vec<wgpu::Buffer>>>;
 
 /// Features that an adapter must have for kernels in f64, which take the bits of numbers apart.
 pub(super) const F64: wgpu::Features =
@@ -32,7 +42,8 @@ pub struct GpuDevice {
     timing: RefCell<Timing>,
     /// Buffers for results, ready for reuse.
     pub(super) staging: Pool,
-    has_f64: OnceCell<bool>,
+    /// Set by the first call of [`GpuDevice::has_f64`].
+    pub(super) has_f64: OnceCell<bool>,
     /// The first error that no call returned.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -98,13 +109,6 @@ impl GpuDevice {
         add(&mut self.timing.borrow_mut());
     }
 
-    /// Returns true if the kernels also compute in f64 and pass the self-probe there. The first
-    /// call runs it.
-    pub fn has_f64(&self) -> bool {
-        let has = || self.device.features().contains(F64) && probe::<f64>(self).is_ok();
-        *self.has_f64.get_or_init(has)
-    }
-
     /// Returns true if kernels can be timed.
     pub(super) fn has_timestamps(&self) -> bool {
         let features = self.device.features();
@@ -130,11 +134,6 @@ impl GpuDevice {
             DeviceKind::Software => SOFTWARE_WORK,
             _ => GPU_WORK,
         }
-    }
-
-    /// Starts a sequence of dispatches.
-    pub fn batch<T: Element>(&self) -> Batch<'_, T> {
-        Batch::new(self)
     }
 
     /// Takes the device from its user, as a driver that is reset would: every call from here on

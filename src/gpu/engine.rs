@@ -4,7 +4,6 @@ use std::{collections::VecDeque, ops::Range};
 
 use super::{
     Batch, Buffer, Columns, Element, GpuDevice, Readback, Submitted,
-    comparing::ComparingGpuEngine,
     derivative::Derivative,
     evaluated::{Base, Evaluated, Results},
     forward::{Forward, Uploaded},
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     budget::DISPATCH_TERMS,
-    engine::{Allowance, ComparingEngine, Engine, Evaluation, RowSource},
+    engine::{Engine, Evaluation, RowSource},
     error::Result,
     plan::Plan,
     problem::{Problem, Wrt},
@@ -62,32 +61,6 @@ impl GpuDevice {
             Precision::F32 => Box::new(GpuEngine::<f32>::new(self, problem, plan)?),
             Precision::F64 => Box::new(GpuEngine::<f64>::new(self, problem, plan)?),
         })
-    }
-
-    /// Prepares a plan for a problem whose gradient is compared on the device. The plan's method is
-    /// `difference`, and not with respect to a parameter.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.
-    pub fn comparing_engine<'a>(
-        &'a self,
-        problem: &'a Problem,
-        plan: Plan,
-        allowance: &Allowance,
-    ) -> Result<Box<dyn ComparingEngine + 'a>> {
-        fn new<'a, T: Element>(
-            device: &'a GpuDevice,
-            problem: &'a Problem,
-            plan: Plan,
-            allowance: &Allowance,
-        ) -> Result<Box<dyn ComparingEngine + 'a>> {
-            let engine = ComparingGpuEngine::<T>::new(device, problem, plan, allowance)?;
-            Ok(Box::new(engine))
-        }
-        match plan.precision {
-            Precision::F32 => new::<f32>(self, problem, plan, allowance),
-            Precision::F64 => new::<f64>(self, problem, plan, allowance),
-        }
     }
 }
 

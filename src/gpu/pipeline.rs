@@ -1,16 +1,12 @@
 //! Pipelines: compiled kernels, made when they are first needed.
 
-use std::{collections::HashMap, rc::Rc};
+use std::rc::Rc;
 
 use super::{
     GpuDevice,
     kernel::{Binding, Constant, Kernel},
 };
 use crate::scheme::Precision;
-
-/// The pipelines that were made, by the kernel's name, the arithmetic and the constants.
-pub(super) type Pipelines =
-    HashMap<(&'static str, Precision, Vec<Constant>), Rc<wgpu::ComputePipeline>>;
 
 impl GpuDevice {
     /// Returns the pipeline of a kernel.
@@ -20,7 +16,9 @@ impl GpuDevice {
         precision: Precision,
         constants: &[Constant],
     ) -> Rc<wgpu::ComputePipeline> {
-        let key = (kernel.name, precision, constants.to_vec());
+        let values = constants.iter();
+        let values = values.map(|Constant(name, value)| (*name, *value));
+        let key = (kernel.name, precision, values.collect());
         let mut pipelines = self.pipelines.borrow_mut();
         let pipeline = pipelines.entry(key).or_insert_with(|| {
             let source = kernel.source(precision);

@@ -4,6 +4,7 @@
 
 use super::{
     Element, GpuDevice, GpuEngine,
+    device::F64,
     kernel::{KERNELS, sample::Sampler},
 };
 use crate::{
@@ -26,6 +27,15 @@ const ROUNDINGS: f64 = 64.0;
 
 /// The largest R of a sample of [`problem`].
 const TOTAL: f64 = 2.5;
+
+impl GpuDevice {
+    /// Returns true if the kernels also compute in f64 and pass the self-probe there. The first
+    /// call runs it.
+    pub fn has_f64(&self) -> bool {
+        let has = || self.device.features().contains(F64) && probe::<f64>(self).is_ok();
+        *self.has_f64.get_or_init(has)
+    }
+}
 
 /// Probes a device in the arithmetic of T.
 ///

@@ -1,19 +1,13 @@
 //! Results on their way to the host. Their buffers are reused, because the system clears the pages
 //! of a new one first.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use bytemuck::Pod;
 use futures::{channel::oneshot, future::try_join_all};
 
-use super::GpuDevice;
+use super::{GpuDevice, device::Pool};
 use crate::error::Result;
-
-/// Buffers that the host can map, ready for reuse.
-pub(super) type Pool = Arc<Mutex<Vec<wgpu::Buffer>>>;
 
 /// Bytes of two time stamps.
 pub(super) const STAMPS: u64 = 16;

@@ -11,9 +11,12 @@ use super::{
 use crate::{
     cpu::compare::{self, BLOCK_ROWS, ComparedRows},
     engine::{Allowance, DeviceComparison},
-    gpu::comparison::{agreement, allowance, record},
     scheme::Precision,
 };
+
+mod agreement;
+pub(in crate::gpu) mod allowance;
+pub(in crate::gpu) mod record;
 
 const BINDINGS: [Binding; 7] = [
     reads("allowance"),

@@ -1,15 +1,9 @@
-//! Sample launches: random operands for one kernel, run on a device and by the twin.
+//! Sample launches: random operands for one kernel, and the results of its twin.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use super::{Launch, Outcome, operand::Disagreement, operand::Operand};
-use crate::{
-    error::Result,
-    gpu::{Buffer, Element, GpuDevice},
-    loss::NO_LABEL,
-    report::DeviceKind,
-    scheme::Precision,
-};
+use super::{Launch, operand::Operand};
+use crate::{loss::NO_LABEL, scheme::Precision};
 
 /// n, d and k of the samples that the tests run: fewer and more classes than a workgroup's 64
 /// threads, multiples of nothing, and a multiple of everything.
@@ -25,7 +19,7 @@ pub const SIZES: [[usize; 3]; 5] = [
 #[derive(Debug)]
 pub struct Sample {
     launch: Box<dyn Launch>,
-    operands: Vec<Operand>,
+    pub(in crate::gpu) operands: Vec<Operand>,
 }
 
 impl Sample {
@@ -49,54 +43,8 @@ impl Sample {
         operands
     }
 
-    /// Runs the launch in the variant of its kernel that suits `kind`, and returns the first result
-    /// that differs from the twin's by more than rounding explains.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`](crate::error::Error::Gpu) if the driver reports a fault.
-    pub fn disagreement<T: Element>(
-        &self,
-        device: &GpuDevice,
-        kind: DeviceKind,
-    ) -> Result<Option<Disagreement>> {
-        Ok(self.launch.disagreement(&Outcome {
-            precision: T::PRECISION,
-            before: &self.rounded(T::PRECISION),
-            found: &self.found::<T>(device, kind)?,
-            expected: &self.expected(T::PRECISION),
-        }))
-    }
-
-    /// Returns the operands as the device leaves them.
-    fn found<T: Element>(&self, device: &GpuDevice, kind: DeviceKind) -> Result<Vec<Operand>> {
-        let bindings = self.launch.kernel().bindings;
-        let pairs = self.operands.iter().zip(bindings);
-        let buffers: Vec<Buffer> = pairs
-            .map(|(operand, binding)| match operand {
-                Operand::Counts(values) => device.upload(binding.name, values),
-                Operand::Numbers(values) => {
-                    let values: Vec<T> = values.iter().map(|&v| T::of(v)).collect();
-                    device.upload(binding.name, &values)
-                }
-            })
-            .collect();
-        let mut batch = device.batch::<T>();
-        let operands: Vec<&Buffer> = buffers.iter().collect();
-        batch.run_variant(kind, self.launch(), &operands);
-        let lengths = self.operands.iter().map(Operand::len);
-        let wanted: Vec<(&Buffer, usize)> = operands.into_iter().zip(lengths).collect();
-        let found = batch.submit(&wanted).wait(device)?;
-        let pairs = found.iter().zip(&self.operands);
-        let found = pairs.map(|(found, operand)| match operand {
-            Operand::Counts(_) => Operand::Counts(found.values::<u32>().to_vec()),
-            Operand::Numbers(_) => {
-                Operand::Numbers(found.values::<T>().iter().map(|v| v.f64()).collect())
-            }
-        });
-        Ok(found.collect())
-    }
-
-    fn rounded(&self, precision: Precision) -> Vec<Operand> {
+    /// Returns the operands as they are before the launch, rounded as the device holds them.
+    pub(in crate::gpu) fn rounded(&self, precision: Precision) -> Vec<Operand> {
         let operands = self.operands.iter();
         operands.map(|operand| operand.rounded(precision)).collect()
     }
