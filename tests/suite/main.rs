@@ -16,3 +16,4 @@ mod docs;
 mod output;
 mod properties;
 mod rows;
+mod style;
