@@ -1,5 +1,5 @@
-//! The comparison of a strip in lanes. This is the hot loop of a check: 4.4e8 entries per second on
-//! two cores, the evaluation included (16384x784x10 in benches/RESULTS.md).
+//! The comparison of a strip in lanes: about a fifth of a check's processor time. The whole check
+//! does 4.4e8 entries per second on two cores (16384x784x10, 2026-11-23, benches/RESULTS.md).
 //!
 //! 1. A group of [`LANES`] columns is taken through all rows of the strip, so that the sums down
 //!    its columns ([`ColumnSums`]) and over its entries ([`Totals`]) stay in registers.
