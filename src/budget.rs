@@ -54,7 +54,7 @@ pub(crate) const DISPATCH_COLUMNS: usize = 32_768;
 /// this is an eighth of lavapipe's limit.
 pub(crate) const DISPATCH_TERMS: usize = 8192;
 
-// Comparison on the host. Measured in 2026 with benches/check.rs.
+// Comparison on the host. Chosen.
 
 /// Entries of a block: enough to make the exact sums cheap, few enough for several threads.
 const BLOCK_ENTRIES: usize = 1 << 18;
@@ -75,7 +75,8 @@ const MOST_STRIP_LOGITS: usize = 1 << 20;
 const MOST_STRIP_ROWS: usize = 64;
 /// Rows of a tile of the CPU's matrix products: fewer leave part of it unused.
 pub(crate) const MATMUL_ROWS: usize = 4;
-/// Entries of a gradient that the host compares faster than a GPU: 10 ms of work.
+/// Entries of a gradient that are read back from a GPU rather than compared on it, at most: about
+/// 10 ms of work for the host. Chosen.
 pub(crate) const HOST_COMPARED_ENTRIES: usize = 1 << 22;
 /// Entries of the numeric gradient that are held at a time for a listener: 8 MiB, and about twice
 /// that while they are assembled.
@@ -99,7 +100,7 @@ pub(crate) const SMALLEST_ROWS: usize = 4096;
 
 // Sweeps over the step.
 
-/// Multiply-adds per step of a sweep of 1 s on two cores.
+/// Multiply-adds per step of a sweep: about 1 s on two cores.
 pub(crate) const SWEEP_WORK: usize = 1 << 29;
 /// Multiply-adds per step of a sweep that takes no noticeable time.
 pub(crate) const GLANCE_WORK: usize = 1 << 22;
