@@ -3,7 +3,7 @@
 use super::{RoundingModel, drift, underflow_floor};
 use crate::{plan::Plan, problem::Problem, tensor::Dtype};
 
-/// The margin on [`RoundingModel`]. Chosen.
+/// The margin on [`RoundingModel`]. Chosen together with [`RoundingModel::LOGITS`].
 const MARGIN: f64 = 2.0;
 
 /// The bound on the error of a correct analytic entry.
