@@ -12,8 +12,8 @@ pub(super) const LANES: usize = 16;
 
 /// Runs `kernel` with the widest vector instructions of the processor.
 ///
-/// Its loops must be inlined into it to profit. Outside of it, `mul_add` is a call into the C
-/// library on processors whose baseline has no fused multiply-add, 30 times slower.
+/// Its loops must be inlined into it to profit. Outside of it, `mul_add` is a slow call into the C
+/// library if the target's baseline has no fused multiply-add.
 pub(crate) fn simd<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)
 }
