@@ -77,7 +77,7 @@ pub struct Run {
     pub verdict: Verdict,
 }
 
-/// Most entries that are compared with the exact gradient. Chosen: a fraction of a second in f64.
+/// Most entries that are compared with the exact gradient. Chosen.
 const MOST_COMPARED: usize = 1 << 20;
 
 /// Number of u64 that the measurement of the bandwidth reads: 256 MiB, more than caches hold.

@@ -15,7 +15,7 @@ use crate::{
     tensor::{Dtype, Tensor},
 };
 
-/// The steps that a sweep may cover. Chosen: beyond them f64 forward passes have no correct digit.
+/// The steps that a sweep may cover. Chosen.
 const STEPS: RangeInclusive<f64> = 1e-12..=10.0;
 
 /// The errors at one step.
