@@ -5,7 +5,7 @@ use crate::loss::compensated_sum;
 
 /// Entries below which two factors fit anything. Chosen.
 const LEAST_ENTRIES: usize = 6;
-/// Steps of Gauss and Newton. Chosen: from a near start a few are enough.
+/// Steps of Gauss and Newton. Chosen.
 const STEPS: usize = 12;
 /// Relative determinant below which two gradients point the same way. Chosen.
 const LEAST_DETERMINANT: f64 = 1e-10;

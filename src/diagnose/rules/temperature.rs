@@ -13,8 +13,7 @@ use crate::{
     report::Code,
 };
 
-/// Highest temperature, and inverse of the lowest. Chosen: beyond, the softmax is uniform or
-/// one-hot, as other losses make it.
+/// Highest temperature, and inverse of the lowest. Chosen.
 const MOST: f64 = 64.0;
 /// Binary logarithms of the temperatures at which the search starts. Chosen.
 const STARTS: [f64; 10] = [-4.0, -3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0, 4.0];
