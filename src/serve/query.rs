@@ -12,7 +12,7 @@ pub(super) const DEFAULT_LIMIT: usize = 50;
 /// Jobs in one page of the list, at most. Chosen.
 pub(super) const MAX_LIMIT: usize = 1000;
 
-/// Seconds that a request may wait for its report. Chosen: proxies close silent connections.
+/// Seconds that a request may wait for its report, at most. Chosen.
 pub(super) const MAX_WAIT: f64 = 300.0;
 
 /// Splits a query string into names and values.

@@ -21,7 +21,7 @@ pub(crate) fn small(folder: &Path) -> Vec<u8> {
     case(folder, [8, 6, 4], 1.0)
 }
 
-/// Returns a body whose check with [`SLOW`] takes about 4 s on two cores. Tests wait for its end.
+/// Returns a body whose check with [`SLOW`] takes some seconds. Tests wait for its end.
 pub(crate) fn medium(folder: &Path) -> Vec<u8> {
     case(folder, [4096, 64, 256], 1.0)
 }

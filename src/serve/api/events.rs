@@ -8,8 +8,7 @@ use tokio::sync::watch;
 
 use crate::serve::job::JobView;
 
-/// Pause between two comments in a silent stream. Chosen: proxies close streams that are silent
-/// for a minute.
+/// Pause between two comments in a silent stream, which keep proxies from closing it. Chosen.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Returns an event for now and one for each change, until the job ends or the service shuts down.
