@@ -51,7 +51,7 @@ impl Launch for Perturb {
         let samples = base.numbers().chunks_exact(m);
         let all = samples.flat_map(|sample| cpu::perturb::perturb(sample, step, 0..m));
         // The sum of two f32 values that is rounded to f64 and then to f32 is the f32 sum: 53 bits
-        // are more than twice 24 (Figueroa, 1995).
+        // are at least 2·24 + 2 (Figueroa, "When is double rounding innocuous?", 1995).
         let all = all
             .skip(self.first as usize * m)
             .map(|v| precision.round(v));
