@@ -77,8 +77,8 @@ pub struct RoundingModel {
 
 impl RoundingModel {
     /// Roundings behind an error in the logits: the sum, and the subtraction of the largest logit
-    /// before exp. Measured in some 40,000 checks of PyTorch's gradients: the largest error was 0.56
-    /// of the allowed one (benches/RESULTS.md).
+    /// before exp. Measured in some 40,000 checks of PyTorch's gradients: the largest error was
+    /// 0.56 of the allowed one (benches/RESULTS.md).
     pub const LOGITS: f64 = 4.0;
 
     /// Returns the model of a gradient of type `dtype`, where the longest sum behind an entry has
