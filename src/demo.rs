@@ -347,7 +347,10 @@ mod tests {
         let text = run().unwrap();
         let words: Vec<&str> = text.split_whitespace().collect();
         let words = words.join(" ");
-        assert!(words.contains("as if 10 backward passes had been summed"), "{text}");
+        assert!(
+            words.contains("as if 10 backward passes had been summed"),
+            "{text}"
+        );
         let longest = text.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(WIDTH), "{text}");
     }
