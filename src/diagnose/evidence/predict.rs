@@ -1,4 +1,4 @@
-//! The gradient under another cause: that of any loss over any layer, at the chosen rows.
+//! Prediction of the gradient under another cause: any loss over any layer, at the chosen rows.
 //!
 //! With G the loss's derivative with respect to the logits, [n, k], the gradient is G·W for the
 //! input, G for the logits, Gᵀ·X for the weight and the column sums of G for the bias.
@@ -68,7 +68,7 @@ impl Evidence<'_> {
     }
 
     /// Returns the derivative of the declared loss with respect to the parameters of `layer`,
-    /// estimated from some samples. The part of a bias that the problem lacks is 0.
+    /// estimated from some samples. If the problem has no bias, the bias part is 0.
     pub(in crate::diagnose) fn layer_gradient(&self, layer: &Layer, samples: &[usize]) -> Layer {
         let (d, k) = (self.problem.d(), self.problem.k());
         let (z, loss) = (self.problem.normalizer(), &cross_entropy);
