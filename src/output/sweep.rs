@@ -75,7 +75,7 @@ fn plot(points: &[Point]) -> String {
         + " eps\n\n    d difference, f forward-pass, * both, · rounding error of forward-pass\n"
 }
 
-/// Explains the plot in sentences.
+/// Returns the explanation of the plot.
 fn summary(sweep: &Sweep) -> String {
     let mut text = String::new();
     if let Some(best) = sweep.best() {

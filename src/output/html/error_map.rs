@@ -1,4 +1,4 @@
-//! The errors over rows and columns.
+//! A map of the errors over rows and columns.
 
 use super::svg::{FRAME, Figure, Svg};
 use crate::{
