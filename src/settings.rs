@@ -31,8 +31,8 @@ use values::{eps, precision, rows, whole};
 #[cfg(any(feature = "serve", feature = "remote"))]
 pub(crate) const LONGEST_NAME: usize = 200;
 
-// Headings of the help. They are given for each flag: one for a struct would go on to the flags of
-// the next one.
+// Headings of the help. Each flag has its own, because a heading of a struct would also apply to
+// the flags of the next struct.
 const LOSS: &str = "Loss and gradients";
 const DIFFERENCE: &str = "Finite difference";
 
@@ -232,7 +232,7 @@ impl Settings {
         command.get_arguments().cloned().collect()
     }
 
-    /// Parses names and values. A name is that of a flag without its dashes.
+    /// Parses names and values. A name is a flag without its dashes.
     ///
     /// # Errors
     /// [`Error::Usage`] for an unknown name or an invalid value.

@@ -20,8 +20,8 @@ const FILES: &str = "files";
 /// service does not return.
 const LOCAL: [&str; 4] = ["device", "memory", "numeric", "save-failures"];
 
-/// Returns true if an argument is on the command line, and is not merely a default. The command may
-/// lack it.
+/// Returns true if an argument is on the command line. Returns false for a default, and for an
+/// argument that the command lacks.
 pub(super) fn is_given(given: &ArgMatches, id: &str) -> bool {
     given
         .try_contains_id(id)
