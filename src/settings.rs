@@ -42,7 +42,7 @@ pub struct LossSettings {
     /// Gradients to check [default: all in the file]
     ///
     /// Separate several by commas. Without this flag all gradients in the file are checked. If it
-    /// holds none, gradprobe checks its own backward pass for the input, and the report says so.
+    /// holds none, gradprobe checks its own backward pass for the input, and the report notes it.
     #[arg(
         long,
         help_heading = LOSS,
@@ -61,7 +61,7 @@ pub struct LossSettings {
         hide_possible_values = true
     )]
     pub reduction: Option<Reduction>,
-    /// Target value of samples that do not count [default: the file's, else -100]
+    /// Target value of samples that the loss ignores [default: the file's, else -100]
     #[arg(
         long,
         help_heading = LOSS,
@@ -105,7 +105,7 @@ pub struct Settings {
 
     /// Step: auto, or a number
     ///
-    /// The step is added to one element of the input, logits, weight or bias. auto takes a power of
+    /// The step is added to one element of the input, logits, weight or bias. auto picks a power of
     /// two that suits the method, the scheme and the precision.
     #[arg(
         long,
@@ -168,10 +168,10 @@ pub struct Settings {
         hide_possible_values = true
     )]
     pub compare: CompareOn,
-    /// Relative tolerance [default: what rounding to the gradient's dtype explains]
+    /// Relative tolerance [default: the rounding error of the gradient's dtype]
     ///
     /// With --rtol, --atol or both, an entry may be off by rtol * max(|analytic|, |numeric|) +
-    /// atol. Without them, by what rounding to the gradient's dtype explains.
+    /// atol. Without them, an entry may be off by the rounding error of the gradient's dtype.
     #[arg(
         long,
         help_heading = "Tolerance",

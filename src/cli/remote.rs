@@ -26,7 +26,7 @@ const HEADING: &str = "Service";
 
 #[derive(Args)]
 pub(super) struct RemoteArguments {
-    /// Let the service (gradprobe serve) at this address do the check
+    /// Let the service (gradprobe serve) at this address run the check
     ///
     /// Not with --device, --memory, --numeric, --save-failures or .npy files.
     #[arg(

@@ -57,7 +57,7 @@ fn refuses_unknown_settings_and_impossible_values() {
         (
             "wrt=weight&sample=2",
             422,
-            "--sample is some of the samples, but grad_weight is a sum over all of them",
+            "--sample is a selection of the samples, but grad_weight is a sum over all of them",
         ),
     ] {
         let answer = service.post(query, &small);

@@ -138,11 +138,11 @@ fn refuses_parts_that_cannot_be_checked() {
     };
     assert_eq!(
         message(Wrt::Weight, rows(0..4)),
-        "--rows is some of the samples, but grad_weight is a sum over all of them"
+        "--rows is a selection of the samples, but grad_weight is a sum over all of them"
     );
     assert_eq!(
         message(Wrt::Bias, sample(4, 0)),
-        "--sample is some of the samples, but grad_bias is a sum over all of them"
+        "--sample is a selection of the samples, but grad_bias is a sum over all of them"
     );
     let past = "input has 8 rows; A..B needs A < B <= 8";
     for (range, found) in [(4..9, "4..9"), (5..5, "5..5")] {

@@ -146,7 +146,7 @@ fn tolerance(check: &Check) -> String {
             exact(given.atol)
         ),
         None => format!(
-            "rounding of {}: {:.1e} of the magnitudes that an entry sums up",
+            "rounding of {}: {:.1e} of the magnitudes summed in each entry",
             check.dtype, check.tolerance.rounding
         ),
     }
