@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct InputArguments {
     /// .safetensors or .npz files, folders, or quoted patterns such as 'cases/*.npz'
     ///
-    /// A folder stands for all .safetensors and .npz files in it and below. Each file holds
+    /// A folder selects all .safetensors and .npz files in it and below. Each file holds
     ///
     ///   input   [n, d]
     ///   weight  [k, d]

@@ -200,7 +200,7 @@ async fn write(
     blocking(write).await
 }
 
-/// Returns the format that the extension of a file name stands for.
+/// Returns the format for the extension of a file name.
 pub(super) fn format_of_name(name: &str) -> Option<Format> {
     io::format(Path::new(name)).ok()
 }

@@ -107,7 +107,7 @@ impl<'a> Overridden<'a> {
     }
 }
 
-/// Returns the argument that a key of the file stands for.
+/// Returns the argument for a key of the file.
 fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     command.get_arguments().find(|arg| match arg.get_long() {
         Some(long) => long == key && !["config", "quiet"].contains(&key),

@@ -72,7 +72,7 @@ impl Evidence<'_> {
     pub(in crate::diagnose) fn layer_gradient(&self, layer: &Layer, samples: &[usize]) -> Layer {
         let (d, k) = (self.problem.d(), self.problem.k());
         let (z, loss) = (self.problem.normalizer(), &cross_entropy);
-        // The samples stand for all, whether they are a draw or the selected rows.
+        // The samples, a draw or the selected rows, represent all samples.
         let (all, _) = self.problem.valid_samples();
         let z = z * samples.len() as f64 / all as f64;
         let mut weight = sum_over(samples, k * d + k, |samples| {

@@ -72,7 +72,7 @@ struct ZeroRows {
     places: String,
     class: Option<usize>,
     are_last: bool,
-    /// Factor of the other rows, if they are those of a mean without these.
+    /// Factor of the other rows, if the mean leaves out the zero rows.
     mean_factor: Option<f64>,
 }
 

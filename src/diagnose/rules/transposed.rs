@@ -53,7 +53,7 @@ fn whole(pair: &Pair, place: Place) -> Pair {
     pair.with(back)
 }
 
-/// Returns the pair with a draw of the entries of a against those of g at their places.
+/// Returns a draw of the entries of a, paired with the entries of g at their places.
 fn drawn(evidence: &Evidence, pair: &Pair, place: Place) -> Pair {
     let row = evidence.problem.k() * evidence.problem.d();
     let drawn = (MOST_WORK / row).clamp(LEAST_DRAWN, MOST_DRAWN);

@@ -74,8 +74,8 @@ fn other_product(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if rows < basis.len() + LEAST_ROWS_LEFT {
         return None;
     }
-    // Rounding grows with the magnitudes of V, which are about those of a relative to g. The bound
-    // of a row is that of its largest entry.
+    // Rounding grows with the magnitudes of V, which are about |a| / |g|. Each row gets the bound
+    // of its largest entry.
     let larger = pair.norm_ratio().max(1.0);
     let allowed = pair.allowed().chunks_exact(d).flat_map(|row| {
         let largest = row.iter().copied().fold(0.0, f64::max);
