@@ -3,7 +3,7 @@
 use super::pair::{Live, Pair};
 use crate::loss::compensated_sum;
 
-/// Least number of entries; two factors fit almost any fewer. Chosen.
+/// Least number of entries: with fewer, two factors fit anything. Chosen.
 const LEAST_ENTRIES: usize = 6;
 /// Gauss-Newton steps. Chosen: from a near start a few are enough.
 const STEPS: usize = 12;

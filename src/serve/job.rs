@@ -164,7 +164,7 @@ pub(super) struct Job {
 
 impl Job {
     /// Returns true if the job itself may crash the process. It was running during two crashes, so
-    /// a job beside it may not be the cause. A suspect job runs alone.
+    /// it may be the cause rather than a job beside it. A suspect job runs alone.
     pub(super) fn is_suspect(&self) -> bool {
         self.crashes > 1
     }

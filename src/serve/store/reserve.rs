@@ -19,7 +19,7 @@ impl Reserve {
         Self { path }
     }
 
-    /// Fills the reserve, or an eighth or more of it if the disk has no room for all.
+    /// Fills the reserve, or a half, a quarter or an eighth of it if the disk has no room for more.
     pub(super) fn fill(&self) {
         if fs::metadata(&self.path).is_ok_and(|it| it.len() >= BYTES as u64) {
             return;
