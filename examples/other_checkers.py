@@ -1,12 +1,12 @@
-"""What other gradient checkers print for the bug in examples/digits-accumulated.safetensors.
+"""Runs other gradient checkers on the bug in examples/digits-accumulated.safetensors.
 
     pip install torch "jax[cpu]" safetensors
     python examples/other_checkers.py
 
-It needs the command gradprobe on the PATH.
+Requires the command gradprobe on the PATH.
 
-The bug: ten backward passes, and x.grad was never cleared between them. Each checker is asked about the right
-gradient and about the accumulated one, at 10x4x2, over 50 seeds.
+The bug: x.grad was not cleared between ten backward passes. Each checker gets the right gradient and the
+accumulated one, of 10 samples, 4 features and 2 classes, for 50 seeds.
 """
 
 import json
@@ -46,7 +46,7 @@ def gradient(seed, dtype, passes):
 
 def gradcheck(dtype, fast):
     def passes(seed, count):
-        # It is handed a function and recomputes the gradient: x.grad never reaches it.
+        # gradcheck takes a function and recomputes the gradient: x.grad never reaches it.
         layer, x, target = gradient(seed, dtype, count)
         x = x.detach().requires_grad_()
         return torch.autograd.gradcheck(

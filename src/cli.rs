@@ -38,8 +38,8 @@ use stdout::print;
 
 /// Runs the program with the process's arguments.
 ///
-/// # Errors
-/// Any error that keeps the program from running. The caller prints it and exits with 2.
+/// # Errors Any error that prevents the program from running. The caller prints the error and exits
+/// with 2.
 pub fn run() -> Result<ExitCode> {
     let CommandLine {
         arguments,

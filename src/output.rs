@@ -1,4 +1,5 @@
-//! Reports as people and programs read them. Each format has a file: reports in, string out.
+//! Formats of reports, for people and for programs. Each format is a file that renders reports to a
+//! string.
 
 use crate::{
     error::{Error, Result},
@@ -25,7 +26,7 @@ pub struct Run {
     pub outcome: Result<Report>,
     /// For each check the errors at every step size, if they were computed.
     pub sweeps: Vec<Option<Sweep>>,
-    /// The HTML page, if a service has rendered it.
+    /// The HTML page, if a service rendered it.
     pub page: Option<String>,
 }
 
@@ -50,7 +51,7 @@ impl Run {
         }
     }
 
-    /// Returns the outcome of a file that a service has checked.
+    /// Returns the outcome of a file that a service checked.
     pub fn received(name: String, report: Report, page: Option<String>) -> Self {
         Self {
             name,

@@ -1,4 +1,4 @@
-//! The compute service: checks over HTTP, computed on one device, none of them lost.
+//! The compute service: checks over HTTP, computed on one device. An accepted check is never lost.
 //!
 //! `upload` receives a body. `api` inspects it and `store` keeps it as a job, in SQLite and a spool
 //! folder, before the client gets an answer. One thread, `worker`, computes. It takes jobs from

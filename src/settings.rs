@@ -31,8 +31,8 @@ use values::{eps, precision, rows, whole};
 #[cfg(any(feature = "serve", feature = "remote"))]
 pub(crate) const LONGEST_NAME: usize = 200;
 
-// Headings of the help. They are given for each flag: one for a struct would go on to the flags of
-// the next one.
+// Headings of the help. Each flag has its own, because a heading of a struct would also apply to
+// the flags of the next struct.
 const LOSS: &str = "Loss and gradients";
 const DIFFERENCE: &str = "Finite difference";
 
@@ -42,7 +42,7 @@ pub struct LossSettings {
     /// Gradients to check [default: all in the file]
     ///
     /// Separate several by commas. Without this flag all gradients in the file are checked. If it
-    /// holds none, gradprobe checks its own backward pass for the input, and the report says so.
+    /// holds none, gradprobe checks its own backward pass for the input, and the report notes it.
     #[arg(
         long,
         help_heading = LOSS,
@@ -61,7 +61,7 @@ pub struct LossSettings {
         hide_possible_values = true
     )]
     pub reduction: Option<Reduction>,
-    /// Target value of samples that do not count [default: the file's, else -100]
+    /// Target value of samples that the loss ignores [default: the file's, else -100]
     #[arg(
         long,
         help_heading = LOSS,
@@ -105,7 +105,7 @@ pub struct Settings {
 
     /// Step: auto, or a number
     ///
-    /// The step is added to one element of the input, logits, weight or bias. auto takes a power of
+    /// The step is added to one element of the input, logits, weight or bias. auto picks a power of
     /// two that suits the method, the scheme and the precision.
     #[arg(
         long,
@@ -168,10 +168,10 @@ pub struct Settings {
         hide_possible_values = true
     )]
     pub compare: CompareOn,
-    /// Relative tolerance [default: what rounding to the gradient's dtype explains]
+    /// Relative tolerance [default: the rounding error of the gradient's dtype]
     ///
     /// With --rtol, --atol or both, an entry may be off by rtol * max(|analytic|, |numeric|) +
-    /// atol. Without them, by what rounding to the gradient's dtype explains.
+    /// atol. Without them, an entry may be off by the rounding error of the gradient's dtype.
     #[arg(
         long,
         help_heading = "Tolerance",
@@ -232,7 +232,7 @@ impl Settings {
         command.get_arguments().cloned().collect()
     }
 
-    /// Parses names and values. A name is that of a flag without its dashes.
+    /// Parses names and values. A name is a flag without its dashes.
     ///
     /// # Errors
     /// [`Error::Usage`] for an unknown name or an invalid value.

@@ -13,7 +13,7 @@ function headers() {
   return token ? {Authorization: `Bearer ${token}`} : {};
 }
 
-// Returns the answer of the service. Throws the sentence of a refusal.
+// Returns the answer of the service. Throws an error with the detail of a refusal.
 async function request(path, options = {}) {
   const response = await fetch(path, {...options, headers: headers()});
   if (response.ok) return response;
@@ -21,7 +21,7 @@ async function request(path, options = {}) {
   throw new Error(response.status === 401 ? requestToken() : problem.detail);
 }
 
-// Shows the form for the token and returns what the user has to do first.
+// Shows the form for the token, and returns a request to fill it in.
 function requestToken() {
   const isWrong = sessionStorage.getItem('token') !== null;
   element('token-form').hidden = false;
@@ -205,7 +205,7 @@ async function showEnd(job) {
   showStatus(headline(job), job.verdict);
 }
 
-// Points a link to a text.
+// Points a link to a text, as a blob.
 function link(id, text, type) {
   URL.revokeObjectURL(element(id).href);
   element(id).href = URL.createObjectURL(new Blob([text], {type}));
@@ -266,7 +266,7 @@ async function list(cursor = null) {
   element('more').hidden = older === null;
 }
 
-// Shows the check that the address names.
+// Shows the check whose id is in the address.
 function open() {
   const id = location.hash.slice(1);
   if (!id || id === shown) return;
@@ -277,7 +277,7 @@ function open() {
 element('file').onchange = event => {
   const [file] = event.target.files;
   if (file) send(file, file.name);
-  // Otherwise choosing the same file again would be no change.
+  // Without this, choosing the same file again would fire no change event.
   event.target.value = '';
 };
 for (const kind of ['dragenter', 'dragover']) {

@@ -140,7 +140,7 @@ impl Options {
             let grad = parameter.wrt.grad_name();
             return Err(Error::Setting {
                 name,
-                found: "some of the samples".to_owned(),
+                found: "a selection of the samples".to_owned(),
                 expected: format!("{grad} is a sum over all of them"),
             });
         }

@@ -22,7 +22,7 @@ pub(super) enum Command {
     /// Check the gradients in files
     ///
     /// Each gradient is compared, entry by entry, with a finite difference of the loss. The report
-    /// says whether it is right and, if not, what looks like the cause.
+    /// gives a verdict and, for a wrong gradient, the likely cause.
     ///
     /// Exit code: 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted.
     Check(Box<CheckArguments>),

@@ -14,8 +14,8 @@ mod single;
 pub(super) use arguments::CheckArguments;
 use command::CheckCommand;
 
-/// Runs the command. `words` are those of the command line, the program's name first, and
-/// `settings` the names and values that a service needs.
+/// Runs the command. `words` is the command line, starting with the program's name. `settings`
+/// holds the names and values that a service needs.
 ///
 /// # Errors
 /// Any error that keeps the check from running, or a result from being written.

@@ -1,10 +1,10 @@
 //! gradprobe.toml: defaults for flags that are not on the command line.
 //!
 //! The keys of the file are the flags of `gradprobe check` without their dashes, and `files`. Each
-//! is turned into the words of a command line, which are put behind the command's name; then clap
-//! parses the whole. So a value in the file is checked, and its errors are worded, as on the
-//! command line, and the command that a report prints for repeating the check needs no settings
-//! file.
+//! key becomes words of a command line, inserted after the command's name; then clap parses the
+//! whole line. A value in the file therefore gets the same validation and the same error messages
+//! as on the command line, and the command that a report prints to repeat the check needs no
+//! settings file.
 //!
 //! A flag on the command line takes precedence over the file, and the file over the built-in
 //! default.
@@ -31,7 +31,7 @@ use file::is_given;
 
 /// The name of the file.
 const NAME: &str = "gradprobe.toml";
-/// The commands that read it.
+/// The commands that read the file.
 const COMMANDS: [&str; 2] = ["check", "sweep"];
 
 /// A command line, completed by gradprobe.toml.
@@ -46,7 +46,7 @@ pub(super) struct CommandLine {
 }
 
 /// Parses `words`, the program's name first, completed by gradprobe.toml. Prints help or the
-/// version, and exits, if that is what they request.
+/// version and exits if `words` request it.
 ///
 /// # Errors
 /// [`Error::Usage`] for an invalid argument or setting, [`Error::Io`] and [`Error::Format`] for a

@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct InputArguments {
     /// .safetensors or .npz files, folders, or quoted patterns such as 'cases/*.npz'
     ///
-    /// A folder stands for all .safetensors and .npz files in it and below. Each file holds
+    /// A folder selects all .safetensors and .npz files in it and below. Each file holds
     ///
     ///   input   [n, d]
     ///   weight  [k, d]
@@ -41,7 +41,7 @@ pub(super) struct InputArguments {
 }
 
 impl InputArguments {
-    /// Returns the problems to read: one a file, or one for all the .npy files.
+    /// Returns the problems to read: one per file, or a single one for all .npy files.
     ///
     /// # Errors
     /// [`Error::Usage`] if no file is named, or a folder or a pattern yields none.
@@ -80,7 +80,7 @@ const TENSORS: [(&str, &str, &str); 9] = [
 /// The id of the positional arguments, for clap.
 const FILES: &str = "files";
 
-/// One .npy file a tensor, by the tensor's name: `--input`, `--grad-logits` and so on.
+/// One .npy file per tensor, by the tensor's name: `--input`, `--grad-logits` and so on.
 struct NpyFiles(BTreeMap<&'static str, PathBuf>);
 
 impl Args for NpyFiles {

@@ -11,7 +11,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use super::interrupts::Interrupts;
 use crate::{check::Listener, error::Result, io::NumericFile, problem::Wrt};
 
-/// The time after which the speed is taken as known, and a bar is drawn. Chosen.
+/// The time after which the speed can be measured and a bar is drawn. Chosen.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The shortest check that gets a forecast. Chosen.
 const LONG: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ const HEADING: &str = "Service";
 
 #[derive(Args)]
 pub(super) struct RemoteArguments {
-    /// Let the service (gradprobe serve) at this address do the check
+    /// Let the service (gradprobe serve) at this address run the check
     ///
     /// Not with --device, --memory, --numeric, --save-failures or .npy files.
     #[arg(
@@ -42,7 +42,7 @@ pub(super) struct RemoteArguments {
     token_file: Option<PathBuf>,
 }
 
-/// The time for which a full queue or an absent service is waited for. A restart takes seconds.
+/// The time to wait for a full queue or an absent service. A restart takes seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The shortest and the longest pause between two requests. The pause doubles each time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
@@ -127,7 +127,7 @@ impl Remote {
             let (error, pause) = match self.service.submit(name, &self.settings) {
                 Ok(job) => return Ok(Some(job)),
                 Err(Refusal::Later(error, pause)) => (error, pause),
-                // It announced a restart, and is down meanwhile.
+                // The service announced a restart, and is down meanwhile.
                 Err(Refusal::Away(error)) if is_announced => (error, PAUSES[1]),
                 Err(Refusal::Away(error) | Refusal::Final(error)) => return Err(error),
             };

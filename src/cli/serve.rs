@@ -36,7 +36,7 @@ pub(super) struct ServeArguments {
     /// Device that computes, as for check
     #[arg(long, default_value = "auto", value_name = "D")]
     device: String,
-    /// Memory for the part of a file that is read, and computed on a GPU, at a time
+    /// Memory for arrays, apart from the weights, as for check
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = memory)]
     memory: ByteSize,
     /// Require the token in the first line of this file from every client
@@ -72,14 +72,14 @@ pub(super) struct ServeArguments {
     /// check that needs more is refused
     #[arg(long, default_value = "8GiB", value_name = "SIZE", value_parser = memory)]
     max_memory: ByteSize,
-    /// Time without a byte sent or read by the client after which a connection is closed
+    /// Close a connection if the client neither sends nor reads for this time
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = some_time)]
     max_silence: Duration,
-    /// Time after which ended jobs are deleted; the service looks once a minute
+    /// Delete ended jobs after this time; the service checks once a minute
     #[arg(long, default_value = "7d", value_name = "TIME", value_parser = time)]
     keep: Duration,
-    /// Disk space for the files, reports and pages of all jobs; beyond it the oldest ended jobs are
-    /// deleted
+    /// Disk space for the files, reports and pages of all jobs; if they need more, the oldest ended
+    /// jobs are deleted
     #[arg(long, default_value = "20GiB", value_name = "SIZE", value_parser = bytes)]
     keep_size: ByteSize,
     /// Time that the running check has left at a shutdown

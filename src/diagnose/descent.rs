@@ -1,5 +1,5 @@
-//! Change of the gradient under gradient descent: the mark that optimizer steps between two passes
-//! leave in it.
+//! Change of the gradient along a step of gradient descent. Optimizer steps between two passes
+//! leave this change in their gradients.
 
 use super::{
     evidence::Evidence,
@@ -9,15 +9,16 @@ use super::{
     pair::Pair,
 };
 
-/// Shares of the errors between which dL/dW of a draw of the samples is not enough. Below, that of
-/// all samples explains nothing either; above, the draw is good enough. Chosen.
+/// Range of the explained share of the errors in which dL/dW over a draw of the samples is not
+/// accurate enough. Below the range, dL/dW over all samples explains nothing either; above it, the
+/// draw suffices. Chosen.
 const UNCLEAR_SHARES: std::ops::Range<f64> = 0.2..0.98;
 /// Step of the finite difference along dL/dW, relative to the weights. Chosen.
 const STEP: f64 = 1e-4;
 
 impl Evidence<'_> {
-    /// Fits a by g and the slope of the descent. Many samples are first replaced by a draw. Returns
-    /// `None` if the loss is flat or the entries are too few.
+    /// Fits a as a combination of g and the slope of the descent. If there are many samples, first
+    /// tries a draw of them. Returns `None` if the loss is flat or there are too few entries.
     pub(super) fn descent_in(&self, pair: &Pair) -> Option<(&Descent, Regression)> {
         let descent = self.descent(true)?;
         let fit = regress(pair, &pair.g, &descent.slope)?;
@@ -28,7 +29,8 @@ impl Evidence<'_> {
         Some((descent, regress(pair, &pair.g, &descent.slope)?))
     }
 
-    /// Returns the descent over a draw of the samples, or all of them. It is computed once.
+    /// Returns the descent over a draw of the samples for a first look, or over all of them. Each
+    /// is computed once.
     fn descent(&self, first_look: bool) -> Option<&Descent> {
         let descent = || descent(self, &self.samples(first_look));
         self.descents[usize::from(first_look)]

@@ -1,11 +1,11 @@
-//! Statistics of errors, by which random ones are recognized.
+//! Statistics that distinguish random errors from patterns.
 
 use super::pair::{Live, Pair};
 
-/// Entries that the statistics need. Chosen.
+/// Least number of entries for the statistics. Chosen.
 const LEAST_ENTRIES: f64 = 16.0;
 
-/// Statistics of a - g over the live entries, each error divided by a unit of its own.
+/// Statistics of a - g over the live entries, each error divided by its own unit.
 pub(super) struct Errors {
     /// Root mean square.
     pub(super) rms: f64,
@@ -18,8 +18,8 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    /// Returns the statistics with errors in the units that `unit` gives; entries whose unit is 0
-    /// take no part. Returns `None` if there are no errors or too few entries.
+    /// Computes the statistics, with each error divided by `unit`. Skips entries whose unit is 0.
+    /// Returns `None` if there are no errors or too few entries.
     pub(super) fn of(pair: &Pair, unit: impl Fn(Live) -> f64) -> Option<Self> {
         let rows = pair.rows();
         let (mut by_row, mut by_column) = (vec![(0.0, 0.0); rows], vec![(0.0, 0.0); pair.columns]);
@@ -59,11 +59,11 @@ impl Errors {
     }
 }
 
-/// Returns the mean of squared deviations of groups, each in units of its expected variance, over
-/// the largest mean that chance explains.
+/// Returns the mean of the groups' squared deviations, divided by the largest mean that chance
+/// explains. Each deviation is in units of its expected variance.
 ///
 /// The square of a standard normal has a variance of 2, so the mean of n of them is 1 with a
-/// standard deviation of sqrt(2/n); five of these are allowed for.
+/// standard deviation of sqrt(2/n). The largest mean allows for five of these.
 pub(super) fn unevenness(deviations: impl Iterator<Item = f64>) -> f64 {
     let (total, number) = deviations.fold((0.0, 0.0), |(total, number), term| {
         (total + term, number + 1.0)

@@ -1,5 +1,5 @@
-//! The evidence that rules examine: the gradient under test, the right one, and the gradient that
-//! any other layer or loss would have given at the same entries.
+//! The evidence that rules examine: the gradient under test, the right one, and predictions of the
+//! same entries for any other layer or loss.
 //!
 //! The right gradient is the closed form, in f64 on the host. By the time of a diagnosis the finite
 //! difference has confirmed it.
@@ -26,7 +26,7 @@ mod predict;
 /// Rounds to fewer bits.
 pub(super) type Rounding = fn(f64) -> f64;
 
-/// One gradient under test, with the means to predict it under another cause.
+/// One gradient under test, with methods that predict it under another cause.
 #[derive(Clone)]
 pub(super) struct Evidence<'a> {
     pub(super) problem: &'a Problem,
@@ -65,7 +65,7 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Returns the evidence on a machine that rounds the operands of matrix products.
+    /// Returns the evidence as computed on a machine that rounds the operands of matrix products.
     pub(super) fn with_operands(&self, rounding: Rounding) -> Self {
         let layer = Layer {
             weight: self.layer.weight.iter().map(|w| rounding(*w)).collect(),
@@ -137,7 +137,7 @@ impl<'a> Evidence<'a> {
         valid < all
     }
 
-    /// Returns the numbers that some of the rows have in the whole gradient.
+    /// Maps rows of the problem to their numbers in the whole gradient.
     pub(super) fn numbers(&self, rows: &Ranges) -> Ranges {
         let number = |row| self.problem.row_number(self.wrt, row);
         rows.iter().map(number).collect()

@@ -8,13 +8,13 @@ use super::{
     reordering::{self, Reordered},
 };
 
-/// Cosine below which another gradient is not worth its bounds. Chosen: rounding, or a few masked
-/// entries, leave more than that of the right one.
+/// Cosine below which the bounds of another gradient are not computed. Chosen: between a gradient
+/// and its rounded copy, even with a few entries masked, the cosine is larger.
 const LEAST_COSINE: f64 = 0.8;
 
 impl Evidence<'_> {
-    /// Returns the pair against the gradient of `loss` over `layer`, if no error is left, or none
-    /// but one factor.
+    /// Returns the pair against the gradient of `loss` over `layer`. Returns `None` if that leaves
+    /// errors other than one factor.
     pub(super) fn explains(
         &self,
         pair: &Pair,
@@ -38,7 +38,7 @@ impl Evidence<'_> {
     }
 }
 
-/// Returns true if no error is left but one factor, which may be 1.
+/// Returns true if no error is left except for one factor, which may be 1.
 fn leaves_one_factor(after: &Pair) -> bool {
     after.is_informative() && (after.is_explained() || after.is_scaled())
 }

@@ -6,9 +6,9 @@ use crate::{
     report::Code,
 };
 
-/// Relative difference at which a factor of the problem is 1. Chosen.
+/// Relative difference up to which a factor of the problem counts as 1. Chosen.
 const SAME: f64 = 1e-9;
-/// Absolute uncertainty at which a number is no longer one integer. Chosen.
+/// Absolute uncertainty from which a number may be several integers. Chosen.
 const VAGUE: f64 = 0.3;
 
 /// Returns the pair divided by `factor`, if that leaves no error.
@@ -20,8 +20,8 @@ pub(super) fn undone(pair: &Pair, factor: f64) -> Option<Pair> {
     after.is_explained().then_some(after)
 }
 
-/// Returns the pair divided by one of the problem's factors of this code, and the factor, if that
-/// leaves no error.
+/// Divides the pair by the first of the problem's factors with this code that leaves no error.
+/// Returns the pair and the factor.
 pub(super) fn undone_of_problem(
     evidence: &Evidence,
     pair: &Pair,
@@ -33,12 +33,13 @@ pub(super) fn undone_of_problem(
         .find_map(|(_, factor)| Some((undone(pair, factor)?, factor)))
 }
 
-/// Returns true if the pair's scale is `factor` as far as rounding shows, and that is not 1.
+/// Returns true if the pair's scale equals `factor` within rounding, and `factor` is not 1.
 pub(super) fn is_near(pair: &Pair, factor: f64) -> bool {
     factor != 1.0 && (pair.scale() / factor - 1.0).abs() <= pair.scale_uncertainty()
 }
 
-/// Returns the integer of at least 2 that a number is, if its relative uncertainty leaves no other.
+/// Rounds a number to an integer of at least 2. Returns `None` if its relative uncertainty covers
+/// no integer or more than one.
 pub(super) fn integer(value: f64, uncertainty: f64) -> Option<f64> {
     let integer = value.round();
     let is = integer >= 2.0 && (value - integer).abs() <= uncertainty * integer;
@@ -84,8 +85,8 @@ pub(super) fn of_problem(evidence: &Evidence) -> Vec<(Code, f64)> {
     factors
 }
 
-/// Returns true if a factor is one that bugs usually leave: an integer up to 20, the inverse of one
-/// up to 8, a power of two from 2^8, or -1. The limits are chosen.
+/// Returns true for a factor that bugs often leave: an integer up to 20, the inverse of one up to
+/// 8, a power of two from 2^8, or -1. The limits are chosen.
 pub(super) fn is_telling(factor: f64, uncertainty: f64) -> bool {
     let small =
         |value: f64, most: f64| integer(value, uncertainty).is_some_and(|integer| integer <= most);

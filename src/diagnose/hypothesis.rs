@@ -12,9 +12,9 @@ pub(super) struct Hypothesis {
     pub(super) weight: f64,
     /// The pair with the cause undone.
     pub(super) after: Pair,
-    /// True if the search ends here although errors remain, as the finding reports.
+    /// True if the search ends with this cause, even if errors remain.
     pub(super) settles: bool,
-    /// The weaker form of the cause, tried if no rule explains `after`.
+    /// Weaker form of the cause, tried if no rule explains `after`.
     pub(super) fallback: Option<Fallback>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Fallback {
     pub(super) after: Pair,
     pub(super) correction: String,
     pub(super) confidence: f64,
-    /// Addition to the message.
+    /// Text to append to the message.
     pub(super) addition: String,
 }
 

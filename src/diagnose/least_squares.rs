@@ -3,7 +3,7 @@
 use super::pair::{Live, Pair};
 use crate::loss::compensated_sum;
 
-/// Entries below which two factors fit anything. Chosen.
+/// Least number of entries: with fewer, two factors fit anything. Chosen.
 const LEAST_ENTRIES: usize = 6;
 /// Steps of Gauss and Newton. Chosen.
 const STEPS: usize = 12;
@@ -11,12 +11,14 @@ const STEPS: usize = 12;
 const LEAST_DETERMINANT: f64 = 1e-10;
 /// Relative step at which a refined parameter has converged in f64. Chosen.
 const CONVERGED: f64 = 1e-14;
-/// Norm of a column, relative to the largest, below which the columns before span it. Chosen.
+/// Norm, relative to the largest, below which a column counts as spanned by those before it.
+/// Chosen.
 const RANK: f64 = 1e-11;
-/// Squared norm of the residual's gradient, relative to the first, at which it is 0. Chosen.
+/// Squared norm of the residual's gradient, relative to the first, below which it counts as 0.
+/// Chosen.
 const LEAST_GRADIENT: f64 = 1e-28;
 
-/// a = alpha·g + beta·h by least squares, with any g and h.
+/// Least-squares fit a = alpha·g + beta·h, with any g and h.
 pub(super) struct Regression {
     pub(super) alpha: f64,
     pub(super) beta: f64,
@@ -24,12 +26,14 @@ pub(super) struct Regression {
     pub(super) share: f64,
 }
 
-/// Fits a by g and h. Returns `None` if g and h point the same way or the entries are few.
+/// Fits a as a combination of g and h. Returns `None` if g and h point the same way or there are
+/// too few entries.
 pub(super) fn regress(pair: &Pair, g: &[f64], h: &[f64]) -> Option<Regression> {
     if pair.live().count() < LEAST_ENTRIES {
         return None;
     }
-    // Compensated, because in f64 a single entry may be off by less than plain sums lose.
+    // Compensated, because in f64 the error of an entry may be smaller than the rounding of plain
+    // sums.
     let sum = |product: fn(f64, f64, f64) -> f64| {
         let terms = pair.live();
         compensated_sum(terms.map(|it| product(it.a, g[it.entry], h[it.entry])))
@@ -60,8 +64,8 @@ pub(super) fn regress(pair: &Pair, g: &[f64], h: &[f64]) -> Option<Regression> {
     })
 }
 
-/// Returns the parameter at which `predict` is nearest to a up to one factor, by Gauss and Newton
-/// from a near start. `step` is that of the finite difference.
+/// Returns the parameter at which `predict` is nearest to a up to one factor, by Gauss-Newton steps
+/// from a near start. `step` is the step of the finite difference.
 pub(super) fn refine(
     pair: &Pair,
     start: f64,
@@ -91,7 +95,7 @@ pub(super) fn refine(
 }
 
 /// Returns the least-squares solution x of sum_c `columns[c]`·x\[c\] = a - g over the live entries.
-/// If there are several, it is the smallest.
+/// If there are several solutions, returns the smallest.
 pub(super) fn solve(pair: &Pair, columns: &[Vec<f64>], g: &[f64]) -> Vec<f64> {
     let k = columns.len();
     let live: Vec<usize> = pair.live().map(|it| it.entry).collect();
@@ -156,8 +160,8 @@ fn conjugate_gradients(rows: &[Vec<f64>], right: &[f64], k: usize) -> Vec<f64> {
     x
 }
 
-/// Returns an orthonormal basis of the columns of a matrix [rows, k]: Gram and Schmidt, the largest
-/// column first. Each column is made orthogonal twice, which is enough (Kahan).
+/// Returns an orthonormal basis of the columns of a matrix [rows, k], by Gram-Schmidt with the
+/// largest column first. Each column is made orthogonal twice, which is enough (Kahan).
 pub(super) fn orthonormal(matrix: Vec<f64>, k: usize) -> Vec<Vec<f64>> {
     let mut columns: Vec<Vec<f64>> = (0..k)
         .map(|c| matrix.iter().skip(c).step_by(k).copied().collect())
@@ -183,7 +187,7 @@ pub(super) fn orthonormal(matrix: Vec<f64>, k: usize) -> Vec<Vec<f64>> {
     basis
 }
 
-/// Subtracts from `vector` its part along the unit vector `q`.
+/// Subtracts the part of `vector` along the unit vector `q`.
 fn remove(q: &[f64], vector: &mut [f64]) {
     let along = dot(q, vector);
     vector.iter_mut().zip(q).for_each(|(v, q)| *v -= along * q);

@@ -1,11 +1,11 @@
-//! Losses that a rule may suppose in place of the declared one, by their derivative.
+//! Losses that a rule tries in place of the declared one, given by their derivatives.
 
 use crate::{
     loss::{NO_LABEL, TargetRows},
     problem::Problem,
 };
 
-/// One sample as a rule sees it.
+/// One sample with its forward pass and target.
 pub(super) struct Datum<'a> {
     pub(super) index: usize,
     /// z, `[k]`.
@@ -40,7 +40,7 @@ pub(super) fn softmax(logits: &mut [f64]) {
     logits.iter_mut().for_each(|exp| *exp /= sum);
 }
 
-/// Writes r of a sample to `r`, and returns R.
+/// Writes the target r of a sample to `r`, and returns its sum R.
 pub(super) fn target(problem: &Problem, index: usize, r: &mut [f64]) -> f64 {
     r.fill(0.0);
     if problem.is_one_hot() {

@@ -12,7 +12,7 @@ const PROJECTIONS: usize = 6;
 /// Vectors that others are projected on.
 pub(super) type Directions = [Vec<f64>; PROJECTIONS];
 
-/// Neighbours on either side in the first projection that are compared. Chosen.
+/// Neighbours compared on either side, in the order of the first projection. Chosen.
 const WINDOW: usize = 24;
 
 /// Returns the directions that vectors of `length` entries are projected on.
@@ -26,12 +26,12 @@ pub(super) fn signature(vector: impl Iterator<Item = f64> + Clone, on: &Directio
     std::array::from_fn(|i| vector.clone().zip(&on[i]).map(|(v, d)| v * d).sum())
 }
 
-/// Returns for each vector on the left the nearest one on the right that is still free, or `None`
-/// if a vector finds none.
+/// Matches each vector on the left to the nearest one on the right that is still free. Returns
+/// `None` if no match is left for a vector.
 pub(super) fn match_up(left: &[Signature], right: &[Signature]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..right.len()).collect();
     order.sort_by(|&a, &b| right[a][0].total_cmp(&right[b][0]));
-    // Contiguous, because there may be millions and a window is read together.
+    // Contiguous, because there may be millions, and the signatures of a window are read together.
     let sorted: Vec<Signature> = order.iter().map(|&i| right[i]).collect();
     let mut free = Free::new(order.len());
     let nearest = |signature: &Signature| {
@@ -51,12 +51,12 @@ fn distance(a: &Signature, b: &Signature) -> f64 {
     offs.fold(0.0, f64::max)
 }
 
-/// The free places 0..n, with links to the next one. The links matter where many vectors are equal,
-/// such as zeros.
+/// The free places 0..n, with links to the next one. The links keep the search fast if many vectors
+/// are equal, such as zeros.
 struct Free {
-    /// For place i a free place at or after it, or one nearer to it. Place n is always free.
+    /// For place i, a link towards the first free place at or after it. Place n is always free.
     next: Vec<usize>,
-    /// For place i + 1 the link downwards. Place 0 is always free.
+    /// For place i + 1, a link towards the last free place at or before it. Place 0 is always free.
     previous: Vec<usize>,
 }
 
@@ -92,7 +92,7 @@ impl Free {
     }
 }
 
-/// Follows links to the place that links to itself, and shortens them on the way.
+/// Follows links to the place that links to itself, and shortens the links on the way.
 fn follow(links: &mut [usize], mut at: usize) -> usize {
     while links[at] != at {
         links[at] = links[links[at]];
@@ -119,7 +119,7 @@ pub(super) fn describe(permutation: &[usize]) -> Option<String> {
     } else if by <= n / 2 {
         format!("shifted up by {by}")
     } else {
-        // By n - 1 upwards is by one downwards.
+        // A shift up by n - 1 is a shift down by 1.
         format!("shifted down by {}", n - by)
     })
 }

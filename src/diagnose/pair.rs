@@ -9,11 +9,11 @@ use crate::{
 /// Largest relative uncertainty at which a scale still counts as one factor. Chosen.
 const LARGEST_UNCERTAINTY: f64 = 0.25;
 
-/// The gradient under test and the right gradient at the chosen rows, as far as the findings so far
-/// go. Formulas call them a and g.
+/// The gradient under test and the right gradient at the chosen rows, after the findings so far.
+/// Formulas call them a and g.
 ///
-/// An entry is masked once it proves nothing any more: a finding explained it, or its bound is not
-/// finite. The others are live. Every statistic below runs over the live entries.
+/// An entry is masked if a finding has explained it or if its bound is not finite. The others are
+/// live. Every statistic below runs over the live entries.
 #[derive(Clone)]
 pub(super) struct Pair {
     /// a: the gradient under test, with the causes found so far undone.
@@ -89,7 +89,7 @@ impl Pair {
         pair
     }
 
-    /// Returns the pair with the rounding of a narrower type allowed for.
+    /// Returns the pair with bounds that allow for rounding to a narrower type.
     pub(super) fn stored_in(&self, dtype: Dtype) -> Self {
         let storage = dtype.unit_roundoff() * 1.001;
         let pair = Self {
@@ -106,7 +106,7 @@ impl Pair {
         Self { a, ..self.clone() }
     }
 
-    /// Returns the pair with the entries for which `is_explained` holds masked.
+    /// Returns the pair with the entries masked for which `is_explained` returns true.
     pub(super) fn without(&self, is_explained: impl Fn(usize) -> bool) -> Self {
         let mut pair = self.clone();
         for (entry, live) in pair.live.iter_mut().enumerate() {
@@ -126,13 +126,13 @@ impl Pair {
         pair
     }
 
-    /// Returns the pair with each entry of a divided by a factor of its own.
+    /// Returns the pair with each entry of a divided by its own factor.
     pub(super) fn divided_by(&self, factor: impl Fn(usize) -> f64) -> Self {
         let entries = self.a.iter().enumerate();
         self.with(entries.map(|(entry, a)| a / factor(entry)).collect())
     }
 
-    /// Returns the pair with only rounding allowed for, not the tolerances that the user gave.
+    /// Returns the pair with bounds that allow for rounding only, without the user's tolerances.
     pub(super) fn without_given(&self, given: Given) -> Self {
         let mut pair = self.clone();
         for (entry, g) in self.g.iter().enumerate() {
@@ -152,8 +152,8 @@ impl Pair {
         self.live[entry] &= allowed.is_finite();
     }
 
-    /// Returns the bound by which underflow before a division by `factor` exceeds the one allowed.
-    /// Underflow in a small gradient grows with the gradient when that is scaled back up.
+    /// Returns the additional error that underflow may cause after a division by `factor`.
+    /// Underflow in a small gradient grows when the gradient is scaled back up.
     fn lost_before(&self, factor: f64) -> f64 {
         self.floor * (1.0 / factor.abs() - 1.0).max(0.0)
     }
@@ -168,12 +168,12 @@ impl Pair {
         self.live[entry]
     }
 
-    /// Returns true if a live entry is farther off than allowed. NaN is.
+    /// Returns true if the entry is live and farther off than allowed. NaN is wrong.
     pub(super) fn is_wrong(&self, entry: usize) -> bool {
         self.live[entry] && !((self.a[entry] - self.g[entry]).abs() <= self.allowed[entry])
     }
 
-    /// Returns true if zero would be wrong in a live entry.
+    /// Returns true if the entry is live and zero would be wrong in its place.
     pub(super) fn is_visible(&self, entry: usize) -> bool {
         self.live[entry] && self.g[entry].abs() > self.allowed[entry]
     }
@@ -208,7 +208,7 @@ impl Pair {
     }
 
     /// Returns the scale s = <a,g> / <g,g>, or NaN if g is 0. The sums are compensated, because in
-    /// f64 a single entry may be off by less than plain sums lose.
+    /// f64 the error of an entry may be smaller than the rounding of plain sums.
     pub(super) fn scale(&self) -> f64 {
         let ag = compensated_sum(self.live().map(|it| it.a * it.g));
         let gg = compensated_sum(self.live().map(|it| it.g * it.g));
@@ -216,7 +216,7 @@ impl Pair {
     }
 
     /// Returns the scale of each of `groups` groups of entries, or NaN if g is 0 in the group.
-    /// Entries without a group take no part.
+    /// Skips entries without a group.
     pub(super) fn scales(&self, groups: usize, group: impl Fn(usize) -> Option<usize>) -> Vec<f64> {
         let mut sums = vec![[0.0; 2]; groups];
         for it in self.live() {
@@ -258,8 +258,7 @@ impl Pair {
         ag / (aa * gg).sqrt()
     }
 
-    /// Returns true if the errors have next to no part along g, as errors that are independent of g
-    /// have.
+    /// Returns true if the errors are nearly orthogonal to g, as errors independent of g are.
     pub(super) fn is_unbiased(&self) -> bool {
         let fit = self.fit(1.0);
         let by_chance = 3.0 / (fit.entries as f64).sqrt();
@@ -304,7 +303,7 @@ impl Pair {
         scale != 0.0 && self.scale_uncertainty() < LARGEST_UNCERTAINTY && self.fit(scale).wrong == 0
     }
 
-    /// Returns true if g is well above its bounds in 1 % of the live entries, at least three. In
+    /// Returns true if g is well above its bounds in 1 % of the live entries, at least three. With
     /// fewer, a may agree with g by chance.
     pub(super) fn is_informative(&self) -> bool {
         let (mut count, mut entries) = (0, 0);

@@ -1,4 +1,4 @@
-//! Search for the order in which rows or columns of the right gradient became those of the gradient
+//! Search for a permutation of rows or columns that turns the right gradient into the gradient
 //! under test.
 
 use super::{
@@ -20,11 +20,11 @@ pub(super) struct Reordered {
     pub(super) after: Pair,
     /// The order that was found, in words: "in reverse order".
     pub(super) how: String,
-    /// Columns, or rows of a whole gradient, that were elsewhere.
+    /// Displaced columns, or displaced rows if the whole gradient was examined.
     pub(super) displaced: Vec<usize>,
 }
 
-/// Finds an order of the columns. Returns `None` if none moved.
+/// Finds the order of the columns. Returns `None` if no column moved.
 pub(super) fn columns(pair: &Pair) -> Option<Reordered> {
     if pair.columns < 2 {
         return None;
@@ -56,13 +56,13 @@ pub(super) fn columns(pair: &Pair) -> Option<Reordered> {
     })
 }
 
-/// Finds an order of the rows. Returns `None` if none moved.
+/// Finds the order of the rows. Returns `None` if no row moved.
 pub(super) fn rows(evidence: &Evidence, pair: &Pair) -> Option<Reordered> {
     if pair.rows() < 3 || (evidence.wrt.is_parameter() && !evidence.is_whole()) {
         return None;
     }
     let on = directions(pair.columns);
-    // A draw of the rows holds other rows in a than in g, so its norms differ.
+    // If rows moved, a draw holds other rows in a than in g, so the norms of the draw differ.
     let sums = &evidence.check.tally.sums;
     let scale = if evidence.is_whole() {
         pair.norm_ratio()
@@ -104,7 +104,8 @@ fn whole(pair: &Pair, given: &[Signature], on: &Directions) -> Option<Reordered>
     })
 }
 
-/// Matches the chosen rows of a to all rows of the right gradient, and compares them with these.
+/// Matches the chosen rows of a to rows of the whole right gradient, and compares them with their
+/// matches.
 fn drawn(
     evidence: &Evidence,
     pair: &Pair,
@@ -141,8 +142,8 @@ fn drawn(
     })
 }
 
-/// Returns the signatures of all rows of the right gradient, without computing these: the
-/// projection of a row of G·W on a direction is that of G's row on W·direction.
+/// Returns the signatures of all rows of the right gradient, without computing the rows: the
+/// projection of a row of G·W on a direction equals the projection of G's row on W·direction.
 fn signatures(evidence: &Evidence, columns: usize, on: &Directions) -> Vec<Signature> {
     let (k, z) = (evidence.problem.k(), evidence.problem.normalizer());
     let on_logits: Directions = std::array::from_fn(|i| match evidence.wrt {
@@ -166,8 +167,8 @@ fn signatures(evidence: &Evidence, columns: usize, on: &Directions) -> Vec<Signa
     })
 }
 
-/// Returns true if the norms of the rows have one distribution in a and g, up to one factor (the
-/// distance of Kolmogorov and Smirnov).
+/// Returns true if the norms of the rows have the same distribution in a and g up to one factor, by
+/// the Kolmogorov-Smirnov distance.
 fn have_like_norms(pair: &Pair) -> bool {
     let norms = |values: &[f64], scale: f64| -> Vec<f64> {
         let norm = |row| {

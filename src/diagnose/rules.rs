@@ -1,6 +1,6 @@
 //! The catalogue: one file per cause, and the order in which they are tried.
 //!
-//! A new bug is one file here and one row in [`STAGES`].
+//! A new cause is one file here and one row in [`STAGES`].
 
 use super::{evidence::Evidence, hypothesis::Hypothesis, pair::Pair};
 use crate::{problem::Wrt, report::Code, tensor::Dtype};
@@ -64,16 +64,17 @@ pub(super) struct Stage {
 /// The claim that the hypotheses of a stage make.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// It holds whatever else is wrong, and is undone whatever that leaves.
+    /// A fact, independent of any other errors. It is undone even if it explains none of them.
     Fact,
-    /// It is one factor. If one factor is all that is wrong, no other claim is tried.
+    /// One factor. If the gradient is off by one factor only, the search tries just facts and
+    /// factors.
     Factor,
-    /// It leaves no error, or none but one factor.
+    /// A cause that leaves no error, or only one factor.
     Cause,
-    /// It leaves the right rows or columns in another order.
+    /// A cause that leaves the right rows or columns in another order.
     Order,
-    /// Some rows or columns are wrong in their own way. They are masked, and unmasked again if the
-    /// others stay unexplained.
+    /// A cause of some of the rows or columns. They are masked, and unmasked again if the others
+    /// stay unexplained.
     Part,
 }
 
@@ -183,7 +184,7 @@ pub(super) const STAGES: [Stage; 10] = [
     },
 ];
 
-/// Returns true if a cause can occur in such a gradient. The report lists it as tried only then.
+/// Returns true if a cause can occur in this gradient. The report lists only such causes as tried.
 pub(super) fn applies(code: Code, evidence: &Evidence) -> bool {
     let problem = evidence.problem;
     match code {

@@ -11,7 +11,7 @@ use crate::{
     tensor::Dtype,
 };
 
-/// Causes that are found one after the other. Chosen.
+/// Most causes that are found one after the other. Chosen.
 const MOST_STEPS: usize = 4;
 
 /// Largest confidence in f16 and bf16, where rounding leaves two digits and many causes look alike.
@@ -20,8 +20,8 @@ const IN_HALF_PRECISION: f64 = 0.85;
 
 /// Largest severity of an alternative, relative to that of the best hypothesis. Chosen.
 const AS_GOOD: f64 = 2.0;
-/// Severity below which a fit is no better for being smaller: rounding alone leaves about this, and
-/// a fit of as many numbers as entries leaves nothing. Chosen.
+/// Severity below which all fits count as equally good: rounding alone leaves about this much, and
+/// a fit with one parameter per entry leaves nothing. Chosen.
 const LEAST_SEVERITY: f64 = 0.05;
 
 /// Causes of the errors of one check.
@@ -34,12 +34,12 @@ pub struct Diagnosis {
     pub tried: Vec<Code>,
 }
 
-/// A search, and where it stands.
+/// A search and its state.
 pub(super) struct Search<'a> {
     evidence: &'a Evidence<'a>,
     /// The pair with the causes found so far undone.
     pair: Pair,
-    /// Number of the cause that is looked for, from 1.
+    /// Number of the cause that is searched for, from 1.
     step: usize,
     found: Diagnosis,
     /// Pair and step before the first [`Claim::Part`].
@@ -101,7 +101,7 @@ impl<'a> Search<'a> {
             if self.is_cancelled {
                 return None;
             }
-            // A fact that does not hold goes without saying.
+            // Facts that do not hold are not worth listing.
             if stage.claim != Claim::Fact {
                 self.note_tried(stage);
             }
@@ -149,7 +149,7 @@ impl<'a> Search<'a> {
             };
             log(&it);
             found.push(it);
-            // Facts and parts do not compete: the others follow in the next steps.
+            // Facts and parts do not compete: the next steps find the others.
             if matches!(stage.claim, Claim::Fact | Claim::Part) {
                 return found;
             }
@@ -168,7 +168,7 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Goes on from a cause. Returns true if the search is over.
+    /// Continues the search from a cause. Returns true if the search is over.
     fn accept(&mut self, claim: Claim, best: Hypothesis) -> bool {
         let before = std::mem::replace(&mut self.pair, best.after);
         if claim == Claim::Part && self.before_parts.is_none() {
@@ -181,8 +181,8 @@ impl<'a> Search<'a> {
         best.settles || self.pair.is_explained()
     }
 
-    /// Replaces the last cause that has a fallback by it, drops the findings after it, and goes on
-    /// from there. Returns false if there is none.
+    /// Replaces the last cause that has a fallback by that fallback, drops the later findings, and
+    /// continues from there. Returns false if there is no fallback.
     fn fall_back(&mut self) -> bool {
         let Some((weaker, step)) = self.fallback.take() else {
             return false;
@@ -201,7 +201,7 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// Withdraws the parts, which explain nothing if the other errors stay unexplained, and adds
+    /// Withdraws the parts, which do not count if the other errors stay unexplained, and adds
     /// `unknown`.
     fn end_unexplained(mut self) -> Diagnosis {
         let Diagnosis { findings, tried } = &mut self.found;

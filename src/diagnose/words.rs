@@ -1,4 +1,4 @@
-//! Words of a finding, and phrases that several rules share.
+//! Texts of a finding, and phrases that several rules share.
 
 use crate::{problem::Wrt, report::Ranges};
 
@@ -7,11 +7,11 @@ use crate::{problem::Wrt, report::Ranges};
 pub(super) struct Words {
     /// One sentence that stands alone.
     pub(super) message: String,
-    /// Opening of the proof, by which the cause was undone: "divided by 10".
+    /// Opening of the proof, the operation that undid the cause: "divided by 10".
     pub(super) correction: String,
     /// The change to make.
     pub(super) fix: String,
-    /// The run that distinguishes the cause from those that make the same arrays.
+    /// The run that distinguishes the cause from others that give the same arrays.
     pub(super) test: Option<String>,
 }
 

@@ -132,8 +132,8 @@ struct WorstView {
     severity: String,
 }
 
-/// Draws the figures of a check; none if it was read from JSON. `index` counts the checks on the
-/// page.
+/// Draws the figures of a check. Returns none if the check was read from JSON. `index` counts the
+/// checks on the page.
 fn figures(index: usize, check: &Check, sweep: Option<&Sweep>) -> Vec<Figure> {
     let mut figures = Vec::new();
     let Some(tally) = check.tally() else {

@@ -3,7 +3,7 @@
 use super::{Run, single, words};
 use crate::report::{Check, Finding, Report, Verdict};
 
-/// The worst entries that are shown; JSON has all of them.
+/// The number of worst entries that are shown; JSON has all of them.
 const SHOWN: usize = 5;
 
 /// Renders the report of a single file. For several files, renders a table with a line for each and
@@ -107,7 +107,7 @@ fn mark(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Renders labels and facts as a table that is folded away.
+/// Renders labels and facts as a collapsed table.
 fn details(summary: &str, facts: &[(&'static str, String)]) -> String {
     let rows = facts
         .iter()

@@ -75,7 +75,7 @@ fn plot(points: &[Point]) -> String {
         + " eps\n\n    d difference, f forward-pass, * both, · rounding error of forward-pass\n"
 }
 
-/// Explains the plot in sentences.
+/// Returns the explanation of the plot.
 fn summary(sweep: &Sweep) -> String {
     let mut text = String::new();
     if let Some(best) = sweep.best() {
@@ -87,8 +87,8 @@ fn summary(sweep: &Sweep) -> String {
     match sweep.noise() {
         Some(noise) => {
             text += &format!(
-                "From eps = {:.0e} on it is noise: half of the loss differences are at most\n\
-                 {} units in the last place of the loss{}.\n",
+                "forward-pass is noise at eps = {:.0e} and below: half of its loss differences\n\
+                 are at most {} units in the last place{}.\n",
                 noise.eps,
                 noise.units,
                 if noise.whole {
@@ -98,7 +98,7 @@ fn summary(sweep: &Sweep) -> String {
                 }
             );
         }
-        None => text += "It is not noise at any of these steps.\n",
+        None => text += "forward-pass is not noise at any of these steps.\n",
     }
     text + "difference has no such noise: its error is the truncation of a finite step and the\n\
             rounding of the gradient itself.\n"

@@ -5,9 +5,9 @@ use anstyle::{AnsiColor, Style};
 use super::{Run, single, words};
 use crate::report::{Check, Finding, Report, Verdict};
 
-/// The worst entries that are shown; JSON has all of them.
+/// The number of worst entries that are shown; JSON has all of them.
 const SHOWN: usize = 5;
-/// The causes tried in vain that are shown; JSON has all of them.
+/// The number of causes tried in vain that are shown; JSON has all of them.
 const TRIED: usize = 6;
 /// The width of a label: the longest is "relative error".
 const LABEL: usize = 14;
@@ -44,8 +44,8 @@ pub fn render(report: &Report, layout: Layout) -> String {
     page.text
 }
 
-/// Renders the report of a single file. For several files, whose [lines](line) are printed as they
-/// end, renders the reports that did not pass, and the number of files that did.
+/// Renders the report of a single file. For several files, renders the reports that did not pass
+/// and the number of files that passed; the [lines](line) of the files have been printed before.
 pub fn render_all(runs: &[Run], layout: Layout) -> String {
     if let Some(report) = single(runs) {
         return render(report, layout);

@@ -1,4 +1,4 @@
-//! The catalogue of causes: the names by which a report calls what is wrong with a gradient.
+//! The catalogue of causes, with the names that reports use.
 
 use std::fmt;
 

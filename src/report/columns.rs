@@ -1,5 +1,5 @@
-//! Sums down the columns of a gradient: an error factor in one column shows in them long before it
-//! shows in an entry.
+//! Sums down the columns of a gradient. A wrong factor of one column shows in its sums long before
+//! it shows in an entry.
 
 use rayon::prelude::*;
 

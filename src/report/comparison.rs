@@ -1,4 +1,4 @@
-//! The comparison of one gradient with its numeric counterpart, and the judgement on it.
+//! The comparison of one gradient with its numeric counterpart, and the verdict on it.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,13 +76,14 @@ pub enum Corruption {
 }
 
 impl Comparison {
-    /// Returns the comparison of these rows and `other`'s, or `None` if the two differ in settings
-    /// or in the number of rows of the gradient, so that they are not parts of one comparison.
+    /// Returns the comparison of these rows together with `other`'s. Returns `None` if the two
+    /// differ in settings or in the number of rows of the gradient, because then they are not parts
+    /// of one comparison.
     ///
     /// Merging is associative and commutative, to the last bit, in every field. The parts must be
-    /// disjoint, and their row indices those of the whole gradient. If they also consist of whole
-    /// blocks of rows, inside which sums are plain f64, the result is the comparison of the whole,
-    /// bit for bit.
+    /// disjoint, and their row indices must refer to the whole gradient. Sums within a block of
+    /// rows are plain f64, so if the parts also consist of whole blocks, the result is the
+    /// comparison of the whole, bit for bit.
     pub fn merge(mut self, other: Self) -> Option<Self> {
         let settings = |it: &Self| {
             let gradient = (it.wrt, it.source, it.dtype);
@@ -135,7 +136,7 @@ impl Comparison {
         self.scale().map_or(f64::INFINITY, |scale| scale.allowed)
     }
 
-    /// Judges the comparison:
+    /// Returns the verdict:
     ///
     /// - [`Verdict::Fail`] if an entry is wrong, or if the scale of the whole or of a column is
     ///   off;

@@ -16,7 +16,7 @@ pub struct Coverage {
     /// The rows that were compared, by index; JSON has the first hundred ranges.
     #[serde(with = "ranges::first_hundred")]
     pub ranges: Ranges,
-    /// The random draw that chose them, if one did.
+    /// The random draw that chose the rows, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draw: Option<Draw>,
 }
@@ -63,7 +63,7 @@ impl Coverage {
         self.compared == self.of
     }
 
-    /// Adds the rows of another part. A draw remains if both parts come from it.
+    /// Adds the rows of another part. Keeps the draw if both parts come from it.
     pub fn merge(&mut self, other: Self) {
         self.ranges.merge(other.ranges);
         self.compared = self.ranges.len();

@@ -8,8 +8,8 @@ use super::{Code, Ranges, number, ranges};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The place in the order of findings, from 1. Findings of one step are alternatives that the
-    /// arrays cannot tell apart; those of the next step explain what is left once the step before
-    /// is undone.
+    /// arrays cannot tell apart; those of the next step explain the errors that remain once the
+    /// step before is undone.
     pub step: usize,
     /// The cause.
     pub code: Code,

@@ -64,13 +64,13 @@ impl Kept {
         }
     }
 
-    /// Returns the column of a row that [`add_sample`](Self::add_sample) is offered.
+    /// Returns the column of the entry that a row offers to [`add_sample`](Self::add_sample).
     pub fn sampled_column(row: usize, columns: usize) -> usize {
         (scramble(!row as u64) % columns as u64) as usize
     }
 
-    /// Returns the rows whose entries [`add_sample`](Self::add_sample) would keep if it were
-    /// offered one of each row, all with the same decision.
+    /// Returns the rows whose entries [`add_sample`](Self::add_sample) would keep, given one entry
+    /// of each row, all with the same decision.
     pub fn sampled_rows(rows: impl Iterator<Item = usize>) -> Vec<usize> {
         let mut rows: Vec<(u64, usize)> = rows.map(|row| (scramble(row as u64), row)).collect();
         rows.sort_unstable();

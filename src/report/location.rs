@@ -1,4 +1,4 @@
-//! The places of the wrong entries, as a report lists them and as it puts them into words.
+//! The places of the wrong entries, as lists and in words.
 
 use std::cmp::Reverse;
 
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Ranges, WrongPlaces, number, ranges};
 use crate::problem::Wrt;
 
-/// Classes that are listed, as many as ranges of rows and columns.
+/// The most classes that are listed, as for the ranges of rows and columns.
 const CLASSES: usize = 100;
-/// Columns that are listed with their counts. Chosen.
+/// The most columns that are listed with their counts. Chosen.
 const COLUMNS: usize = 10;
 
 /// The places of the wrong entries.

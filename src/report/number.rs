@@ -26,7 +26,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     }
 }
 
-/// A number as an element of something else.
+/// A number inside an option, an array or an object.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Number(#[serde(with = "crate::report::number")] f64);

@@ -1,4 +1,5 @@
-//! The errors of a gradient in bins, for a picture. Its size does not grow with the gradient's.
+//! The errors of a gradient in bins, for a picture. The number of bins does not grow with the
+//! gradient.
 
 use std::collections::HashMap;
 

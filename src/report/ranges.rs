@@ -10,7 +10,7 @@ const SHOWN: usize = 6;
 pub struct Ranges(Vec<Range<usize>>);
 
 impl Ranges {
-    /// Adds a range. This takes constant time if it starts behind all others.
+    /// Adds a range. Takes constant time if the range starts after all others.
     pub fn add(&mut self, range: Range<usize>) {
         if range.is_empty() {
             return;
@@ -105,7 +105,7 @@ impl fmt::Display for Ranges {
     }
 }
 
-/// A range in JSON: `[first, last]`, both inside it.
+/// A range in JSON: `[first, last]`, both inclusive.
 pub(super) mod inclusive {
     use std::ops::Range;
 
@@ -136,7 +136,7 @@ pub(super) mod inclusive {
     }
 }
 
-/// The first hundred ranges of a set in JSON; a longer list would not be read.
+/// The first hundred ranges of a set in JSON. Chosen: nobody reads a longer list.
 pub(super) mod first_hundred {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -18,7 +18,7 @@ pub struct DeviceInfo {
     pub backend: String,
     /// The driver and its version.
     pub driver: String,
-    /// The reason why it is not the device that a user might expect.
+    /// The reason why this is not the device that a user might expect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

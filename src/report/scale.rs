@@ -29,9 +29,9 @@ impl Scale {
 impl Comparison {
     /// Returns the scale of the whole gradient, or `None` if it has none.
     ///
-    /// The tolerances of independent rows average out. Rows that are alike err alike, so three
-    /// times the average is allowed. In half precision the roundings that all entries share are as
-    /// large already, so there the average alone is.
+    /// The errors of independent rows average out, but similar rows have similar errors, so three
+    /// times the averaged tolerance is allowed. In half precision the roundings that all entries
+    /// share are already that large, so only the average is allowed.
     pub fn scale(&self) -> Option<Scale> {
         let sums = &self.tally.sums;
         let margin = match self.dtype {
@@ -47,13 +47,13 @@ impl Comparison {
 
     /// Returns the columns whose scale is farther from 1 than allowed.
     ///
-    /// A column in which terms cancel shows mostly the errors that its rows share. So at most three
-    /// quarters of the tolerance are taken to average out.
+    /// A column in which terms cancel shows mostly the errors that its rows share. Therefore at
+    /// most three quarters of the tolerance are assumed to average out.
     ///
-    /// Rows have no such sum: the entries of a row share a softmax and err together. Measured on
-    /// PyTorch's gradients of 512x256x10 and 512x256x100 (f32 and bf16, November 2026): the errors
-    /// of a row correlate with its gradient at 0.13 to 0.40 on average, where independent errors
-    /// would at 0.05; those of a column at 0.05, where independent errors would at 0.035.
+    /// Rows get no such test: the entries of a row share a softmax, so their errors are correlated.
+    /// Measured on PyTorch's gradients of 512x256x10 and 512x256x100 (f32 and bf16, November 2026):
+    /// the errors of a row correlate with its gradient at 0.13 to 0.40 on average, against 0.05 for
+    /// independent errors; those of a column at 0.05, against 0.035.
     pub fn columns_off(&self) -> Vec<(usize, Scale)> {
         let columns = self.tally.columns.0.iter().enumerate();
         columns

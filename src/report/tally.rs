@@ -147,8 +147,8 @@ pub struct Sums {
     pub numeric_abs: ExactSum,
     /// The sum of |analytic - numeric|²; infinite if one of the two is not finite.
     pub error_error: ExactSum,
-    /// The sum over the rows of (the row's sum of tolerance·|numeric|)². Its root bounds what is
-    /// left of the tolerance in <analytic, numeric> if the rows err independently.
+    /// The sum over the rows of (the row's sum of tolerance·|numeric|)². Its root bounds the error
+    /// that the tolerance allows in <analytic, numeric> if the rows err independently.
     pub tolerance_tolerance: ExactSum,
     /// The sum of noise·|numeric|, which bounds the numeric gradient's error in
     /// <analytic, numeric>. These errors may all have the same sign.

@@ -50,8 +50,8 @@ pub(super) async fn guard(
     }
 }
 
-/// Compares the token of a request with the service's, in a time that does not depend on how much
-/// of it is right.
+/// Compares the token of a request with the service's. The time does not depend on the number of
+/// matching bytes.
 fn check_token(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
     const SCHEME: &[u8] = b"Bearer ";
     let presented = headers.get(header::AUTHORIZATION).and_then(|value| {

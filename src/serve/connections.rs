@@ -52,7 +52,7 @@ pub(super) async fn run(
         async move {
             loop {
                 let service = service.clone();
-                // It logs its own errors.
+                // `delete_expired` logs its own errors.
                 let _ = tokio::task::spawn_blocking(move || service.delete_expired()).await;
                 tokio::time::sleep(EXPIRY_INTERVAL).await;
             }

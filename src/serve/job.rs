@@ -163,8 +163,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Returns true if the job itself may crash the process: it ran during two crashes, so not
-    /// only a job beside it. Such a job runs alone.
+    /// Returns true if the job itself may crash the process. It was running during two crashes, so
+    /// it may be the cause rather than a job beside it. A suspect job runs alone.
     pub(super) fn is_suspect(&self) -> bool {
         self.crashes > 1
     }

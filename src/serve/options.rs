@@ -11,7 +11,8 @@ pub(crate) struct Options {
     pub data: PathBuf,
     /// Name of the device, as for [`crate::device::Device::select`].
     pub device: String,
-    /// Bytes that are read, and computed on a GPU, at a time.
+    /// Bytes for the arrays of a check, apart from the weights: the part of a body that is read,
+    /// and computed on a GPU, at a time.
     pub memory: u64,
     /// Token that clients must present. `None` serves every client.
     pub token: Option<String>,
@@ -48,7 +49,8 @@ pub(crate) struct Limits {
     pub memory: u64,
 }
 
-/// The defaults are chosen: no client of a small team meets them, and they bound a runaway script.
+/// The defaults are chosen: no client of a small team reaches them, and they bound a runaway
+/// script.
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -76,7 +76,7 @@ pub(super) struct ListRequest {
     pub(super) state: Option<State>,
     /// Largest number of jobs.
     pub(super) limit: usize,
-    /// Start of the page: the `next` of the page before.
+    /// Start of the page: the `next` of the previous page.
     pub(super) cursor: Option<i64>,
 }
 

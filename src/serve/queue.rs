@@ -23,7 +23,7 @@ pub(super) struct JobHandle {
 }
 
 impl JobHandle {
-    /// Changes the job for everyone who watches it.
+    /// Changes the job, and notifies its watchers.
     pub(super) fn update(&self, change: impl FnOnce(&mut JobView)) {
         self.view.send_modify(change);
     }
@@ -51,7 +51,7 @@ pub(super) struct PageRequest {
 pub(super) enum Task {
     Check(Job, Arc<JobHandle>),
     Page(PageRequest),
-    /// Saving the outcome of a job, which failed before. The number is the time of the end.
+    /// Another attempt to save the outcome of a job. The number is the time of the end.
     Save(Job, Outcome, f64),
 }
 
@@ -92,7 +92,7 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reserves a slot. Returns `None` if `limit` jobs are queued or on their way.
+    /// Reserves a slot. Returns `None` if `limit` jobs are queued or being received.
     pub(super) fn reserve(self: &Arc<Self>, limit: usize) -> Option<Slot> {
         let mut inner = self.inner();
         if inner.jobs.len() + inner.reserved >= limit {
@@ -160,7 +160,7 @@ impl Queue {
         }
     }
 
-    /// Ends the supply of tasks.
+    /// Closes the queue: [`next`](Self::next) returns `None` from now on.
     pub(super) fn close(&self) {
         let mut inner = self.inner();
         inner.closed = true;
@@ -197,7 +197,7 @@ impl Queue {
         }
     }
 
-    /// Puts an interrupted job back to the front.
+    /// Requeues an interrupted job at the front.
     pub(super) fn requeue(&self, job: Job) {
         let mut inner = self.inner();
         if let Some(handle) = inner.handles.get(&job.view.id) {
@@ -212,8 +212,8 @@ impl Queue {
 }
 
 impl Inner {
-    /// Removes the next task: first an outcome to save, then a page, since somebody looks at the
-    /// screen, then the jobs in order.
+    /// Removes the next task: first an outcome to save, then a page, because a user is waiting for
+    /// it, then the jobs in order.
     ///
     /// With a `limit` the task runs in the middle of a check. Then it may cost at most the limit,
     /// and a suspect job is skipped: its crash would count against that check, too.

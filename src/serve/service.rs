@@ -29,7 +29,8 @@ use crate::{
 /// of a driver. Chosen: a handful of restarts for other reasons loses no job.
 const MAX_CRASHES: usize = 5;
 
-/// Bodies of either kind that are inspected at a time. Chosen: it bounds the memory for unpacking.
+/// Quick bodies, and slow bodies, that are inspected at a time. Chosen: it bounds the memory for
+/// unpacking.
 const INSPECTIONS: usize = 2;
 
 /// A service.
@@ -108,7 +109,7 @@ impl Service {
     }
 
     /// Reads and validates a body, and returns it with the bytes that its check takes. A packed
-    /// body may unpack to the bytes that an unpacked one may have.
+    /// body may unpack to at most the size limit of an unpacked one.
     ///
     /// # Errors
     /// Those of [`Settings::load`] and [`check::validate`], and [`Error::Setting`] if the check
@@ -136,7 +137,7 @@ impl Service {
         *self.shutdown.borrow()
     }
 
-    /// Closes the queue. From here on the process may be killed without blaming a job.
+    /// Closes the queue. From here on a kill of the process is not blamed on a job.
     pub(super) fn begin_shutdown(&self) {
         self.store.journal.forgive();
         self.shutdown.send_replace(true);
@@ -165,8 +166,8 @@ impl Service {
 
 /// Announces the end of a job to its watchers, the log and the metrics.
 ///
-/// This is no method: the database's thread calls it, and must not own the service. Dropping the
-/// service waits for that thread.
+/// This is not a method, because the database's thread calls it and must not own the service:
+/// dropping the service waits for that thread.
 pub(super) fn announce_end(queue: &Queue, metrics: &Metrics, job: Job, outcome: Outcome, at: f64) {
     metrics.ended(&outcome);
     let view = job.view.ended(outcome, at);

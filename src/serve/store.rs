@@ -245,7 +245,7 @@ impl Store {
         if expired.is_empty() {
             return Ok(0);
         }
-        // Files first: a full disk has no room for any other change before.
+        // Files first: on a full disk there is no room for any other change.
         let remove_files = || {
             let removed = expired.iter().map(|job| self.spool.remove(&job.body));
             removed.fold(Ok(()), Result::and)
@@ -265,7 +265,7 @@ impl Store {
             self.database.empty_log()?;
         }
         self.reserve.fill();
-        // Again, for pages that were rendered meanwhile.
+        // Files again, for pages that were rendered meanwhile.
         removed.and(remove_files())?;
         Ok(expired.len())
     }

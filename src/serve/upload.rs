@@ -26,11 +26,11 @@ use crate::{
     io::{self, Format},
 };
 
-/// Bytes of a body that is quick to inspect, at most. Chosen.
+/// Most bytes of a body that is quick to inspect. Chosen.
 const QUICK: u64 = 1 << 20;
 /// Bytes that are buffered before they are written. Chosen.
 const BUFFER: usize = 1 << 20;
-/// Bytes of a body that is kept in the database instead of a file, at most. SQLite reads and writes
+/// Most bytes of a body that is kept in the database instead of a file. SQLite reads and writes
 /// rows up to about this size faster than files (sqlite.org/fasterthanfs.html).
 const MAX_INLINE: usize = 100 << 10;
 /// Bytes per second that a client must reach on average. Chosen.
@@ -62,7 +62,7 @@ impl Upload {
     }
 }
 
-/// A body that arrives.
+/// A body that is being received.
 pub(super) struct Incoming {
     stream: BodyDataStream,
     /// False if the client sends its body only once it is read (`Expect: 100-continue`), and
@@ -126,7 +126,7 @@ pub(super) fn check_head(service: &Service, headers: &HeaderMap) -> Result<(), R
     }
 }
 
-/// Receives a body. Without a `format` its first bytes give the format.
+/// Receives a body. Without a `format`, detects the format from the first bytes.
 ///
 /// # Errors
 /// 400 for an empty or interrupted body, 408 for one that arrives too slowly, 413 for one that is
@@ -170,7 +170,8 @@ pub(super) async fn receive(
     Ok(Upload { body, bytes })
 }
 
-/// Appends the buffer to the file, a new one at first, and returns both, the buffer empty.
+/// Appends the buffer to the file, or to a new file if there is none. Returns the file and the
+/// emptied buffer.
 async fn write(
     service: &Arc<Service>,
     file: Option<NamedTempFile>,
@@ -183,7 +184,8 @@ async fn write(
             Some(file) => file,
             None => service.store.spool.create(extension(format, &buffer))?,
         };
-        // To the plain file: an error of the temporary file would name its path to the client.
+        // Writes to the plain file: an error of the temporary file would show its path to the
+        // client.
         let written = file.as_file_mut().write_all(&buffer).and_then(|()| {
             if buffer.len() < BUFFER {
                 Ok(())
@@ -198,12 +200,13 @@ async fn write(
     blocking(write).await
 }
 
-/// Returns the format that the extension of a file name stands for.
+/// Returns the format for the extension of a file name.
 pub(super) fn format_of_name(name: &str) -> Option<Format> {
     io::format(Path::new(name)).ok()
 }
 
-/// Returns the extension of a format. Without one, the first bytes of the file give the format.
+/// Returns the extension of a format. Without a format, detects it from the first bytes of the
+/// file.
 fn extension(format: Option<Format>, head: &[u8]) -> &'static str {
     match format {
         Some(Format::Npz) => "npz",

@@ -129,7 +129,7 @@ impl<'a> Worker<'a> {
             }
         };
         self.save(job, outcome);
-        // The next job may be as long: short ones behind both must not wait for both.
+        // The next job may be just as long: short jobs behind both must not wait for both.
         execution.yield_to_shorter();
     }
 
@@ -152,7 +152,7 @@ impl<'a> Worker<'a> {
         let (queue, metrics, saved) = (queue.clone(), metrics.clone(), outcome.clone());
         let then = move |kept| match kept {
             Ok(true) => announce_end(&queue, &metrics, job, saved, at),
-            // A client has cancelled it before.
+            // A client cancelled the job first.
             Ok(false) => announce_end(&queue, &metrics, job, Outcome::Cancelled, at),
             Err(error) => {
                 tracing::error!("{error}");

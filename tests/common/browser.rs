@@ -63,7 +63,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // The process may have ended by itself.
+        // The process may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! Files to check.
+//! Files for tests to check.
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use ureq::{Agent, http::Response};
 
-/// Time limit for whatever a test waits for.
+/// Time limit for anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Pause between two requests while a test waits.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -104,7 +104,7 @@ impl Service {
         answer(self.agent.delete(self.url(path)).call().unwrap())
     }
 
-    /// Requests a check. `query` is the part of the URL behind the question mark.
+    /// Requests a check. `query` is the part of the URL after the question mark.
     pub(crate) fn post(&self, query: &str, body: &[u8]) -> Answer {
         self.post_with(query, body, "application/octet-stream")
     }
@@ -116,7 +116,7 @@ impl Service {
         answer(request.send(body).unwrap())
     }
 
-    /// Sends bytes over a connection of their own and returns everything that comes back.
+    /// Sends bytes over a new connection and returns everything that comes back.
     pub(crate) fn raw(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address()).unwrap();
         // The service may close the connection before it has read everything.

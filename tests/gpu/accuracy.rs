@@ -74,8 +74,8 @@ fn differences_in_f64_are_within_1e_13() {
     }
 }
 
-/// The error of plain forward passes over eps is a U: it falls with the truncation error, then
-/// rises as u/eps.
+/// The error of plain forward passes has the shape of a U over eps: it falls with the truncation
+/// error, then rises as u/eps.
 #[test]
 fn the_error_of_forward_passes_in_f32_is_a_u() {
     let problem = problem(10, 4, 2);
@@ -108,7 +108,7 @@ fn the_error_of_forward_passes_in_f32_is_a_u() {
     }
 }
 
-/// Halving eps divides the error by 2^order. So the numeric gradient is a finite difference, and
+/// Halving eps divides the error by 2^order. The numeric gradient is therefore a finite difference,
 /// not the analytic formula under another name.
 #[test]
 fn truncation_falls_with_the_schemes_order() {
@@ -137,7 +137,7 @@ fn truncation_falls_with_the_schemes_order() {
                         error(&problem, wrt, &options, &device)
                     })
                     .to_vec();
-                // Errors below this limit are not of truncation alone.
+                // Errors below this limit are not only truncation.
                 let rounding = match (device.natural_precision(), method) {
                     (Precision::F64, _) => 1e-10,
                     (Precision::F32, Method::Difference) => 2e-6,

@@ -1,5 +1,5 @@
-//! A gradient gets the same verdict and findings on the device and on the host, and if it is wrong,
-//! the same entries.
+//! A gradient gets the same verdict and findings on the device and on the host and, if it is wrong,
+//! the same wrong entries.
 
 use crate::devices::devices;
 use crate::framework::{gradient, tensor};
@@ -13,7 +13,7 @@ use gradprobe::{
     tensor::{Dtype, Tensor},
 };
 
-/// Bytes for the arrays of a call: few, so that a check takes many calls.
+/// Bytes for the arrays of a call. Chosen small, so that a check takes many calls.
 const MEMORY: u64 = 1 << 18;
 
 fn run(
@@ -110,7 +110,7 @@ fn agree_in_digits(what: &str, [found, host]: &[Check; 2]) {
         close("allowed", a.allowed, b.allowed, 1e-3);
     }
     close("detectable", found.detectable, host.detectable, 1e-3);
-    // Errors as small as the rounding that the two sides differ in vary from one to the other.
+    // Errors as small as rounding differ between the two sides.
     let noise = |error: f64| 0.05 + 8.0 * u / error.max(u);
     let (a, b) = (found.rel_err, host.rel_err);
     close("mean", a.mean, b.mean, noise(b.mean));
@@ -131,7 +131,7 @@ fn problem() -> Problem {
 
 type Corrupt = fn(&mut [f64]);
 
-/// The name of a case, its gradient, true if an entry is wrong, and the verdict.
+/// The cases: name, corruption of the gradient, true if an entry is wrong, and verdict.
 const CASES: [(&str, Corrupt, bool, Verdict); 8] = [
     ("right", |_| {}, false, Verdict::Pass),
     (

@@ -272,7 +272,7 @@ fn bugs(right: &Ingredients, rng: &mut ChaCha8Rng) -> Vec<(&'static str, Ingredi
     ignoring.target[n / 3] = -100;
     cases.push(("an ignored row kept", ignoring, gradient.clone()));
     if matches!(dtype, Dtype::F64 | Dtype::F32) {
-        // The largest entry is not small against its terms.
+        // The largest entry is not small compared with its terms.
         let largest = (0..n * d)
             .max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs()))
             .unwrap();

@@ -20,7 +20,7 @@ use naga::{
     valid::{self, Capabilities},
 };
 
-/// The capabilities that each arithmetic needs: f32 none, f64 two extensions.
+/// The capabilities that each arithmetic needs: none for f32, two extensions for f64.
 const ARITHMETIC: [(Precision, Capabilities); 2] = [
     (Precision::F32, Capabilities::empty()),
     (

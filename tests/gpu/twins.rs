@@ -19,8 +19,8 @@ use gradprobe::{
     scheme::{Method, Precision},
 };
 
-/// Runs the samples of every kernel in the variants for software adapters and for GPUs, whichever
-/// the adapter is.
+/// Runs the samples of every kernel in the variants for software adapters and for GPUs, whatever
+/// the adapter's kind.
 fn every_kernel_equals_its_twin<T: Element>(device: &GpuDevice) {
     for kind in [DeviceKind::Software, DeviceKind::Gpu] {
         for sizes in SIZES {

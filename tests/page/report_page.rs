@@ -1,5 +1,5 @@
-//! The page of a report: valid, complete in itself, small, the same for the same report. Nothing
-//! from a file can break out of its place. Chromium parses the pages.
+//! The page of a report: valid, self-contained, small, and the same for the same report. No text
+//! from a file can break the markup. Chromium parses the pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,8 +69,8 @@ async fn parse(browser: &Client, page: &str) -> (Vec<String>, Vec<Element>) {
     )
 }
 
-/// Asserts that a page has no faults, no duplicate id, only references to its own ids, nothing from
-/// elsewhere, and a description and a caption for each figure. Leaves the page open.
+/// Asserts that a page has no faults, no duplicate ids, no references to missing ids, no external
+/// resources, and a description and a caption for each figure. Leaves the page open.
 async fn require_sound(browser: &Client, page: &str) {
     let (faults, elements) = parse(browser, page).await;
     assert_eq!(faults, Vec::<String>::new());
@@ -135,7 +135,7 @@ async fn the_parser_finds_faults() {
         page("<a b=\"1\" b=\"2\"></a>"),
         page("<p>1 < 2</p>"),
         page("<p>a & b</p>"),
-        // These are XML, but HTML moves or adds an element.
+        // These pages are valid XML, but an HTML parser moves or adds an element.
         page("<table><p>text</p></table>"),
         page("<table><tr><td>text</td></tr></table>"),
         page("<p><table></table></p>"),
@@ -200,7 +200,7 @@ async fn text_from_outside_stays_text() {
     let page = html::render(&[run_of(report)]);
     require_sound(&browser, &page).await;
     assert!(!page.contains("<img") && page.contains("alert(1)"));
-    // As Chromium shows it.
+    // The texts as Chromium shows them.
     let shown = "return [document.querySelector('pre').textContent, document.body.textContent, \
                  document.querySelectorAll('img, script').length]";
     let shown = browser.execute(shown, Vec::new()).await.unwrap();
@@ -231,7 +231,7 @@ async fn several_files_make_one_page() {
     browser.close().await.unwrap();
 }
 
-/// A gradient that is wrong everywhere, and nowhere alike.
+/// A gradient that is wrong everywhere, by a different error in each entry.
 #[tokio::test]
 async fn a_million_entries_are_a_small_page() {
     let driver = Driver::start();
@@ -256,8 +256,8 @@ fn a_wrong_entry_is_not_binned_away() {
         panic!("two figures")
     };
     let map = &map[..map.find("</svg>").unwrap()];
-    assert!(map.contains("1 of the cells have a wrong entry"));
+    assert!(map.contains("cells with a wrong entry: 1."));
     let red = map.matches("<path class=\"wrong").count();
-    // Three of them are in the legend.
+    // Three red cells are in the legend.
     assert_eq!(red, 3 + 1, "{map}");
 }

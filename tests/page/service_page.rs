@@ -148,7 +148,7 @@ async fn checks_files_with_settings_and_goes_back_to_past_checks() {
             .wait_for("status", "2 of 2 gradients are wrong.")
             .await;
     }
-    // A pass of some rows does not claim more.
+    // A pass of some rows claims no more than that.
     browser.enter("settings", "--rows 0..1").await;
     browser.choose(right).await;
     let verdict = "All 2 gradients are right in the checked rows.";

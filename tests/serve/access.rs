@@ -1,4 +1,5 @@
-//! Access: clients with the token, and without a token only clients that mean this machine.
+//! Access: clients with the token or, without a token, clients that address this machine as
+//! localhost.
 
 use crate::{
     fixtures::{ON_CPU, TOKEN, small, token_file},

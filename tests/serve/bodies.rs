@@ -10,7 +10,7 @@ use gradprobe::{check, io};
 
 use crate::{fixtures::small, service::Service};
 
-/// A name for a body, for messages, and the body.
+/// A body, after its name in messages.
 type Named = (String, Vec<u8>);
 
 /// Returns `right` cut at every byte near an edge: of the header, and of each tensor.
@@ -175,7 +175,7 @@ fn bad_bodies_are_refused_and_cost_nothing() {
         bodies.len()
     );
     assert_eq!(service.post("wait=60", &right).json()["verdict"], "pass");
-    // The accepted ones are short and stand in the database, so the spool folder is empty.
+    // The accepted ones are short and kept in the database, so the spool folder is empty.
     assert_eq!(fs::read_dir(data.join("spool")).unwrap().count(), 0);
     #[cfg(target_os = "linux")]
     {

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
 use crate::{cases::case, framework::gradient, problems::random};
 
-/// Flag that lets every test of the service run anywhere.
+/// Flags that let the tests of the service run on any machine.
 pub(crate) const ON_CPU: [&str; 2] = ["--device", "cpu"];
 
 /// Query that makes a check slow: two forward passes per entry, in calls of a fraction of a second.

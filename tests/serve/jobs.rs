@@ -118,7 +118,7 @@ fn short_jobs_overtake_a_long_one_that_is_watched_and_cancelled() {
     // A small job behind two long ones ends before the first of them.
     let quick = service.post("wait=60", &small).json();
     assert_eq!(quick["state"], "done");
-    // So does a job of several calls.
+    // A job of several calls ends before it, too.
     let shorter = case(folder.path(), [512, 64, 256], 1.0);
     let shorter = service.post(&format!("{SLOW}&wait=60"), &shorter).json();
     assert_eq!(shorter["state"], "done");

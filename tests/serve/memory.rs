@@ -1,5 +1,5 @@
-//! The estimate of a check's memory against the memory that a service really takes: never too low,
-//! and for large weights at most twice too high.
+//! The estimate of a check's memory against the peak memory of a service: never too low, and for
+//! large weights at most twice too high.
 
 #![cfg(target_os = "linux")]
 
@@ -99,7 +99,7 @@ fn the_estimate_bounds_the_memory_of_a_check() {
         );
         let bound = estimated + bytes.len() as u64 + IDLE;
         assert!(taken <= bound, "{sizes:?} {grad:?} {query}: {taken} bytes");
-        // The tables of a weight are what fills a memory.
+        // The tables of a large weight take most of the memory.
         let is_large_weight = sizes[1] * sizes[2] >= 1 << 22;
         assert!(
             !is_large_weight || estimated <= 2 * taken,

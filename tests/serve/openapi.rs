@@ -126,8 +126,8 @@ fn keys(value: &Value) -> BTreeSet<&str> {
     object.keys().map(String::as_str).collect()
 }
 
-/// Asserts that a schema describes the fields of these answers, and no other. The fields that it
-/// requires are those of every answer.
+/// Asserts that a schema describes exactly the fields of these answers, and requires exactly the
+/// fields that all of them have.
 fn assert_describes(document: &Value, name: &str, answers: &[Value]) {
     let schema = &document["components"]["schemas"][name];
     for answer in answers {

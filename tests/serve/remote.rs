@@ -43,7 +43,7 @@ const RIGHT: &str = "tests/cli/data/right.safetensors";
 const WRONG: &str = "tests/cli/data/wrong-sum.safetensors";
 const TRUNCATED: &str = "tests/cli/data/truncated.safetensors";
 
-/// A service that requires a token, and what a client needs to reach it.
+/// A service that requires a token, with the flags that a client needs to reach it.
 struct Server {
     service: Service,
     url: String,
@@ -71,7 +71,7 @@ impl Server {
         check(&[arguments, &there].concat())
     }
 
-    /// Returns the path of a file in a folder of the test's own.
+    /// Returns the path of a file in the test's own folder.
     fn file(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
@@ -155,7 +155,7 @@ fn explains_a_missing_or_wrong_token() {
     }
 }
 
-/// The service chooses the device: a device in the file of settings is ignored, one on the command
+/// The service chooses the device: a device in the settings file is ignored, one on the command
 /// line is refused.
 #[test]
 fn combines_the_server_with_other_settings() {
@@ -208,8 +208,8 @@ fn explains_an_address_that_does_not_work() {
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
 }
 
-/// The service keeps only the end of a long name. Of several files, each report has the command
-/// that repeats it at the service.
+/// The service keeps only the end of a long name. With several files, each report has the command
+/// that repeats its check at the service.
 #[test]
 fn accepts_a_name_longer_than_the_service_keeps() {
     let server = Server::start();

@@ -57,7 +57,7 @@ fn refuses_unknown_settings_and_impossible_values() {
         (
             "wrt=weight&sample=2",
             422,
-            "--sample is some of the samples, but grad_weight is a sum over all of them",
+            "--sample is a selection of the samples, but grad_weight is a sum over all of them",
         ),
     ] {
         let answer = service.post(query, &small);
@@ -184,7 +184,7 @@ fn refuses_a_long_body_while_it_arrives_or_before() {
         answer
     };
     assert!(chunked.starts_with("HTTP/1.1 413 "), "{chunked}");
-    // A client that asks before it sends is refused before it sends.
+    // A client that sends `Expect: 100-continue` is refused before it sends the body.
     let asked = service.raw(
         "POST /v1/checks HTTP/1.1\r\nHost: localhost\r\n\
          Content-Length: 9999999\r\nExpect: 100-continue\r\n\r\n",

@@ -23,8 +23,8 @@ struct Step {
     environment: Vec<(String, String)>,
 }
 
-/// Returns the steps with a `run:` line. The file is read as text, in the one form that it is
-/// written in.
+/// Returns the steps with a `run:` line. The file is read as text; only its present layout is
+/// supported.
 fn steps(action: &str) -> Vec<Step> {
     let steps = action.split("    - name: ").skip(1);
     let steps = steps.filter_map(|step| {

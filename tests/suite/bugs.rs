@@ -44,10 +44,10 @@ const F32: &[Dtype] = &[Dtype::F32];
 ///
 /// A gradient of the bias has k entries that sum to 0, and one column. Causes that show only in the
 /// structure of entries (permutations, dropout, clipped values, noise) or in products with the
-/// input or the weight are left out there. So is a softmax over the batch, whose gradient is 0. A
-/// parameter's gradient has no row per sample, so it cannot show single wrong labels; it shows the
-/// order of its rows and columns. The weight and the input's scaling come after the logits, so only
-/// the input's gradient shows them. A step of stale weights is lost in the rounding of bf16.
+/// input or the weight are left out there, and so is a softmax over the batch, whose gradient is 0.
+/// A parameter's gradient has no row per sample, so it cannot show single wrong labels; it shows
+/// the order of its rows and columns. The weight and the input's scaling come after the logits, so
+/// only the input's gradient shows them. A step of stale weights is lost in the rounding of bf16.
 #[rustfmt::skip]
 const CATALOGUE: &[(Code, &[Wrt], &[Dtype], Bug)] = &[
     (Code::Accumulated, ANY, FLOATS, accumulated),
@@ -90,8 +90,7 @@ const CATALOGUE: &[(Code, &[Wrt], &[Dtype], Bug)] = &[
     (Code::NotFinite, ANY, FLOATS, not_finite),
 ];
 
-/// Pairs of codes in the order in which they are looked for, with their bugs in the order in which
-/// they happen.
+/// Pairs of codes in the order of the search, with their bugs in the order in which they happen.
 #[rustfmt::skip]
 const PAIRS: &[(Code, Code, [Bug; 2])] = &[
     (Code::Accumulated, Code::LabelsShifted,
@@ -137,7 +136,7 @@ pub(crate) fn pairs(index: usize, dtype: Dtype, seed: u64) -> Option<(Code, Code
     Some((first, second, case))
 }
 
-/// Returns the input's gradient with a bug that is in no rule. `index` cycles through ten of them.
+/// Returns the input's gradient with a bug that no rule covers. `index` cycles through ten of them.
 pub(crate) fn foreign(index: usize, dtype: Dtype, seed: u64) -> Case {
     let bug = FOREIGN[index % FOREIGN.len()];
     let seed = seed.wrapping_mul(31).wrapping_add(index as u64);

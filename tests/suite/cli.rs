@@ -19,7 +19,7 @@ fn commands_print_what_they_should() {
         .run();
 }
 
-/// Runs the program in a folder of its own.
+/// Runs the program in `folder`, beside copies of two input files.
 fn gradprobe(folder: &Path, arguments: &[&str]) -> Output {
     let data = Path::new("tests/cli/data").canonicalize().unwrap();
     for file in ["right.safetensors", "input-nan.safetensors"] {

@@ -16,11 +16,11 @@ use gradprobe::{
 use rayon::prelude::*;
 
 const DTYPES: [Dtype; 3] = [Dtype::F64, Dtype::F32, Dtype::BF16];
-/// Failures that a test prints.
+/// Most failures that a test prints.
 const PRINTED: usize = 40;
 /// Confidence above which a wrong name is worse than none.
 const CONFIDENT: f64 = 0.9;
-/// Share of noise that stays unnamed, where it looks the same as reduced precision: measured on
+/// Share of noise that stays unnamed if it looks the same as reduced precision: measured on
 /// 2026-11-28 with GRADPROBE_CASES=2000. The rule needs 24 entries (28 of the 81), and its tests
 /// for a pattern reject some noise by chance, more if rows or columns are few.
 const UNNAMED_NOISE: f64 = 81.0 / 1543.0;
@@ -62,13 +62,14 @@ fn cases(wrt: Wrt, dtype: Dtype) -> u64 {
 struct Outcome {
     code: Code,
     dtype: Dtype,
-    /// The code came first, or one that the arrays cannot tell from it, with the code named too.
+    /// True if the code came first, or if a code that gives the same arrays did and the code is
+    /// named, too.
     first: bool,
-    /// The code is among the findings.
+    /// True if the code is among the findings.
     named: bool,
-    /// Another code came first, with confidence.
+    /// True if another code came first, with confidence.
     confidently_wrong: bool,
-    /// The arrays look the same for another code.
+    /// True if another code gives the same arrays.
     ambiguous: bool,
     /// Case and findings, for messages.
     text: String,
@@ -179,8 +180,9 @@ fn assert_share(what: &str, holds: impl Iterator<Item = bool>, least: f64) {
     );
 }
 
-/// Asserts that no more fail than a failure rate of `rate` explains: the mean of the binomial count
-/// and two standard deviations. At 5.2 % that is none of up to three cases and 6.4 % of 1543.
+/// Asserts that a failure rate of `rate` explains the number of failures: at most the mean of the
+/// binomial count plus two standard deviations. At 5.2 % that is none of up to three cases and 6.4
+/// % of 1543.
 fn assert_rate(what: &str, holds: impl Iterator<Item = bool>, rate: f64) {
     let holds: Vec<bool> = holds.collect();
     let count = holds.len() as f64;
@@ -207,7 +209,7 @@ fn draws() -> Vec<Draw> {
     draws
 }
 
-/// Shows that the gradient is wrong in these cases, not the problem or the arithmetic.
+/// The wrong part of these cases is the gradient, not the problem or the arithmetic.
 #[test]
 fn the_right_gradients_of_the_same_problems_do_not_fail() {
     draws().par_iter().for_each(|&(code, wrt, dtype, seed)| {
@@ -296,7 +298,7 @@ fn an_unexplained_gradient_points_to_an_explained_one_of_the_same_file() {
     );
 }
 
-/// Two or three numbers fit anything, so no cause may be certain.
+/// Two or three numbers fit any cause, so no cause may be certain.
 #[test]
 fn no_cause_of_a_handful_of_numbers_is_certain() {
     for (n, d, k) in [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2), (1, 5, 3)] {
@@ -309,7 +311,7 @@ fn no_cause_of_a_handful_of_numbers_is_certain() {
                     also: Vec::new(),
                     wrt,
                     dtype: Dtype::F64,
-                    // The gradient of another problem altogether.
+                    // The gradient of an unrelated problem.
                     gradient: gradient(&other, wrt, Dtype::F64),
                     problem: problem.clone(),
                     description: format!("{wrt:?} {n}x{d}x{k} seed {seed}"),

@@ -110,8 +110,7 @@ fn finding(code: Code, step: usize, confidence: f64, message: &str, fix: &str) -
     }
 }
 
-/// A gradient with two causes that the arrays cannot tell apart, and a third one in what they
-/// leave.
+/// A gradient with two causes that give the same arrays, and a third one in the errors that remain.
 fn with_three_causes() -> Check {
     let proof = |up_to_factor, entries, wrong, error| Proof {
         correction: "divided by 24".to_owned(),

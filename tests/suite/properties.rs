@@ -95,7 +95,7 @@ proptest! {
         }
     }
 
-    /// A number that is added to all logits changes neither the loss nor its gradients.
+    /// A constant added to all logits changes neither the loss nor its gradients.
     #[test]
     fn a_shift_of_the_logits_changes_nothing(
         (seed, n, d, k, scale) in sizes(),

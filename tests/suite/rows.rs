@@ -87,7 +87,7 @@ fn a_range_gets_the_verdict_that_it_has_within_the_whole() {
 fn a_seed_repeats_a_draw_and_the_whole_is_diagnosed() {
     let problem = crate::problems::random(4, 500, 6, 5, 1.0, Reduction::Mean);
     let mut values = gradient(&problem, Wrt::Input, Dtype::F32);
-    // Each row is in the place of the one before, which a draw alone cannot show.
+    // Each row is in the place of the previous one. A draw alone cannot show that.
     values.rotate_left(6);
     let subject = subject(&problem, Wrt::Input, &values);
     let draw = |seed| run(&problem, &subject, &sample(50, seed)).unwrap().checks;
@@ -138,11 +138,11 @@ fn refuses_parts_that_cannot_be_checked() {
     };
     assert_eq!(
         message(Wrt::Weight, rows(0..4)),
-        "--rows is some of the samples, but grad_weight is a sum over all of them"
+        "--rows is a selection of the samples, but grad_weight is a sum over all of them"
     );
     assert_eq!(
         message(Wrt::Bias, sample(4, 0)),
-        "--sample is some of the samples, but grad_bias is a sum over all of them"
+        "--sample is a selection of the samples, but grad_bias is a sum over all of them"
     );
     let past = "input has 8 rows; A..B needs A < B <= 8";
     for (range, found) in [(4..9, "4..9"), (5..5, "5..5")] {
@@ -162,7 +162,7 @@ struct Impatient {
 }
 
 impl Listener for Impatient {
-    /// With the numeric gradient wanted, calls of the engine are small.
+    /// A listener that wants the numeric gradient keeps the calls of the engine small.
     fn wants_numeric(&self) -> bool {
         true
     }

@@ -60,7 +60,7 @@ pub(in crate::cli) struct CheckArguments {
 
     #[command(flatten)]
     pub(super) output: OutputArguments,
-    /// Write the numeric gradient, in f64 (a single one: choose it with --wrt)
+    /// Write the numeric gradient in f64; if there are several, choose one with --wrt
     #[arg(
         long,
         help_heading = "Output",
@@ -70,8 +70,8 @@ pub(in crate::cli) struct CheckArguments {
     pub(super) numeric: Option<PathBuf>,
     /// Save a minimal failing example of each wrong gradient in this folder
     ///
-    /// The example is a .safetensors file with as few rows as show the same first cause, often one.
-    /// If no part of the rows does, it has all of them.
+    /// The example is a .safetensors file with the fewest rows that show the same first cause,
+    /// often one row. If no part of the rows shows it, the example has all rows.
     #[arg(long, help_heading = "Output", value_name = "DIR")]
     pub(super) save_failures: Option<PathBuf>,
 

@@ -58,7 +58,7 @@ impl CheckCommand {
         command_line(words.iter().map(|word| word.to_string_lossy()))
     }
 
-    /// Returns the exit code: the highest of all files.
+    /// Returns the highest exit code of all files.
     pub(super) fn exit_code(&self, runs: &[Run]) -> ExitCode {
         let code = |run: &Run| match &run.outcome {
             Ok(report) if report.interrupted => INTERRUPTED,

@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl CheckCommand {
-    /// Saves for each gradient that failed the fewest rows that show the failure, or all rows if no
-    /// part does, and prints the command that checks the saved file.
+    /// Saves a file for each gradient that failed, and prints the command that checks the file. The
+    /// file has the fewest rows that show the failure, or all rows if no part of them shows it.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written, and those of [`check::smallest`].

@@ -109,7 +109,7 @@ impl CheckCommand {
                 Place::Local(device) => Some(self.check_local(source, device.as_ref(), interrupts)),
                 Place::Remote(remote) => self.check_remote(source, remote, interrupts),
             };
-            // Without a result the check was interrupted; without a receiver stdout has failed.
+            // No result means that the check was interrupted; no receiver means that stdout failed.
             let Some(checked) = checked else { return };
             if send.send((index, checked)).is_err() {
                 return;
@@ -117,7 +117,7 @@ impl CheckCommand {
         }
     }
 
-    /// Has a service check one of several files. Returns `None` if interrupted.
+    /// Checks one of several files at a service. Returns `None` if interrupted.
     fn check_remote(
         &self,
         source: &Source,
@@ -147,7 +147,8 @@ impl CheckCommand {
             let again;
             let device = match device {
                 Ok(device) => device,
-                // An error cannot be cloned, so that each file reports its own.
+                // Errors cannot be cloned, so each file opens the device itself and reports its own
+                // error.
                 Err(_) => {
                     again = self.arguments.device()?;
                     &again

@@ -46,7 +46,7 @@ impl CheckCommand {
         Ok(self.exit_code(&runs))
     }
 
-    /// Has a service check a file.
+    /// Checks a file at a service.
     ///
     /// # Errors
     /// Those of [`Remote::check`], or an error that keeps a result from being written.

@@ -20,8 +20,8 @@ const FILES: &str = "files";
 /// service does not return.
 const LOCAL: [&str; 4] = ["device", "memory", "numeric", "save-failures"];
 
-/// Returns true if an argument is on the command line, and is not merely a default. The command may
-/// lack it.
+/// Returns true if an argument is on the command line. Returns false for a default, and for an
+/// argument that the command lacks.
 pub(super) fn is_given(given: &ArgMatches, id: &str) -> bool {
     given
         .try_contains_id(id)
@@ -107,7 +107,7 @@ impl<'a> Overridden<'a> {
     }
 }
 
-/// Returns the argument that a key of the file stands for.
+/// Returns the argument for a key of the file.
 fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     command.get_arguments().find(|arg| match arg.get_long() {
         Some(long) => long == key && !["config", "quiet"].contains(&key),

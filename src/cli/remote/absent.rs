@@ -15,7 +15,7 @@ pub(super) struct RemoteArguments {
     server: Option<String>,
 }
 
-/// A service, which cannot exist.
+/// A service. This build has no values of the type.
 pub(super) enum Remote {}
 
 impl Remote {

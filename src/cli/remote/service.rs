@@ -16,8 +16,8 @@ use crate::{
     settings::LONGEST_NAME,
 };
 
-/// The seconds that a request waits for its report. Most reports take less; Ctrl-C is noticed after
-/// it.
+/// The seconds that a request waits for its report. Most reports take less. Ctrl-C takes effect
+/// after this time.
 const WAIT: u64 = 1;
 /// The time to connect.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -223,8 +223,8 @@ fn is_away(status: StatusCode) -> bool {
     )
 }
 
-/// Returns the end of a file's name, as much as the service takes. The end tells more than the
-/// start.
+/// Returns the end of a file's name, up to the length that the service accepts. The end of a path
+/// is more useful than its start.
 fn end_of(name: &str) -> &str {
     let surplus = name.chars().count().saturating_sub(LONGEST_NAME);
     let start = name.char_indices().nth(surplus);

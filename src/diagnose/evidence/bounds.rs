@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Evidence<'_> {
-    /// Returns the bounds for `values`, which [`Evidence::predict`] gave for this layer and loss,
-    /// if they are computed in `dtype`.
+    /// Returns the bounds on the errors of `values`, as predicted by [`Evidence::predict`] for this
+    /// layer and loss, if they are computed in `dtype`.
     pub(in crate::diagnose) fn allowed(
         &self,
         layer: &Layer,
@@ -29,8 +29,8 @@ impl Evidence<'_> {
         self.allowed_rows(&self.rows, layer, loss, values, dtype)
     }
 
-    /// Returns the bounds for `values`, which [`Evidence::predict_rows`] gave for these rows, this
-    /// layer and this loss, if they are computed in `dtype`.
+    /// Returns the bounds on the errors of `values`, as predicted by [`Evidence::predict_rows`] for
+    /// these rows, this layer and this loss, if they are computed in `dtype`.
     pub(in crate::diagnose) fn allowed_rows(
         &self,
         rows: &[usize],

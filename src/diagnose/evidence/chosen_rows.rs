@@ -1,4 +1,4 @@
-//! The rows and samples that a diagnosis examines: as many as it can afford.
+//! Choice of the rows and samples that a diagnosis examines, within its budget.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ impl Evidence<'_> {
         budget::is_diagnosed_in_full(self.problem, self.wrt)
     }
 
-    /// Returns all samples, or for a first look a draw that takes milliseconds.
+    /// Returns all samples or, for a first look, a draw that takes milliseconds.
     pub(in crate::diagnose) fn samples(&self, first_look: bool) -> Vec<usize> {
         let n = self.problem.n();
         let most = budget::first_look_samples(self.problem);
@@ -54,8 +54,8 @@ fn classes(problem: &Problem, wrt: Wrt) -> Vec<usize> {
     sorted(scattered(0..most, k).collect())
 }
 
-/// Returns the samples whose rows to examine: all, or a draw of which about half are wrong, if that
-/// many are.
+/// Returns the samples whose rows to examine: all, or a draw. About half of the rows in a draw are
+/// wrong, if the gradient has that many wrong rows.
 fn rows_of_samples(problem: &Problem, check: &Comparison) -> Vec<usize> {
     let n = problem.n();
     let most = budget::diagnosed_rows(problem, check.wrt);
@@ -84,9 +84,9 @@ fn sorted(mut rows: Vec<usize>) -> Vec<usize> {
     rows
 }
 
-/// Returns the terms `draws` of a sequence in `0..of` that fills the range evenly. The sequence is
-/// that of the fractional parts of multiples of the golden ratio: evenly spaced terms could match,
-/// or miss, a period in the rows.
+/// Returns the terms `draws` of a sequence in `0..of` that fills the range evenly. The terms are
+/// fractional parts of multiples of the golden ratio, because evenly spaced terms could coincide
+/// with a period in the rows, or miss it.
 fn scattered(draws: Range<usize>, of: usize) -> impl Iterator<Item = usize> {
     draws.map(move |i| ((i as f64 * GOLDEN).fract() * of as f64) as usize)
 }

@@ -1,4 +1,4 @@
-//! The forward pass over samples, and a loss's derivative there, a strip of samples at a time.
+//! The forward pass and the derivative of a loss, computed a strip of samples at a time.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::{
 /// Samples in a strip. Chosen.
 pub(super) const STRIP: usize = 64;
 
-/// A few samples, with the derivative that a loss has there.
+/// A few samples, with the derivative of a loss at each of them.
 pub(super) struct Strip {
     /// [samples, d].
     pub(super) input: Vec<f64>,

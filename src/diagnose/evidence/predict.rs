@@ -1,4 +1,4 @@
-//! The gradient under another cause: that of any loss over any layer, at the chosen rows.
+//! Prediction of the gradient under another cause: any loss over any layer, at the chosen rows.
 //!
 //! With G the loss's derivative with respect to the logits, [n, k], the gradient is G·W for the
 //! input, G for the logits, Gᵀ·X for the weight and the column sums of G for the bias.
@@ -68,11 +68,11 @@ impl Evidence<'_> {
     }
 
     /// Returns the derivative of the declared loss with respect to the parameters of `layer`,
-    /// estimated from some samples. The part of a bias that the problem lacks is 0.
+    /// estimated from some samples. If the problem has no bias, the bias part is 0.
     pub(in crate::diagnose) fn layer_gradient(&self, layer: &Layer, samples: &[usize]) -> Layer {
         let (d, k) = (self.problem.d(), self.problem.k());
         let (z, loss) = (self.problem.normalizer(), &cross_entropy);
-        // The samples stand for all, whether they are a draw or the selected rows.
+        // The samples, a draw or the selected rows, represent all samples.
         let (all, _) = self.problem.valid_samples();
         let z = z * samples.len() as f64 / all as f64;
         let mut weight = sum_over(samples, k * d + k, |samples| {

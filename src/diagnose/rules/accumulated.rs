@@ -11,9 +11,10 @@ use crate::{
     report::Code,
 };
 
-/// Most passes; larger factors are accumulated only if no other rule names them. Chosen.
+/// Largest number of passes; a larger factor is named `accumulated` only if no other rule names it.
+/// Chosen.
 const MANY: f64 = 64.0;
-/// Most passes that are common. Chosen.
+/// Largest number of passes that is common. Chosen.
 const COMMON: f64 = 20.0;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {

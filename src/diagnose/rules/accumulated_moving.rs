@@ -10,7 +10,7 @@ use crate::{
     report::Code,
 };
 
-/// Least scale of two passes. Chosen.
+/// Smallest scale that counts as two passes. Chosen.
 const LEAST_SCALE: f64 = 1.5;
 /// Largest remainder that slowly moving weights leave after scaling; measured up to 0.07.
 const LARGEST_REMAINDER: f64 = 0.08;
@@ -18,11 +18,11 @@ const LARGEST_REMAINDER: f64 = 0.08;
 const OFF_INTEGER: f64 = 0.1;
 /// The same with the descent along dL/dW removed. Chosen.
 const OFF_INTEGER_LEFT: f64 = 0.02;
-/// Most passes that are distinguished from any other factor. Chosen.
+/// Largest number of passes that is distinguished from other factors. Chosen.
 const MANY: f64 = 20.0;
 /// Least share of the errors that gradient descent must explain. Chosen.
 const LEAST_SHARE: f64 = 0.8;
-/// Largest number of passes that few other factors are near to: from 5 on, every number is within
+/// Largest number of passes that still excludes some factors: from 5 on, every number is within
 /// [`OFF_INTEGER`] of an integer.
 const DISTINCT: f64 = 4.0;
 
@@ -31,7 +31,8 @@ struct Passes {
     count: f64,
     after: Pair,
     confidence: f64,
-    /// Learning rate of gradient descent between the passes, if that is what moved.
+    /// Learning rate of gradient descent between the passes, if the weights moved by gradient
+    /// descent.
     rate: Option<f64>,
 }
 
@@ -53,7 +54,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if let Some(rate) = passes.rate {
         hypothesis = hypothesis.evidence("learning rate", rate);
     }
-    // A missing mean would leave no remainder, so the search need not look for one.
+    // A sum instead of a mean would leave no remainder, so the search ends here.
     Some(hypothesis.settling())
 }
 
@@ -79,7 +80,7 @@ fn with_descent(pair: &Pair, descent: &Descent, fit: &Regression) -> Passes {
     }
 }
 
-/// Undoes passes by their number alone.
+/// Undoes passes by dividing by their number.
 fn with_unknown_movement(pair: &Pair, scale: f64) -> Option<Passes> {
     let count = scale.round();
     if (scale / count - 1.0).abs() > OFF_INTEGER || !(2.0..=MANY).contains(&count) {

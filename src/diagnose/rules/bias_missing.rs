@@ -15,14 +15,14 @@ use crate::{
 
 /// Most classes for which a bias is solved: each costs one prediction per step. Chosen.
 const MOST_CLASSES: usize = 64;
-/// Entries for each number that is solved for. Chosen.
+/// Least number of entries for each unknown. Chosen.
 const ENTRIES_PER_CLASS: usize = 6;
 /// Least cosine with the right gradient. Chosen.
 const LEAST_COSINE: f64 = 0.5;
-/// Largest difference from the file's bias. Chosen: one larger makes a class certain, as other
-/// losses do.
+/// Largest difference from the file's bias. Chosen: a larger one makes the softmax one-hot, as
+/// other losses do.
 const LARGEST: f64 = 6.0;
-/// Steps of Gauss and Newton. Chosen.
+/// Gauss-Newton steps. Chosen.
 const STEPS: usize = 12;
 /// Step of the finite difference with respect to the bias. Chosen.
 const PROBE: f64 = 1e-5;
@@ -33,7 +33,7 @@ const LARGEST_FIRST_REST: f64 = 0.7;
 /// Tests a gradient without the bias that the file has.
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let bias = &evidence.layer.bias;
-    // The softmax does not depend on a constant.
+    // A constant bias does not change the softmax.
     if bias.iter().all(|b| *b == bias[0]) {
         return None;
     }
@@ -86,7 +86,7 @@ fn fitted(evidence: &Evidence, pair: &Pair) -> Layer {
     for step in 0..STEPS {
         let here = evidence.predict(&layer, &cross_entropy);
         let rest = distance(pair, &here);
-        // It has converged, or diverges.
+        // The iteration has converged, or it diverges.
         if !(rest < left) || (step == 1 && rest > LARGEST_FIRST_REST * left) {
             break;
         }
@@ -102,7 +102,7 @@ fn fitted(evidence: &Evidence, pair: &Pair) -> Layer {
         };
         let slopes: Vec<Vec<f64>> = (0..k).map(slope).collect();
         let by = solve(pair, &slopes, &here);
-        // A constant moves no softmax, but it would widen the bounds.
+        // A constant does not change the softmax, but would widen the bounds.
         let mean = by.iter().sum::<f64>() / k as f64;
         let bias = layer.bias.iter_mut().zip(by);
         bias.for_each(|(bias, by)| *bias += by - mean);

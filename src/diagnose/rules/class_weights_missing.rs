@@ -12,7 +12,7 @@ use crate::{
     report::Code,
 };
 
-/// Rows of a class beyond its first that are needed in all: one factor per row fits anything.
+/// Least number of rows beyond the first of their class: one factor per row fits anything.
 const LEAST_REPEATED: usize = 2;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {

@@ -26,7 +26,7 @@ fn words(evidence: &Evidence, how: &str) -> Words {
         message: format!(
             "{name} has the right columns {how}: its {noun} are not in the file's order"
         ),
-        correction: "with its columns put back".into(),
+        correction: "with its columns back in order".into(),
         fix: format!(
             "save all tensors with their {noun} in the same order: look for a permutation, a \
              reversed or sorted axis, or a data frame that reorders columns"

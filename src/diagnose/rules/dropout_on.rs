@@ -12,17 +12,17 @@ use crate::{
     report::Code,
 };
 
-/// Zeros that make a share. Chosen.
+/// Least number of zeros. Chosen.
 const LEAST: usize = 4;
 /// Largest share of zeros. Chosen.
 const LARGEST_SHARE: f64 = 0.95;
 /// Largest unevenness of random zeros over rows and columns. Chosen.
 const ALIKE: f64 = 2.5;
-/// Least mean magnitude of the right entries at the zeros, relative to that of all. Chosen: smaller
-/// ones became zero for being small.
+/// Least mean magnitude of the right entries at the zeros, relative to that of all. Chosen: entries
+/// that became zero because they are small have less.
 const LEAST_SIZE: f64 = 0.7;
-/// Rows or columns that are zero as a whole, for each that is zero in part, above which the zeros
-/// come in whole ones. Chosen.
+/// Ratio of rows or columns that are all zero to those that are zero in part, above which the zeros
+/// count as whole rows or columns. Chosen.
 const WHOLE: usize = 4;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
@@ -96,7 +96,7 @@ impl Zeros {
         zeros
     }
 
-    /// Returns true if rows, columns and large entries have their share of zeros.
+    /// Returns true if rows, columns and large entries have the expected share of zeros.
     fn are_random(&self, share: f64) -> bool {
         let (rows, columns) = (&self.by_row, &self.by_column);
         if (columns.len() > 1 && come_whole(rows)) || (rows.len() > 1 && come_whole(columns)) {
@@ -122,7 +122,7 @@ fn come_whole(counts: &[[f64; 2]]) -> bool {
     whole.len() > WHOLE * parts.len()
 }
 
-/// Returns true if nine zeros in ten lie where the input is zero: those are of an activation.
+/// Returns true if nine zeros in ten lie where the input is zero: an activation causes such zeros.
 fn zeros_are_of_input(evidence: &Evidence, pair: &Pair) -> bool {
     if evidence.wrt != Wrt::Input {
         return false;

@@ -17,13 +17,13 @@ use crate::{
 const MORE: f64 = 3.0;
 /// The same in f32, where sums are as narrow as their terms. Chosen.
 const MORE_IN_F32: f64 = 30.0;
-/// Distinct fractions that are not of a narrower type by chance, as 1 and 0.5 are. Chosen.
+/// Least number of distinct fractions: a few, such as 0.5, fit a narrower type by chance. Chosen.
 const LEAST: usize = 6;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let dtype = narrower_type(pair)?;
     let is_exact = |value: &f64| dtype.round(*value) == *value;
-    // A bug may leave nothing but entries of the weight, which may have fewer bits.
+    // A wrong gradient may consist of entries of the weight, which may be narrower themselves.
     let of_weight = evidence.layer.weight.iter().all(is_exact);
     if distinct_fractions(pair) < LEAST || pair.storage > 0.0 || of_weight {
         return None;

@@ -43,10 +43,10 @@ fn in_rows(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         return None;
     }
     let is_ignored = |entry: usize| rows.binary_search(&(entry / pair.columns)).is_ok();
-    // These rows must be what a sample with some target would have.
+    // These rows must equal the gradient of a sample with a target.
     explained(evidence, &pair.without(|entry| !is_ignored(entry)))?;
     let (after, is_divided) = divided_by_all(evidence, pair.without(is_ignored));
-    // The places are those of all rows, not of the chosen ones alone.
+    // The finding lists places among all rows, not only the chosen ones.
     let wrong = evidence.check.tally.places.rows.iter();
     let places: Ranges = wrong
         .filter(|&row| evidence.problem.is_ignored(row))
@@ -92,7 +92,7 @@ fn mistaken_loss(mistake: Mistaken, k: usize) -> impl Fn(&Datum, &mut [f64], &mu
     }
 }
 
-/// Undoes a division by all rows if that explains the pair: it belongs to the same mistake.
+/// Undoes a division by all rows if that explains the pair: both come from the same mistake.
 fn divided_by_all(evidence: &Evidence, pair: Pair) -> (Pair, bool) {
     let (valid, all) = evidence.valid_rows();
     let divided = pair.divided(valid / all);

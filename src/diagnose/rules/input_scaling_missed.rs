@@ -11,7 +11,7 @@ use crate::{
     report::Code,
 };
 
-/// Rows below which one factor per column fits anything. Chosen.
+/// Least number of rows: with fewer, one factor per column fits anything. Chosen.
 const LEAST_ROWS: usize = 3;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {

@@ -42,7 +42,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if !POSSIBLE.contains(&smoothing) {
         return None;
     }
-    // Hundredths first: those are what people choose.
+    // Tries the nearest hundredth first, because people choose round values.
     let round = (smoothing * 100.0).round().abs() / 100.0;
     let candidates = [round, smoothing].into_iter();
     let (after, smoothing) = candidates
@@ -59,7 +59,8 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     )
 }
 
-/// Returns the loss between the problem without smoothing and the one smoothed wholly.
+/// Returns the loss with a smoothing, as a mix of the loss without smoothing and the loss with full
+/// smoothing.
 fn mixed(
     none: &Problem,
     all: &Problem,

@@ -16,7 +16,7 @@ use crate::{
 struct Shift {
     /// By +1, else by -1.
     up: bool,
-    /// A label that would leave the classes stays, else it comes in at the other end.
+    /// True if a label shifted past the last or first class is clamped, false if it wraps around.
     clamped: bool,
 }
 

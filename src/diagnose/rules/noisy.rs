@@ -13,13 +13,13 @@ use crate::{
     report::Code,
 };
 
-/// Largest remainder; above it the gradient is more noise than gradient. Chosen.
+/// Largest remainder, the norm of the noise relative to that of the gradient. Chosen.
 const LARGEST: f64 = 0.5;
-/// Kurtosis of errors that are about normal, which has 3. Chosen.
+/// Kurtosis of approximately normal errors; the normal distribution has 3. Chosen.
 const NORMAL: std::ops::Range<f64> = 2.0..4.5;
 /// Largest unevenness of random errors over rows and columns. Chosen.
 const ALIKE: f64 = 2.5;
-/// Entries below which nothing shows that there is no pattern. Chosen.
+/// Least number of entries that can rule out a pattern. Chosen.
 const LEAST: usize = 24;
 /// Least share of the errors outside the space of the layer's gradients, relative to that of random
 /// errors. Chosen.

@@ -15,7 +15,7 @@ use crate::{
 
 /// Least share of the errors that the term must explain. Chosen.
 const LEAST_SHARE: f64 = 0.5;
-/// Roundings of the term that are allowed for. Chosen.
+/// Number of roundings of the term that the bounds allow for. Chosen.
 const ROUNDINGS: f64 = 64.0;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
@@ -36,8 +36,8 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     Some(Hypothesis::new(Code::PenaltyMissing, after, words).evidence("lambda", lambda))
 }
 
-/// Allows for the rounding of the term and of the sum with it. A logit is itself a sum, of terms as
-/// large as the largest of its row.
+/// Widens the bounds by the rounding of the term and of the sum with it. A logit is itself a sum,
+/// whose terms are taken to be as large as the largest logit of its row.
 fn allow_rounding(after: &mut Pair, term: &[f64], wrt: Wrt) {
     let u = after.dtype.unit_roundoff();
     for row in 0..after.rows() {
@@ -53,7 +53,7 @@ fn allow_rounding(after: &mut Pair, term: &[f64], wrt: Wrt) {
     }
 }
 
-/// Returns the values of the variable of the gradient, at the chosen rows.
+/// Returns the values of the differentiated variable at the chosen rows.
 fn own_values(evidence: &Evidence) -> Vec<f64> {
     match evidence.wrt {
         Wrt::Weight => {

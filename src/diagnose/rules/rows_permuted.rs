@@ -26,7 +26,7 @@ fn words(evidence: &Evidence, how: &str) -> Words {
     };
     Words {
         message: format!("{name} has the right rows {how}: its {noun} are not in the file's order"),
-        correction: "with its rows put back".into(),
+        correction: "with its rows back in order".into(),
         fix: format!(
             "save input, target and gradient of the same batch in the same order: look for \
              {suspect}"

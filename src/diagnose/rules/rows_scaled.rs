@@ -10,7 +10,7 @@ use crate::{
     report::{Code, Ranges},
 };
 
-/// Columns below which one factor per row fits anything. Chosen.
+/// Least number of columns: with fewer, one factor per row fits anything. Chosen.
 const LEAST_COLUMNS: usize = 3;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {

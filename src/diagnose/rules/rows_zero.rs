@@ -13,12 +13,12 @@ use crate::{
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let zero = zero_rows(pair)?;
     let rest = pair.without(|entry| zero.binary_search(&(entry / pair.columns)).is_ok());
-    // The places are those of all rows, not of the chosen ones alone.
+    // The finding lists places among all rows, not only the chosen ones.
     let wrong = evidence.check.tally.places.rows.iter();
     let rows: Ranges = wrong
         .filter(|&row| evidence.given(&[row]).iter().all(|a| *a == 0.0))
         .collect();
-    // A mean over the other rows belongs to the same mistake.
+    // A mean over the other rows comes from the same mistake.
     let (valid, _) = evidence.valid_rows();
     let factor = valid / (valid - rows.len() as f64);
     let divided = rest.divided(factor);
@@ -41,8 +41,8 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     })
 }
 
-/// Returns the rows that are zero and should not be. Returns `None` if there are none, if all are,
-/// or if as many rows that should be zero are not: those have only moved.
+/// Returns the rows that are zero but should not be. Returns `None` if there are none, if all rows
+/// are zero, or if as many rows that should be zero are not: then rows have only moved.
 fn zero_rows(pair: &Pair) -> Option<Vec<usize>> {
     let is_zero = |row: usize| pair.row(row).all(|entry| pair.a[entry] == 0.0);
     let is_visible = |row: usize| pair.row(row).any(|entry| pair.is_visible(entry));
@@ -54,7 +54,7 @@ fn zero_rows(pair: &Pair) -> Option<Vec<usize>> {
     (zero.len() != pair.rows() && zero.len() > missing).then_some(zero)
 }
 
-/// Returns the class of which these rows are all samples, if there are several.
+/// Returns the class whose samples are exactly these rows, if there are at least two rows.
 fn only_class(evidence: &Evidence, rows: &Ranges) -> Option<usize> {
     if evidence.wrt.is_parameter() || rows.len() < 2 {
         return None;
@@ -72,7 +72,7 @@ struct ZeroRows {
     places: String,
     class: Option<usize>,
     are_last: bool,
-    /// Factor of the other rows, if they are those of a mean without these.
+    /// Factor of the other rows, if the mean leaves out the zero rows.
     mean_factor: Option<f64>,
 }
 

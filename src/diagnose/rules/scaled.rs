@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Largest share of the errors that the factor may leave. Chosen: the bounds of half precision
-/// allow nearly any factor near 1, so it must make a difference.
+/// allow nearly any factor near 1, so dividing by it must reduce the errors.
 const LARGEST_REST: f64 = 0.5;
-/// Most passes of an accumulation. Chosen.
+/// Largest number of accumulated passes. Chosen.
 const MOST_PASSES: f64 = 1e4;
 /// Uncertainty above which some product of two factors always fits. Chosen.
 const VAGUE: f64 = 1e-3;
@@ -47,7 +47,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     }
 }
 
-/// Proposes a factor that the problem suggests, if it leaves another factor that bugs leave.
+/// Proposes a factor that the problem suggests, if it leaves a second factor that bugs often leave.
 fn two_factors(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let uncertainty = pair.scale_uncertainty();
     let known = factor::of_problem(evidence);
@@ -68,8 +68,8 @@ fn two_factors(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     Some(hypothesis.confidence(0.8))
 }
 
-/// Proposes the factor alone. In a single row, or one of two numbers that sum to 0, any gradient is
-/// a multiple of any other.
+/// Proposes the factor alone. The confidence is lower for a single row, and for rows of two numbers
+/// that sum to 0, which are always multiples of each other.
 fn scaled(evidence: &Evidence, pair: &Pair, scale: f64) -> Hypothesis {
     let is_certain = pair.is_informative() && pair.rows() > 1 && pair.scale_uncertainty() < CERTAIN;
     Hypothesis::new(Code::Scaled, pair.divided(scale), words(evidence, scale))

@@ -11,7 +11,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     }
     let after = pair.divided(-1.0);
     let is_all = after.is_explained();
-    // Two numbers that sum to 0 are always a multiple of two others that do.
+    // Any two numbers that sum to 0 are a multiple of any other two.
     if !is_all && !pair.is_informative() {
         return None;
     }

@@ -17,7 +17,7 @@ const LEAST_COSINE: f64 = 0.7;
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (first, all) = (evidence.samples(true), evidence.samples(false));
     if first.len() < all.len() {
-        // It must be nearer than the declared loss, which shares the targets with it.
+        // The cosine must be larger than that of the declared loss, which has the same targets.
         let least = pair.cosine().abs().max(LEAST_COSINE);
         let is_near = |loss: &LossDerivative| {
             let g = evidence.predict(&evidence.layer, loss);
@@ -47,7 +47,7 @@ struct BatchSoftmax {
 }
 
 impl BatchSoftmax {
-    /// Computes the sums over all samples, estimated from those given.
+    /// Estimates the sums over all samples from those given.
     fn of(evidence: &Evidence, samples: &[usize]) -> Self {
         let k = evidence.problem.k();
         let empty = || Self {

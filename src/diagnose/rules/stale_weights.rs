@@ -15,13 +15,13 @@ use crate::{
 
 /// Least share of the errors that a step of the weights must explain. Chosen.
 const LEAST_SHARE: f64 = 0.5;
-/// The same if dL/dW is that of a draw of the samples, and nothing more is done. Chosen.
+/// The same if dL/dW covers only a draw of the samples and the rate is not refined. Chosen.
 const LEAST_SHARE_OF_DRAW: f64 = 0.9;
-/// Fraction of the right gradient in one pass; several passes are a sum. Chosen.
+/// Multiple of the right gradient in a single pass; several passes sum to more. Chosen.
 const ONE_PASS: std::ops::Range<f64> = 0.5..1.5;
-/// Step of the finite difference in the rate, relative to it. Chosen.
+/// Step of the finite difference in the rate, relative to the rate. Chosen.
 const PROBE: f64 = 1e-4;
-/// Iterations for the weights before a step. Chosen.
+/// Most iterations for the weights before a step. Chosen.
 const ITERATIONS: usize = 40;
 /// Relative change of the weights at which the iterations have converged. Chosen.
 const CONVERGED: f64 = 1e-14;
@@ -52,7 +52,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     Some(hypothesis(evidence, after, rate))
 }
 
-/// Returns the layer a step of `rate` away.
+/// Returns the layer that is one step of `rate` away from the file's.
 ///
 /// A negative rate is a step down from the file's weights, along their own derivative. A positive
 /// one is the step that led to them from W + rate·dL/dW, with the derivative taken there. Those

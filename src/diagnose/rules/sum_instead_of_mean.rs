@@ -38,8 +38,8 @@ fn words(evidence: &Evidence, normalizer: f64) -> Words {
     };
     // Passes are an integer.
     let test = factor::integer(normalizer, 1e-12).map(|_| {
-        "drop half of the samples: the factor halves if it is the sum's, and stays if passes were \
-         accumulated"
+        "drop half of the samples: the factor halves if the loss was summed, and stays if passes \
+         were accumulated"
             .to_owned()
     });
     Words {

@@ -66,12 +66,12 @@ enum Form {
     Chained,
     /// 1: the chain rule is missing.
     Unchained,
-    /// Another one, which the next finding explains.
+    /// Another factor, which the next finding explains.
     Other,
 }
 
-/// Returns the form of a gradient at a temperature. If both leave a factor, the pair is that which
-/// leaves a factor of the problem.
+/// Returns the form of a gradient at a temperature, and the pair in that form. If both forms leave
+/// a factor, prefers the one that leaves a factor of the problem.
 fn form(evidence: &Evidence, unchained: Pair, temperature: f64) -> (Pair, Form) {
     let chained = unchained.divided(1.0 / temperature);
     if chained.is_explained() {

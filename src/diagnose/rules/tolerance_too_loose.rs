@@ -3,7 +3,7 @@
 use crate::report::{Code, Comparison, Decision, Finding};
 
 /// Returns the finding for a check with too many undecided entries, if the finite difference is
-/// accurate enough in all of those that were kept.
+/// accurate enough in all undecided entries that were kept.
 pub(in crate::diagnose) fn finding(check: &Comparison) -> Option<Finding> {
     let (counts, kept) = (check.tally.counts, &check.tally.kept);
     if counts.undecided <= counts.entries / 100 {

@@ -12,7 +12,7 @@ use crate::{
 const MOST_DRAWN: usize = 512;
 /// Entries that are drawn even if their rows are long. Chosen.
 const LEAST_DRAWN: usize = 8;
-/// Multiply-adds of the rows of the drawn entries: some ten milliseconds.
+/// Multiply-adds of the rows of the drawn entries: about ten milliseconds.
 const MOST_WORK: usize = 1 << 24;
 
 /// Maps an entry to the row and column that it belongs to.
@@ -23,7 +23,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if rows < 2 || columns < 2 {
         return None;
     }
-    // The two directions are each other's inverse.
+    // The two directions are inverses of each other.
     let by_columns = move |entry: usize| (entry % rows, entry / rows);
     let by_rows = move |entry: usize| {
         let place = (entry % columns) * rows + entry / columns;
@@ -53,7 +53,7 @@ fn whole(pair: &Pair, place: Place) -> Pair {
     pair.with(back)
 }
 
-/// Returns the pair with a draw of the entries of a against those of g at their places.
+/// Returns a draw of the entries of a, paired with the entries of g at their places.
 fn drawn(evidence: &Evidence, pair: &Pair, place: Place) -> Pair {
     let row = evidence.problem.k() * evidence.problem.d();
     let drawn = (MOST_WORK / row).clamp(LEAST_DRAWN, MOST_DRAWN);

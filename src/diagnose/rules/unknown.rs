@@ -1,4 +1,4 @@
-//! `unknown`: errors that no cause of the catalogue explains. The finding reports where they are.
+//! `unknown`: errors that no cause in the catalogue explains. The finding reports their places.
 
 use crate::{
     diagnose::{evidence::Evidence, pair::Pair},
@@ -9,7 +9,7 @@ const FIX: &str = "make the problem small (few rows, few classes) while it still
                    parts of the loss one by one, and compare with \
                    torch.nn.functional.cross_entropy in float64 on the same arrays";
 
-/// Returns the finding for the errors of a pair that are left at a step.
+/// Returns the finding for the errors of a pair that remain at a step.
 pub(in crate::diagnose) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding {
     let (scale, cosine) = scale_and_cosine(evidence, pair, step);
     let remainder = (1.0 - cosine * cosine).max(0.0).sqrt();
@@ -36,7 +36,7 @@ pub(in crate::diagnose) fn finding(evidence: &Evidence, pair: &Pair, step: usize
     found
 }
 
-/// Returns scale and cosine over all entries if these are known: the examined rows may be mostly
+/// Returns scale and cosine over all entries if they are known: most of the examined rows may be
 /// wrong ones.
 fn scale_and_cosine(evidence: &Evidence, pair: &Pair, step: usize) -> (f64, f64) {
     let tally = &evidence.check.tally;
@@ -98,8 +98,8 @@ fn whereabouts(evidence: &Evidence) -> String {
     location.map_or_else(|| "in no single entry".to_owned(), |location| location.text)
 }
 
-/// Describes a gradient that is off as a whole, or in whole columns, by less than shows in a single
-/// entry.
+/// Describes a gradient that is off as a whole, or in whole columns, by too little to show in a
+/// single entry.
 fn no_single_entry(check: &Comparison) -> String {
     let name = check.wrt.grad_name();
     let off = check.columns_off();

@@ -10,9 +10,9 @@ use crate::{
     report::Code,
 };
 
-/// Entries at the bound; two may share a value by chance. Chosen.
+/// Least number of entries at the bound; two may share a value by chance. Chosen.
 const LEAST: usize = 3;
-/// Entries at a round bound. Chosen.
+/// Least number of entries at a round bound. Chosen.
 const LEAST_AT_ROUND: usize = 2;
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
@@ -30,7 +30,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         return None;
     }
     let after = pair.without(|entry| at_bound(pair.a[entry]));
-    // If every large entry is clipped, the others prove nothing.
+    // If every large entry is clipped, the remaining entries prove nothing.
     if !after.is_explained() || !after.is_informative() {
         return None;
     }

@@ -10,7 +10,7 @@ use crate::{
     report::Code,
 };
 
-/// Most classes for which a weight is looked for: the time is quadratic in them. Chosen.
+/// Most classes for which another weight is searched: the time is quadratic in them. Chosen.
 const MOST_CLASSES: usize = 256;
 /// Rows beyond the rank that must agree with the weight that the others give. Chosen.
 const LEAST_ROWS_LEFT: usize = 3;
@@ -26,13 +26,13 @@ enum Other {
     Product,
 }
 
-/// Returns true if a weight can be looked for.
+/// Returns true if the search for another weight is possible.
 pub(super) fn applies(evidence: &Evidence) -> bool {
     evidence.wrt == Wrt::Input && evidence.problem.k() <= MOST_CLASSES
 }
 
 pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
-    // A weight stored in half precision is another weight, but no news.
+    // In half precision the weight may be rounded too. That is another weight, but not a new cause.
     if !applies(evidence) || pair.storage > 0.0 {
         return None;
     }
@@ -56,7 +56,7 @@ fn transposed_layer(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
 /// Tests a = G·V with an unknown V: such a V exists exactly if a lies in the span of G's columns.
 fn other_product(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let (k, d) = (evidence.problem.k(), pair.columns);
-    // Rows with masked entries take no part.
+    // Rows with masked entries are left out.
     let mut g = evidence.derivatives(&evidence.rows, &evidence.layer, &cross_entropy);
     let mut a = pair.a.clone();
     let is_live = |row: usize| pair.row(row).all(|e| pair.is_live(e));
@@ -74,8 +74,8 @@ fn other_product(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if rows < basis.len() + LEAST_ROWS_LEFT {
         return None;
     }
-    // Rounding grows with the magnitudes of V, which are about those of a relative to g. The bound
-    // of a row is that of its largest entry.
+    // Rounding grows with the magnitudes of V, which are about |a| / |g|. Each row gets the bound
+    // of its largest entry.
     let larger = pair.norm_ratio().max(1.0);
     let allowed = pair.allowed().chunks_exact(d).flat_map(|row| {
         let largest = row.iter().copied().fold(0.0, f64::max);

@@ -13,11 +13,12 @@ use crate::{
     report::{Code, Ranges},
 };
 
-/// Columns below which some label fits a row by chance. Chosen.
+/// Least number of columns; with fewer some label fits a row by chance. Chosen.
 const LEAST_COLUMNS: usize = 3;
-/// Roundings of the terms of the right label and the other one that are allowed for. Chosen.
+/// Number of roundings, of the terms of the right label and the other one, that the bounds allow
+/// for. Chosen.
 const ROUNDINGS: f64 = 16.0;
-/// Rows and classes that the message names.
+/// Most rows, and most classes, that the message names.
 const SHOWN: [usize; 2] = [3, 4];
 
 /// A row, and the label that explains it.
@@ -76,13 +77,13 @@ fn relabel(evidence: &Evidence, pair: &Pair, after: &mut Pair, row: usize) -> Op
     let error = |class: usize| pair.a[entries.start + class] - pair.g[entries.start + class];
     let others = (0..evidence.problem.k()).filter(|class| *class != own);
     let class = match evidence.wrt {
-        // The other one-hot target was subtracted there.
+        // The wrong one-hot target was subtracted at its own class.
         Wrt::Logits => others.min_by(|&a, &b| error(a).total_cmp(&error(b)))?,
         _ => others.min_by(|&a, &b| distance(a).total_cmp(&distance(b)))?,
     };
     for column in 0..pair.columns {
         after.g[entries.start + column] = right(class, column);
-        // The bound of a confident sample is next to 0; that of a wrong one has larger terms.
+        // The bound of a confident sample is nearly 0; with a wrong label the terms are larger.
         let term = (weight(own) + weight(class)) / z
             * vector(class, column).abs().max(vector(own, column).abs());
         let more = ROUNDINGS * pair.dtype.unit_roundoff() * term;
@@ -91,8 +92,8 @@ fn relabel(evidence: &Evidence, pair: &Pair, after: &mut Pair, row: usize) -> Op
     Some(class)
 }
 
-/// Describes a renaming of classes, "3 is taken for 5", if every class that is wrong is taken for
-/// one other throughout.
+/// Describes a renaming of classes, "3 is taken for 5". Returns `None` unless every wrong class is
+/// always taken for the same other class.
 fn renamed_classes(evidence: &Evidence, labels: &[Relabelled]) -> Option<String> {
     let mut names = BTreeMap::new();
     for &(row, given) in labels {
@@ -101,7 +102,7 @@ fn renamed_classes(evidence: &Evidence, labels: &[Relabelled]) -> Option<String>
             return None;
         }
     }
-    // Any label renames a class that occurs once.
+    // A class that occurs once is renamed by any other label.
     if labels.len() < 2 * names.len() {
         return None;
     }

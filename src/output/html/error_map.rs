@@ -1,4 +1,4 @@
-//! The errors over rows and columns.
+//! A map of the errors over rows and columns.
 
 use super::svg::{FRAME, Figure, Svg};
 use crate::{
@@ -76,7 +76,7 @@ fn description(check: &Check, picture: &Picture) -> String {
     format!(
         "The largest error in units of the allowed error, in {down} by {across} cells over the \
          {rows} rows and {columns} columns of the gradient: {place}; \
-         {wrong} of the cells have a wrong entry."
+         cells with a wrong entry: {wrong}."
     )
 }
 

@@ -4,7 +4,7 @@
 use super::svg::{FRAME, Figure, LogAxis, Svg};
 use crate::{output::words::group, report::Histogram};
 
-/// The lowest power of ten that is shown. Chosen; smaller errors count to it.
+/// The lowest power of ten that is shown. Chosen; smaller errors count towards it.
 const LOW: i32 = -18;
 /// The highest power of ten that is shown; a finite relative error is at most 2.
 const HIGH: i32 = 1;

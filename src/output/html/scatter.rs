@@ -1,4 +1,4 @@
-//! The sizes of analytic entries against those of numeric ones.
+//! A plot of the sizes of analytic entries against the sizes of numeric entries.
 
 use super::svg::{FRAME, Figure, LogAxis, Svg};
 use crate::report::{Check, Pairs, Picture, Verdict};

@@ -1,4 +1,4 @@
-//! The error at every step size.
+//! A plot of the error at every step size.
 
 use super::svg::{FRAME, Figure, LogAxis, Svg};
 use crate::sweep::{Point, Sweep};

@@ -92,7 +92,8 @@ fn gradient(check: &Check) -> String {
     format!("with respect to {wrt}, {dtype}, {origin}")
 }
 
-/// Returns the rows that were compared, and the errors that a random draw of them would miss.
+/// Returns the rows that were compared and, for a random draw, the share of wrong rows that it
+/// would detect.
 fn coverage(rows: &Coverage) -> String {
     let count = |rows: usize| group(rows as u64);
     let Coverage {
@@ -145,7 +146,7 @@ fn tolerance(check: &Check) -> String {
             exact(given.atol)
         ),
         None => format!(
-            "rounding of {}: {:.1e} of the magnitudes that an entry sums up",
+            "rounding of {}: {:.1e} of the magnitudes summed in each entry",
             check.dtype, check.tolerance.rounding
         ),
     }

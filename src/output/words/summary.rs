@@ -14,8 +14,8 @@ pub fn heading(run: &Run) -> String {
     }
 }
 
-/// Returns the names of the gradients that were checked. Behind a name stands the cause or the
-/// verdict if the gradient did not pass, and the limit of a pass if it has one.
+/// Returns the names of the gradients that were checked. A name is followed by the cause or the
+/// verdict if the gradient did not pass, and by the limit of a pass if there is one.
 pub fn brief(report: &Report) -> String {
     let of_check = |check: &Check| {
         let name = check.wrt.grad_name();

@@ -87,7 +87,7 @@ async fn wait_for_end(
             _ = shutdown.wait_for(|shutdown| *shutdown) => {}
         }
     };
-    // A timeout is as good a reason to answer as an end.
+    // After a timeout the answer is the job as it is then.
     let _ = tokio::time::timeout(time, ended).await;
     job.borrow().clone()
 }

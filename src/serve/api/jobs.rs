@@ -137,7 +137,8 @@ pub(super) async fn cancel(
     };
     let saved = blocking(move || {
         let at = job::now();
-        // A running job, too: if the process ends before the job stops, it must not run again.
+        // The end of a running job is saved, too: if the process ends before the job stops, the job
+        // must not run again.
         let saved = service.store.finish_now(&id, &Outcome::Cancelled, at);
         match (saved, queued) {
             (Ok(_), Some(job)) => {
@@ -146,7 +147,7 @@ pub(super) async fn cancel(
             }
             (Ok(_), None) => {}
             (Err(error), queued) => {
-                // The worker sees that the job is cancelled and tries to save that again.
+                // The worker finds the job cancelled, and tries again to save its end.
                 if let Some(job) = queued {
                     service.queue.requeue(job);
                 }

@@ -53,7 +53,7 @@ fn parameter(arg: &Arg) -> Option<Value> {
     if let Some(help) = arg.get_help() {
         parameter["description"] = help.to_string().into();
     }
-    // Several values stand in one parameter, with commas between them.
+    // Several values are one parameter, separated by commas.
     if arg.get_value_delimiter().is_some() {
         parameter["style"] = "form".into();
         parameter["explode"] = false.into();

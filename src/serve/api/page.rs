@@ -1,4 +1,4 @@
-//! The page for people. It needs nothing but this service.
+//! The page for people. It loads nothing from elsewhere.
 
 use axum::{
     http::header,

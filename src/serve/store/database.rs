@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// A database. Dropping it waits for all changes.
 pub(super) struct Database {
     path: PathBuf,
-    /// `None` once the database is being closed, and so is `changes`.
+    /// `None`, like `changes`, once the database is being closed.
     reader: Option<Mutex<Connection>>,
     changes: Option<Sender<Change>>,
     thread: Option<JoinHandle<()>>,
@@ -159,7 +159,7 @@ impl Database {
 
     fn send(&self, change: Change) {
         if let Some(changes) = &self.changes {
-            // Without the thread the change is dropped, and with it the sender of the answer.
+            // If the thread is gone, the change is dropped, and with it the sender of the answer.
             let _ = changes.send(change);
         }
     }
@@ -212,7 +212,7 @@ struct Writer {
 impl Writer {
     fn run(&self, received: &Receiver<Change>) {
         while let Ok(change) = received.recv() {
-            // With all changes that arrived during the last commit.
+            // The commit includes all changes that arrived during the last one.
             self.answer(std::iter::once(change).chain(received.try_iter()).collect());
         }
     }

@@ -1,7 +1,7 @@
 //! The journal: ids of the running jobs, in a file that outlives the process.
 //!
-//! Ids that are left when the next process opens the file belong to jobs that were running when
-//! this one crashed. One of them may be the cause.
+//! Ids in the file when a process opens it belong to jobs that were running when the previous
+//! process crashed. One of these jobs may be the cause.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ pub(in crate::serve) struct Journal {
 
 struct Inner {
     file: File,
-    /// Running jobs; each one overtook the one before.
+    /// Ids of the running jobs; each job overtook the previous one.
     ids: Vec<String>,
     /// True once a crash is no longer blamed on the running jobs.
     is_forgiven: bool,
@@ -95,7 +95,7 @@ impl Journal {
             .seek(start)
             .and_then(|_| inner.file.write_all(entry.as_bytes()));
         if let Err(error) = written {
-            // At worst, a job is retried once too often.
+            // At worst, a job is retried once more than the limit.
             tracing::warn!("{}", Error::io("write", &self.path)(error));
         }
     }

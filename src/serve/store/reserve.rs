@@ -19,7 +19,7 @@ impl Reserve {
         Self { path }
     }
 
-    /// Fills the reserve, or the largest part of it for which there is room.
+    /// Fills the reserve, or a half, a quarter or an eighth of it if the disk has no room for more.
     pub(super) fn fill(&self) {
         if fs::metadata(&self.path).is_ok_and(|it| it.len() >= BYTES as u64) {
             return;
@@ -27,13 +27,13 @@ impl Reserve {
         for share in [1, 2, 4, 8] {
             match fs::write(&self.path, vec![0; BYTES / share]) {
                 Ok(()) => return,
-                // The part that was written takes room that others need.
+                // A partly written file takes room that other files need.
                 Err(_) => drop(remove(&self.path)),
             }
         }
     }
 
-    /// Gives the space back to the disk.
+    /// Frees the space.
     ///
     /// # Errors
     /// [`crate::error::Error::Io`] if the file cannot be removed.

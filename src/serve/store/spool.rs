@@ -15,7 +15,7 @@ use crate::{
     io::{self, Source},
 };
 
-/// Start of the name of a file that is not yet a job's.
+/// Prefix of the name of a file that does not belong to a job yet.
 const PREFIX: &str = "part-";
 
 /// A received body. Dropping it deletes it.
@@ -116,7 +116,8 @@ impl Spool {
         remove(&body).and(remove(&page(&body)))
     }
 
-    /// Removes the files of no job: a process ended while it wrote or removed them.
+    /// Removes files that belong to no job. A process leaves them if it ends while it writes or
+    /// removes files.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder or a file cannot be changed, and those of `is_job`.
@@ -124,7 +125,7 @@ impl Spool {
         let entries = fs::read_dir(&self.folder).map_err(|source| self.failed(source))?;
         for entry in entries {
             let path = entry.map_err(|source| self.failed(source))?.path();
-            // A folder is not the service's, for example lost+found.
+            // Folders, such as lost+found, do not belong to the service.
             if !path.is_file() {
                 continue;
             }

@@ -13,9 +13,9 @@ use crate::{
 /// Version of the tables. A database of another version is not touched.
 pub(super) const LAYOUT: i64 = 2;
 
-/// A job is in state `queued` until it ends: only the process knows which jobs run. `kept` counts
-/// the bytes of body, report and page, `starts` the crashes during the job. A row of `bodies` is
-/// the body of the job with that number; longer bodies are files.
+/// A job is in state `queued` until it ends: only the process keeps track of running jobs. `kept`
+/// counts the bytes of body, report and page, `starts` the crashes during the job. A row of
+/// `bodies` is the body of the job with that number; longer bodies are files.
 pub(super) const TABLES: &str = "
     CREATE TABLE jobs (
         number INTEGER PRIMARY KEY AUTOINCREMENT,

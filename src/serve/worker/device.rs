@@ -68,7 +68,7 @@ impl<'a> OpenDevice<'a> {
         self.device.borrow().info()
     }
 
-    /// Returns true if a processor computes, with or without a driver.
+    /// Returns true if the host's processor computes, in the CPU engine or in a software adapter.
     pub(super) fn is_slow(&self) -> bool {
         matches!(self.info().kind, DeviceKind::Cpu | DeviceKind::Software)
     }

@@ -29,7 +29,7 @@ pub(super) struct Execution<'a> {
     overtake: Overtake<'a>,
     /// Multiply-adds of the job.
     work: f64,
-    /// False for a job that may crash the process: no other job must be running then.
+    /// False for a job that may crash the process, because no other job must run beside it.
     yields: bool,
     started: Instant,
     /// Time spent on the jobs that overtook this one.
@@ -63,7 +63,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Returns the time since the start, with the jobs that overtook.
+    /// Returns the time since the start, including the jobs that overtook.
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }

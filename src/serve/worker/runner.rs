@@ -1,5 +1,5 @@
-//! From a job to its report and its page: reads the body, checks it, and copes with failures of
-//! the device, the disk and the program.
+//! The run of a job: reads the body, checks it, renders the page, and handles failures of the
+//! device, the disk and the program.
 
 use std::{
     cell::Cell,
@@ -26,14 +26,14 @@ use crate::{
 /// have to repeat a slow check. Chosen.
 const PRERENDER_WORK: f64 = 1e9;
 const PRERENDER_WORK_PER_ENTRY: f64 = 200.0;
-/// Pause between two offers to overtake while a body is read. Chosen.
+/// Pause between two chances to overtake while a body is read. Chosen.
 const READING: Duration = Duration::from_millis(5);
 
 /// Runs the checks of jobs.
 pub(super) struct Runner<'a> {
     service: &'a Service,
     device: OpenDevice<'a>,
-    /// Bytes that the running jobs take.
+    /// Bytes in use by the running jobs.
     memory: Cell<u64>,
 }
 
@@ -133,7 +133,7 @@ impl<'a> Runner<'a> {
         Ok(text)
     }
 
-    /// Reads the body of a job. If that may take long, shorter jobs overtake meanwhile.
+    /// Reads the body of a job. Lets shorter jobs overtake if reading may take long.
     fn load(&self, job: &Job, execution: &mut Execution<'_>) -> Result<Loaded> {
         let started = Instant::now();
         let settings = Settings::parse(&query::pairs(&job.query))?;
@@ -193,7 +193,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Runs `work` on another thread, and calls `meanwhile` again and again until it has ended.
+/// Runs `work` on another thread, and calls `meanwhile` repeatedly until it has ended.
 fn in_background<T: Send>(
     work: impl FnOnce() -> Result<T> + Send,
     mut meanwhile: impl FnMut(),

@@ -39,7 +39,7 @@ pub(crate) fn half_precision(work: &mut Work, rng: &mut Rng) -> Option<()> {
         work.program().cast(Dtype::F32);
     }
     work.map(|_, g| round(half, g));
-    // f16 has nothing below 2^-24, which leaves hardly anything of a small gradient.
+    // f16 has no numbers below 2^-24, so a small gradient becomes mostly zeros.
     let zeros = |values: &[f64]| values.iter().filter(|g| **g == 0.0).count();
     let (left, all) = (zeros(work.gradient()), work.gradient().len());
     (left < all / 2).then_some(())
@@ -79,7 +79,8 @@ pub(crate) fn dropout_on(work: &mut Work, rng: &mut Rng) -> Option<()> {
     (dropped > 5 && work.gradient().len() >= 64).then_some(())
 }
 
-/// Adds noise. In f32, noise of about the size that reduced precision makes cannot be told from it.
+/// Adds noise. In f32, noise of about the size that reduced precision causes cannot be
+/// distinguished from it.
 pub(crate) fn noisy(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let share = log_uniform(rng, 1e-3, 0.1);
     let deviation = share * rms(work.gradient());

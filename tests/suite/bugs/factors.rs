@@ -29,8 +29,8 @@ pub(crate) fn accumulate(work: &mut Work, calls: u32) -> Option<()> {
     Some(())
 }
 
-/// Finds a rate at which the weights move enough to be seen, but not so much that it is another
-/// gradient.
+/// Finds a rate at which the movement of the weights is visible, but small enough that the gradient
+/// stays similar.
 fn accumulate_moving(work: &mut Work, rng: &mut Rng, calls: u32) -> Option<()> {
     let (n, d, k) = work.file.shape;
     if n * d * k * calls as usize > MOST_WORK {

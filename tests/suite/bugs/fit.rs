@@ -1,5 +1,5 @@
-//! Comparison of a wrong gradient with the exact one: whether the bug shows, and in what it cannot
-//! be told from another.
+//! Comparison of a wrong gradient with the exact one: whether the bug is visible, and which other
+//! bugs it looks like.
 
 use gradprobe::{report::Code, tensor::Dtype};
 

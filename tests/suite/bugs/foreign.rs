@@ -1,4 +1,4 @@
-//! Bugs that are in no rule.
+//! Bugs that no rule covers.
 
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ pub(crate) const FOREIGN: [Bug; 10] = [
     block_of_noise,
 ];
 
-/// Admits draws with a plain mean and enough of everything for a pattern to show.
+/// Admits draws with a plain mean and enough samples, features and classes for a pattern to show.
 pub(crate) fn room(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (n, d, k) = work.file.shape;
     work.plain(rng);
@@ -42,7 +42,7 @@ fn other_loss(
     with_backward(work, rng, Rc::new(backward))
 }
 
-/// Draws a label with at least two rows, which are the ones touched.
+/// Draws a label with at least two rows, and returns the rows, which the bug touches.
 fn label(work: &mut Work, rng: &mut Rng) -> Option<Vec<usize>> {
     let target = &work.file.target;
     let label = pick(rng, target);
@@ -79,7 +79,7 @@ fn factors_in_a_label(work: &mut Work, rng: &mut Rng) -> Option<()> {
     Some(())
 }
 
-/// Swaps the halves of half of the rows. In all rows it would be a permutation of the columns.
+/// Swaps the halves of half of the rows. In all rows this would be a permutation of the columns.
 fn halves_swapped(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (n, d) = (work.rows(), work.columns());
     let mut rows = shuffled(rng, n)[..n / 2].to_vec();

@@ -59,7 +59,7 @@ pub(crate) fn bias_missing(work: &mut Work, _: &mut Rng) -> Option<()> {
 }
 
 /// Divides the logits by a temperature at which the softmax is not one-hot in a third of the rows:
-/// only those rows show it.
+/// only those rows show the temperature.
 pub(crate) fn temperature(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (n, _, k) = work.file.shape;
     let t = pick(rng, &[0.1, 0.5, 2.0, 4.0, 10.0]);
@@ -76,8 +76,8 @@ pub(crate) fn temperature(work: &mut Work, rng: &mut Rng) -> Option<()> {
     Some(())
 }
 
-/// Multiplies by another matrix in the backward pass alone. With fewer samples than classes it
-/// could not be told from others.
+/// Multiplies by another matrix in the backward pass alone. With fewer samples than classes this
+/// bug could not be distinguished from others.
 pub(crate) fn weight_wrong(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let dtype = work.dtype();
     let transposing = rng.random_bool(0.3);

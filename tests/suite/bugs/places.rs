@@ -12,7 +12,7 @@ pub(crate) fn all_zero(work: &mut Work, _: &mut Rng) -> Option<()> {
     Some(())
 }
 
-/// Sets the last rows to zero, or any.
+/// Sets the last rows, or any rows, to zero.
 pub(crate) fn rows_zero(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (rows, columns) = (work.rows(), work.columns());
     if rows < 4 {
@@ -37,7 +37,7 @@ pub(crate) fn rows_zero(work: &mut Work, rng: &mut Rng) -> Option<()> {
     Some(())
 }
 
-/// Reorders three or more rows. With two classes one row is the other with its sign flipped.
+/// Reorders three or more rows. With two classes, one row is minus the other.
 pub(crate) fn rows_permuted(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let (rows, columns) = (work.rows(), work.columns());
     let (name, order): (_, Vec<usize>) = match rng.random_range(0..3) {
@@ -72,7 +72,7 @@ pub(crate) fn transposed_buffer(work: &mut Work, _: &mut Rng) -> Option<()> {
     Some(())
 }
 
-/// Gives the gradient with respect to the input before it was standardized.
+/// Returns the gradient with respect to the input before its standardization.
 pub(crate) fn input_scaling_missed(work: &mut Work, rng: &mut Rng) -> Option<()> {
     let d = work.columns();
     let deviations: Vec<f64> = (0..d).map(|_| log_uniform(rng, 0.1, 10.0)).collect();

@@ -1,4 +1,4 @@
-//! A linear layer and a loss as a program has them.
+//! A linear layer and a loss, as in a user's program.
 
 use std::rc::Rc;
 
@@ -29,7 +29,7 @@ pub(crate) type Backward = Rc<dyn Fn(&Program, &[f64]) -> Vec<f64>>;
 pub(crate) struct Program {
     pub(crate) arithmetic: Arithmetic,
     pub(crate) shape: Shape,
-    /// Standard deviation of the logits, about.
+    /// Approximate standard deviation of the logits.
     pub(crate) scale: f64,
     pub(crate) input: Vec<f64>,
     pub(crate) weight: Vec<f64>,
@@ -122,7 +122,8 @@ impl Program {
         (0..count).for_each(|_| self.target[rng.random_range(0..n)] = IGNORE_INDEX);
     }
 
-    /// Makes every class and sample count alike. The reduction stays.
+    /// Gives every class and sample the same weight, and removes label smoothing. Keeps the
+    /// reduction.
     pub(crate) fn plain(&mut self, rng: &mut Rng) {
         let k = self.shape.2 as i64;
         self.loss.class_weight = None;
@@ -131,7 +132,7 @@ impl Program {
         ignored.for_each(|target| *target = rng.random_range(0..k));
     }
 
-    /// Rounds all operands to another type, and computes in it from now on.
+    /// Rounds all operands to another type, in which the program computes from now on.
     pub(crate) fn cast(&mut self, dtype: Dtype) {
         self.arithmetic.dtype = dtype;
         let weights = [self.bias.as_mut(), self.loss.class_weight.as_mut()];

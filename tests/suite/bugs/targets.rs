@@ -28,7 +28,7 @@ pub(crate) fn weigh(work: &mut Work, rng: &mut Rng) -> Option<()> {
 }
 
 /// Clamps the ignored labels into range, or leaves the rows' probabilities without a one-hot
-/// target. All rows count.
+/// target. The mean is over all rows.
 pub(crate) fn ignored_rows_not_masked(work: &mut Work, rng: &mut Rng) -> Option<()> {
     ignore(work, rng);
     if rng.random_bool(0.5) {

@@ -1,4 +1,4 @@
-//! The two programs that a bug works on, and the wrong gradient that comes out.
+//! The two programs that a bug works on, and the wrong gradient that results.
 
 use std::fmt::Write;
 
@@ -30,7 +30,7 @@ pub(crate) struct Touched {
 pub(crate) struct Case {
     /// The code that must come first.
     pub(crate) code: Code,
-    /// Codes that the arrays cannot tell from it in this very case.
+    /// Other codes that give the same arrays in this case.
     pub(crate) also: Vec<Code>,
     pub(crate) wrt: Wrt,
     /// Type of the gradient under test.
@@ -86,7 +86,7 @@ impl Work {
         &mut self.program
     }
 
-    /// Replaces both programs' result: the file as it is now, and the gradient that came out.
+    /// Replaces the file and the result of the program that ran.
     pub(crate) fn ran(&mut self, file: Program, gradient: Vec<f64>) {
         self.file = file;
         self.gradient = Some(gradient);
@@ -144,7 +144,7 @@ impl Work {
         if is_saturated(&dlogits, self.file.shape.2) {
             return None;
         }
-        // In f64 both are the same; then the rounding is about what such a calculation loses.
+        // In f64 both are the same; then the rounding is about the loss of such a calculation.
         let rounding = distance(&self.file.gradient(self.wrt), &reference) / norm(&reference);
         let rounding = rounding.max(1e-14);
         if code != Code::NotFinite {
