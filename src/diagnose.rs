@@ -1,10 +1,10 @@
-//! Causes of a wrong gradient, each with its numbers, its proof and its fix, or an honest
-//! `unknown`.
+//! Finds the causes of a wrong gradient, each with its numbers, its proof and its fix. Reports
+//! `unknown` if no rule explains the error.
 //!
-//! A rule examines the evidence and a pair: the gradient under test beside the right one. It
-//! proposes a cause and the pair with that cause undone. The proposal counts by what it leaves: a
-//! cause is reported if no error is left, or none but one factor, which the next cause then
-//! explains. So several bugs at once are found one after the other.
+//! A rule examines the evidence and a pair: the gradient under test and the right one. It proposes
+//! a cause, and the pair with that cause undone. The cause is reported if undoing it leaves no
+//! error, or only a factor that the next cause explains. Several bugs at once are thus found one
+//! after the other.
 
 use crate::{
     problem::Problem,
@@ -34,7 +34,8 @@ use evidence::Evidence;
 use rules::{below_resolution, tolerance_too_loose, tolerance_too_tight};
 use search::Search;
 
-/// Diagnoses a check. Calls `continues` before each rule, and returns `None` if that returns false.
+/// Diagnoses a check. Calls `continues` before each rule, and returns `None` if `continues` returns
+/// false.
 pub fn diagnose(
     problem: &Problem,
     gradient: &Tensor,
@@ -61,8 +62,8 @@ pub fn diagnose(
     Search::new(&evidence, pair, continues).run()
 }
 
-/// Points the `unknown` findings of a run to the first gradient whose cause is known, as one bug
-/// may be behind both.
+/// Points the `unknown` findings of a run to the first gradient whose cause is known, because one
+/// bug may explain both.
 pub fn relate(checks: &mut [Check]) {
     let known = |check: &Check| {
         let finding = check.findings.first()?;
