@@ -34,13 +34,13 @@ const SEED: u64 = 0;
 const INPUT_EXPONENTS: RangeInclusive<i32> = 0..=8;
 const LOGITS_EXPONENTS: RangeInclusive<i32> = 1..=6;
 
-/// Width of the text, in characters: a terminal.
+/// Width of the text in characters: that of a terminal.
 const WIDTH: usize = 80;
 
 /// Runs the experiment and returns the story.
 ///
 /// # Errors
-/// Those of [`check::check`]. The user has no influence on them: the operands are made here.
+/// Those of [`check::check`]. They do not depend on the user: the operands are made here.
 pub(crate) fn run() -> Result<String> {
     let it = Experiment::run(SEED);
     let as_asked = table(|wrt, eps| {
@@ -165,7 +165,7 @@ struct Experiment {
     target: Vec<u32>,
     /// x.grad after the last epoch, never cleared.
     accumulated: Vec<f32>,
-    /// x.grad after the last epoch, if it was cleared before the last backward pass.
+    /// x.grad after the last epoch, had it been cleared before the last backward pass.
     input_gradient: Vec<f32>,
     /// y.grad after the last epoch.
     logits_gradient: Vec<f32>,
@@ -347,7 +347,10 @@ mod tests {
         let text = run().unwrap();
         let words: Vec<&str> = text.split_whitespace().collect();
         let words = words.join(" ");
-        assert!(words.contains("as if 10 backward passes had been summed"), "{text}");
+        assert!(
+            words.contains("as if 10 backward passes had been summed"),
+            "{text}"
+        );
         let longest = text.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(WIDTH), "{text}");
     }
