@@ -11,7 +11,7 @@ pub trait Listener {
     /// Called when `done` of `all` entries are compared.
     fn progress(&mut self, _done: u64, _all: u64) {}
 
-    /// Called before each cause that is considered.
+    /// Called before a diagnosis considers each cause.
     fn diagnosing(&mut self) {}
 
     /// Returns true to stop the check, with a report of the rows that are done.
