@@ -1,4 +1,4 @@
-//! The kernels of one plan, strung together for a block of rows.
+//! Runs the kernels of one plan, in order, for a block of rows.
 
 use std::ops::Range;
 
@@ -29,7 +29,7 @@ pub(super) struct Kernels<'a, T> {
     pub(super) weight: Vec<T>,
     /// b, `[k]`.
     pub(super) bias: Vec<T>,
-    /// W as the matrix products read it.
+    /// W in the layout of the matrix products.
     packed: Packed<T, 1>,
     /// Tables of `difference` with respect to the input.
     growths: Option<Growths<T>>,
