@@ -65,8 +65,8 @@ impl Launch for Loss {
     }
 
     fn disagreement(&self, outcome: &Outcome<'_>) -> Option<Disagreement> {
-        // Logits reach 20; the logarithm's argument is a sum of up to k exponentials, each off by
-        // about 20 u.
+        // Logits are as large as 20. The logarithm's argument is a sum of up to k exponentials,
+        // each off by about 20 u.
         first_disagreement(&KERNEL, outcome, |_, _| 80.0)
     }
 }

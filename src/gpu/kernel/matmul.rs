@@ -36,7 +36,7 @@ params! {
         class_begin: u32,
         /// The first class.
         tile_begin: u32,
-        /// The end of the classes; the product is finished at k.
+        /// The end of the classes. The launch that reaches k finishes the product.
         tile_end: u32,
         /// 1 to multiply by the magnitudes of the right side.
         magnitudes: u32,
