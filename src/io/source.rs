@@ -92,9 +92,8 @@ pub(crate) fn format(path: &Path) -> Result<Format> {
     Err(Error::Usage(format!("{} {reason}", path.display())))
 }
 
-/// Returns true if the file is an archive with compressed members, which may take long to read
-/// despite its size. Returns false for a file that cannot be read, because reading it fails at
-/// once.
+/// Returns true if the file is an archive with compressed members, which may take long to read for
+/// its size. Returns false for a file that cannot be read, because reading it fails at once.
 #[cfg(feature = "serve")]
 pub(crate) fn is_packed(source: &Source) -> bool {
     let (path, bytes) = match source {
