@@ -26,8 +26,8 @@ const SERIES_MOST = 0.015625;
 // Octaves of relative errors, up to 4, that the histogram resolves: more than f32 resolves.
 const OCTAVES = 28u;
 
-// Returns (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2: eight Taylor terms, within 2^-29 of exp(r) -
-// 1.
+// Returns (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2: eight Taylor terms, within 2^-29 of
+// exp(r) - 1.
 fn expm1_tail(r: real) -> real {
     return 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0
         + r * (1.0 / 5040.0 + r * (1.0 / 40320.0))))));

@@ -37,7 +37,7 @@ mod series;
 /// few enough that a block of 1,000 columns stays in the second-level cache.
 const ROWS_PER_TASK: usize = 16;
 
-/// Evaluates a plan in the arithmetic of the plan. Implemented by [`Kernels`] for f32 and f64.
+/// The kernels in the arithmetic of a plan. Implemented by [`Kernels`] for f32 and f64.
 trait Arithmetic: Send + Sync {
     /// Overwrites `evaluation` with the given entries of some rows.
     ///
@@ -51,7 +51,7 @@ trait Arithmetic: Send + Sync {
     fn backward(&self, rows: Range<usize>) -> Vec<f64>;
 }
 
-/// Evaluates one plan for one problem on the CPU.
+/// The CPU's evaluation of one plan for one problem.
 pub struct Cpu<'a> {
     problem: &'a Problem,
     plan: Plan,

@@ -11,7 +11,8 @@ mod evaluation;
 pub use comparison::{Allowance, Block, BlockColumns, DeviceComparison};
 pub use evaluation::{Bounds, Evaluation, Losses, Values};
 
-/// Computes the numeric gradient of one plan for one problem, a range of rows at a time.
+/// An engine that computes the numeric gradient of one plan for one problem, a range of rows at a
+/// time.
 pub trait Engine {
     /// Returns the largest number of rows that one call may ask for.
     fn rows_per_call(&self) -> usize;

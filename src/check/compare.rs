@@ -27,7 +27,7 @@ pub(crate) use row::rel_err;
 use lanes::{LANES, Scratch, Totals};
 use strip::Strip;
 
-/// Compares the entries of one gradient.
+/// The comparison of one gradient: the problem, the plan, and the bounds on errors.
 pub(crate) struct Comparator<'a> {
     pub(crate) problem: &'a Problem,
     pub(crate) plan: Plan,

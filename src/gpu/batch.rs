@@ -16,7 +16,7 @@ use crate::{error::Result, report::DeviceKind};
 /// Most workgroups in one dimension of a dispatch, on every adapter: a limit of WebGPU.
 const MOST_WORKGROUPS: usize = 65_535;
 
-/// Launches of kernels that compute in T. None runs before [`Batch::submit`].
+/// A sequence of launches of kernels that compute in T. None runs before [`Batch::submit`].
 pub struct Batch<'a, T> {
     device: &'a GpuDevice,
     dispatches: Vec<Dispatch>,

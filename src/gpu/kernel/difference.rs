@@ -231,7 +231,8 @@ mod tests {
         gpu::kernel::{operand::targets, params::Value},
     };
 
-    /// The CPU engine runs [`difference`]. The twin also covers launches of several tiles.
+    /// Compares the twin with [`difference`], which the CPU engine runs. Only the twin covers
+    /// launches of several tiles.
     #[test]
     fn the_twin_is_the_cpu_engines_kernel() {
         let mut sampler = Sampler::new(3, Precision::F64, [7, 5, 6]);
