@@ -24,11 +24,11 @@ use crate::{
 /// Sizes of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Samples.
+    /// The number of samples.
     pub n: usize,
-    /// Features.
+    /// The number of features.
     pub d: usize,
-    /// Classes.
+    /// The number of classes.
     pub k: usize,
 }
 

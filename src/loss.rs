@@ -83,7 +83,7 @@ pub const NO_LABEL: u32 = u32::MAX;
 pub struct TargetRows<T> {
     /// The class with more than half of R, or [`NO_LABEL`], `[rows]`.
     pub labels: Vec<u32>,
-    /// R, `[rows]`.
+    /// The total R of each row, `[rows]`.
     pub totals: Vec<T>,
     /// The linear part, [rows, k]. `None` if every target is one class: it would be 0.
     pub linear: Option<Vec<T>>,

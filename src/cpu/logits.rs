@@ -33,9 +33,9 @@ const PANEL: usize = 1 << 16;
 
 /// Result of [`logits`].
 pub struct Logits<T> {
-    /// z, [rows, k].
+    /// The logits z, [rows, k].
     pub logits: Vec<T>,
-    /// A, [rows, k].
+    /// The magnitudes A, [rows, k].
     pub magnitude: Vec<T>,
 }
 

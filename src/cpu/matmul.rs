@@ -39,7 +39,7 @@ const CLASSES_PER_PASS: usize = 512;
 /// The right sides [k, d] of S products with one left side, in panels of `TILE` columns. The last
 /// panel is padded with zeros.
 pub struct Packed<T, const S: usize> {
-    /// [panels, k]: the columns of a panel, for each of the S right sides.
+    /// The columns of each panel, for each of the S right sides, [panels, k].
     tiles: Vec<[[T; TILE]; S]>,
     k: usize,
     d: usize,

@@ -30,13 +30,13 @@ use crate::{
 
 /// Result of [`residual`].
 pub struct Residual<T> {
-    /// p - onehot(label), [rows, k].
+    /// The residual p - onehot(label), [rows, k].
     pub residual: Vec<T>,
-    /// R p - r, the derivative of the sample's loss with respect to its logits, [rows, k].
+    /// The derivative of the sample's loss with respect to its logits, R p - r, [rows, k].
     pub gradient: Vec<T>,
     /// The conditioning weights, [rows, k].
     pub conditioning: Vec<T>,
-    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest logit error.
+    /// The largest magnitude of a logit and the largest logit error of each row, [rows, 2].
     pub bounds: Vec<T>,
 }
 

@@ -9,7 +9,7 @@ use crate::rounding::{Caught, RowBounds, nonlinearity};
 /// See the table of [`rounding`](crate::rounding) for the terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allowance {
-    /// Z. The derivative and the conditioning are not divided by it yet.
+    /// The normalizer Z. The derivative and the conditioning are not divided by it yet.
     pub normalizer: f64,
     /// The rounding that may differ between the device and the host, per unit of |numeric|. The
     /// host combines and divides in f64.

@@ -15,7 +15,7 @@ pub(super) struct Evaluated<T> {
     /// The largest magnitude and the largest logit error of each row, [rows, 2].
     pub(super) bounds: Readback,
     pub(super) results: Results<T>,
-    /// R, `[rows]`.
+    /// The totals R, `[rows]`.
     pub(super) totals: Vec<T>,
 }
 

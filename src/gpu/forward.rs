@@ -18,15 +18,15 @@ pub(super) struct Forward {
     pub(super) input: Buffer,
     /// The labels, `[rows]`.
     pub(super) labels: Buffer,
-    /// R, `[rows]`.
+    /// The totals R, `[rows]`.
     pub(super) totals: Buffer,
-    /// R onehot(label) - r. Empty if the targets have no linear part.
+    /// The linear part, R onehot(label) - r. Empty if the targets have no linear part.
     pub(super) linear: Buffer,
     pub(super) logits: Buffer,
     magnitude: Buffer,
-    /// p - onehot(label).
+    /// The residual, p - onehot(label).
     pub(super) residual: Buffer,
-    /// R p - r.
+    /// The gradient, R p - r.
     pub(super) gradient: Buffer,
     /// The conditioning with respect to the logits. Times |dz/dx| it is that of an entry.
     pub(super) conditioning: Buffer,
@@ -43,7 +43,7 @@ pub(super) struct Forward {
 pub(super) struct Uploaded<T> {
     /// The input, padded.
     pub(super) input: Vec<T>,
-    /// R.
+    /// The totals R.
     pub(super) totals: Vec<T>,
 }
 

@@ -30,7 +30,8 @@ pub(super) struct Window {
     pub(super) classes: Range<usize>,
     /// The rows, [classes, d].
     weight: Buffer,
-    /// expm1(step·W)/step, [steps, classes, d]. Empty unless [`needs_growths`] returns true.
+    /// The growths expm1(step·W)/step, [steps, classes, d]. Empty unless [`needs_growths`] returns
+    /// true.
     pub(super) growths: Buffer,
 }
 

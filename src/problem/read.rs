@@ -8,9 +8,9 @@ use crate::{
 
 /// The sizes of the targets.
 pub(super) struct Sizes {
-    /// Samples.
+    /// The number of samples.
     pub(super) n: usize,
-    /// Classes.
+    /// The number of classes.
     pub(super) k: usize,
 }
 

@@ -28,9 +28,9 @@ pub struct RowBounds {
 /// An entry against its bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Judgement {
-    /// max(|analytic|, |numeric|).
+    /// The larger magnitude, max(|analytic|, |numeric|).
     pub largest: f64,
-    /// |analytic - numeric|.
+    /// The error, |analytic - numeric|.
     pub error: f64,
     /// The bound on the analytic error.
     pub tolerance: f64,

@@ -257,7 +257,7 @@ struct Entries {
     derivative: [f64; LANES],
     /// The conditioning, not divided by the normalizer.
     conditioning: [f64; LANES],
-    /// 1/Z.
+    /// The factor 1/Z.
     per_normalizer: f64,
 }
 

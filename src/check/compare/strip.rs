@@ -13,7 +13,7 @@ pub(super) struct Strip {
     pub(super) analytic: Vec<f64>,
     /// The evaluation, not divided by the normalizer.
     pub(super) evaluation: Evaluation,
-    /// 1/Z.
+    /// The factor 1/Z.
     pub(super) per_normalizer: f64,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct RowEntries<'a> {
     pub(super) derivative: &'a [f64],
     /// The conditioning, not divided by the normalizer.
     pub(super) conditioning: &'a [f64],
-    /// 1/Z.
+    /// The factor 1/Z.
     pub(super) per_normalizer: f64,
 }
 

@@ -28,7 +28,7 @@ const BINDINGS: [Binding; 7] = [
     writes("histogram"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "compare",
     shared: &[
@@ -45,9 +45,9 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Compares all columns of some rows.
     Compare {
-        /// Rows of the gradient.
+        /// The number of rows of the gradient.
         rows: u32,
-        /// Columns of the operands, including their padding.
+        /// The number of columns of the operands, including their padding.
         columns: u32,
     }
 }

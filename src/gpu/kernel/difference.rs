@@ -24,7 +24,7 @@ const BINDINGS: [Binding; 7] = [
     writes("derivative"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "difference",
     shared: &[FUNCTIONS, TILE, PRODUCT],
@@ -38,11 +38,11 @@ params! {
     Difference {
         /// The steps of the scheme.
         steps: Steps,
-        /// Rows of the residual.
+        /// The number of rows of the residual.
         rows: u32,
-        /// m, a multiple of [`TILE_COLUMNS`].
+        /// The number of columns, m: a multiple of [`TILE_COLUMNS`].
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The first class in `right`.
         class_begin: u32,

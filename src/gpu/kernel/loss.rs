@@ -18,7 +18,7 @@ const BINDINGS: [Binding; 5] = [
     writes("losses"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "loss",
     shared: &[FUNCTIONS, ROWS],
@@ -30,11 +30,11 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Takes the logits of `rows` copies, m for each sample.
     Loss {
-        /// Copies.
+        /// The number of copies.
         rows: u32,
-        /// m.
+        /// The number of columns, m.
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The entry of the first copy.
         first: u32,

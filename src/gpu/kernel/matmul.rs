@@ -12,7 +12,7 @@ use crate::{cpu, report::DeviceKind, scheme::Precision};
 
 const BINDINGS: [Binding; 3] = [reads("left"), reads("right"), writes("product")];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "matmul",
     shared: &[TILE, PRODUCT],
@@ -26,11 +26,11 @@ params! {
     Matmul {
         /// The divisor of the finished product.
         normalizer: f64,
-        /// Rows of the left side.
+        /// The number of rows of the left side.
         rows: u32,
-        /// m, a multiple of [`TILE_COLUMNS`].
+        /// The number of columns, m: a multiple of [`TILE_COLUMNS`].
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The first class in `right`.
         class_begin: u32,

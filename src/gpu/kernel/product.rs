@@ -30,10 +30,9 @@ pub(super) fn workgroups(rows: u32, columns: u32, constants: &[Constant]) -> usi
     (rows as usize).div_ceil(TILE_ROWS) * tiles.div_ceil(lanes)
 }
 
-/// Returns the lanes of the widest workgroup, of at least `least` lanes, that leaves at most a
-/// share
-/// [`MOST_IDLE`] of its lanes idle in a row of `tiles` tiles. If there is none, returns the width
-/// that leaves the fewest lanes idle.
+/// Returns the lanes of the widest workgroup that leaves at most a share [`MOST_IDLE`] of its lanes
+/// idle in a row of `tiles` tiles, and has at least `least` lanes. If there is none, returns the
+/// width that leaves the fewest lanes idle.
 fn lanes(tiles: usize, least: usize) -> usize {
     let idle = |lanes: &usize| (tiles.next_multiple_of(*lanes) - tiles) as f64 / tiles as f64;
     let choices = || [64, 32, 16, 8].into_iter().filter(|lanes| *lanes >= least);

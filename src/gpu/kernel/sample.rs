@@ -56,11 +56,11 @@ pub struct Sampler {
     rng: ChaCha8Rng,
     /// The arithmetic of the device.
     pub precision: Precision,
-    /// Samples.
+    /// The number of samples.
     pub n: usize,
-    /// Features.
+    /// The number of features.
     pub d: usize,
-    /// Classes.
+    /// The number of classes.
     pub k: usize,
 }
 

@@ -17,7 +17,7 @@ const OF_ROWS: usize = COLUMN_SUMS * STRIPE;
 const OF_ALL: usize = OF_ROWS + BLOCK_ROWS;
 const TOTALS: usize = 11;
 const RECORD: usize = OF_ALL + TOTALS;
-/// 2^40.
+/// Unit of the row sums, 2^40.
 const ROW_UNIT: f64 = 1_099_511_627_776.0;
 const BINS_PER_OCTAVE: usize = 64;
 
