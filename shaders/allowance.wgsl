@@ -1,10 +1,10 @@
 // The judgement of one entry, for compare.wgsl, which binds `allowance`. It mirrors
 // RowBounds::judge of src/rounding/verdict.rs; src/rounding.rs defines the terms.
 
-// The bounds on an entry's error: `Allowance` in src/engine/comparison.rs, number by number.
+// The bounds on an entry's error. src/gpu/kernel/compare/allowance.rs writes them in this order.
 struct Allowance {
-    per_normalizer: real,       // 1 / Z
-    per_normalizer_low: real,   // what rounding left of it; without it every entry would be off
+    per_normalizer: real,       // 1 / Z, rounded
+    per_normalizer_low: real,   // the rest of 1 / Z; without it every entry would be off
     unit_roundoff: real,        // of the gradient under test
     is_given: real,             // 1 if rtol and atol replace rounding, drift and floor
     rounding: real,             // times the conditioning
@@ -15,7 +15,7 @@ struct Allowance {
     noise_by_magnitude: real,   // times the conditioning and the row's magnitude
     noise_drift: real,          // times |numeric|
     noise_floor: real,
-    slack: real,                // times |numeric|: by how much the host may round it differently
+    slack: real,                // times |numeric|: the host's value may differ by this much
     noise: array<real>,         // [columns], times the conditioning
 }
 

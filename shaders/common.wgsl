@@ -3,11 +3,11 @@
 // Threads of a workgroup.
 const GROUP = 64u;
 
-// The label of a sample whose target singles out no class.
+// The label of a sample whose target has no dominant class.
 const NO_LABEL = 0xffffffffu;
 
 // A dispatch is two-dimensional, because one dimension holds at most 65,535 workgroups. It may
-// have a few workgroups too many.
+// have a few surplus workgroups.
 struct Place {
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -18,8 +18,8 @@ fn group_index(place: Place) -> u32 {
     return place.group.y * place.groups.x + place.group.x;
 }
 
-// The entry of an invocation, in kernels that give each entry an invocation. It may lie past the
-// last entry.
+// Returns the entry of an invocation, in kernels with one invocation per entry. It may lie past
+// the last entry.
 fn entry_index(place: Place) -> u32 {
     return group_index(place) * GROUP + place.lane;
 }

@@ -1,9 +1,9 @@
 // One workgroup compares 64 columns by 256 rows of the gradient under test with the numeric one,
-// and writes one record of what it found.
+// and writes one record of the results.
 //
 // 1. A lane takes a column and judges its entries one by one: see allowance.wgsl.
-// 2. It sums the error of the gradient under test, not the gradient, because the error is exact, or
-//    nearly. The sums are in units of the largest |numeric| so far: see sums.wgsl.
+// 2. It sums the error of the gradient under test, not the gradient, because the error is exact or
+//    nearly so. The sums are in units of the largest |numeric| so far: see sums.wgsl.
 // 3. Relative errors are counted in a histogram, in shared memory first.
 // 4. The lanes combine their row sums for 16 rows at a time, and their totals at the end.
 
@@ -39,7 +39,7 @@ fn main(place: Place) {
     let column = group % stripes * GROUP + lane;
     let begin = group / stripes * BLOCK_ROWS;
     let record = group * RECORD;
-    // False for the workgroups that a two-dimensional dispatch has too many.
+    // False for the surplus workgroups of a two-dimensional dispatch.
     let is_there = begin < params.rows;
     for (var i = lane; i < BINS; i += GROUP) {
         atomicStore(&shared_bins[i], 0u);

@@ -3,10 +3,11 @@
 // 1. A step moves the logits by step W[.,i]. The difference of the losses, over the step, is
 //      R log1p( step q / (1 + step growth[label,i]) ) / step + linear[j,i]
 //      with q = sum_c (p - onehot(label))[c] growth[c,i] and growth = expm1(step W) / step.
-//    The terms are of the size of the result, so that nothing cancels; they do not shrink with the
-//    step, so that nothing underflows before the gradient does. src/cpu/difference.rs derives it.
+//    The terms are as small as the result, so nothing cancels. They do not shrink with the step, so
+//    nothing underflows before the gradient does. src/cpu/difference.rs derives the formula.
 // 2. A dispatch adds the classes [tile_begin, tile_end) to q, for every step of the scheme.
-//    `carried` hands q, and growth[label,i] once its class has been met, to the next dispatch.
+//    `carried` passes q, and growth[label,i] once the label's class was added, to the next
+//    dispatch.
 // 3. The last dispatch takes the logarithms and adds the quotients, each times its weight.
 
 struct Params {

@@ -1,4 +1,4 @@
-// One workgroup computes 64 entries of the derivative with respect to the logits, one each
+// One workgroup computes 64 entries of the derivative with respect to the logits, one per
 // invocation, from all steps of the scheme.
 //
 // A step in logit c moves that logit alone. The sum of difference.wgsl has one term, with

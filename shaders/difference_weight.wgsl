@@ -1,5 +1,5 @@
 // One workgroup computes 64 entries of the derivative with respect to the weight, or the bias, one
-// each invocation, from all steps of the scheme.
+// per invocation, from all steps of the scheme.
 //
 // 1. A step in W[c,i] moves logit c of every sample j by step x[j,i]. The sum of difference.wgsl
 //    has one term for each sample, with growth = expm1(step x[j,i]) / step:
@@ -47,7 +47,7 @@ fn main(place: Place) {
             let x = input[row * params.columns + column];
             for (var s = 0u; s < params.step_count; s += 1u) {
                 let step = params.steps[s];
-                // The growth is x where step x may underflow.
+                // The growth is x if step x may underflow.
                 var growth = x;
                 if (abs(step * x) > 1e-20) {
                     growth = expm1_accurate(step * x) / step;

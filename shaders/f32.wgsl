@@ -23,16 +23,17 @@ const POWER_MOST = 24.0;            // 2^n - 1 rounds to 2^n above
 // 2^-30 / 6 of the first.
 const SERIES_MOST = 0.015625;
 
-// Octaves of relative errors, up to 4, that the histogram resolves: more than f32 does.
+// Octaves of relative errors, up to 4, that the histogram resolves: more than f32 resolves.
 const OCTAVES = 28u;
 
-// (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2: eight Taylor terms, within 2^-29 of exp(r) - 1.
+// Returns (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2: eight Taylor terms, within 2^-29 of
+// exp(r) - 1.
 fn expm1_tail(r: real) -> real {
     return 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0
         + r * (1.0 / 5040.0 + r * (1.0 / 40320.0))))));
 }
 
-// 2 atanh(s) / s - 2 with t = s^2 <= 0.03.
+// Returns 2 atanh(s) / s - 2 with t = s^2 <= 0.03.
 fn log_tail(t: real) -> real {
     return t * (2.0 / 3.0 + t * (2.0 / 5.0 + t * (2.0 / 7.0 + t * (2.0 / 9.0
         + t * (2.0 / 11.0)))));

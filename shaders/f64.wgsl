@@ -23,10 +23,11 @@ const POWER_MOST = 53.0;                        // 2^n - 1 rounds to 2^n above
 // 2^-55 / 6 of the first.
 const SERIES_MOST = 0.00048828125;
 
-// Octaves of relative errors, up to 4, that the histogram resolves: more than f64 does.
+// Octaves of relative errors, up to 4, that the histogram resolves: more than f64 resolves.
 const OCTAVES = 58u;
 
-// (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2: fourteen Taylor terms, within 2^-58 of exp(r) - 1.
+// Returns (exp(r) - 1 - r) / r^2 for |r| <= ln(2)/2: fourteen Taylor terms, within 2^-58 of
+// exp(r) - 1.
 fn expm1_tail(r: real) -> real {
     return 0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0
         + r * (1.0 / 5040.0 + r * (1.0 / 40320.0 + r * (1.0 / 362880.0 + r * (1.0 / 3628800.0
@@ -34,7 +35,7 @@ fn expm1_tail(r: real) -> real {
         + r * (1.0 / 87178291200.0))))))))))));
 }
 
-// 2 atanh(s) / s - 2 with t = s^2 <= 0.03.
+// Returns 2 atanh(s) / s - 2 with t = s^2 <= 0.03.
 fn log_tail(t: real) -> real {
     return t * (2.0 / 3.0 + t * (2.0 / 5.0 + t * (2.0 / 7.0 + t * (2.0 / 9.0
         + t * (2.0 / 11.0 + t * (2.0 / 13.0 + t * (2.0 / 15.0 + t * (2.0 / 17.0

@@ -1,11 +1,11 @@
-// exp, expm1, log and log1p, accurate to a few ULP. WGSL's own exp is off by up to 61 ULP and its
-// log by up to a million near 1; it has no expm1 and no log1p; those that drivers accept for f64
-// return garbage. The reductions are fdlibm's (Sun Microsystems, 1993), the polynomials are plain
-// Taylor series:
+// exp, expm1, log and log1p, accurate to a few ULP. WGSL's own exp is off by up to 61 ULP, and its
+// log by up to a million near 1. It has no expm1 and no log1p. In f64, the functions that drivers
+// accept return garbage. The reductions are fdlibm's (Sun Microsystems, 1993), the polynomials are
+// plain Taylor series:
 //   1. exp and expm1 split x into n ln 2 + r with |r| <= ln(2)/2, and scale the series in r by 2^n.
 //   2. log splits x into 2^n (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)], and adds n ln 2 to
 //      log(1 + f) = 2 atanh(f / (2 + f)).
-//   3. log1p takes the log of the rounded 1 + x, and corrects for what the rounding lost.
+//   3. log1p takes the log of the rounded 1 + x, and corrects for the rounding error.
 
 // Returns v, but hides it from the compiler, so that (1 + x) - 1 is not folded to x. It needs a
 // uniform: a bitcast alone, an override or a constant does not stop every compiler.
@@ -15,7 +15,8 @@ fn keep(v: real) -> real {
 
 const LOG2_E = 1.4426950408889634;
 
-// v 2^n, for n within twice the exponents of normal values: two factors that are each normal.
+// Returns v 2^n, for n up to twice the exponent of a normal value. Each of the two factors is
+// normal.
 fn scaled(v: real, n: i32) -> real {
     let half = n / 2;
     let a = bitcast<real>(bits(half + BIAS) << MANTISSA_BITS);
@@ -62,14 +63,14 @@ fn expm1_accurate(x: real) -> real {
     return power * p + keep(power - 1.0);
 }
 
-// log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)].
+// Returns log(1 + f) for 1 + f in [sqrt(1/2), sqrt(2)].
 fn log1p_reduced(f: real) -> real {
     let s = f / (2.0 + f);
     let half_square = 0.5 * f * f;
     return f - (half_square - s * (half_square + log_tail(s * s)));
 }
 
-// log(x) + correction, for a normal positive x and a correction that is small beside log(x).
+// Returns log(x) + correction, for a normal positive x and a correction much smaller than log(x).
 fn log_corrected(x: real, correction: real) -> real {
     let all = bitcast<bits>(x);
     // The biased exponent that leaves the significand in [sqrt(1/2), sqrt(2)).
@@ -79,7 +80,7 @@ fn log_corrected(x: real, correction: real) -> real {
     return e * LN2_HIGH + (log1p_reduced(f) + (correction + e * LN2_LOW));
 }
 
-// log(x) for a normal positive x.
+// Returns log(x) for a normal positive x.
 fn log_accurate(x: real) -> real {
     return log_corrected(x, 0.0);
 }
@@ -97,7 +98,7 @@ fn log1p_accurate(x: real) -> real {
     return log_corrected(u, lost / u);
 }
 
-// log1p(step v) / step. The result does not underflow where step * v does.
+// Returns log1p(step v) / step. The result does not underflow where step v does.
 fn log1p_per_step(v: real, step: real) -> real {
     let x = step * v;
     if (abs(x) < SERIES_MOST) {

@@ -1,10 +1,10 @@
 // One workgroup computes 64 rows by 4 classes of the logits, z[j,c] = sum_i x[j,i] W[c,i] + b[c],
-// and the magnitude of each: a bound on what rounding did to it, in units of the roundoff. An
-// invocation takes one row, so that a workgroup reads the same elements of the weight.
+// and the magnitude of each: a bound on its rounding error, in units of the roundoff. An
+// invocation takes one row, so that all invocations read the same elements of the weight.
 //
 // 1. A dispatch adds the columns [tile_begin, tile_end), so that no invocation loops too long.
 //    tile_begin is a multiple of 4, and the columns past the end hold zeros.
-// 2. Each sum is four sums side by side, of blocks of 64 columns: short chains round less.
+// 2. Each sum is four sums side by side, over blocks of 64 columns: short chains round less.
 // 3. The magnitude is that of src/cpu/logits.rs.
 
 struct Params {

@@ -1,6 +1,6 @@
 // One workgroup computes the losses of 64 / threads_per_row perturbed copies of samples:
 //   R logsumexp(z) - sum_c r[c] z[c] = sum_c r[c] (logsumexp(z) - z[c])
-// Copy v belongs to entry first + v of the gradient, m entries a sample.
+// Copy v belongs to entry first + v of the gradient, which has m entries per sample.
 
 struct Params {
     rows: u32,          // copies

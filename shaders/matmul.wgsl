@@ -1,7 +1,7 @@
 // One workgroup computes 8 rows by 4 · lanes columns of left · right / normalizer,
-// [rows, k] · [k, m]. With R p - r on the left and W on the right this is the backward pass; with
-// the weights of the conditioning and |W| it is the conditioning S + T. A dispatch adds the classes
-// [tile_begin, tile_end); the last one divides.
+// [rows, k] · [k, m]. With R p - r on the left and W on the right this is the backward pass. With
+// the weights of the conditioning and |W| it is the conditioning. A dispatch adds the classes
+// [tile_begin, tile_end), and the last dispatch divides.
 
 struct Params {
     normalizer: real,   // divides the finished product

@@ -1,6 +1,6 @@
-// One workgroup computes 64 entries, one each invocation, of leftᵀ · right / normalizer,
+// One workgroup computes 64 entries, one per invocation, of leftᵀ · right / normalizer,
 // [k, rows] · [rows, m]. With R p - r on the left and the input on the right this is the backward
-// pass of the weight; with the weights of the conditioning and |x| it is the conditioning. A
+// pass of the weight. With the weights of the conditioning and |x| it is the conditioning. A
 // dispatch adds the samples [tile_begin, tile_end): within a block of 32 first, then over the
 // blocks.
 

@@ -1,6 +1,6 @@
-// One workgroup writes 64 elements of perturbed copies of samples, one each invocation. Copy v
-// belongs to entry first + v of the gradient: it is sample entry / m, and its column entry % m is
-// moved by the step.
+// One workgroup writes 64 elements of perturbed copies of samples, one per invocation. Copy v
+// belongs to entry first + v of the gradient: it is sample entry / m, with column entry % m moved
+// by the step.
 
 struct Params {
     step: real,

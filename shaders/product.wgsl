@@ -2,13 +2,14 @@
 // `right` may hold several tables [class_begin.., m], and one product is computed for each.
 //
 // A kernel declares `left` and defines
-//   tables() -> u32                              how many tables `right` holds
-//   first_row(table) -> u32                      the row of `right` that class 0 of a table has,
-//                                                or would have if the window began with class 0
+//   tables() -> u32                              the number of tables in `right`
+//   first_row(table) -> u32                      the row of `right` with class 0 of a table; if the
+//                                                window begins later, the row where it would be
 //   right_vector(index) -> vec4<real>            four columns of a row of `right`
-//   finish(tile, offset, table, sum: vec4<real>) what becomes of the sum of row tile.row + offset
+//   finish(tile, offset, table, sum: vec4<real>) stores the sum of row tile.row + offset
 //
-// The tile's eight sums are written out, because drivers do not unroll the loops that naga emits.
+// The tile's eight sums have a variable each, because drivers do not unroll the loops that naga
+// emits.
 
 // Returns the tile's sums over the classes [tile_begin, tile_end): within a block of 32 classes
 // first, then over the blocks. Every invocation of the workgroup must call it.

@@ -1,4 +1,4 @@
-// The layout of what compare.wgsl writes, as in src/gpu/comparison/record.rs.
+// The layout of the records that compare.wgsl writes, as in src/gpu/kernel/compare/record.rs.
 
 // Rows that one workgroup compares.
 const BLOCK_ROWS = 256u;
@@ -23,6 +23,7 @@ const ROW_UNIT = 1099511627776.0;   // 2^40
 const BIN_BITS = 6u;
 const BINS = 1u + OCTAVES * (1u << BIN_BITS);
 
+// Returns the bin of a relative error.
 fn bin(rel_err: real) -> u32 {
     let first = ((BIAS + 2 - i32(OCTAVES)) << BIN_BITS) - 1;
     let all = i32(bitcast<bits>(rel_err) >> (MANTISSA_BITS - BIN_BITS));

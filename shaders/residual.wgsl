@@ -1,7 +1,7 @@
 // One workgroup computes, for 64 / threads_per_row rows of logits, the residual p - onehot(label),
 // the gradient R p - r, the weights of the conditioning, and the bounds of the row.
 //
-// 1. The softmax is p = exp(z - max z) / sum. At the label p - 1 is minus the sum of the other p,
+// 1. The softmax is p = exp(z - max z) / sum. At the label, p - 1 is minus the sum of the other p,
 //    so that a saturated row keeps its relative accuracy.
 // 2. With E the logit error, rounding moves p[c] by at most
 //    p[c] ((1 - p[c]) E[c] + sum_{b != c} p[b] E[b]). The sum is `elsewhere`.
@@ -29,7 +29,7 @@ struct Params {
 // [rows, 2]: the largest magnitude of the row, and the largest logit error.
 @group(0) @binding(9) var<storage, read_write> bounds: array<real>;
 
-// The logit error: the magnitude, or |z| plus a share of the magnitude.
+// Returns the logit error: the magnitude, or |z| plus a share of the magnitude.
 fn logit_error(entry: u32) -> real {
     if (params.accumulation == 1.0) {
         return magnitude[entry];

@@ -1,7 +1,7 @@
-// The sums that a lane of compare.wgsl keeps: of its column, and of all its entries.
+// The sums that a lane of compare.wgsl keeps: those of its column, and totals of all its entries.
 
-// Sums down a column, in units of powers of `unit`, the largest |numeric| so far: plain squares
-// would leave the range of f32. The unit is squared, or for tolerance_tolerance its fourth power.
+// Sums down a column, divided by a power of `unit`, the largest |numeric| so far: plain squares
+// would leave the range of f32. The power is the second, or for tolerance_tolerance the fourth.
 struct Sums {
     unit: real,
     numeric_numeric: real,
@@ -10,9 +10,10 @@ struct Sums {
     tolerance_tolerance: real,
     tolerance_numeric: real,
     noise_numeric: real,
-    numeric_abs: real,      // in units of `unit` itself
+    numeric_abs: real,      // divided by `unit` itself
 }
 
+// Adds an entry to the sums of its column.
 fn add(sums: ptr<function, Sums>, a: real, g: real, judgement: Judgement) {
     if (abs(g) > (*sums).unit) {
         let shrink = (*sums).unit / abs(g);
@@ -49,13 +50,13 @@ struct Totals {
     severity: real,
     zeroed: real,           // 1 if the comparison would have failed a gradient of zeros,
     flipped: real,          //   one of the other sign,
-    scaled: real,           //   one half as large again,
-    shuffled: real,         //   or one shifted by a column,
-    shuffle_differs: real,  //   and if the shifted one differs at all
+    scaled: real,           //   one that is 1.5 times as large,
+    shuffled: real,         //   or one shifted by a column
+    shuffle_differs: real,  // 1 if the shifted gradient differs at all
     least_detectable: real, // the smallest relative error that would have failed
 }
 
-// `next` is the analytic value of the column to the right.
+// Adds an entry to the totals. `next` is the analytic value of the next column.
 fn count(
     totals: ptr<function, Totals>,
     a: real,

@@ -1,9 +1,9 @@
 // Tiles of a product left [rows, k] · right [k, m], shared by the kernels that compute one.
 //
-// An invocation computes a tile of 8 rows by 4 columns. All invocations of a workgroup take the
-// same rows, so that what they read of `left` is uniform, and neighbouring columns.
+// An invocation computes a tile of 8 rows by 4 columns. The invocations of a workgroup take the
+// same rows, so that their reads of `left` are uniform, and adjacent columns.
 
-// Invocations of a workgroup. The host picks it by the number of columns.
+// Invocations of a workgroup. The host picks their number by the number of columns.
 override lanes: u32 = 64u;
 
 // True if a workgroup copies its rows of `left` into shared memory. A GPU loads a uniform value no

@@ -24,11 +24,11 @@ use crate::{
 /// Sizes of the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Samples.
+    /// The number of samples.
     pub n: usize,
-    /// Features.
+    /// The number of features.
     pub d: usize,
-    /// Classes.
+    /// The number of classes.
     pub k: usize,
 }
 
@@ -44,7 +44,7 @@ impl Sizes {
     }
 }
 
-/// Timings of the devices.
+/// The result of a benchmark.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bench {
     /// Sizes of the problem that was checked.
@@ -62,16 +62,16 @@ pub struct Run {
     pub device: DeviceInfo,
     /// Time from tensors in memory to the finished report, in seconds.
     pub seconds: f64,
-    /// Part of that time in kernels, by the clock of the device. `None` if it has no clock, and for
-    /// the CPU engine.
+    /// Part of `seconds` spent in kernels, by the device's clock. `None` for the CPU engine, and
+    /// for a device without a clock.
     pub kernels: Option<f64>,
-    /// Time to hand over operands and to wait for results while no kernel runs. `None` for the CPU
-    /// engine.
+    /// Time spent on uploading operands, and on waiting for results while no kernel runs. `None`
+    /// for the CPU engine.
     pub transfer: Option<f64>,
-    /// Rest of the time: most of it goes into the comparison.
+    /// Remaining time, most of it in the comparison.
     pub host: f64,
     /// Error of the numeric gradient, |numeric - exact|/|exact| in the Euclidean norm, over the
-    /// first rows. The exact gradient is that of the chain rule on the CPU in f64.
+    /// first rows. The exact gradient is computed by the chain rule on the CPU in f64.
     pub error: f64,
     /// Verdict on the gradient, which is correct.
     pub verdict: Verdict,
@@ -80,8 +80,7 @@ pub struct Run {
 /// Most entries that are compared with the exact gradient. Chosen.
 const MOST_COMPARED: usize = 1 << 20;
 
-/// Number of u64 that the measurement of the bandwidth reads: 256 MiB, more than caches hold.
-/// Chosen.
+/// Number of u64 values to read for the bandwidth: 256 MiB, more than caches hold. Chosen.
 const READ: usize = 1 << 25;
 
 /// Times `repeat` checks on each device, after one check that is not timed.
@@ -146,7 +145,7 @@ fn run(
         let spent = timing(device)
             .zip(before)
             .map(|(after, before)| after.since(before));
-        // The first check creates pipelines and fills caches.
+        // The first check creates pipelines and fills caches, so it does not count.
         if repetition > 0 && best.as_ref().is_none_or(|best| seconds < best.seconds) {
             let kernels = spent
                 .map(|spent| spent.kernels)
@@ -174,7 +173,7 @@ fn timing(device: &Device) -> Option<Timing> {
     }
 }
 
-/// Draws normal input and weight in f32. The logits are of size 1.
+/// Draws a problem with normal input, weight and bias in f32. The logits are of order 1.
 fn problem(Sizes { n, d, k }: Sizes) -> Result<Problem> {
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let input = normal(&mut random, n * d, 1.0);

@@ -1,10 +1,10 @@
-//! Limits on the work that is done at a time, and the conversions from work to rows.
+//! Limits on the work of one call, block or strip, and their conversion to rows.
 //!
 //! Work is counted in multiply-adds ([`Differentiation::work`]), entries of a gradient, elements in
-//! memory, or bytes. A limit keeps progress bars moving, interruptions prompt, driver time-outs
-//! away and intermediate results in the cache. The tile sizes of a kernel are set in the kernel.
+//! memory, or bytes. The limits keep progress bars moving and interruptions prompt, avoid driver
+//! time-outs, and keep intermediate results in the cache. Each kernel sets its own tile sizes.
 
-// The table is whole, whichever features use it.
+// Some builds use only a part of this table.
 #![cfg_attr(not(all(feature = "cli", feature = "gpu")), allow(dead_code))]
 
 use std::ops::Range;
@@ -15,40 +15,40 @@ use crate::{
     scheme::Method,
 };
 
-/// Calls that are submitted before the one that is compared. A device computes the next call while
-/// the host compares.
+/// Number of calls submitted ahead of the one that is being compared. The device computes the next
+/// call while the host compares.
 pub(crate) const CALLS_AHEAD: usize = 1;
 
 // Calls of the CPU engine.
 
-/// Entries per call of the CPU engine, which keeps none of them: 50 ms of work on many threads.
+/// Entries per call of the CPU engine: 50 ms of work on many threads. No call stores its entries.
 const CPU_CALL_ENTRIES: usize = 1 << 24;
 /// Elements of the input per call of the CPU engine with respect to a parameter. The engine holds
 /// three f64 vectors of this size, 24 MiB.
 const CPU_CALL_INPUTS: usize = 1 << 20;
 /// Multiply-adds of one thread in 1/8 s, measured in 2026. `serve` switches jobs between calls.
 const THREAD_WORK: usize = 1 << 29;
-/// Rows per thread and call that make one pass over a large weight worthwhile.
+/// Fewest rows per thread and call: enough to amortize one pass over a large weight.
 const CPU_CALL_LEAST_ROWS: usize = 16;
-/// Multiply-adds per thread in 2 s. A call with more has fewer than [`CPU_CALL_LEAST_ROWS`].
+/// Multiply-adds of one thread in 2 s. This limit overrides [`CPU_CALL_LEAST_ROWS`].
 const CPU_CALL_MOST_WORK: usize = 1 << 33;
 
 // Calls of a GPU. A software adapter runs on the host.
 
 /// Entries per submission to a software adapter, which shares a cache with the host.
 pub(crate) const SOFTWARE_ENTRIES: usize = 1 << 20;
-/// Entries per submission to a GPU, which must outweigh the submission itself.
+/// Entries per submission to a GPU: enough to outweigh the cost of the submission.
 pub(crate) const GPU_ENTRIES: usize = 1 << 24;
 /// Multiply-adds per submission to a software adapter: 0.5 s on two cores at 4e9 per second,
 /// measured in 2026.
 pub(crate) const SOFTWARE_WORK: usize = 1 << 31;
 /// Multiply-adds per submission to a GPU: 0.1 s on a small one.
 pub(crate) const GPU_WORK: usize = 1 << 35;
-/// Bytes of all buffers of one evaluation. A software adapter's memory is the host's, and it never
-/// reports that no more is left.
+/// Bytes of all buffers of one evaluation. A software adapter uses the host's memory, and never
+/// reports that it is exhausted.
 pub(crate) const GPU_MEMORY: u64 = 512 << 20;
 /// Columns of a dot product per dispatch. Lavapipe of Mesa 22.3 silently ends a loop after 65,535
-/// iterations; an iteration takes four columns, so this is an eighth of its limit.
+/// iterations. An iteration takes four columns, so this is an eighth of the limit.
 pub(crate) const DISPATCH_COLUMNS: usize = 32_768;
 /// Terms of a sum over classes or samples per dispatch. An iteration takes one term per step, so
 /// this is an eighth of lavapipe's limit.
@@ -62,40 +62,40 @@ const BLOCK_ENTRIES: usize = 1 << 18;
 const BLOCK_WORK: usize = 1 << 25;
 /// Rows of a block at most.
 const MOST_BLOCK_ROWS: usize = 512;
-/// Rows of a block by `difference`, above its work if need be, that make one pass over a large
-/// weight worthwhile.
+/// Fewest rows of a block by `difference`: enough to amortize one pass over a large weight. This
+/// limit overrides [`BLOCK_WORK`].
 const LEAST_BLOCK_ROWS: usize = 16;
-/// Entries of a strip: each of its half a dozen f64 vectors is 64 KiB.
+/// Entries of a strip, which holds about six f64 vectors of 64 KiB each.
 const STRIP_ENTRIES: usize = 1 << 13;
 /// Elements of a weight that stays in a second-level cache with its tables.
 const CACHED_WEIGHT: usize = 1 << 15;
-/// Logits or entries of a strip if the weight is not cached: each of its f64 vectors is 8 MiB.
+/// Logits or entries of a strip if the weight is not cached. Each f64 vector then takes 8 MiB.
 const MOST_STRIP_LOGITS: usize = 1 << 20;
 /// Rows of a strip at most.
 const MOST_STRIP_ROWS: usize = 64;
-/// Rows of a tile of the CPU's matrix products: fewer leave part of it unused.
+/// Rows of a tile of the CPU's matrix products. With fewer rows, a part of the tile is unused.
 pub(crate) const MATMUL_ROWS: usize = 4;
 /// Entries of a gradient that are read back from a GPU rather than compared on it, at most: about
 /// 10 ms of work for the host. Chosen.
 pub(crate) const HOST_COMPARED_ENTRIES: usize = 1 << 22;
-/// Entries of the numeric gradient that are held at a time for a listener: 8 MiB, and about twice
-/// that while they are assembled.
+/// Entries of the numeric gradient that are buffered at a time for a listener: 8 MiB, and about
+/// twice that while they are assembled.
 pub(crate) const HELD_ENTRIES: usize = 1 << 20;
 
 // Diagnosis.
 
-/// Multiply-adds of one product over the rows that a diagnosis looks at: a few milliseconds.
+/// Multiply-adds of one product over the rows that a diagnosis examines: a few milliseconds.
 const DIAGNOSIS_WORK: usize = 1 << 22;
-/// Entries that a diagnosis looks at.
+/// Entries that a diagnosis examines.
 const DIAGNOSIS_ENTRIES: usize = 1 << 15;
-/// Rows that a diagnosis looks at, however long they are.
+/// Fewest rows that a diagnosis examines, however long they are.
 const DIAGNOSIS_LEAST_ROWS: usize = 4;
 /// Multiply-adds of a first look at a draw of the samples: about 10 ms.
 const FIRST_LOOK_WORK: usize = 1 << 24;
-/// Multiply-adds of one pass over all samples, above which few causes are considered for a
-/// parameter: its gradient takes dozens of passes.
+/// Multiply-adds of one pass over all samples, above which a diagnosis of a parameter considers
+/// only a few causes. A full diagnosis takes dozens of passes.
 const PARAMETER_DIAGNOSIS_WORK: usize = 1 << 27;
-/// Rows of the smallest failing case at most: more are not worth a file of their own.
+/// Most rows of the smallest failing case. A larger case is not worth a file of its own.
 pub(crate) const SMALLEST_ROWS: usize = 4096;
 
 // Sweeps over the step.
@@ -114,8 +114,8 @@ pub(crate) fn rows(problem: &Problem, derivative: Differentiation, work: usize) 
 
 /// Returns the number of threads that a call of the CPU engine is sized for.
 ///
-/// The last bits of a parameter's gradient depend on how many samples are summed per call, so their
-/// number must not depend on the machine.
+/// The last bits of a parameter's gradient depend on the number of samples per call, so that number
+/// must not depend on the machine.
 fn threads(derivative: Differentiation) -> usize {
     if derivative.wrt.is_parameter() {
         2
@@ -143,8 +143,8 @@ pub(crate) fn cpu_call_rows(problem: &Problem, derivative: Differentiation) -> u
         .clamp(1, most)
 }
 
-/// Returns the number of parts into which one row is split if it is too slow for a call of the CPU
-/// engine: each takes one thread 1/8 s. Returns `None` if the row is fast enough.
+/// Returns the number of parts into which the CPU engine splits a row that is too slow for one
+/// call. Each part takes one thread 1/8 s. Returns `None` if the row is fast enough.
 pub(crate) fn cpu_row_parts(problem: &Problem, derivative: Differentiation) -> Option<usize> {
     let work = derivative.work(problem);
     let is_slow = work > threads(derivative) * THREAD_WORK;
@@ -152,13 +152,13 @@ pub(crate) fn cpu_row_parts(problem: &Problem, derivative: Differentiation) -> O
     splits.then(|| work.div_ceil(THREAD_WORK))
 }
 
-/// Returns the number of rows of a block: rows whose column sums are added as one. Blocks begin at
-/// multiples of it.
+/// Returns the number of rows per block. The column sums of a block are added to the total as one
+/// term. Blocks begin at multiples of this number.
 pub(crate) fn block_rows(problem: &Problem, derivative: Differentiation) -> usize {
     let by_entries = BLOCK_ENTRIES / problem.columns(derivative.wrt);
     let by_work = rows(problem, derivative, BLOCK_WORK);
     let (by_work, least) = match derivative.method {
-        // The rows of a parameter are classes, and were evaluated before.
+        // The rows of a parameter are classes, and are evaluated already.
         _ if derivative.wrt.is_parameter() => (MOST_BLOCK_ROWS, MATMUL_ROWS),
         Method::Difference => (by_work.max(LEAST_BLOCK_ROWS), MATMUL_ROWS),
         Method::ForwardPass => (by_work, 1),
@@ -166,8 +166,9 @@ pub(crate) fn block_rows(problem: &Problem, derivative: Differentiation) -> usiz
     by_entries.min(by_work).clamp(least, MOST_BLOCK_ROWS)
 }
 
-/// Returns the number of rows of a strip: rows that are evaluated and compared together, so that
-/// they stay in the cache. If the weight does not fit there, a strip is worth one pass over it.
+/// Returns the number of rows per strip. The rows of a strip are evaluated and compared together,
+/// so that they stay in the cache. If the weight does not fit in the cache, the strip has enough
+/// rows to amortize one pass over the weight.
 pub(crate) fn strip_rows(problem: &Problem, wrt: Wrt) -> usize {
     let (k, d) = (problem.k(), problem.d());
     let rows = if k * d > CACHED_WEIGHT {
@@ -179,7 +180,7 @@ pub(crate) fn strip_rows(problem: &Problem, wrt: Wrt) -> usize {
         .next_multiple_of(MATMUL_ROWS)
 }
 
-/// Returns the number of rows of a gradient that a diagnosis looks at.
+/// Returns the number of rows of a gradient that a diagnosis examines.
 pub(crate) fn diagnosed_rows(problem: &Problem, wrt: Wrt) -> usize {
     let (d, k) = (problem.d(), problem.k());
     let rows = if wrt.is_parameter() {
@@ -198,13 +199,13 @@ pub(crate) fn first_look_samples(problem: &Problem) -> usize {
 
 /// Returns true if a diagnosis can afford passes over all samples.
 pub(crate) fn is_diagnosed_in_full(problem: &Problem, wrt: Wrt) -> bool {
-    // In floating point: a product of sizes that no one has checked may exceed any integer.
+    // In floating point, because a product of unchecked sizes may overflow an integer.
     let work = problem.n() as f64 * problem.d() as f64 * problem.k() as f64;
     !wrt.is_parameter() || work <= PARAMETER_DIAGNOSIS_WORK as f64
 }
 
-/// Splits n rows into calls of at most `rows_per_call` rows, in whole blocks of `block` rows if a
-/// call holds one.
+/// Splits n rows into calls of at most `rows_per_call` rows. If a block of `block` rows fits in a
+/// call, each call holds whole blocks only.
 pub(crate) fn calls(
     n: usize,
     rows_per_call: usize,
@@ -212,7 +213,7 @@ pub(crate) fn calls(
 ) -> impl Iterator<Item = Range<usize>> {
     let in_blocks = rows_per_call / block * block;
     let rows_per_call = match in_blocks {
-        // A remainder would wait for the rest, and then be the work of one thread.
+        // A second call for the remainder would wait for the first, and then use one thread.
         _ if rows_per_call >= n => n,
         0 => rows_per_call,
         in_blocks => in_blocks,

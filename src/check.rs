@@ -1,5 +1,5 @@
-//! The check itself: a problem, its gradients and a device in; numeric gradients, errors, verdicts
-//! and causes out.
+//! The check: computes numeric gradients on a device, compares them with the gradients under test,
+//! and reports errors, verdicts and causes.
 
 use crate::{
     device::Device,
@@ -40,7 +40,8 @@ use selection::Selection;
 pub struct Subject {
     /// The variable that the gradient is taken with respect to.
     pub wrt: Wrt,
-    /// The gradient, [n, m]; [k, m] of a parameter. `None` checks the engine's own backward pass.
+    /// The gradient: [n, m], or [k, m] for a parameter. `None` checks the engine's own backward
+    /// pass.
     pub gradient: Option<Tensor>,
 }
 
@@ -208,7 +209,7 @@ fn comparator<'a>(
 /// Confirms wrong entries and a sample of the others by the second oracle.
 ///
 /// # Errors
-/// [`Error::OraclesDisagree`] if it does not agree with the device on the numeric gradient.
+/// [`Error::OraclesDisagree`] if the oracle and the device disagree on the numeric gradient.
 fn confirm(comparator: &Comparator<'_>, tally: &Tally, name: &str, device: &str) -> Result<()> {
     tracing::info!(
         "{name}: {} wrong, {} undecided; the worst are computed again by forward passes",
@@ -221,8 +222,8 @@ fn confirm(comparator: &Comparator<'_>, tally: &Tally, name: &str, device: &str)
     judge::confirm(comparator, device, wrong.chain(samples))
 }
 
-/// Finds the causes of wrong entries. Returns `None` if the listener interrupts this, or has
-/// interrupted the comparison.
+/// Finds the causes of wrong entries. Returns `None` if the listener interrupts the diagnosis, or
+/// has interrupted the comparison.
 fn diagnose_one(
     selection: &Selection<'_>,
     subject: &Subject,
@@ -236,8 +237,8 @@ fn diagnose_one(
     let Some(gradient) = &subject.gradient else {
         return Some(Diagnosis::default());
     };
-    // Rows of a random draw are not neighbours, so the draw cannot show that rows were exchanged:
-    // the cause is looked for in all rows of the range.
+    // The rows of a random draw are not adjacent, so they cannot show that rows were exchanged.
+    // The diagnosis therefore examines all rows of the range.
     let gradient = selection.gradient_range(wrt, gradient);
     let mut keep_going = || {
         listener.diagnosing();
@@ -251,8 +252,10 @@ fn diagnose_one(
 }
 
 impl Subject {
+    /// Requires the gradient to fit the problem.
+    ///
     /// # Errors
-    /// [`Error::Shape`] or [`Error::Dtype`] if the gradient does not fit the problem.
+    /// [`Error::Shape`] or [`Error::Dtype`] if it does not.
     pub(crate) fn validate(&self, problem: &Problem) -> Result<()> {
         let Some(gradient) = &self.gradient else {
             return Ok(());

@@ -1,8 +1,8 @@
 //! The CPU engine: evaluates the rows of a plan in f64, or in f32 to show the rounding errors of
 //! f32.
 //!
-//! Every kernel is a file of its own, with plain loops over a block of rows. It is the twin of the
-//! shader of the same name. `Kernels` strings them together for one block, and [`Cpu`] runs the
+//! Each kernel has its own file, with plain loops over a block of rows. It is the twin of the
+//! shader of the same name. `Kernels` runs the kernels in order for one block, and [`Cpu`] runs the
 //! blocks in parallel.
 
 use std::ops::Range;
@@ -37,7 +37,7 @@ mod series;
 /// few enough that a block of 1,000 columns stays in the second-level cache.
 const ROWS_PER_TASK: usize = 16;
 
-/// Evaluates a plan in the arithmetic of the plan. Implemented by [`Kernels`] for f32 and f64.
+/// The kernels in the arithmetic of a plan. Implemented by [`Kernels`] for f32 and f64.
 trait Arithmetic: Send + Sync {
     /// Overwrites `evaluation` with the given entries of some rows.
     ///
@@ -51,7 +51,7 @@ trait Arithmetic: Send + Sync {
     fn backward(&self, rows: Range<usize>) -> Vec<f64>;
 }
 
-/// Evaluates one plan for one problem on the CPU.
+/// The CPU's evaluation of one plan for one problem.
 pub struct Cpu<'a> {
     problem: &'a Problem,
     plan: Plan,
@@ -72,7 +72,8 @@ impl<'a> Cpu<'a> {
         }
     }
 
-    /// Evaluates a range of rows. With respect to a parameter, returns the sum over them, [k·m].
+    /// Evaluates a range of rows. With respect to a parameter, returns the sum over the rows,
+    /// [k·m].
     pub fn evaluate(&self, rows: Range<usize>) -> Evaluation {
         let entries = self.entries();
         if self.plan.wrt.is_parameter() {
@@ -85,13 +86,15 @@ impl<'a> Cpu<'a> {
             .unwrap_or_default()
     }
 
-    /// Overwrites `evaluation` with that of a few rows, on this thread. Not for a parameter.
+    /// Evaluates a few rows on the calling thread and writes the result to `evaluation`. Does not
+    /// support parameters.
     pub fn evaluate_rows(&self, rows: Range<usize>, evaluation: &mut Evaluation) {
         self.arithmetic.evaluate(rows, self.entries(), evaluation);
     }
 
-    /// Evaluates one row in `parts` parts, one on each thread at a time. Calls `keep_going` with
-    /// the share that is done before each round of parts. Returns `None` if it returns false.
+    /// Evaluates one row in `parts` parts, one on each thread at a time. Before each round of
+    /// parts, calls `keep_going` with the fraction done. Returns `None` if `keep_going` returns
+    /// false.
     pub fn evaluate_long_row(
         &self,
         row: usize,
@@ -126,7 +129,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// Computes the gradient of a range of rows by the chain rule, [rows·m]. With respect to a
-    /// parameter, returns the sum over them, [k·m].
+    /// parameter, returns the sum over the rows, [k·m].
     pub fn backward(&self, rows: Range<usize>) -> Vec<f64> {
         let block = |rows| self.arithmetic.backward(rows);
         if self.plan.wrt.is_parameter() {
@@ -167,7 +170,7 @@ fn blocks<R: Send>(rows: Range<usize>, work: impl Fn(Range<usize>) -> R + Sync) 
         .collect()
 }
 
-/// Adds up the results of `part` for the parts of the rows, in order.
+/// Splits the rows into parts, and adds up the results of `part` in order.
 fn sum_of_parts<S: Send + Default>(
     rows: Range<usize>,
     part: impl Fn(Range<usize>) -> S + Sync,

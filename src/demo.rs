@@ -34,26 +34,29 @@ const SEED: u64 = 0;
 const INPUT_EXPONENTS: RangeInclusive<i32> = 0..=8;
 const LOGITS_EXPONENTS: RangeInclusive<i32> = 1..=6;
 
-/// Width of the text, in characters: a terminal.
+/// Width of the text in characters: that of a terminal.
 const WIDTH: usize = 80;
 
 /// Runs the experiment and returns the story.
 ///
 /// # Errors
-/// Those of [`check::check`]. The user has no influence on them: the operands are made here.
+/// Those of [`check::check`]. They do not depend on the user: the operands are made here.
 pub(crate) fn run() -> Result<String> {
-    let it = Experiment::run(SEED);
+    let experiment = Experiment::run(SEED);
     let as_asked = table(|wrt, eps| {
         let gradient = if wrt == Wrt::Input {
-            &it.accumulated
+            &experiment.accumulated
         } else {
-            &it.logits_gradient
+            &experiment.logits_gradient
         };
-        Ok(mean_rel_err(gradient, &it.plain_differences(wrt, eps)))
+        Ok(mean_rel_err(
+            gradient,
+            &experiment.plain_differences(wrt, eps),
+        ))
     })?;
     let cleared = table(|wrt, eps| {
-        let numeric = it.plain_differences(wrt, eps);
-        Ok(mean_rel_err(it.gradient(wrt), &numeric))
+        let numeric = experiment.plain_differences(wrt, eps);
+        Ok(mean_rel_err(experiment.gradient(wrt), &numeric))
     })?;
     let by_difference = table(|wrt, eps| {
         let options = Options {
@@ -61,9 +64,12 @@ pub(crate) fn run() -> Result<String> {
             precision: Some(Precision::F32),
             ..Options::default()
         };
-        Ok(it.check(wrt, it.gradient(wrt), &options)?.rel_err.mean)
+        Ok(experiment
+            .check(wrt, experiment.gradient(wrt), &options)?
+            .rel_err
+            .mean)
     })?;
-    let check = it.check(Wrt::Input, &it.accumulated, &Options::default())?;
+    let check = experiment.check(Wrt::Input, &experiment.accumulated, &Options::default())?;
     let fix = check.findings.first().map_or("", |finding| &finding.fix);
     let verdict = [
         indent(&words::sentence(&check)),
@@ -165,7 +171,7 @@ struct Experiment {
     target: Vec<u32>,
     /// x.grad after the last epoch, never cleared.
     accumulated: Vec<f32>,
-    /// x.grad after the last epoch, if it was cleared before the last backward pass.
+    /// x.grad after the last epoch, had it been cleared before the last backward pass.
     input_gradient: Vec<f32>,
     /// y.grad after the last epoch.
     logits_gradient: Vec<f32>,
@@ -184,7 +190,7 @@ impl Experiment {
                 .collect::<Vec<f32>>()
         };
         let (weight, bias) = (uniform(K * D), uniform(K));
-        let mut it = Self {
+        let mut experiment = Self {
             input,
             weight,
             bias,
@@ -194,12 +200,12 @@ impl Experiment {
             logits_gradient: Vec::new(),
         };
         for epoch in 0..EPOCHS {
-            it.backward();
+            experiment.backward();
             if epoch < EPOCHS - 1 {
-                it.step();
+                experiment.step();
             }
         }
-        it
+        experiment
     }
 
     fn backward(&mut self) {
@@ -321,19 +327,19 @@ mod tests {
 
     #[test]
     fn the_accumulated_gradient_is_90_percent_off_and_plain_differences_trace_a_u() {
-        let it = Experiment::run(SEED);
+        let experiment = Experiment::run(SEED);
         for exponent in 0..=4 {
             let error = mean_rel_err(
-                &it.accumulated,
-                &it.plain_differences(Wrt::Input, 10f64.powi(-exponent)),
+                &experiment.accumulated,
+                &experiment.plain_differences(Wrt::Input, 10f64.powi(-exponent)),
             );
             assert!((error - 0.9).abs() < 0.01, "eps 1e-{exponent}: {error}");
         }
         let errors: Vec<f64> = (1..=6)
             .map(|exponent| {
                 mean_rel_err(
-                    &it.logits_gradient,
-                    &it.plain_differences(Wrt::Logits, 10f64.powi(-exponent)),
+                    &experiment.logits_gradient,
+                    &experiment.plain_differences(Wrt::Logits, 10f64.powi(-exponent)),
                 )
             })
             .collect();

@@ -35,7 +35,7 @@ enum Choice<'a> {
     Kind(DeviceKind),
     /// The adapter of this index, counted from 1. Index 0 is the CPU.
     Index(usize),
-    /// The first device with this in its name.
+    /// The first device whose name contains this.
     Name(&'a str),
 }
 
@@ -69,7 +69,7 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Returns true if the name of the device contains `part`, in any case. An empty part matches
+/// Returns true if the name of the device contains `part`, ignoring case. An empty part matches
 /// nothing.
 fn is_named(info: &DeviceInfo, part: &str) -> bool {
     !part.is_empty() && info.name.to_lowercase().contains(&part.to_lowercase())
@@ -132,14 +132,14 @@ impl Device {
         Ok(device)
     }
 
-    /// Limits the arrays of an evaluation to `bytes` in all. The CPU engine has no such limit.
+    /// Limits the arrays of an evaluation to `bytes` in total. The CPU engine has no such limit.
     pub fn limit_memory(&mut self, bytes: u64) {
         if let Self::Gpu(device) = self {
             device.limit_memory(bytes);
         }
     }
 
-    /// Returns name, kind and driver.
+    /// Returns the device's name, kind and driver.
     pub fn info(&self) -> DeviceInfo {
         match self {
             Self::Cpu { note } => DeviceInfo {
@@ -187,9 +187,9 @@ impl Device {
         }
     }
 
-    /// Prepares an engine that also compares. The method of `plan` must be `difference`, and its
-    /// gradient not that of a parameter. Returns `None` for the CPU engine: its results need no
-    /// transfer.
+    /// Prepares an engine that also compares. `plan` must use `difference`, and must not
+    /// differentiate with respect to a parameter. Returns `None` for the CPU engine, whose results
+    /// need no transfer.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the problem exceeds the limits of the device.
@@ -206,7 +206,7 @@ impl Device {
     }
 }
 
-/// Name of the processor as Linux gives it, or the architecture if there is none.
+/// Name of the processor as Linux reports it, or the architecture if there is none.
 static CPU_NAME: LazyLock<String> = LazyLock::new(|| {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut lines = text.lines();
@@ -232,7 +232,7 @@ pub fn cpu_info() -> DeviceInfo {
 
 /// Returns the name of the vector instructions that the kernels use.
 fn instructions() -> String {
-    // The text begins with the variant's name, `V3(…)`. The rest lists single instruction sets.
+    // The text begins with the variant's name, `V3(…)`. The rest lists instruction sets.
     let arch = format!("{:?}", pulp::Arch::new());
     match arch.split(['(', ' ']).next().unwrap_or_default() {
         "V3" => "AVX2".to_owned(),

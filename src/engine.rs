@@ -1,5 +1,5 @@
-//! The seam between a check and the engine that computes its numeric gradient: the traits that the
-//! CPU and the GPU implement, and the results that they return.
+//! The interface between a check and the engine that computes its numeric gradient: the traits that
+//! the CPU and the GPU implement, and the results that they return.
 
 use std::ops::Range;
 
@@ -11,7 +11,8 @@ mod evaluation;
 pub use comparison::{Allowance, Block, BlockColumns, DeviceComparison};
 pub use evaluation::{Bounds, Evaluation, Losses, Values};
 
-/// Computes the numeric gradient of one plan for one problem, a range of rows at a time.
+/// An engine that computes the numeric gradient of one plan for one problem, a range of rows at a
+/// time.
 pub trait Engine {
     /// Returns the largest number of rows that one call may ask for.
     fn rows_per_call(&self) -> usize;
@@ -28,8 +29,8 @@ pub trait Engine {
         false
     }
 
-    /// Evaluates one row, some of its entries at a time. Calls `keep_going` before each part, with
-    /// the share that is done, and returns `None` once it returns false.
+    /// Evaluates one row, a part of its entries at a time. Before each part, calls `keep_going`
+    /// with the fraction done. Returns `None` once `keep_going` returns false.
     fn evaluate_in_parts(
         &mut self,
         _row: usize,
@@ -39,10 +40,10 @@ pub trait Engine {
     }
 
     /// Starts the evaluation of a range of rows and returns at once. Several ranges may be in
-    /// flight. It does not work for a parameter.
+    /// flight. Does not support parameters.
     fn submit(&mut self, rows: Range<usize>);
 
-    /// Waits for the range that was submitted first, and returns it.
+    /// Waits for the range that was submitted first, and returns its evaluation.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) if the device's driver reports a fault.
@@ -70,7 +71,8 @@ pub trait ComparingEngine: Engine {
 
 /// The evaluation of a range of rows, which several threads may read a few rows at a time.
 pub trait RowSource: Sync {
-    /// Overwrites `evaluation` with that of a range of rows, counted from the source's first row.
+    /// Writes the evaluation of a range of rows to `evaluation`. Rows are counted from the source's
+    /// first row.
     fn rows(&self, rows: Range<usize>, evaluation: &mut Evaluation);
 }
 
@@ -83,9 +85,9 @@ impl RowSource for Evaluation {
 /// The time that a device has spent, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timing {
-    /// Time to hand operands to the driver.
+    /// Time spent handing operands to the driver.
     pub upload: f64,
-    /// Time in the kernels by the device's own clock; 0 if it has none.
+    /// Time spent in kernels, by the device's own clock; 0 if it has none.
     pub kernels: f64,
     /// Time spent waiting for results, while kernels run and copies are made.
     pub wait: f64,

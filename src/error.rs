@@ -20,7 +20,7 @@ pub enum Error {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file does not have the format that its name promises: it is truncated, or its header is
+    /// A file does not have the format that its name indicates: it is truncated, or its header is
     /// invalid.
     #[error("{} is not a readable {format} file: {reason}", path.display())]
     Format {
@@ -85,7 +85,7 @@ pub enum Error {
         /// The number of classes, k.
         classes: usize,
     },
-    /// An option, or a setting in a file, has a value that cannot be used.
+    /// An option, or a setting in a file, has an invalid value.
     #[error("{name} is {found}, but {expected}")]
     Setting {
         /// The flag, or the name in the file.
@@ -120,7 +120,7 @@ pub enum Error {
     /// An adapter computed wrong results in the self-probe.
     #[error(
         "{device} failed the self-probe: kernel {kernel} is off by {error:.1e}, \
-         allowed are {bound:.1e}; use --device cpu"
+         more than the allowed {bound:.1e}; use --device cpu"
     )]
     Miscomputes {
         /// The adapter.

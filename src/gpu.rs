@@ -8,7 +8,7 @@
 //! | probe | the self-probe that a device passes before its first use |
 //! | columns, tiles, sizes | padding, the splitting of long sums, the sizes of a call's buffers |
 //! | weight, forward, derivative, losses, comparison | one part of an evaluation each |
-//! | engine, comparing, evaluated | the whole, behind the traits of [`crate::engine`] |
+//! | engine, comparing, evaluated | the complete engine, behind the traits of [`crate::engine`] |
 //!
 //! Shaders compute in f32, or in f64 if the adapter has it. Losses are subtracted on the host, in
 //! f64.

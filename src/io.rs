@@ -1,13 +1,13 @@
 //! Reads problems and gradients from files, and writes results.
 //!
-//! Three formats are read: safetensors, NumPy's npz, and NumPy's npy (one tensor a file).
+//! Three formats are read: safetensors, NumPy's npz, and NumPy's npy (one tensor per file).
 //!
 //! # Mapping and memory
 //! Files are mapped, not loaded: a tensor is a range of a mapping, and its values are converted a
-//! few rows at a time. The kernel fetches a page of the file when it is first touched. Left alone,
-//! it would keep the whole file in memory for as long as there is room. So each mapping counts the
+//! few rows at a time. The operating system loads a page of the file when it is first touched, and
+//! would keep the whole file in memory as long as there is room. Each mapping therefore counts the
 //! bytes that were read from it, and releases all its pages when the count reaches a quarter of
-//! `--memory` (see `bytes`). Reading a released page again costs time, never a wrong value.
+//! `--memory` (see `bytes`). Reading a released page again costs time, but returns the same values.
 //!
 //! Two kinds of array cannot be mapped as they are:
 //! - A compressed member of an npz archive. A small one is inflated into memory, a large one into a
@@ -16,20 +16,20 @@
 //!   copy does not fit the memory limit.
 //!
 //! # Hostile files
-//! `gradprobe serve` reads files that strangers send, so no number in a file is believed:
+//! `gradprobe serve` reads files that strangers send, so no number in a file is trusted:
 //! - Offsets and sizes are checked against the length of the file, and products of extents are
 //!   computed with overflow checks.
-//! - A header is read only if it is shorter than the file and than a fixed limit.
-//! - A compressed member is inflated only to the size that its array header announces, plus one
-//!   byte to detect a longer one. A small file can therefore fill neither memory nor disk.
+//! - A header is read only if it is shorter than both the file and a fixed limit.
+//! - A compressed member is inflated only to the size that its array header declares, plus one byte
+//!   to detect a longer one. A small file can therefore fill neither memory nor disk.
 //! - No parser recurses on nested input. Two tensors of the same name are an error.
 //! - Text from a file is shortened, and stripped of control characters, before it is printed.
 //!
-//! The fuzz targets in `fuzz/` hold the parsers to this.
+//! The fuzz targets in `fuzz/` test these rules.
 //!
 //! # Results
 //! A result is written to a temporary file in the target folder and renamed when it is complete, so
-//! that no reader ever meets half of it.
+//! no reader ever sees a partial file.
 
 mod archive;
 mod bytes;

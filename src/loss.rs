@@ -18,16 +18,16 @@ use crate::{
     tensor::{Real, Tensor},
 };
 
-/// The way in which the samples' losses become one number: PyTorch's `reduction`.
+/// The reduction of the samples' losses to one number: PyTorch's `reduction`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Reduction {
-    /// Their sum over Z: the sum of the class weights of all rows that are not ignored, or n for
-    /// class probabilities.
+    /// The sum of the losses divided by Z: the sum of the class weights of all rows that are not
+    /// ignored, or n for class probabilities.
     #[default]
     Mean,
-    /// Their sum: Z is 1.
+    /// The sum of the losses: Z is 1.
     Sum,
 }
 
@@ -38,13 +38,13 @@ impl fmt::Display for Reduction {
     }
 }
 
-/// PyTorch's default for `ignore_index`, which is no class.
+/// PyTorch's default for `ignore_index`. It is not a valid class.
 pub const IGNORE_INDEX: i64 = -100;
 
 /// The options of `torch.nn.functional.cross_entropy`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {
-    /// The way in which the samples' losses become one number.
+    /// The reduction of the samples' losses to one number.
     pub reduction: Reduction,
     /// The weight of each class, `[k]`: PyTorch's `weight`. `None` is 1 for every class.
     pub class_weight: Option<Vec<f64>>,
@@ -83,9 +83,9 @@ pub const NO_LABEL: u32 = u32::MAX;
 pub struct TargetRows<T> {
     /// The class with more than half of R, or [`NO_LABEL`], `[rows]`.
     pub labels: Vec<u32>,
-    /// R, `[rows]`.
+    /// The total R of each row, `[rows]`.
     pub totals: Vec<T>,
-    /// The rest, [rows, k]. `None` if every target is one class: it would be 0.
+    /// The linear part, [rows, k]. `None` if every target is one class: it would be 0.
     pub linear: Option<Vec<T>>,
 }
 
@@ -203,7 +203,7 @@ impl CrossEntropy {
         let mut r = match target {
             Target::Probabilities(probabilities) => probabilities.rows::<f64>(row..row + 1),
             Target::Classes(classes) if classes[row] == self.ignore_index => return vec![0.0; k],
-            // Each class has its own weight: the label's applies to the label's share only.
+            // One-hot here: the loop below weights each class's share by that class's own weight.
             Target::Classes(classes) => {
                 let mut r = vec![0.0; k];
                 r[classes[row] as usize] = 1.0;
@@ -217,8 +217,8 @@ impl CrossEntropy {
     }
 }
 
-/// Returns the sum of the values, with its rounding errors added back (Neumaier, 1974). A thousand
-/// equal shares of a smoothed label would all err to the same side.
+/// Returns the sum of the values, with its rounding errors added back (Neumaier, 1974). In a plain
+/// sum, a thousand equal shares of a smoothed label would all round to the same side.
 pub(crate) fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut lost) = (0.0f64, 0.0);
     for value in values {

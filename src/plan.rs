@@ -87,7 +87,7 @@ pub struct Plan {
 
 impl Plan {
     /// Plans a derivative with step `eps`, by default the scheme's own
-    /// [best step](Scheme::auto_eps) for the problem. The gradient under test is taken to have the
+    /// [best step](Scheme::auto_eps) for the problem. Assumes that the gradient under test has the
     /// type of `precision`; see [`Plan::for_gradient_of`].
     pub fn new(
         problem: &Problem,

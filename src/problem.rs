@@ -27,7 +27,7 @@ pub struct Problem {
     bias: Option<Tensor>,
     /// The targets of all samples that the loss is taken over.
     all_targets: Arc<Target>,
-    /// Targets, of which those from `first_row` on belong to the rows of the input.
+    /// The targets. Those from `first_row` on belong to the rows of the input.
     target: Arc<Target>,
     first_row: usize,
     loss: CrossEntropy,
@@ -37,8 +37,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Takes `input` [n, d], `weight` [k, d], `bias` `[k]` and `target`: `[n]` classes or [n, k]
-    /// probabilities.
+    /// Creates a problem from `input` [n, d], `weight` [k, d], `bias` `[k]` and `target`: `[n]`
+    /// classes or [n, k] probabilities.
     ///
     /// # Errors
     /// [`Error`](crate::error::Error) for the first fault in a shape, type, value, target or
@@ -55,8 +55,8 @@ impl Problem {
         Ok(problem)
     }
 
-    /// Makes a problem without reading its input, which may be large. The caller must call
-    /// [`Problem::require_finite`] before it uses rows of it.
+    /// Creates a problem without reading its input, which may be large. The caller must call
+    /// [`Problem::require_finite`] for rows of the input before it uses them.
     ///
     /// # Errors
     /// Those of [`Problem::new`].
@@ -89,14 +89,17 @@ impl Problem {
         })
     }
 
+    /// Requires the input to be finite in a range of rows.
+    ///
     /// # Errors
-    /// [`NotFinite`](crate::error::Error::NotFinite) if the input is not finite in these rows.
+    /// [`NotFinite`](crate::error::Error::NotFinite) with the first entry that is not.
     pub(crate) fn require_finite(&self, rows: Range<usize>) -> Result<()> {
         self.input
             .require_finite_rows("input", rows, self.first_row)
     }
 
-    /// Returns this problem with another loss, or `None` if that has no sample to average over.
+    /// Returns this problem with another loss, or `None` if that loss has no sample to average
+    /// over.
     pub(crate) fn with_loss(&self, loss: CrossEntropy) -> Option<Self> {
         let normalizer = loss.normalizer(&self.all_targets, self.samples());
         (normalizer > 0.0).then(|| Self {
@@ -106,7 +109,7 @@ impl Problem {
         })
     }
 
-    /// Returns a range of the rows. The loss stays that over all samples.
+    /// Returns a range of the rows. The loss is still taken over all samples.
     pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
         Self {
             input: self.input.slice(rows.clone()),
@@ -116,7 +119,7 @@ impl Problem {
         }
     }
 
-    /// Returns a copy of some rows. The loss stays that over all samples.
+    /// Returns a copy of some rows. The loss is still taken over all samples.
     pub(crate) fn gather(&self, rows: &[usize]) -> Self {
         let in_target: Vec<usize> = rows.iter().map(|row| self.first_row + row).collect();
         let target = match &*self.target {
@@ -149,8 +152,8 @@ impl Problem {
         Self::new(part.input, part.weight, part.bias, &target, part.loss)
     }
 
-    /// Returns the number, in the whole gradient with respect to `wrt`, of a row of this problem.
-    /// Rows that were gathered are numbered from 0.
+    /// Converts a row of this problem to its row number in the whole gradient with respect to
+    /// `wrt`. Gathered rows are numbered from 0.
     pub fn row_number(&self, wrt: Wrt, row: usize) -> usize {
         if wrt.is_parameter() {
             row
@@ -230,7 +233,7 @@ impl Problem {
         self.loss.target_rows(&self.target, rows, self.k())
     }
 
-    /// Returns the targets. A range of rows returns those of the problem that it was taken from.
+    /// Returns the targets. A range of rows returns all targets of the problem that it is part of.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -308,8 +311,8 @@ impl Problem {
         }
     }
 
-    /// Returns the number of terms of the longest sum behind an entry of the gradient: classes, or
-    /// the samples of a parameter.
+    /// Returns the number of terms of the longest sum behind an entry of the gradient. It is a sum
+    /// over classes; for a parameter it may be one over samples.
     pub fn terms(&self, wrt: Wrt) -> usize {
         if wrt.is_parameter() {
             self.k().max(self.n())

@@ -1,7 +1,7 @@
-//! Bounds on the errors of an entry, of the gradient under test and of the numeric gradient.
+//! Bounds on the errors of an entry, both of the gradient under test and of the numeric gradient.
 //!
-//! All bounds are built from the terms of this table. Each has this one name in code, comments and
-//! shaders.
+//! All bounds are built from the terms of this table. Code, comments and shaders use the same
+//! names.
 //!
 //! | term | definition | unit |
 //! |---|---|---|
@@ -16,7 +16,7 @@
 //! | nonlinearity | factor exp(2·u·logit error) on rounding ([`nonlinearity`]) | 1 |
 //! | rounding | bound on accumulated rounding per unit of conditioning | 1 |
 //! | truncation | bound on the scheme's own error over S ([`truncation`]) | 1 |
-//! | drift | relative bound on one-sided rounding in a sum over like samples ([`drift`]) | 1 |
+//! | drift | relative bound on one-sided rounding in a sum over equal samples ([`drift`]) | 1 |
 //! | floor | absolute bound on losses to underflow ([`underflow_floor`]) | gradient |
 //! | shared | relative bound on rounding that all entries share ([`Tolerance::shared`]) | 1 |
 //! | tolerance | bound on a correct analytic entry's error ([`Tolerance`]) | gradient |
@@ -50,7 +50,7 @@ pub(crate) use noise::Noise;
 pub use tolerance::{Given, Tolerance};
 pub use verdict::{Caught, Judgement, RowBounds};
 
-/// The way in which rounding accumulates in a gradient, whichever program computes it.
+/// A model of the rounding that accumulates in a gradient, whichever program computes it.
 ///
 /// A correct gradient is off by at most about [`LOGITS`](Self::LOGITS)·u·(sums·S + T), where u is
 /// the unit roundoff of its type, and S and T sum magnitudes over the classes c. With A the
@@ -101,8 +101,8 @@ impl RoundingModel {
         Self::new(plan.dtype, problem.terms(plan.wrt))
     }
 
-    /// Returns a bound on the rounding error of a logit z with magnitude a, in units of u: a, or
-    /// |z| plus a share of a.
+    /// Returns a bound on the rounding error of a logit z with magnitude a, in units of u. It is a,
+    /// or |z| plus [`accumulation`](Self::accumulation) times a.
     pub fn logit_error<T: Real>(&self, z: T, a: T) -> T {
         if self.accumulation == 1.0 {
             a
@@ -121,9 +121,10 @@ pub fn nonlinearity(unit_roundoff: f64, logit_error: f64) -> f64 {
     (2.0 * unit_roundoff * logit_error).min(600.0).exp()
 }
 
-/// Returns the relative drift of a parameter's gradient: of a sum over samples that are all alike.
+/// Returns the relative drift of a parameter's gradient, in the worst case: a sum over samples that
+/// are all equal.
 ///
-/// Each rounding of the partial sums then errs to the same side, by half a unit of up to the whole
+/// Every rounding of the partial sums then errs to the same side, by up to half a unit of the whole
 /// sum. If samples differ, and the sum is small against its terms, drift is small against
 /// [`RoundingModel::sums`]. PyTorch was measured at n/7 roundings for n up to 20,000; the bound is
 /// n/4.
@@ -139,8 +140,8 @@ pub fn drift(problem: &Problem, wrt: Wrt, unit_roundoff: f64) -> f64 {
 /// rounded to a multiple of it.
 ///
 /// 1. The entry itself loses `smallest`.
-/// 2. Each derivative of a logit, already divided by Z, loses it times dz/dx.
-/// 3. Each softmax before that loses it times R/Z and dz/dx.
+/// 2. Each derivative of a logit, already divided by Z, loses `smallest`·dz/dx.
+/// 3. Each value of the softmax before that loses `smallest`·R/Z·dz/dx.
 pub fn underflow_floor(problem: &Problem, wrt: Wrt, smallest: f64) -> f64 {
     let slope = problem.slopes(wrt).0;
     let (samples, derivatives) = match wrt {

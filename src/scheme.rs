@@ -1,4 +1,5 @@
-//! Finite difference schemes: where the loss is evaluated, the coefficients, and the step.
+//! Finite difference schemes: the points at which the loss is evaluated, their coefficients, and
+//! the step.
 
 use std::fmt;
 
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::tensor::Dtype;
 
-/// The way in which losses at perturbed points become a derivative.
+/// The method by which losses at perturbed points become a derivative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -77,7 +78,7 @@ impl Precision {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
-    /// (L(x + eps) - L(x)) / eps. It needs one loss less; the error is eps/2 of the second
+    /// (L(x + eps) - L(x)) / eps. It needs one loss fewer; the error is eps/2 of the second
     /// derivative.
     Forward,
     /// (L(x + eps) - L(x - eps)) / (2 eps). The error is eps²/6 of the third derivative.
@@ -167,9 +168,9 @@ impl Scheme {
 
     /// Returns the derivative from `losses[o]` at `points[o]`.
     ///
-    /// It takes points rather than eps because x + offset·eps is rounded: the loss was evaluated
-    /// at the rounded point. Returns 0 if rounding moved no point at all; a loop that divides by
-    /// 2·eps would compute 0 as well.
+    /// Takes points rather than eps because x + offset·eps is rounded: the loss was evaluated at
+    /// the rounded point. Returns 0 if no point moved after rounding, as would a loop that divides
+    /// by 2·eps.
     pub fn derivative(
         self,
         losses: impl Iterator<Item = f64>,
@@ -199,7 +200,7 @@ impl Scheme {
     /// 2. Let D be the mean absolute deviation of w: D <= 2 sum_c `p[c]` |`w[c]`| <= 2 S. The
     ///    second derivative is at most range·D, the third range²·D, and the fifth,
     ///    m5 - 10 m3 m2 with m2 <= range²/4, at most 3.5·range⁴·D.
-    /// 3. Within one step p grows by at most exp(2·reach), within two by its square.
+    /// 3. Within one step p grows by a factor of at most exp(2·reach), within two by its square.
     /// 4. The schemes' errors are eps/2, eps²/6 and eps⁴/30 of these derivatives.
     pub fn truncation(self, reach: f64) -> f64 {
         match self {

@@ -1,6 +1,6 @@
 //! The settings of a check. They are the same on the command line, in gradprobe.toml and in a
-//! request to a service: clap parses all three, so that each takes the same names and gives the
-//! same errors.
+//! request to a service. clap parses all three, so each takes the same names and reports the same
+//! errors.
 
 use std::ops::Range;
 
@@ -31,8 +31,8 @@ use values::{eps, precision, rows, whole};
 #[cfg(any(feature = "serve", feature = "remote"))]
 pub(crate) const LONGEST_NAME: usize = 200;
 
-// Headings of the help. Each flag has its own, because a heading of a struct would also apply to
-// the flags of the next struct.
+// Headings of the help. Each flag sets its heading: one on a struct would also apply to the flags
+// of the next struct.
 const LOSS: &str = "Loss and gradients";
 const DIFFERENCE: &str = "Finite difference";
 
@@ -277,8 +277,8 @@ impl Settings {
         }
     }
 
-    /// Computes for each check of a report the errors at every step size, for the HTML page. An
-    /// element is `None` if the check did not cover all rows.
+    /// Sweeps over the step sizes for each check of a report, for the HTML page. An element is
+    /// `None` if the check did not cover all rows, or if [`sweep::glance`] returns `None`.
     ///
     /// # Errors
     /// Those of [`sweep::glance`].
@@ -294,10 +294,12 @@ impl Settings {
         report.checks.iter().map(of_check).collect()
     }
 
-    /// Reads a problem and the gradients to check, within `memory` bytes for arrays apart from the
-    /// weights, and compressed arrays of at most `unpacked` bytes. The gradient of a parameter is a
-    /// sum over all samples and cannot be checked on some of them: with `--rows` or `--sample` it
-    /// is left out, with a note, unless `--wrt` names it.
+    /// Reads a problem and the gradients to check. Arrays other than the weights may take `memory`
+    /// bytes, and compressed arrays `unpacked` bytes.
+    ///
+    /// The gradient of a parameter is a sum over all samples, so it cannot be checked on some of
+    /// them. With `--rows` or `--sample` it is skipped, with a note, unless `--wrt` names it or the
+    /// file holds no other gradient.
     ///
     /// # Errors
     /// Those of [`io::load`].

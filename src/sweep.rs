@@ -1,5 +1,5 @@
-//! The error of the numeric gradient at every step, by both methods side by side. It shows where
-//! truncation ends and where noise begins.
+//! Measures the error of the numeric gradient over a range of steps, by both methods. The result
+//! shows where truncation ends and where noise begins.
 
 use std::ops::RangeInclusive;
 
@@ -31,7 +31,7 @@ pub struct Point {
     pub floor: f64,
     /// The median of |L(x + eps) - L(x - eps)| in units in the last place of the loss.
     pub units: f64,
-    /// True if all of these differences are whole numbers of units.
+    /// True if each of these loss differences is a whole number of units.
     pub whole: bool,
 }
 
@@ -63,10 +63,10 @@ impl Sweep {
     }
 }
 
-/// Sweeps over so few rows that it takes no noticeable time, in the arithmetic of the gradient's
-/// type.
+/// Runs a sweep over so few rows that it takes no noticeable time: in f64 for an f64 gradient, else
+/// in f32.
 ///
-/// Returns `None` for a parameter, and if a single row is too slow.
+/// Returns `None` for a parameter, or if a single row is too slow.
 ///
 /// # Errors
 /// Those of [`sweep`].
@@ -139,7 +139,7 @@ pub fn sweep(
 }
 
 /// Returns the exponents of the largest and the smallest power of ten between two steps. A step
-/// that is a power of ten itself belongs to them, however it was rounded.
+/// that is itself a power of ten is included, however it was rounded.
 fn exponents(from: f64, to: f64) -> Result<(i32, i32)> {
     let refused = |expected: &str| {
         Err(Error::Setting {
@@ -149,7 +149,7 @@ fn exponents(from: f64, to: f64) -> Result<(i32, i32)> {
         })
     };
     if !STEPS.contains(&to) || !(to..=*STEPS.end()).contains(&from) {
-        return refused("steps must lie between 1e-12 and 10, and --eps-from is the larger");
+        return refused("steps must lie between 1e-12 and 10, and --eps-from must be the larger");
     }
     let first = (from.log10() + 1e-9).floor() as i32;
     let last = (to.log10() - 1e-9).ceil() as i32;
@@ -163,9 +163,9 @@ fn exponents(from: f64, to: f64) -> Result<(i32, i32)> {
 struct LeadingRows {
     /// The losses, one vector [rows·m] per step of the plan; empty for `difference`.
     losses: Vec<Vec<f64>>,
-    /// [rows·m].
+    /// The gradient under test, [rows·m].
     analytic: Vec<f64>,
-    /// [rows·m].
+    /// The numeric gradient, [rows·m].
     numeric: Vec<f64>,
 }
 
@@ -251,8 +251,8 @@ fn unit(value: f64, precision: Precision) -> f64 {
             .exp2()
 }
 
-/// Returns |a - b| in units in the last place of the smaller value. Both values are whole numbers
-/// of them.
+/// Returns |a - b| in units in the last place of the smaller value. Both values are whole multiples
+/// of that unit.
 fn units_between(a: f64, b: f64, precision: Precision) -> f64 {
     (a - b).abs() / unit(if a.abs() < b.abs() { a } else { b }, precision)
 }

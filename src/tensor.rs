@@ -20,7 +20,7 @@ pub trait Storage: Send + Sync {
     fn bytes(&self) -> &[u8];
 
     /// Records that `_bytes` bytes were read. A memory-mapped file counts them to decide when to
-    /// drop its pages.
+    /// release its pages.
     fn was_read(&self, _bytes: usize) {}
 }
 

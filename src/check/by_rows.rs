@@ -92,8 +92,8 @@ fn compare_on_device<'a>(
     Ok(Some((engine, first)))
 }
 
-/// Compares the rows from `first` on. Returns the number of rows that are compared in all, which is
-/// less than n if the listener interrupts.
+/// Compares the rows from `first` on. Returns the number of all rows compared so far, which is less
+/// than n if the listener interrupts.
 fn compare_on_host(
     comparator: &Comparator<'_>,
     gradient: Option<&Tensor>,
@@ -104,7 +104,7 @@ fn compare_on_host(
 ) -> Result<usize> {
     let (n, m) = (comparator.problem.n(), comparator.columns());
     let calls = calls(comparator, engine.rows_per_call(), first);
-    // A backward pass between two calls leaves nothing to overlap.
+    // With a backward pass between two calls, comparison and evaluation cannot overlap.
     let ahead = if gradient.is_some() {
         budget::CALLS_AHEAD
     } else {
@@ -162,8 +162,8 @@ fn calls(comparator: &Comparator<'_>, rows_per_call: usize, first: usize) -> Vec
         .collect()
 }
 
-/// Returns the evaluation of the rows that were submitted first, or of the slow row `row` part by
-/// part. Returns `None` once `keep_going` returns false.
+/// Collects the rows that were submitted first, or evaluates row `row` part by part if a row is too
+/// slow for one call. Returns `None` once `keep_going` returns false.
 fn evaluation<'e>(
     engine: &'e mut dyn Engine,
     row: usize,

@@ -1,4 +1,4 @@
-//! The check of a gradient to which every sample adds: it is compared once all samples are
+//! The check of a gradient that is a sum over the samples. It is compared once all samples are
 //! evaluated.
 
 use std::ops::Range;
@@ -61,8 +61,8 @@ pub(super) fn tally(
     }))
 }
 
-/// Evaluates a range of samples, and if `backward` is set their backward pass. Returns `None` if
-/// the listener interrupts.
+/// Evaluates a range of samples, and computes their backward pass if `backward` is set. Returns
+/// `None` if the listener interrupts.
 fn evaluate(
     comparator: &Comparator<'_>,
     engine: &mut dyn Engine,

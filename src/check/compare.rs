@@ -27,7 +27,7 @@ pub(crate) use row::rel_err;
 use lanes::{LANES, Scratch, Totals};
 use strip::Strip;
 
-/// Compares the entries of one gradient.
+/// The comparison of one gradient: the problem, the plan, and the bounds on errors.
 pub(crate) struct Comparator<'a> {
     pub(crate) problem: &'a Problem,
     pub(crate) plan: Plan,
@@ -39,7 +39,7 @@ pub(crate) struct Comparator<'a> {
     pub(crate) keeps_numeric: bool,
 }
 
-/// The results for a block that are merged in the order of blocks.
+/// The results of a block that must be merged in the order of the blocks.
 struct ComparedBlock {
     /// The first row of the block.
     start: usize,
@@ -61,9 +61,9 @@ struct Worker {
 impl Comparator<'_> {
     /// Compares a range of rows and adds them to the tally.
     ///
-    /// `source` holds their evaluation; `analytic` writes any of these rows of the gradient under
-    /// test, [rows·m]. Returns the numeric gradient, [rows·m], or an empty vector if it is not
-    /// kept.
+    /// `source` holds the rows' evaluation. `analytic` reads any of the rows of the gradient under
+    /// test into a vector, [rows·m]. Returns the numeric gradient, [rows·m], or an empty vector if
+    /// it is not kept.
     pub(crate) fn compare(
         &self,
         tally: &mut Tally,
@@ -126,7 +126,8 @@ impl Comparator<'_> {
         let mut numeric = Vec::new();
         let mut next = start;
         while next < rows.end {
-            // While few entries are known, nearly every row has one that may belong to the worst.
+            // Strips start small: while few entries have been compared, nearly every row has a
+            // candidate for the worst entries.
             let known = tally.counts.entries as usize / columns;
             let here = size.min(known.max(MATMUL_ROWS));
             strip.rows = next..rows.end.min(next + here);
@@ -161,7 +162,8 @@ impl Comparator<'_> {
         });
     }
 
-    /// Compares a strip: rows with entries that are not finite one by one, all others in lanes.
+    /// Compares a strip. Rows with an entry that is not finite are compared entry by entry, all
+    /// others in lanes.
     fn compare_strip(
         &self,
         tally: &mut Tally,
@@ -247,7 +249,7 @@ impl Comparator<'_> {
         }
     }
 
-    /// Returns the bounds on the entries of a row, which is `here` rows into an evaluation.
+    /// Returns the bounds on the entries of row `here` of an evaluation.
     fn row_bounds(&self, bounds: &engine::Bounds, here: usize) -> RowBounds {
         let (noise_by_row, noise_floor) = self
             .noise

@@ -1,6 +1,6 @@
-//! The second oracle: the entries that a device found wrong, and a few others, are differenced
-//! again on the host, by two plain forward passes in f64. This shares no formula with `difference`
-//! and no hardware with a GPU.
+//! The second oracle: recomputes the derivative of the entries that a device found wrong, and of a
+//! few others, on the host, by two plain forward passes in f64. It shares no formula with
+//! `difference` and no hardware with a GPU.
 
 use super::compare::Comparator;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     scheme::{Method, Precision},
 };
 
-/// Computes the numeric gradient of `entries` again, which `device` computed before.
+/// Recomputes the numeric gradient of `entries`, and compares it with that of `device`.
 ///
 /// # Errors
 /// [`Error::OraclesDisagree`] if the two derivatives differ by more than both bounds together.

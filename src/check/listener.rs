@@ -2,16 +2,17 @@
 
 use crate::{error::Result, problem::Wrt};
 
-/// Receives progress and the numeric gradient while a check runs, and may interrupt it.
+/// A receiver of progress and of the numeric gradient while a check runs. It may interrupt the
+/// check.
 pub trait Listener {
-    /// Called before each gradient, with its number of entries and the bytes of input and gradient
-    /// that will be read.
+    /// Handles the start of a gradient, with its number of entries and the bytes of input and
+    /// gradient that will be read.
     fn begin(&mut self, _wrt: Wrt, _entries: u64, _bytes: u64) {}
 
-    /// Called when `done` of `all` entries are compared.
+    /// Handles progress: `done` of `all` entries are compared.
     fn progress(&mut self, _done: u64, _all: u64) {}
 
-    /// Called before each cause that is considered.
+    /// Handles progress of a diagnosis. Called before each cause that it considers.
     fn diagnosing(&mut self) {}
 
     /// Returns true to stop the check, with a report of the rows that are done.
@@ -24,7 +25,8 @@ pub trait Listener {
         false
     }
 
-    /// Called with the numeric gradient of the next rows, [rows·m], if it is wanted.
+    /// Takes the numeric gradient of the next rows, [rows·m]. Called only if
+    /// [`wants_numeric`](Self::wants_numeric) returns true.
     ///
     /// # Errors
     /// [`Io`](crate::error::Error::Io) if it cannot be stored.

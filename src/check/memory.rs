@@ -1,8 +1,8 @@
-//! An estimate of the memory that a check needs beside its tensors, made before it runs. `serve`
-//! uses it to admit or refuse a job.
+//! Estimates the memory that a check needs beside its tensors, before the check runs. `serve` uses
+//! the estimate to admit or refuse a job.
 //!
-//! The coefficients were found by measuring peaks, and rounded up. tests/serve/memory.rs holds them
-//! to that.
+//! The coefficients are measured peaks, rounded up. tests/serve/memory.rs verifies that they cover
+//! the peaks.
 
 use super::{Options, Subject};
 use crate::{
@@ -19,17 +19,17 @@ const PER_SIZE: usize = 32;
 const ALONG_CLASSES: usize = 22;
 /// Vectors along the columns, per thread and row that it evaluates.
 const ALONG_COLUMNS: usize = 10;
-/// Vectors along classes and columns, per row that a diagnosis looks at.
+/// Vectors along classes and columns, per row that a diagnosis examines.
 const PER_DIAGNOSED_ROW: usize = 32;
-/// Rows that a diagnosis looks at if they are long.
+/// Rows that a diagnosis examines if they are long.
 const DIAGNOSED_ROWS: usize = 16;
 /// Vectors as long as a parameter, per part of its sum.
 const PER_PART: usize = 3;
 /// Vectors as long as a parameter in a diagnosis.
 const IN_A_DIAGNOSIS: usize = 12;
 
-/// Returns the approximate peak memory of a check in bytes, on the CPU engine. A GPU needs less of
-/// the host's.
+/// Returns the approximate peak memory of a check on the CPU engine, in bytes. A check on a GPU
+/// needs less of the host's memory.
 pub fn memory(problem: &Problem, subjects: &[Subject], options: &Options) -> u64 {
     let of = |subject: &Subject| elements(problem, subject.wrt, options);
     // Gradients are checked one after the other.
@@ -37,8 +37,8 @@ pub fn memory(problem: &Problem, subjects: &[Subject], options: &Options) -> u64
     (most * size_of::<f64>() as f64) as u64
 }
 
-/// Returns the number of f64 elements in memory. It is computed in floating point, because products
-/// of unvalidated sizes may exceed any integer.
+/// Returns the number of f64 elements in memory. Computes in floating point, because a product of
+/// unchecked sizes may overflow an integer.
 fn elements(problem: &Problem, wrt: Wrt, options: &Options) -> f64 {
     let derivative = options.derivative(wrt);
     let rows = budget::cpu_call_rows(problem, derivative).min(problem.n());

@@ -1,9 +1,10 @@
-//! A gradient that is compared on the device that computes it: sums are read back, not entries.
+//! Compares a gradient on the device that computes the numeric one. The host reads back sums, not
+//! entries.
 //!
-//! Calls with a suspect are read back and compared on the host, in f64, as are a sample and the
-//! blocks with the worst entries. Verdict, findings and the entries of a wrong gradient that are
-//! named are those of the host alone. Of a right gradient, the worst entries may be others of about
-//! the same severity.
+//! The host reads back calls with a suspect, a sample of the rows, and the blocks with the worst
+//! entries, and compares them in f64. The verdict, the findings and the listed entries of a wrong
+//! gradient therefore come from the host alone. For a right gradient, the host may list different
+//! worst entries than it would on its own, of about the same severity.
 
 use std::ops::Range;
 
@@ -16,10 +17,10 @@ use crate::{
     tensor::Tensor,
 };
 
-/// Adds leading rows of `gradient` to the tally, in order. Returns their number.
+/// Adds leading rows of `gradient` to the tally, in order. Returns the number of these rows.
 ///
-/// It is less than n if the listener interrupts, or if so many calls have suspects that the host
-/// may as well go on alone.
+/// The number is less than n if the listener interrupts, or if more calls have suspects than not.
+/// The host then compares the other rows.
 pub(super) fn tally_rows(
     comparator: &Comparator<'_>,
     gradient: &Tensor,
@@ -77,7 +78,7 @@ struct AcceptedRows {
     severity: f64,
 }
 
-/// Returns true unless a sum of squares underflowed to zero whose values did not.
+/// Returns false if a sum of squares underflowed to zero although the sum of the values did not.
 fn keeps_its_squares(columns: &BlockColumns) -> bool {
     let keeps = |squares: &[f64], values: &[f64]| {
         let mut pairs = squares.iter().zip(values);
@@ -88,10 +89,10 @@ fn keeps_its_squares(columns: &BlockColumns) -> bool {
 }
 
 impl Comparator<'_> {
-    /// Returns the bounds that a device needs to compare by itself.
+    /// Returns the bounds that a device needs for the comparison.
     pub(super) fn allowance(&self) -> Allowance {
         let weights = self.plan.quotients().map(|(_, weight)| weight.abs());
-        // One rounding per step that is added and two for the normalizer; doubled for safety.
+        // One rounding for each step that is added and two for the normalizer, doubled for safety.
         let roundings = 2.0 * (self.plan.steps().count() as f64 * weights.sum::<f64>() + 2.0);
         let (noise_by_magnitude, noise_floor) = self.noise.of_row(1.0, 0.0);
         Allowance {
@@ -148,7 +149,7 @@ impl Comparator<'_> {
         tally.columns.add(&sums, columns);
     }
 
-    /// Compares rows on the host.
+    /// Reads rows back, and compares them on the host.
     fn read_back(
         &self,
         tally: &mut Tally,
@@ -163,8 +164,8 @@ impl Comparator<'_> {
         Ok(())
     }
 
-    /// Compares a sample of the accepted rows and the blocks with the worst entries again, on the
-    /// host, and notes their entries.
+    /// Compares a sample of the accepted rows, and the blocks with the worst entries, again on the
+    /// host. Adds their entries to the tally.
     ///
     /// # Errors
     /// [`Error::Miscomputes`] if an entry that the device accepted is wrong.
@@ -205,7 +206,7 @@ impl Comparator<'_> {
     }
 }
 
-/// Returns a block's sums as the host keeps them.
+/// Converts a block's sums to those that the host keeps.
 fn column_sums(sums: &BlockColumns) -> ColumnSums<Vec<f64>> {
     let pairs = sums.numeric_numeric.iter().zip(&sums.error_numeric);
     ColumnSums {

@@ -18,42 +18,44 @@ use crate::{
 /// The options of a check.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The way in which losses become a derivative.
+    /// The method by which losses become a derivative.
     pub method: Method,
     /// The points at which losses are computed.
     pub scheme: Scheme,
-    /// The step; `None` for the scheme's own best.
+    /// The step. `None` takes the scheme's own best step.
     pub eps: Option<f64>,
-    /// The arithmetic; `None` for f64 if a gradient is f64, else for that of the device.
+    /// The arithmetic. `None` takes f64 if a gradient is f64, else the device's default.
     pub precision: Option<Precision>,
     /// The relative tolerance, instead of the rounding of the gradient's type.
     pub rtol: Option<f64>,
     /// The absolute tolerance, instead of the rounding of the gradient's type.
     pub atol: Option<f64>,
-    /// The rows to check, of a gradient with one row per sample; `None` for all.
+    /// The rows to check, of a gradient with one row per sample. `None` takes all rows.
     pub rows: Option<Range<usize>>,
     /// A random draw of those rows.
     pub sample: Option<RandomRows>,
-    /// The place where errors are found.
+    /// The place of the comparison.
     pub compare: CompareOn,
-    /// True to collect a picture of the errors, which are then found on the host.
+    /// True to collect a picture of the errors. The host then compares.
     pub picture: bool,
 }
 
 /// The place where a gradient is compared with the numeric one.
 ///
-/// The host compares, whatever this is set to, what the CPU engine or forward passes computed, the
-/// gradient of a parameter, a gradient that is built in or not exact in the device's arithmetic,
-/// and everything if a listener wants the numeric gradient or a picture is drawn.
+/// Some comparisons always run on the host, whatever the setting:
+/// - of derivatives that the CPU engine or forward passes computed;
+/// - of the gradient of a parameter;
+/// - of a built-in gradient, and of one that is not exact in the device's arithmetic;
+/// - all, if a listener wants the numeric gradient or a picture is drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum CompareOn {
     /// On a real GPU if the gradient is large, else on the host.
     #[default]
     Auto,
-    /// On the host, which reads back every entry that a device computed.
+    /// On the host. It reads back every entry that a device computed.
     Host,
-    /// On the device. The host reads back sums, and the entries that it compares again.
+    /// On the device. The host reads back sums, and the entries to compare again.
     Device,
 }
 
@@ -98,7 +100,7 @@ impl Options {
         })
     }
 
-    /// Returns the arithmetic: f64 if a gradient is f64, else that of the device, by default.
+    /// Returns the arithmetic. The default is f64 if a gradient is f64, else that of the device.
     pub(super) fn precision_for(&self, subjects: &[Subject], device: &Device) -> Precision {
         let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
         let mut gradients = subjects.iter().filter_map(|it| it.gradient.as_ref());
@@ -114,7 +116,7 @@ impl Options {
     /// Checks every option.
     ///
     /// # Errors
-    /// [`Error::Setting`] if a number is out of range, or a row that is selected does not exist.
+    /// [`Error::Setting`] if a number is out of range, or a selected row does not exist.
     pub(super) fn validate(&self, problem: &Problem, subjects: &[Subject]) -> Result<()> {
         self.validate_rows(problem, subjects)?;
         require_tolerance("--rtol", self.rtol)?;

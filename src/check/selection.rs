@@ -27,11 +27,13 @@ pub(super) struct Drawn {
     /// The rows, counted from the first of the range, in ascending order.
     pub(super) rows: Vec<usize>,
     seed: u64,
-    /// The rows as a problem: a loss over all samples, evaluated at these.
+    /// The rows as a problem. Its loss is taken over all samples.
     problem: Problem,
 }
 
 impl Drawn {
+    /// Draws rows of the range.
+    ///
     /// # Errors
     /// [`Error::NotFinite`](crate::error::Error::NotFinite) if the input is not finite in a row
     /// that is drawn.
@@ -51,6 +53,8 @@ impl Drawn {
 }
 
 impl<'a> Selection<'a> {
+    /// Selects the rows that the options name.
+    ///
     /// # Errors
     /// [`Error::NotFinite`](crate::error::Error::NotFinite) if the input is not finite in a row
     /// that is drawn.
@@ -92,7 +96,7 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Returns the rows of a whole gradient that belong to the range, drawn or not.
+    /// Returns the rows of a whole gradient that belong to the range, whether drawn or not.
     pub(super) fn gradient_range(&self, wrt: Wrt, gradient: &Tensor) -> Tensor {
         if wrt.is_parameter() {
             gradient.clone()
@@ -101,7 +105,7 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Returns the numbers of the range's rows in the whole problem.
+    /// Returns the row numbers of the range in the whole problem.
     fn numbers(&self) -> Range<usize> {
         let first = self.range.row_number(Wrt::Input, 0);
         first..first + self.range.n()

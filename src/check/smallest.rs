@@ -19,10 +19,11 @@ pub struct Smallest {
     pub subject: Subject,
 }
 
-/// Tries 1, 2, 4, … rows, half of them wrong and half right, as far as there are both.
+/// Finds a few rows that reproduce the verdict and the first finding of the `failed` check. Tries
+/// 1, 2, 4, … rows, half of them wrong and half right if there are enough of both.
 ///
-/// Returns `None` if no such subset reproduces the verdict and the first finding of the `failed`
-/// check, for a parameter, or if not all rows were checked.
+/// Returns `None` if no such subset reproduces them, if the gradient is that of a parameter, or if
+/// not all rows were checked.
 ///
 /// # Errors
 /// Those of [`check`](super::check).
@@ -53,7 +54,7 @@ pub fn smallest(
     let sizes = std::iter::successors(Some(1), |size| Some(2 * size));
     for size in sizes.take_while(|&size| size < n && size <= budget::SMALLEST_ROWS) {
         let rows = mixed(&wrong, &right, size);
-        // A mean over ignored rows alone does not exist.
+        // The mean over ignored rows alone is undefined.
         let Ok(part) = problem.of_rows(&rows) else {
             continue;
         };
@@ -74,8 +75,8 @@ pub fn smallest(
     Ok(None)
 }
 
-/// Returns `size` rows in ascending order: half of them right, half wrong, unless there are too few
-/// of either.
+/// Returns `size` rows in ascending order: half of them right and half wrong, unless there are too
+/// few of one kind.
 fn mixed(wrong: &[usize], right: &[usize], size: usize) -> Vec<usize> {
     let of_right = (size / 2)
         .min(right.len())

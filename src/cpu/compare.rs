@@ -1,7 +1,7 @@
 //! Compares the rows of a gradient with the numeric one: the twin of the shader `compare`.
 //!
-//! Only sums leave a device, so this computes the same sums. The CPU engine does not use it: there
-//! the [`Comparator`](crate::check) sees every entry.
+//! A device returns only sums, so this computes the same sums. The CPU engine does not use it: its
+//! entries are all compared by the [`Comparator`](crate::check).
 //!
 //! For each entry, with a the analytic and g the numeric gradient:
 //!
@@ -11,8 +11,8 @@
 //!
 //! with tolerance and noise as in [`rounding`](crate::rounding).
 //!
-//! The host compares suspects again in f64. The factor 63/64 and the slack make sure that an entry
-//! that the host would reject is a suspect, although a device computes in f32.
+//! The host compares suspects again in f64. The factor 63/64 and the slack ensure that every entry
+//! that the host would reject is a suspect, even if the device computes in f32.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use crate::{
     rounding::{Caught, Judgement},
 };
 
-/// Rows of a block: their column sums are added as one.
+/// Rows of a block. The column sums of a block are added to the total as one term.
 pub const BLOCK_ROWS: usize = 256;
 
 /// Share of the allowed error below which an entry is clearly right: 63/64. Chosen: 1/64 is far
@@ -40,7 +40,7 @@ pub struct ComparedRows<'a> {
     pub bounds: &'a [f64],
 }
 
-/// Compares a range of rows. `compared` begins with the first of them.
+/// Compares a range of rows. `compared` begins with the first row of the range.
 pub fn compare(
     rows: Range<usize>,
     compared: &ComparedRows<'_>,

@@ -13,9 +13,9 @@
 //! 2. The rest of the loss, `R δ[y] - sum_c r[c] δ[c]`, is linear in the step.
 //! 3. No two large numbers are subtracted. With y the label, every term is as small as the
 //!    difference itself, even in a saturated sample, where p\[y\] is close to 1.
-//! 4. If no class has most of the target, y stands for no class, and its terms are 0.
-//! 5. The growth expm1(δ)/step stands in for expm1(δ). So neither the terms nor the result shrink
-//!    with the step, and none of them underflows before the gradient does.
+//! 4. If no class has more than half of the target, there is no y: onehot(y) and δ\[y\] are 0.
+//! 5. The code uses the growth expm1(δ)/step in place of expm1(δ). Neither the terms nor the result
+//!    then shrink with the step, and none of them underflows before the gradient does.
 
 use rayon::prelude::*;
 
@@ -29,13 +29,13 @@ use crate::{
     tensor::Real,
 };
 
-/// Fewest entries of a table that a thread computes. Chosen to amortize the start of a task.
+/// Fewest entries of a table per task. Chosen to amortize the start of a task.
 const ENTRIES_PER_TASK: usize = 1 << 14;
 
 /// Returns the growth expm1(step·slope) / step for each of the `slopes` dz/dx.
 ///
-/// The growth is that of a logit's exponential for a step in x. It is computed in f64, so that
-/// every engine starts from a correctly rounded table.
+/// It is the growth of a logit's exponential for a step in x. It is computed in f64, so that every
+/// engine starts from a correctly rounded table.
 pub fn growth<T: Real>(slopes: &[f64], step: f64) -> Vec<T> {
     slopes
         .par_iter()
@@ -52,7 +52,7 @@ fn grow<T: Real>(slope: f64, step: f64) -> T {
 pub struct Growths<T> {
     steps: Vec<Step<T>>,
     tables: Tables<T>,
-    /// Number of terms of the [series](super::series) that is exact for every sample: 2, 4 or
+    /// Number of terms with which the [series](super::series) is exact for every sample: 2, 4 or
     /// [`ANY`].
     terms: usize,
 }
@@ -85,7 +85,7 @@ impl<T: Real> Growths<T> {
         }
     }
 
-    /// Uses a given table [k, d] for one step.
+    /// Takes a given table [k, d] for one step.
     pub fn of_table(table: &[T], d: usize, step: (f64, f64)) -> Self {
         Self::of(Tables::One(Packed::new([table], d)), &[step])
     }
@@ -102,8 +102,8 @@ impl<T: Real> Growths<T> {
             Tables::Four(tables) => largest_move(tables, &steps),
         };
         // The |p - onehot| of a sample sum to at most 2, so the argument of log1p is at most twice
-        // the largest move, over 1 + step·growth. The thousandths are for that division, and for
-        // the automatic step, which lies just on the limit of two terms.
+        // the largest move, over 1 + step·growth. The extra 0.001 of each factor allows for that
+        // division, and for the automatic step, which lies exactly on the limit of two terms.
         let terms = match T::of(2.001) * largest {
             x if x <= T::of(1.001) * two_terms() => 2,
             x if x <= four_terms() => 4,
@@ -170,7 +170,7 @@ pub fn difference<T: Real>(
         linear,
     };
     let terms = growths.terms;
-    // R rows and S steps: as many sums as the registers have room for.
+    // R rows by S steps: the sums that fit in the registers.
     match (&growths.tables, has_wide_vectors()) {
         (Tables::One(table), true) => by_series::<T, 4, 1>(derivative, table, terms, inputs),
         (Tables::One(table), false) => by_series::<T, 2, 1>(derivative, table, terms, inputs),
@@ -181,7 +181,7 @@ pub fn difference<T: Real>(
     }
 }
 
-/// Everything but the tables that the quotients of a call are computed from.
+/// The operands of the quotients of one call, apart from the tables.
 #[derive(Clone, Copy)]
 struct QuotientInputs<'a, T> {
     residual: &'a [T],
@@ -258,8 +258,7 @@ fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
 /// steps of a scheme, each with the weight of its quotient.
 ///
 /// A step moves only one logit, so the sum over the classes has one term, and all logits share the
-/// growth expm1(step)/step. There are as many entries as residuals, so a plain loop is
-/// fast enough.
+/// growth expm1(step)/step. Each residual yields one entry, so a plain loop is fast enough.
 pub fn difference_logits<T: Real>(
     residual: &[T],
     steps: &[(f64, f64)],
@@ -305,8 +304,8 @@ mod tests {
         z.iter().zip(r).map(|(z, r)| r * (log - z)).sum()
     }
 
-    /// Compares with the subtraction of two losses for a target r, which `label` splits as the
-    /// kernels do.
+    /// Compares both kernels with the subtraction of two losses, for a target r that is split at
+    /// `label`.
     fn check(r: [f64; 3], label: u32) {
         let at = |c: usize| f64::from(u8::from(c == label as usize));
         let total: f64 = r.iter().sum();

@@ -4,8 +4,8 @@
 //! sum_j (l[j](W[c,i] + step) - l[j](W[c,i])) / step
 //! ```
 //!
-//! A step in `W[c,i]` moves only logit c of each sample j, by step·`x[j,i]`. So the sum over
-//! classes in the identity of [`difference`](super::difference) has one term. With the growth g =
+//! A step in `W[c,i]` moves only logit c of each sample j, by step·`x[j,i]`. The sum over classes
+//! in the identity of [`difference`](super::difference) then has one term. With the growth g =
 //! expm1(step·x)/step and y the label,
 //!
 //! ```text
@@ -32,8 +32,8 @@ use crate::{
 /// 1. The growth of a sample depends on its input alone. It is computed once, in f64, for all
 ///    classes.
 /// 2. The inner loop takes a tile of columns, so that division and series run in vector
-///    instructions. Inputs have no common bound, so each tile decides on its own whether the series
-///    is exact.
+///    instructions. Inputs have no common bound, so the loop decides for each tile if the series is
+///    exact.
 /// 3. Each sample's difference is as accurate as the identity, and is added to the sums in order.
 pub fn difference_weight<T: Real>(
     residual: &[T],

@@ -1,4 +1,4 @@
-//! The CPU behind the trait [`Engine`].
+//! The CPU engine's implementation of the trait [`Engine`].
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -11,11 +11,11 @@ use crate::{
     problem::Problem,
 };
 
-/// Evaluates a plan on the CPU, by calls of a limited number of rows.
+/// The CPU engine for one plan. Each call evaluates a limited number of rows.
 pub(crate) struct CpuEngine<'a> {
     cpu: Cpu<'a>,
     rows_per_call: usize,
-    /// Number of parts of a row that is too slow for one call.
+    /// Number of parts of a row, if a row is too slow for one call.
     parts: Option<usize>,
     /// First rows of the ranges that were submitted and not yet collected.
     submitted: VecDeque<usize>,
@@ -69,8 +69,8 @@ impl Engine for CpuEngine<'_> {
     }
 }
 
-/// Rows that are evaluated when they are read. The reading thread evaluates them, so that the
-/// results are in its cache.
+/// Rows that are evaluated when they are read, by the reading thread. The results are then in that
+/// thread's cache.
 struct LazyRows<'a> {
     cpu: &'a Cpu<'a>,
     first: usize,

@@ -1,4 +1,4 @@
-//! The kernels of one plan, strung together for a block of rows.
+//! Runs the kernels of one plan, in order, for a block of rows.
 
 use std::ops::Range;
 
@@ -25,11 +25,11 @@ use crate::{
 pub(super) struct Kernels<'a, T> {
     pub(super) problem: &'a Problem,
     pub(super) plan: Plan,
-    /// W, [k, d].
+    /// The weight W, [k, d].
     pub(super) weight: Vec<T>,
-    /// b, `[k]`.
+    /// The bias b, `[k]`.
     pub(super) bias: Vec<T>,
-    /// W as the matrix products read it.
+    /// W in the layout of the matrix products.
     packed: Packed<T, 1>,
     /// Tables of `difference` with respect to the input.
     growths: Option<Growths<T>>,
@@ -37,7 +37,7 @@ pub(super) struct Kernels<'a, T> {
 
 /// Results of the forward pass for a block of rows.
 pub(super) struct Forward<T> {
-    /// z, [rows, k].
+    /// The logits z, [rows, k].
     pub(super) logits: Vec<T>,
     pub(super) softmax: residual::Residual<T>,
 }

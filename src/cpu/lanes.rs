@@ -1,4 +1,4 @@
-//! Vector instructions: the dispatch to the widest ones, and sums that run in lanes.
+//! Vector instructions: the dispatch to the widest available, and sums that run in lanes.
 //!
 //! Loops are plain Rust. The compiler turns them into vector code inside [`simd`], where it knows
 //! the instructions of the processor.
@@ -6,7 +6,7 @@
 use crate::tensor::Real;
 
 /// Number of partial sums that run side by side: two AVX-512 vectors of f64, so that one addition
-/// need not wait for the other. Each partial sum adds a sixteenth of the terms, which also divides
+/// does not wait for the other. Each partial sum adds a sixteenth of the terms, which also divides
 /// the bound on its rounding error by 16.
 pub(super) const LANES: usize = 16;
 
@@ -49,7 +49,7 @@ pub(super) fn pairwise<T: Real>(mut sums: [T; LANES]) -> T {
     sums[0]
 }
 
-/// Returns the sum of `values`: value i goes to lane i modulo [`LANES`].
+/// Returns the sum of `values`. Value i is added to lane i modulo [`LANES`].
 pub(super) fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
     let mut sums = [T::zero(); LANES];
     for (i, value) in values.enumerate() {

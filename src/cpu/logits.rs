@@ -1,5 +1,5 @@
-//! Logits z = x·Wᵀ + b of a block of rows, [rows, k], and the magnitude A of the rounding error of
-//! each:
+//! Logits z = x·Wᵀ + b of a block of rows, [rows, k], and for each logit the magnitude A of its
+//! rounding error:
 //!
 //! ```text
 //! z[j,c] = sum_i x[j,i] W[c,i] + b[c]
@@ -7,7 +7,7 @@
 //! t[i] = x[j,i] W[c,i]
 //! ```
 //!
-//! A correct program computes the logits in some other order. Its error is at most about
+//! Another correct program may add the terms in another order. Its error is at most about
 //! [`RoundingModel::LOGITS`](crate::rounding::RoundingModel::LOGITS)·u·A.
 
 use crate::{
@@ -20,35 +20,34 @@ use crate::{
 
 /// Drift of a sum of d products, in units of sqrt(d)·u times its largest partial sum. Derived: a
 /// matrix product adds the terms one after the other, and each addition rounds. 4 standard
-/// deviations of uniform roundings are 2.4 u. A quarter of that stands here, because
+/// deviations of uniform roundings are 2.4 u. The constant is a quarter of that, because
 /// [`RoundingModel::LOGITS`](crate::rounding::RoundingModel::LOGITS), 4, multiplies it.
 const DRIFT: f64 = 0.6;
 
-/// Most products that drift together. A matrix product begins a new sum after 256 to 384 products
-/// in the well-known libraries. Chosen above that.
+/// Largest number of products that drift together. The matrix products of the well-known libraries
+/// begin a new sum after 256 to 384 products. Chosen above that.
 const CHAIN: usize = 512;
 
-/// Elements of the weight that all rows use before the next ones: 512 KiB of f64, which stay in the
-/// second-level cache. Chosen.
+/// Elements of a panel of the weight: 512 KiB of f64, which stay in the second-level cache. Chosen.
 const PANEL: usize = 1 << 16;
 
 /// Result of [`logits`].
 pub struct Logits<T> {
-    /// z, [rows, k].
+    /// The logits z, [rows, k].
     pub logits: Vec<T>,
-    /// A, [rows, k].
+    /// The magnitudes A, [rows, k].
     pub magnitude: Vec<T>,
 }
 
 /// Computes the logits of `input` [rows, d] under `weight` [k, d] and `bias` `[k]`.
 ///
-/// 1. Each product x·W is added to one of 16 partial sums. They run in vector registers, and their
-///    rounding error is below that of one long sum, which A bounds.
+/// 1. Each product x·W is added to one of 16 partial sums. These stay in vector registers, and
+///    their rounding error is smaller than that of one long sum, which A bounds.
 /// 2. The same loop adds up |x·W| and (x·W)² for A. The largest partial sum of a sum in order is
 ///    about as large as the result, or as the root of the sum of squares if the terms have random
 ///    signs.
-/// 3. Two rows run side by side, so that each load of the weight serves both. The last of an odd
-///    number of rows is computed twice.
+/// 3. Two rows run side by side, so that each load of the weight serves both. If the number of rows
+///    is odd, the last row is computed twice.
 /// 4. All rows use a panel of classes before the next panel is read, so that the panel stays in the
 ///    cache.
 pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logits<T> {

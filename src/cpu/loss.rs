@@ -4,7 +4,7 @@
 //! l = R logsumexp(z) - sum_c r[c] z[c] = sum_c r[c] (logsumexp(z) - z[c])
 //! ```
 //!
-//! with r the weight of each class in the loss and R their sum, see [`loss`](crate::loss).
+//! with r the weight of each class in the loss, and R their sum; see [`loss`](crate::loss).
 
 use crate::{
     cpu::lanes::sum,
@@ -12,13 +12,13 @@ use crate::{
     tensor::Real,
 };
 
-/// Computes the losses of `logits` [rows, k], `[rows]`. Row i is a copy of sample (`first` + i) /
+/// Computes the losses, `[rows]`, of `logits` [rows, k]. Row i is a copy of sample (`first` + i) /
 /// `m`.
 ///
 /// 1. The largest logit is subtracted before exp, so that nothing overflows.
 /// 2. The loss is a sum of `r[c] (logsumexp(z) - z[c])`. No term is negative, so none cancels
 ///    another, and a common shift of the logits, however large, cancels in the bracket.
-/// 3. With `r[c] = R·1[c = label] - linear[c]`, hard labels need the first part alone.
+/// 3. `r[c] = R·1[c = label] - linear[c]`, so a hard label needs only its own term.
 pub fn loss<T: Real>(
     logits: &[T],
     targets: &TargetRows<T>,

@@ -2,8 +2,8 @@
 //!
 //! The engine multiplies twice by the weight. `(R p - r) · W` is the gradient with respect to the
 //! input. The conditioning weights times |W| are the conditioning of its entries, sums·S + T. The
-//! kernel [`difference`](super::difference) runs the same loops over other tables and ends each sum
-//! in its own way.
+//! kernel [`difference`](super::difference) runs the same loops over other tables, and finishes
+//! each sum differently.
 //!
 //! Method, after Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", ACM
 //! Transactions on Mathematical Software 34(3), 2008:
@@ -13,11 +13,11 @@
 //! 2. A tile is R rows by `TILE` columns. Its sums stay in vector registers while the loop runs
 //!    over the classes. Each load of a panel serves R rows, and each load of the left side a whole
 //!    tile.
-//! 3. With many classes a panel does not fit the first-level cache. Then all rows use
-//!    `CLASSES_PER_PASS` classes of it before the loop goes on, and memory holds the sums so far.
-//! 4. Every entry is the sum over the classes in order, by fused multiply-adds from 0. Tile, pass
-//!    and thread do not show in it: an entry computed alone has the same bits as in a whole block.
-//!    The error of such a sum is at most k·u·sum |terms| (Higham, "Accuracy and Stability of
+//! 3. With many classes a panel does not fit the first-level cache. Each pass then takes
+//!    `CLASSES_PER_PASS` classes through all rows, and stores the partial sums in memory.
+//! 4. Every entry is the sum over the classes in order, by fused multiply-adds from 0. It does not
+//!    depend on tile, pass or thread: an entry computed alone has the same bits as in a whole
+//!    block. The error of such a sum is at most k·u·sum |terms| (Higham, "Accuracy and Stability of
 //!    Numerical Algorithms", 2002, section 3.1); [`RoundingModel`](crate::rounding::RoundingModel)
 //!    allows for its drift, sqrt(k)·u.
 
@@ -30,16 +30,16 @@ use crate::{
 
 /// Columns of a tile: two AVX-512 vectors of f64.
 pub(crate) const TILE: usize = 16;
-/// Fewest tiles that a thread packs: 128 KiB of f64. Chosen to amortize the start of a task.
+/// Fewest tiles to pack per task: 128 KiB of f64. Chosen to amortize the start of a task.
 const TILES_PER_TASK: usize = 1 << 10;
-/// Classes of a panel that all rows use before the next ones: 64 KiB of f64, which stay in the
-/// second-level cache. Chosen.
+/// Classes of a panel per pass over the rows: 64 KiB of f64, which stay in the second-level cache.
+/// Chosen.
 const CLASSES_PER_PASS: usize = 512;
 
 /// The right sides [k, d] of S products with one left side, in panels of `TILE` columns. The last
 /// panel is padded with zeros.
 pub struct Packed<T, const S: usize> {
-    /// [panels, k]: the columns of a panel, for each of the S right sides.
+    /// The columns of each panel, for each of the S right sides, [panels, k].
     tiles: Vec<[[T; TILE]; S]>,
     k: usize,
     d: usize,
@@ -76,12 +76,12 @@ impl<T: Real, const S: usize> Packed<T, S> {
         &self.tiles
     }
 
-    /// Multiplies `left` [rows, k] in tiles of R rows and overwrites `product` [rows, d]. To be
+    /// Multiplies `left` [rows, k] in tiles of R rows and overwrites `product` [rows, d]. Must be
     /// called inside of [`simd`].
     ///
     /// `finish(row, column, sums, panel)` turns the S sums of a row, for `TILE` columns from
-    /// `column` on, into entries of `product`. With `MAGNITUDES` the right side counts by its
-    /// absolute values.
+    /// `column` on, into entries of `product`. `MAGNITUDES` multiplies by the absolute values of
+    /// the right side.
     #[inline(always)]
     pub(crate) fn multiply<const R: usize, const MAGNITUDES: bool>(
         &self,
@@ -92,11 +92,11 @@ impl<T: Real, const S: usize> Packed<T, S> {
         let Self { k, d, .. } = *self;
         product.resize(left.len() / k * d, T::zero());
         let lefts = in_tiles::<T, R>(left, k);
-        // Sums of the classes so far, if a panel takes several passes.
+        // Partial sums, if a panel takes several passes.
         let mut partial = vec![[[[T::zero(); TILE]; S]; R]; lefts.len() / k];
         let partial = partial.as_mut_slice();
         for column in (0..d).step_by(TILE) {
-            // Only the last panel pays for the copy of a length that is not known in advance.
+            // Only the last panel copies a length that is unknown at compile time.
             if column + TILE <= d {
                 self.panel::<R, MAGNITUDES, true>(product, column, &lefts, partial, finish)
             } else {
@@ -148,7 +148,8 @@ impl<T: Real, const S: usize> Packed<T, S> {
     }
 }
 
-/// Stores `left` [rows, k] as [rows / R, k] tiles of R rows. The last tiles are padded with zeros.
+/// Converts `left` [rows, k] to [rows / R, k] tiles of R rows. The last tiles are padded with
+/// zeros.
 fn in_tiles<T: Real, const R: usize>(left: &[T], k: usize) -> Vec<[T; R]> {
     let mut tiles = Vec::with_capacity(left.len().div_ceil(R * k) * k);
     for rows in left.chunks(R * k) {
@@ -159,8 +160,8 @@ fn in_tiles<T: Real, const R: usize>(left: &[T], k: usize) -> Vec<[T; R]> {
     tiles
 }
 
-/// Adds the products of some classes to the sums of a tile. The body has no calls and no index that
-/// may be out of bounds, so that the compiler keeps the sums in registers.
+/// Adds the products of some classes to the sums of a tile. The body has no calls and no bounds
+/// checks, so that the compiler keeps the sums in registers.
 #[inline(always)]
 fn add_products<T: Real, const R: usize, const S: usize, const MAGNITUDES: bool>(
     sums: &mut [[[T; TILE]; S]; R],
@@ -198,7 +199,7 @@ fn matmul_by<T: Real, const MAGNITUDES: bool>(
     left: &[T],
     right: &Packed<T, 1>,
 ) {
-    // R rows: their sums and two operands fit the 32 or 16 vector registers.
+    // The sums of R rows, and two operands, fit in the 32 or 16 vector registers.
     if has_wide_vectors() {
         matmul_in::<T, 4, MAGNITUDES>(product, left, right)
     } else {
@@ -241,9 +242,9 @@ pub(crate) fn tile<T: Real>(row: &[T], column: usize) -> [T; TILE] {
     }
 }
 
-/// Returns `values`, fewer than N, padded with zeros.
+/// Returns fewer than N `values`, padded with zeros.
 ///
-/// Not inlined: the copy has no fixed length, and would force the caller's vectors into memory.
+/// Not inlined: a copy without a fixed length would force the caller's vectors into memory.
 #[cold]
 #[inline(never)]
 pub(crate) fn padded<T: Real, const N: usize>(values: &[T]) -> [T; N] {

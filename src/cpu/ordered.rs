@@ -12,10 +12,10 @@ pub(crate) const PARTS: usize = 8;
 /// in parallel, and folds the results into `sum` in the order of the parts.
 ///
 /// 1. Addition of floats is not associative: the order of the additions decides the last bits.
-/// 2. The parts follow from the range alone, and their sums are added in order. So the number of
-///    threads changes the speed and no bit of the sum.
-/// 3. A machine of few threads evaluates as many parts at a time as it has threads. It never holds
-///    the results of all parts together.
+/// 2. The parts depend on the range alone, and their sums are added in order. The number of threads
+///    therefore changes the speed, but no bit of the sum.
+/// 3. Each round evaluates one part per thread. With few threads, the results of all parts are
+///    never in memory at once.
 pub(crate) fn fold_parts<P: Send, S>(
     range: Range<usize>,
     shortest: usize,

@@ -1,5 +1,5 @@
-//! Product of the transposed left [rows, k] and right [rows, m]: `sum_j left[j,c] right[j,i]`, [k,
-//! m].
+//! Product of the transposed left [rows, k] and right [rows, m], [k, m]:
+//! `sum_j left[j,c] right[j,i]`.
 //!
 //! `(R p - r)ᵀ · x` is the gradient with respect to the weight. The conditioning weights times |x|
 //! are the conditioning of its entries, sums·S + T. For the bias, x is 1.
@@ -8,11 +8,11 @@ use crate::{cpu::lanes::simd, tensor::Real};
 
 /// Returns the transpose of `left` [rows, k] times `right` [rows, m]: [k, m].
 ///
-/// 1. The rows are the outer loop: each adds the product of two vectors to all sums. The inner loop
-///    then reads and writes memory in order, and vector instructions take several columns at a
+/// 1. The outer loop takes a row, and adds the product of its two vectors to all sums. The inner
+///    loop then reads and writes memory in order, and vector instructions take several columns at a
 ///    time.
 /// 2. Every entry is the sum over the rows in order, so its error is at most rows·u·sum |terms|.
-///    The caller keeps `rows` small: it adds up parts of the samples, see `ordered::fold_parts`.
+///    The caller keeps `rows` small, by adding up parts of the samples: see `ordered::fold_parts`.
 pub fn outer<T: Real>(left: &[T], right: &[T], k: usize, m: usize) -> Vec<T> {
     let mut product = vec![T::zero(); k * m];
     simd(

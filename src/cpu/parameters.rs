@@ -1,4 +1,4 @@
-//! The kernels with respect to a parameter of the layer, strung together for a part of the samples.
+//! Runs the kernels with respect to a parameter of the layer, in order, for a part of the samples.
 //!
 //! A parameter's gradient is a sum over the samples, so each part adds to every entry [k, m]. The
 //! bias is the weight of an input that is 1.
@@ -94,11 +94,13 @@ impl<T: Real> Kernels<'_, T> {
         }
     }
 
-    /// Computes the loss of all rows together for each of the entries, with that entry perturbed.
+    /// Computes, for each of the entries, the sum of the losses of all rows with that entry
+    /// perturbed.
     ///
     /// 1. A step in `W[c,i]` or `b[c]` moves only logit c, so only that column of the logits is
     ///    computed again.
-    /// 2. The losses are added with compensation: the difference of two such sums is small.
+    /// 2. The losses are added with compensation, because the difference of two of these sums is
+    ///    small.
     fn parameter_losses(
         &self,
         z: &[T],

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::tensor::Real;
 
-/// Returns one copy of `row` `[m]` for each of `columns`, [columns, m]. The copy has `step` added
-/// to that column.
+/// Returns one copy of `row` `[m]` for each of `columns`, [columns, m], with `step` added to that
+/// column.
 pub fn perturb<T: Real>(row: &[T], step: T, columns: Range<usize>) -> Vec<T> {
     let mut copies = row.repeat(columns.len());
     for (copy, column) in copies.chunks_exact_mut(row.len()).zip(columns) {

@@ -10,15 +10,15 @@
 //! ```
 //!
 //! The conditioning weights times |dz/dx| are the conditioning of an entry. [`RoundingModel`]
-//! derives them. M is the logit error, a bound that follows from the magnitude A behind the
-//! logit.
+//! derives them. M is the logit error, a bound that follows from the magnitude A of the logit.
 //!
 //! 1. The largest logit is subtracted before exp, so that nothing overflows.
-//! 2. The exponential of the label and those of the other classes are summed apart. At the label, p
-//!    - 1 is minus the sum of the other p. So it keeps its relative accuracy even if p is close to
-//!    1.
-//! 3. The sum over b != c is the sum over all b minus the term of c. Rounding may make that
-//!    negative, so it is clamped to 0. At the label, the sum of the others is already there.
+//! 2. The exponentials of the classes other than the label are summed separately. The residual at
+//!    the label is minus the sum of the other p, so it keeps its relative accuracy even if p is
+//!    close to 1 there.
+//! 3. The sum over b != c is the sum over all b minus the term of c. Rounding may make the
+//!    difference negative, so it is clamped to 0. At the label, the sum over the others is known
+//!    from 2.
 //! 4. `-log p[c]` is log(sum of the exponentials) + (largest - z\[c\]), a sum of positive numbers.
 
 use crate::{
@@ -30,13 +30,13 @@ use crate::{
 
 /// Result of [`residual`].
 pub struct Residual<T> {
-    /// p - onehot(label), [rows, k].
+    /// The residual p - onehot(label), [rows, k].
     pub residual: Vec<T>,
-    /// R p - r, the derivative of the sample's loss with respect to its logits, [rows, k].
+    /// The derivative of the sample's loss with respect to its logits, R p - r, [rows, k].
     pub gradient: Vec<T>,
     /// The conditioning weights, [rows, k].
     pub conditioning: Vec<T>,
-    /// [rows, 2]: the largest magnitude behind a logit of the row, and the largest logit error.
+    /// The largest magnitude of a logit and the largest logit error of each row, [rows, 2].
     pub bounds: Vec<T>,
 }
 

@@ -3,23 +3,22 @@
 //!
 //! 1. With x = step·v, `log1p(x) / step = v (1 - x/2 + x²/3 - x³/4 + ...)`, and with x = step·g,
 //!    `v / (1 + x) = v (1 - x + x² - x³ + ...)`: the Mercator and the geometric series.
-//! 2. The terms shrink at least as fast as the powers of x. If the first one that is left out is at
-//!    most a third of a machine epsilon, the result is as accurate as that of the library's
-//!    function.
+//! 2. The terms shrink at least as fast as the powers of x. If the first omitted term is at most a
+//!    third of a machine epsilon, the result is as accurate as that of the library's function.
 //! 3. Each formula subtracts a multiple of v from v, so nothing underflows before the result does.
 //! 4. The number of terms is known for a whole table ([`Growths`](super::difference::Growths)), or
-//!    is decided for each vector. It is a const generic, because the rare call of the library's
+//!    is decided for each vector. It is a const generic, because a rare call of the library's
 //!    function would keep the vectors of the common case out of the registers.
 
 use crate::tensor::Real;
 
-/// Number of terms that stands for four if every value is small enough, and otherwise for the
-/// functions of the library.
+/// Marker for a number of terms that is decided per vector: four if every value is small enough,
+/// otherwise the functions of the library.
 pub(super) const ANY: usize = 0;
 
 /// Returns the largest |x| for which two terms of both series are exact. Derived: at x =
 /// sqrt(epsilon) the third term of log1p is a third of an epsilon. [`divided_by_growth`] gets at
-/// most half of that x, where its third term, x², is a quarter of one.
+/// most half of that x, where its third term, x², is a quarter of an epsilon.
 pub(super) fn two_terms<T: Real>() -> T {
     T::epsilon().sqrt()
 }
@@ -31,8 +30,8 @@ pub(super) fn four_terms<T: Real>() -> T {
     T::epsilon().sqrt().sqrt() * T::of(0.5)
 }
 
-/// Returns true if four terms are exact for every value. Counts the large values, because a count
-/// runs in vector instructions and a search that ends early does not.
+/// Returns true if four terms are exact for every value. Counts the large values, because counting
+/// runs in vector instructions, and a search that ends early does not.
 #[inline(always)]
 fn are_small<T: Real, const N: usize>(values: &[T; N], step: T) -> bool {
     let is_large = |v: &T| u32::from(!((step * *v).abs() <= four_terms()));

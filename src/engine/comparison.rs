@@ -9,10 +9,10 @@ use crate::rounding::{Caught, RowBounds, nonlinearity};
 /// See the table of [`rounding`](crate::rounding) for the terms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Allowance {
-    /// Z. The derivative and the conditioning are not divided by it yet.
+    /// The normalizer Z. The derivative and the conditioning are not divided by it yet.
     pub normalizer: f64,
-    /// Per unit of |numeric|: the rounding that differs between the device and the host, which
-    /// combines and divides in f64.
+    /// The rounding that may differ between the device and the host, per unit of |numeric|. The
+    /// host combines and divides in f64.
     pub slack: f64,
     /// The unit roundoff of the gradient under test.
     pub unit_roundoff: f64,
@@ -22,7 +22,7 @@ pub struct Allowance {
     pub drift: f64,
     /// Absolute tolerance.
     pub floor: f64,
-    /// The user's rtol and atol, which replace those three.
+    /// The user's rtol and atol, which replace `rounding`, `drift` and `floor`.
     pub given: Option<[f64; 2]>,
     /// Noise per unit of conditioning, for each column, `[m]`.
     pub noise: Vec<f64>,
@@ -55,12 +55,12 @@ impl Allowance {
 /// A device's comparison of a range of rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceComparison {
-    /// The number of entries that are not clearly within their bounds, and of sums that left the
-    /// range of the device's arithmetic. If there are any, the host compares the rows again.
+    /// The number of entries that are not clearly within their bounds, plus the number of sums that
+    /// left the range of the device's arithmetic. Unless it is 0, the host compares the rows again.
     pub suspects: u64,
     /// The results of consecutive blocks of rows.
     pub blocks: Vec<Block>,
-    /// The relative errors that occurred, each with its count.
+    /// The relative errors that occurred, and the count of each.
     pub rel_err: Vec<(f64, u64)>,
 }
 
@@ -83,7 +83,7 @@ pub struct Block {
     pub severity: f64,
     /// The corrupted copies of the gradient that would fail.
     pub caught: Caught,
-    /// The smallest relative error that would have been wrong in some entry.
+    /// The smallest relative error that would be detected in some entry.
     pub least_detectable: f64,
 }
 

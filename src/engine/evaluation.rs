@@ -10,7 +10,7 @@ use crate::plan::Plan;
 /// and the values are the sums over the samples that were evaluated.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// The derivative, or the losses from which it follows.
+    /// The derivative, or the losses to compute it from.
     pub values: Values,
     /// The magnitudes from which bounds on rounding errors follow.
     pub bounds: Bounds,
@@ -53,8 +53,7 @@ pub struct Bounds {
     pub totals: Vec<f64>,
 }
 
-/// Memory that an engine reuses for its own purposes. It is no part of the result, so any two are
-/// equal.
+/// Scratch memory that an engine reuses. It is not part of the result, so any two compare equal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spare(pub(crate) Vec<f64>);
 
@@ -71,7 +70,8 @@ impl Default for Values {
 }
 
 impl Values {
-    /// Returns the vector of the derivative, to be overwritten. Losses become an empty vector.
+    /// Returns the vector of the derivative, to be overwritten. Losses are replaced by an empty
+    /// vector.
     pub(crate) fn derivative_mut(&mut self) -> &mut Vec<f64> {
         if let Self::Losses(_) = self {
             *self = Self::default();
@@ -95,15 +95,15 @@ impl Evaluation {
         }
     }
 
-    /// Replaces losses by the derivative that follows from them. A derivative stays as it is.
+    /// Replaces losses by the derivative computed from them. Leaves a derivative unchanged.
     pub fn differentiate(&mut self, plan: &Plan) {
         let Values::Losses(losses) = &self.values else {
             return;
         };
         let derivative = |(entry, base): (usize, &f64)| {
             // The engine rounded both the step and the sum.
-            let step = |step| plan.precision.round(step);
-            let points = plan.steps().map(|of| plan.precision.round(base + step(of)));
+            let round = |value| plan.precision.round(value);
+            let points = plan.steps().map(|step| round(base + round(step)));
             let losses = losses.at_steps.iter().map(|losses| losses[entry]);
             plan.scheme.derivative(losses, points)
         };
@@ -143,7 +143,7 @@ impl Evaluation {
         }
     }
 
-    /// Keeps the bounds of one row only.
+    /// Drops the bounds of all rows but one.
     pub(crate) fn of_row(mut self, row: usize) -> Self {
         let bounds = &mut self.bounds;
         for values in [

@@ -1,5 +1,5 @@
-//! A replacement for `gpu` in a build without that feature: the same names, no adapters, and a
-//! device that cannot exist.
+//! A stand-in for `gpu` in a build without that feature: the same names, no adapters, and a device
+//! that cannot exist.
 
 use crate::{
     engine::{Allowance, ComparingEngine, Engine, Timing},

@@ -1,4 +1,4 @@
-//! Adapters: the list of them, and how one is opened.
+//! Lists the adapters, and opens one.
 
 use super::{GpuDevice, device::F64, probe::probe};
 use crate::{

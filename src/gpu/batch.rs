@@ -1,4 +1,4 @@
-//! A sequence of launches that is submitted as one.
+//! A sequence of launches that is submitted as a unit.
 
 use std::marker::PhantomData;
 
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{error::Result, report::DeviceKind};
 
-/// Workgroups of one dimension of a dispatch, on every adapter: a limit of WebGPU.
+/// Most workgroups in one dimension of a dispatch, on every adapter: a limit of WebGPU.
 const MOST_WORKGROUPS: usize = 65_535;
 
-/// Launches of kernels that compute in T. None runs before [`Batch::submit`].
+/// A sequence of launches of kernels that compute in T. None runs before [`Batch::submit`].
 pub struct Batch<'a, T> {
     device: &'a GpuDevice,
     dispatches: Vec<Dispatch>,
@@ -45,7 +45,7 @@ impl<'a, T: Element> Batch<'a, T> {
         }
     }
 
-    /// Overwrites the first elements of a buffer before the first launch.
+    /// Overwrites the first elements of a buffer. Takes effect before the first launch.
     pub(super) fn write<V: Pod>(&self, buffer: &Buffer, values: &[V]) {
         self.device.write(buffer, values);
     }
@@ -55,7 +55,7 @@ impl<'a, T: Element> Batch<'a, T> {
         self.run_variant(self.device.variants, launch, operands);
     }
 
-    /// Appends a launch in the variant of its kernel that suits a kind of device.
+    /// Appends a launch, with the pipeline constants for a kind of device.
     pub(super) fn run_variant(
         &mut self,
         kind: DeviceKind,
@@ -134,7 +134,7 @@ impl<'a, T: Element> Batch<'a, T> {
             encoder.copy_buffer_to_buffer(&source, 0, &buffer, 0, bytes);
             let (done, arrival) = oneshot::channel();
             encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., move |result| {
-                // The receiver is gone if the caller no longer waits.
+                // The receiver is dropped if the caller no longer waits.
                 let _ = done.send(result);
             });
             arrivals.push(arrival);

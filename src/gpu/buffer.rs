@@ -6,7 +6,7 @@ use bytemuck::Pod;
 
 use super::GpuDevice;
 
-/// Bytes of the smallest buffer: four numbers in f64, which kernels may read at once.
+/// Bytes of the smallest buffer: four numbers in f64, the most that a kernel reads at once.
 const SMALLEST: u64 = 32;
 
 /// A storage buffer.
@@ -25,14 +25,14 @@ impl Buffer {
 }
 
 impl GpuDevice {
-    /// Makes a buffer of `values`.
+    /// Creates a buffer of `values`.
     pub fn upload<T: Pod>(&self, label: &str, values: &[T]) -> Buffer {
         let buffer = self.empty::<T>(label, values.len());
         self.write(&buffer, values);
         buffer
     }
 
-    /// Makes a buffer of zeros. It has a few elements even if `elements` is 0, because an empty
+    /// Creates a buffer of zeros. It has a few elements even if `elements` is 0, because an empty
     /// buffer cannot be bound.
     pub fn empty<T>(&self, label: &str, elements: usize) -> Buffer {
         let usage = wgpu::BufferUsages::STORAGE

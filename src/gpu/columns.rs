@@ -39,7 +39,7 @@ impl Columns {
         padded
     }
 
-    /// Widens rows and removes their padding, into `unpadded`, whose contents are replaced.
+    /// Widens rows, removes their padding, and overwrites `unpadded` with the result.
     pub(super) fn unpad<T: Element>(self, padded: &[T], unpadded: &mut Vec<f64>) {
         unpadded.clear();
         for row in padded.chunks_exact(self.padded) {

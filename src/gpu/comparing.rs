@@ -21,8 +21,8 @@ struct ComparingGpuEngine<'a, T> {
 }
 
 impl GpuDevice {
-    /// Prepares a plan for a problem whose gradient is compared on the device. The plan's method is
-    /// `difference`, and not with respect to a parameter.
+    /// Prepares a plan for a problem whose gradient is compared on the device. The plan must use
+    /// `difference`, and must not differentiate with respect to a parameter.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) if the problem does not fit the device's limits.

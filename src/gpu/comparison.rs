@@ -1,4 +1,4 @@
-//! The comparison on the device: its buffers, its launch, and the reading of its records.
+//! The comparison on the device: its buffers, its launch, and its results.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use super::{
 };
 use crate::engine::{Allowance, DeviceComparison};
 
-/// The buffers that a comparison needs besides an evaluation.
+/// The buffers that a comparison needs besides those of an evaluation.
 pub(super) struct ComparisonPass {
     allowance: Buffer,
-    /// [rows, m].
+    /// The gradient under test, [rows, m].
     analytic: Buffer,
     records: Buffer,
     histogram: Buffer,
@@ -19,7 +19,7 @@ pub(super) struct ComparisonPass {
 }
 
 impl ComparisonPass {
-    /// Makes the buffers for calls of at most `rows` rows.
+    /// Creates the buffers for calls of at most `rows` rows.
     pub(super) fn new<T: Element>(
         device: &GpuDevice,
         allowance: &Allowance,

@@ -15,17 +15,18 @@ use crate::{plan::Plan, problem::Wrt};
 
 /// The buffers of `difference`.
 pub(super) struct Derivative {
-    /// [rows, m], or [k, m] with respect to a parameter.
+    /// The derivative: [rows, m], or [k, m] with respect to a parameter.
     pub(super) derivative: Buffer,
-    /// [rows, m]: the linear part of the targets times W; empty if there is none.
+    /// The linear part of the targets times W, [rows, m]. Empty if there is no linear part.
     linear: Buffer,
-    /// [steps, 2, rows, m]: what one dispatch hands to the next; empty if one adds all classes.
+    /// The partial sums that a dispatch leaves for the next one, [steps, 2, rows, m]. Empty if one
+    /// dispatch adds all classes.
     carried: Buffer,
     steps: Steps,
 }
 
 impl Derivative {
-    /// Makes the buffers.
+    /// Creates the buffers.
     pub(super) fn new<T: Element>(device: &GpuDevice, sizes: &Sizes, plan: &Plan) -> Self {
         let entries = sizes.entries(sizes.rows);
         let has_product = sizes.has_linear && needs_growths(plan);

@@ -15,15 +15,16 @@ use crate::{
     scheme::Precision,
 };
 
-/// The pipelines that were made, by the kernel's name, the arithmetic and the constants.
+/// The cached pipelines, by the kernel's name, the arithmetic and the constants.
 type Pipelines = HashMap<(&'static str, Precision, Constants), Rc<wgpu::ComputePipeline>>;
-/// Names and values.
+/// The names and values of pipeline constants.
 type Constants = Vec<(&'static str, usize)>;
 
-/// Buffers that the host can map, ready for reuse.
+/// Buffers for reuse that the host can map.
 pub(super) type Pool = Arc<Mutex<Vec<wgpu::Buffer>>>;
 
-/// Features that an adapter must have for kernels in f64, which take the bits of numbers apart.
+/// Features that kernels in f64 need. They manipulate the bits of numbers, so they need 64-bit
+/// integers too.
 pub(super) const F64: wgpu::Features =
     wgpu::Features::SHADER_F64.union(wgpu::Features::SHADER_INT64);
 
@@ -33,18 +34,18 @@ pub struct GpuDevice {
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     info: DeviceInfo,
-    /// The kind of device whose variants of the kernels it runs.
+    /// The kind of device whose pipeline constants the kernels get. Tests set it to another kind.
     pub(super) variants: DeviceKind,
-    /// Bytes that one binding holds at most.
+    /// The largest number of bytes in one binding.
     pub(super) binding_bytes: u64,
     memory: u64,
     pub(super) pipelines: RefCell<Pipelines>,
     timing: RefCell<Timing>,
-    /// Buffers for results, ready for reuse.
+    /// Buffers for results.
     pub(super) staging: Pool,
     /// Set by the first call of [`GpuDevice::has_f64`].
     pub(super) has_f64: OnceCell<bool>,
-    /// The first error that no call returned.
+    /// The first error that reached wgpu's handler for uncaptured errors.
     fault: Arc<Mutex<Option<String>>>,
 }
 
@@ -85,26 +86,27 @@ impl GpuDevice {
         &self.info
     }
 
-    /// Returns the number of elements that one binding holds at most.
+    /// Returns the largest number of elements in one binding.
     pub(super) fn binding_elements<T>(&self) -> usize {
         self.binding_bytes as usize / size_of::<T>()
     }
 
-    /// Returns the number of elements that the buffers of one evaluation may hold together.
+    /// Returns the number of elements that all buffers of one evaluation may hold together.
     pub(super) fn memory_elements<T>(&self) -> usize {
         self.memory as usize / size_of::<T>()
     }
 
-    /// Sets the number of bytes that the buffers of one evaluation may take together.
+    /// Sets the number of bytes that all buffers of one evaluation may take together.
     pub fn limit_memory(&mut self, bytes: u64) {
         self.memory = bytes;
     }
 
-    /// Returns where the device's time went since it was opened.
+    /// Returns the time that the device has spent since it was opened.
     pub fn timing(&self) -> Timing {
         *self.timing.borrow()
     }
 
+    /// Adds to the device's times.
     pub(super) fn time(&self, add: impl FnOnce(&mut Timing)) {
         add(&mut self.timing.borrow_mut());
     }
@@ -120,7 +122,7 @@ impl GpuDevice {
         ticks as f64 * f64::from(self.queue.get_timestamp_period()) * 1e-9
     }
 
-    /// Returns the number of entries per submission, if nothing else sets a limit.
+    /// Returns the largest number of entries per submission.
     pub(super) fn most_entries(&self) -> usize {
         match self.info.kind {
             DeviceKind::Software => SOFTWARE_ENTRIES,
@@ -128,7 +130,7 @@ impl GpuDevice {
         }
     }
 
-    /// Returns the number of multiply-adds per submission.
+    /// Returns the largest number of multiply-adds per submission.
     pub(super) fn most_multiply_adds(&self) -> usize {
         match self.info.kind {
             DeviceKind::Software => SOFTWARE_WORK,
@@ -136,13 +138,14 @@ impl GpuDevice {
         }
     }
 
-    /// Takes the device from its user, as a driver that is reset would: every call from here on
-    /// fails.
+    /// Destroys the device, as a reset of the driver would. Every later call fails.
     #[cfg(test)]
     pub(crate) fn destroy(&self) {
         self.device.destroy();
     }
 
+    /// Checks for faults.
+    ///
     /// # Errors
     /// [`Error::Gpu`] if the driver has reported a fault since the device was opened.
     pub(super) fn check(&self) -> Result<()> {
@@ -150,6 +153,7 @@ impl GpuDevice {
         fault.map_or(Ok(()), |reason| Err(self.failed(reason)))
     }
 
+    /// Returns an error of this device.
     pub(super) fn failed(&self, reason: impl ToString) -> Error {
         Error::Gpu {
             device: self.info.name.clone(),
@@ -158,7 +162,7 @@ impl GpuDevice {
     }
 }
 
-/// Joins the lines of a message. Drivers and validators write paragraphs.
+/// Joins the lines of a message: those of drivers and validators are whole paragraphs.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -6,7 +6,7 @@ use crate::{scheme::Precision, tensor::Real};
 
 /// A type that the kernels compute in: f32 on every adapter, f64 if the adapter has it.
 pub trait Element: Real + Pod {
-    /// The type's name.
+    /// The precision of the type.
     const PRECISION: Precision;
 }
 

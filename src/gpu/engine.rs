@@ -33,8 +33,8 @@ pub struct GpuEngine<'a, T> {
     weight: Weight,
     pub(super) forward: Forward,
     numeric: Numeric,
-    /// [rows, m], or [k, m] with respect to a parameter: a product with dz/dx, the conditioning or
-    /// the backward pass.
+    /// The result of a product with dz/dx: the conditioning, or the backward pass. [rows, m], or
+    /// [k, m] with respect to a parameter.
     product: Buffer,
     submitted: VecDeque<SubmittedRows<T>>,
 }
@@ -65,7 +65,7 @@ impl GpuDevice {
 }
 
 impl<'a, T: Element> GpuEngine<'a, T> {
-    /// Uploads the operands that do not depend on the rows, and makes the buffers for those that
+    /// Uploads the operands that do not depend on the rows, and creates the buffers for those that
     /// do.
     ///
     /// # Errors
@@ -74,7 +74,8 @@ impl<'a, T: Element> GpuEngine<'a, T> {
         Self::with(device, problem, plan, false)
     }
 
-    /// Does what [`GpuEngine::new`] does, and leaves memory for a comparison if `compares`.
+    /// Creates an engine like [`GpuEngine::new`], and reserves memory for a comparison if
+    /// `compares` is set.
     pub(super) fn with(
         device: &'a GpuDevice,
         problem: &'a Problem,
@@ -105,7 +106,7 @@ impl<'a, T: Element> GpuEngine<'a, T> {
         })
     }
 
-    /// Appends everything up to the conditioning of a range of rows, after writing their operands.
+    /// Writes the operands of a range of rows, and appends their evaluation.
     fn compute(&self, batch: &mut Batch<'_, T>, rows: Range<usize>) -> Uploaded<T> {
         let (count, wrt) = (rows.len(), self.plan.wrt);
         let (forward, weight, sizes) = (&self.forward, &self.weight, &self.sizes);
@@ -121,7 +122,7 @@ impl<'a, T: Element> GpuEngine<'a, T> {
         uploaded
     }
 
-    /// Returns the buffer that [`GpuEngine::compute`] leaves the conditioning in.
+    /// Returns the buffer to which [`GpuEngine::compute`] writes the conditioning.
     fn conditioning(&self) -> &Buffer {
         match self.plan.wrt {
             Wrt::Logits => &self.forward.conditioning,
@@ -129,7 +130,7 @@ impl<'a, T: Element> GpuEngine<'a, T> {
         }
     }
 
-    /// Appends the product of `left` [rows, k] with dz/dx, or |dz/dx|, over a normalizer.
+    /// Appends the product of `left` [rows, k] with dz/dx, or |dz/dx|, divided by a normalizer.
     fn by_chain_rule(
         &self,
         batch: &mut Batch<'_, T>,
@@ -184,7 +185,7 @@ impl<'a, T: Element> GpuEngine<'a, T> {
         let Some(SubmittedRows { uploaded, results }) = self.submitted.pop_front() else {
             return Err(self.device.failed("no rows were submitted"));
         };
-        // In the order in which they were submitted.
+        // The results arrive in the order of `wanted` in submit_rows.
         let mut arrived = results.wait(self.device)?.into_iter();
         let missing = || self.device.failed("results are missing");
         let mut next = || arrived.next().ok_or_else(missing);
@@ -273,10 +274,10 @@ impl<T: Element> Engine for GpuEngine<'_, T> {
     }
 }
 
-/// Checks that every matrix that cannot be split fits one binding.
+/// Checks that every matrix that cannot be split fits in one binding.
 ///
 /// # Errors
-/// [`Error::Gpu`](crate::error::Error::Gpu) for the first that does not.
+/// [`Error::Gpu`](crate::error::Error::Gpu) for the first matrix that does not.
 fn check_limits<T: Element>(device: &GpuDevice, problem: &Problem, wrt: Wrt) -> Result<()> {
     let d = Columns::padded(problem.d()).padded;
     let of_parameter = match wrt {

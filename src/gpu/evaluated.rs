@@ -1,4 +1,5 @@
-//! The evaluation of a range of rows as the device left it. Rows are widened when they are read.
+//! The evaluation of a range of rows, as read back from the device. Rows are widened when they are
+//! read.
 
 use std::ops::Range;
 
@@ -7,22 +8,22 @@ use crate::engine::{Bounds, Evaluation, Losses, RowSource, Values};
 
 /// The evaluation of a range of rows, in the arithmetic of T and with padding.
 pub(super) struct Evaluated<T> {
-    /// m.
+    /// The columns of the gradient, m.
     pub(super) columns: Columns,
-    /// [rows, m].
+    /// The conditioning, [rows, m].
     pub(super) conditioning: Readback,
-    /// [rows, 2]: the largest magnitude and the largest logit error.
+    /// The largest magnitude and the largest logit error of each row, [rows, 2].
     pub(super) bounds: Readback,
     pub(super) results: Results<T>,
-    /// R, `[rows]`.
+    /// The totals R, `[rows]`.
     pub(super) totals: Vec<T>,
 }
 
 /// The results of the plan's method.
 pub(super) enum Results<T> {
-    /// [rows, m].
+    /// The derivative, [rows, m].
     Derivative(Readback),
-    /// [rows, m] for each step, and the values that were perturbed.
+    /// The losses of each step, [rows, m], and the values that were perturbed.
     Losses(Vec<Readback>, Base<T>),
 }
 

@@ -12,27 +12,28 @@ use crate::{
     rounding::RoundingModel,
 };
 
-/// The operands of the forward pass and its results, [rows, k] unless stated.
+/// The operands and the results of the forward pass, [rows, k] unless stated otherwise.
 pub(super) struct Forward {
-    /// [rows, d].
+    /// The input, [rows, d].
     pub(super) input: Buffer,
-    /// `[rows]`.
+    /// The labels, `[rows]`.
     pub(super) labels: Buffer,
-    /// R, `[rows]`.
+    /// The totals R, `[rows]`.
     pub(super) totals: Buffer,
-    /// R onehot(label) - r; empty if the targets have no linear part.
+    /// The linear part, R onehot(label) - r. Empty if the targets have no linear part.
     pub(super) linear: Buffer,
     pub(super) logits: Buffer,
     magnitude: Buffer,
-    /// p - onehot(label).
+    /// The residual, p - onehot(label).
     pub(super) residual: Buffer,
-    /// R p - r.
+    /// The gradient, R p - r.
     pub(super) gradient: Buffer,
-    /// The conditioning with respect to the logits; times |dz/dx| it is that of an entry.
+    /// The conditioning with respect to the logits. Times |dz/dx| it is that of an entry.
     pub(super) conditioning: Buffer,
-    /// [rows, 2]: the largest magnitude and the largest logit error.
+    /// The largest magnitude and the largest logit error of each row, [rows, 2].
     pub(super) bounds: Buffer,
-    /// 1 for each row, with respect to the bias: the input that the bias is the weight of.
+    /// 1 for each row, if the plan differentiates with respect to the bias. The bias is the weight
+    /// of an input that is 1.
     ones: Option<Buffer>,
     classes: usize,
     has_linear: bool,
@@ -42,12 +43,12 @@ pub(super) struct Forward {
 pub(super) struct Uploaded<T> {
     /// The input, padded.
     pub(super) input: Vec<T>,
-    /// R.
+    /// The totals R.
     pub(super) totals: Vec<T>,
 }
 
 impl Forward {
-    /// Makes the buffers.
+    /// Creates the buffers.
     pub(super) fn new<T: Element>(device: &GpuDevice, sizes: &Sizes, wrt: Wrt) -> Self {
         let (rows, classes, has_linear) = (sizes.rows, sizes.classes, sizes.has_linear);
         let buffer = |label, elements| device.empty::<T>(label, elements);
@@ -122,8 +123,8 @@ impl Forward {
         batch.run(&launch, &operands);
     }
 
-    /// Returns what a step in a parameter is multiplied by on its way to a logit: the input, or
-    /// ones.
+    /// Returns the derivative of a logit with respect to the parameter: the input, or ones for the
+    /// bias.
     pub(super) fn multiplier(&self) -> &Buffer {
         self.ones.as_ref().unwrap_or(&self.input)
     }

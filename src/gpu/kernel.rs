@@ -1,9 +1,9 @@
 //! The kernel table: one row for each kernel in shaders/.
 //!
-//! A new kernel is a file in shaders/, a file in this folder and a row in [`KERNELS`]. The file
-//! here holds the row, the parameters of a launch, the CPU twin, and sample launches. The tests and
-//! the self-probe loop over the table: they run the samples on a device and compare each result
-//! with the twin's.
+//! A new kernel needs a file in shaders/, a file in this folder and a row in [`KERNELS`]. The file
+//! in this folder holds the row, the parameters of a launch, the CPU twin, and sample launches. The
+//! tests and the self-probe loop over the table: they run the samples on a device and compare each
+//! result with the twin's.
 
 use std::fmt;
 
@@ -48,11 +48,11 @@ pub static KERNELS: [&Kernel; 10] = [
 pub struct Kernel {
     /// The name of the kernel's file in shaders/.
     pub name: &'static str,
-    /// WGSL that the kernel shares with some others.
+    /// WGSL that the kernel shares with other kernels.
     pub shared: &'static [&'static str],
     /// The kernel's own WGSL.
     pub wgsl: &'static str,
-    /// The storage buffers that it binds, in order. Its parameters come before them.
+    /// The storage buffers that the kernel binds, in order, after its parameters.
     pub bindings: &'static [Binding],
     /// Draws launches that together reach every branch of the shader.
     pub samples: fn(&mut Sampler) -> Vec<Sample>,
@@ -61,9 +61,9 @@ pub struct Kernel {
 /// A storage buffer of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// Its name in the shader.
+    /// The buffer's name in the shader.
     pub name: &'static str,
-    /// True if the kernel writes it.
+    /// True if the kernel writes the buffer.
     pub is_written: bool,
 }
 
@@ -80,15 +80,16 @@ pub trait Launch: params::Params + fmt::Debug {
     /// Returns the number of workgroups, for a pipeline with these constants.
     fn workgroups(&self, constants: &[Constant]) -> usize;
 
-    /// Computes in f64 what the kernel computes on a device of `precision`. Takes the operands in
-    /// the order of the bindings and overwrites those that the kernel writes.
+    /// Computes the kernel's results on the host, in f64, as a reference for a device of
+    /// `precision`. Takes the operands in the order of the bindings and overwrites those that the
+    /// kernel writes.
     fn twin(&self, precision: Precision, operands: &mut [Operand]);
 
     /// Returns the first result that differs from the twin's by more than rounding explains.
     fn disagreement(&self, outcome: &Outcome<'_>) -> Option<Disagreement>;
 }
 
-/// The operands of one launch, before it and after it.
+/// The operands of one launch, before and after.
 pub struct Outcome<'a> {
     /// The arithmetic of the device.
     pub precision: Precision,
@@ -107,19 +108,19 @@ pub struct Constant(pub &'static str, pub usize);
 /// Threads of a workgroup, `GROUP` in shaders/common.wgsl.
 pub(super) const GROUP: usize = 64;
 
-/// Columns that a kernel reads at a time. The columns of a matrix with d columns are padded to a
-/// multiple of it.
+/// Columns that a kernel reads at a time. A matrix with d columns is padded to a multiple of this
+/// number.
 pub const TILE_COLUMNS: usize = 4;
 
 /// WGSL that every kernel includes after its arithmetic.
 pub(super) const COMMON: &str = include_str!("../../shaders/common.wgsl");
-/// Elementary functions.
+/// WGSL of the elementary functions.
 pub(super) const FUNCTIONS: &str = include_str!("../../shaders/functions.wgsl");
-/// Reductions over the classes of a row.
+/// WGSL of reductions over the classes of a row.
 const ROWS: &str = include_str!("../../shaders/rows.wgsl");
-/// Tiles of a product.
+/// WGSL of the tiles of a product.
 const TILE: &str = include_str!("../../shaders/tile.wgsl");
-/// The product of tiles.
+/// WGSL of the entry point of kernels that compute a product in tiles.
 const PRODUCT: &str = include_str!("../../shaders/product.wgsl");
 
 impl Kernel {
@@ -159,7 +160,7 @@ const fn writes(name: &'static str) -> Binding {
     }
 }
 
-/// Returns the workgroups that give each of `entries` an invocation.
+/// Returns the number of workgroups that give each of `entries` entries an invocation.
 fn groups_of_entries(entries: usize) -> usize {
     entries.div_ceil(GROUP)
 }

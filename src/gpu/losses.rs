@@ -11,19 +11,19 @@ use crate::{plan::Plan, problem::Wrt};
 
 /// The buffers of `forward-pass`.
 pub(super) struct Losses {
-    /// [rows, m] for each step.
+    /// The losses of each step, [rows, m].
     pub(super) losses: Vec<Buffer>,
     steps: Vec<f64>,
     /// Perturbed copies of rows, [copies, m].
     copies: Buffer,
-    /// [copies, k].
+    /// The logits of the copies, [copies, k].
     logits: Buffer,
-    /// [copies, k].
+    /// The magnitudes of these logits, [copies, k].
     magnitude: Buffer,
 }
 
 impl Losses {
-    /// Makes the buffers.
+    /// Creates the buffers.
     pub(super) fn new<T: Element>(device: &GpuDevice, sizes: &Sizes, plan: &Plan) -> Self {
         let (k, copies) = (sizes.classes, sizes.copies);
         let steps: Vec<f64> = plan.steps().collect();
@@ -37,8 +37,8 @@ impl Losses {
         }
     }
 
-    /// Appends the losses of the first `rows` rows, with each entry moved by each step: as many
-    /// copies at a time as their buffer holds.
+    /// Appends the losses of the first `rows` rows, with each entry moved by each step. Takes a
+    /// buffer of copies at a time.
     pub(super) fn run<T: Element>(
         &self,
         batch: &mut Batch<'_, T>,

@@ -1,4 +1,4 @@
-//! Pipelines: compiled kernels, made when they are first needed.
+//! Pipelines: compiled kernels, created on first use and cached.
 
 use std::rc::Rc;
 

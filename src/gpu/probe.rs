@@ -1,6 +1,6 @@
-//! The self-probe: before its first use a device runs every kernel of the table on samples, and the
-//! engine on small problems. Each result is held against the host's. It takes both: an adapter has
-//! computed a function correctly by itself and failed inside a kernel.
+//! The self-probe. Before its first use, a device runs every kernel of the table on samples, and
+//! the engine on small problems. Each result is compared with the host's. Both tests are needed: an
+//! adapter has computed a function correctly by itself, and failed inside a kernel.
 
 use super::{
     Element, GpuDevice, GpuEngine,
@@ -18,19 +18,19 @@ use crate::{
     tensor::Tensor,
 };
 
-/// n, d and k of the samples and the problems. Classes on both sides of a workgroup's 64 threads
-/// take both branches of the kernels that reduce over them.
+/// Sizes n, d and k of the samples and the problems. With fewer and with more classes than a
+/// workgroup's 64 threads, kernels that reduce over the classes take both branches.
 const SIZES: [[usize; 3]; 2] = [[5, 37, 3], [3, 5, 70]];
 
-/// Roundings that a kernel's longest chain may add up (chosen).
+/// Roundings that may add up in a kernel's longest chain (chosen).
 const ROUNDINGS: f64 = 64.0;
 
 /// The largest R of a sample of [`problem`].
 const TOTAL: f64 = 2.5;
 
 impl GpuDevice {
-    /// Returns true if the kernels also compute in f64 and pass the self-probe there. The first
-    /// call runs it.
+    /// Returns true if the device computes in f64, and passes the self-probe in f64. The first call
+    /// runs the probe.
     pub fn has_f64(&self) -> bool {
         let has = || self.device.features().contains(F64) && probe::<f64>(self).is_ok();
         *self.has_f64.get_or_init(has)
@@ -67,7 +67,7 @@ pub(super) fn probe<T: Element>(device: &GpuDevice) -> Result<()> {
     Ok(())
 }
 
-/// Holds the results of the engine against those of the CPU engine in f64.
+/// Compares the results of the engine with those of the CPU engine in f64.
 fn hold_engine<T: Element>(
     device: &GpuDevice,
     problem: &Problem,
@@ -136,6 +136,7 @@ fn flat(values: &Values) -> Vec<f64> {
     }
 }
 
+/// Compares the results of a kernel with the expected ones.
 fn hold(
     device: &GpuDevice,
     kernel: &'static str,
@@ -146,7 +147,7 @@ fn hold(
     if found.len() != expected.len() {
         let (found, expected) = (found.len(), expected.len());
         return Err(device.failed(format!(
-            "{kernel} gave {found} results, expected {expected}"
+            "kernel {kernel} returned {found} results, expected {expected}"
         )));
     }
     let mut largest = 0.0_f64;
@@ -171,8 +172,8 @@ fn miscomputes(device: &GpuDevice, kernel: &'static str, error: f64, bound: f64)
     }
 }
 
-/// Makes a problem of waves, exact in f32, so that both sides see the same operands. Smoothed
-/// labels with class weights take every branch of the kernels.
+/// Creates a problem from sine waves, exact in f32, so that both sides see the same operands.
+/// Smoothed labels with class weights take every branch of the kernels.
 fn problem([n, d, k]: [usize; 3], is_smoothed: bool) -> Result<Problem> {
     let wave = |shape: &[usize], frequency: f64| {
         let value = |i| f64::from(((i as f64 * frequency).sin() * 2.0) as f32);

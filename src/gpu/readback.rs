@@ -1,5 +1,5 @@
-//! Results on their way to the host. Their buffers are reused, because the system clears the pages
-//! of a new one first.
+//! Results in transfer to the host. Their buffers are reused, because the system clears the pages
+//! of a new buffer first.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ pub struct Submitted {
     /// The buffers that the results are copied to, and the bytes of each.
     pub(super) staging: Vec<(wgpu::Buffer, u64)>,
     pub(super) arrivals: Vec<oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>>,
-    /// True if the last buffer holds the time stamps of the begin and the end.
+    /// True if the last buffer holds the time stamps of the beginning and the end.
     pub(super) has_stamps: bool,
 }
 
@@ -57,8 +57,8 @@ impl Submitted {
     }
 }
 
-/// The first elements of a buffer as they were at the end of its batch, in memory that the host and
-/// the device share.
+/// The first elements of a buffer at the end of its batch, in memory that the host and the device
+/// share.
 pub struct Readback {
     /// Dropped before its buffer is unmapped.
     view: Option<wgpu::BufferView>,
@@ -67,6 +67,8 @@ pub struct Readback {
 }
 
 impl Readback {
+    /// Takes the mapped bytes of a staging buffer.
+    ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) if the buffer is not mapped.
     fn new(device: &GpuDevice, buffer: wgpu::Buffer, bytes: u64) -> Result<Self> {
@@ -99,8 +101,7 @@ impl Drop for Readback {
 }
 
 impl GpuDevice {
-    /// Returns a buffer of at least `bytes` bytes, and at most twice as many, that the host can
-    /// map.
+    /// Returns a buffer that the host can map, of at least `bytes` and at most `2 * bytes` bytes.
     pub(super) fn staging_buffer(&self, bytes: u64) -> wgpu::Buffer {
         let fits = |buffer: &wgpu::Buffer| (bytes..=2 * bytes).contains(&buffer.size());
         let pooled = self.staging.lock().ok().and_then(|mut pool| {

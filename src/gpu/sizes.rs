@@ -17,14 +17,13 @@ use crate::{
 pub(super) struct Sizes {
     /// The largest number of rows per call.
     pub(super) rows: usize,
-    /// d.
+    /// The columns of the input, d.
     pub(super) input: Columns,
-    /// m, of the gradient.
+    /// The columns of the gradient, m.
     pub(super) columns: Columns,
-    /// k.
+    /// The number of classes, k.
     pub(super) classes: usize,
-    /// Rows of the gradient per call: k with respect to a parameter, of which each sample adds to
-    /// every entry.
+    /// Rows of the gradient, k, if it is that of a parameter. `None` if each sample has a row.
     gradient_rows: Option<usize>,
     /// Steps of the scheme.
     pub(super) steps: usize,
@@ -32,12 +31,13 @@ pub(super) struct Sizes {
     pub(super) has_linear: bool,
     /// Elements of `carried` for each entry: 0 if one dispatch adds all classes.
     pub(super) carried: usize,
-    /// Perturbed copies of rows that are evaluated at a time; `forward-pass` only.
+    /// Perturbed copies of rows to evaluate at a time; `forward-pass` only.
     pub(super) copies: usize,
 }
 
 impl Sizes {
-    /// Picks the number of rows by the device's limits, its memory and the work of a call.
+    /// Computes the sizes. The device's limits, its memory and the work of a call limit the number
+    /// of rows.
     pub(super) fn new<T: Element>(
         device: &GpuDevice,
         problem: &Problem,
@@ -57,7 +57,7 @@ impl Sizes {
             Method::ForwardPass => (sizes.steps, 1),
         };
         let has_product = sizes.has_linear && needs_growths(plan);
-        // Results are held twice, as they are copied to where the host reads them.
+        // Results take their memory twice, because they are copied to buffers that the host maps.
         let results =
             2 * (losses + 2) + usize::from(has_product) + sizes.carried + usize::from(compares);
         let work = budget::rows(problem, plan.derivative(), device.most_multiply_adds());

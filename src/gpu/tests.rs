@@ -1,4 +1,4 @@
-//! Tests on every adapter that need more than the public interface. The others are in tests/gpu/.
+//! Tests of private items on every adapter. Tests of the public interface are in tests/gpu/.
 
 use super::{GpuDevice, adapters};
 

@@ -1,4 +1,4 @@
-//! Long sums are split into tiles, one dispatch each.
+//! Splits long sums into tiles, one dispatch each.
 
 use std::ops::Range;
 

@@ -11,8 +11,8 @@ use super::{
 use crate::{error::Result, report::DeviceKind};
 
 impl Sample {
-    /// Runs the launch in the variant of its kernel that suits `kind`, and returns the first result
-    /// that differs from the twin's by more than rounding explains.
+    /// Runs the launch, with the pipeline constants for `kind`, and returns the first result that
+    /// differs from the twin's by more than rounding explains.
     ///
     /// # Errors
     /// [`Error::Gpu`](crate::error::Error::Gpu) if the driver reports a fault.

@@ -19,18 +19,19 @@ use crate::{
 pub(super) struct Weight {
     pub(super) windows: Vec<Window>,
     bias: Buffer,
-    /// d.
+    /// The columns of the weight, d.
     columns: Columns,
-    /// k.
+    /// The number of classes, k.
     classes: usize,
 }
 
-/// The rows of the weight that one binding holds.
+/// A range of rows of the weight that fits in one binding.
 pub(super) struct Window {
     pub(super) classes: Range<usize>,
-    /// [classes, d].
+    /// The rows, [classes, d].
     weight: Buffer,
-    /// expm1(step·W)/step, [steps, classes, d]; empty unless [`needs_growths`].
+    /// The growths expm1(step·W)/step, [steps, classes, d]. Empty unless [`needs_growths`] returns
+    /// true.
     pub(super) growths: Buffer,
 }
 
@@ -40,7 +41,7 @@ pub(super) fn needs_growths(plan: &Plan) -> bool {
 }
 
 impl Weight {
-    /// Uploads the weight and the bias, in windows that one binding holds.
+    /// Uploads the bias, and the weight in windows that fit in one binding.
     pub(super) fn new<T: Element>(device: &GpuDevice, problem: &Problem, plan: &Plan) -> Self {
         let columns = Columns::padded(problem.d());
         let tables = if needs_growths(plan) {
@@ -48,7 +49,7 @@ impl Weight {
         } else {
             1
         };
-        // The growths of all steps are bound at once.
+        // One binding holds the growths of all steps.
         let length = (device.binding_elements::<T>() / columns.padded / tables).max(1);
         let k = problem.k();
         let windows = (0..k).step_by(length).map(|begin| {
@@ -90,7 +91,8 @@ impl Weight {
         }
     }
 
-    /// Appends left · W / normalizer, `[rows, k]` · `[k, d]`; or left · |W|, if `magnitudes`.
+    /// Appends left · W / normalizer, `[rows, k]` · `[k, d]`, or left · |W| / normalizer if
+    /// `magnitudes` is set.
     pub(super) fn product<T: Element>(
         &self,
         batch: &mut Batch<'_, T>,

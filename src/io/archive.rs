@@ -7,15 +7,15 @@ use crate::{
     tensor::Tensor,
 };
 
-/// A file, or several, that hold named tensors.
+/// One file or several that hold named tensors.
 pub(super) trait Archive {
     /// Returns the tensors' names, sorted.
     fn names(&self) -> Vec<String>;
 
-    /// Returns the tensor of that name, or `None` if there is none.
+    /// Returns the tensor with this name, or `None` if there is none.
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>>;
 
-    /// Returns a string or number that was saved beside the tensors, such as the reduction.
+    /// Returns a string or number that is stored beside the tensors, such as the reduction.
     fn setting(&mut self, name: &str) -> Option<String>;
 }
 

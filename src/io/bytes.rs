@@ -1,4 +1,4 @@
-//! The mapped bytes of a file, and the memory that they and unpacked arrays may take.
+//! Maps files, and limits the memory that mapped and unpacked arrays take.
 
 use std::{
     fs::File,
@@ -17,10 +17,10 @@ use crate::{
     tensor::{Bytes, Storage},
 };
 
-/// The memory that arrays may take, apart from the weights, in bytes.
+/// The memory that arrays other than the weights may take, in bytes.
 ///
-/// The shares below are chosen. A check holds an input and a gradient, each perhaps in a mapping of
-/// its own, and computes with what they leave.
+/// The shares below are chosen. A check holds an input and a gradient, which may be in separate
+/// mappings, and computes with the remaining memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     pub(super) memory: usize,
@@ -29,7 +29,7 @@ pub(super) struct Budget {
 }
 
 impl Default for Budget {
-    /// 1 GiB, as `--memory`, and arrays of any size.
+    /// Returns 1 GiB, like `--memory`, and no limit on the size of an array.
     fn default() -> Self {
         Self {
             memory: 1 << 30,
@@ -53,18 +53,18 @@ impl Budget {
         self.memory / 4
     }
 
-    /// Returns the size up to which a compressed array is inflated into memory. A larger one goes
-    /// to a temporary file.
+    /// Returns the size up to which a compressed array is inflated into memory. A larger one is
+    /// inflated into a temporary file.
     #[cfg(feature = "npz")]
     pub(super) fn inflated(self) -> usize {
         self.memory / 16
     }
 
-    /// Checks that an array of `bytes`, called `name`, can be converted to row-major little-endian
-    /// order in memory, which takes a second copy of it.
+    /// Checks that an array of `bytes` bytes can be converted to row-major little-endian order in
+    /// memory, which takes a second copy. Messages call the array `name`.
     ///
     /// # Errors
-    /// [`Error::Setting`] if it cannot.
+    /// [`Error::Setting`] if the copy does not fit.
     pub(super) fn require_convertible(self, name: &str, bytes: usize) -> Result<()> {
         if bytes <= self.memory / 2 {
             return Ok(());
@@ -83,7 +83,7 @@ impl Budget {
     }
 }
 
-/// The least that reading a few bytes brings into memory: a page, 4 KiB on most systems.
+/// The bytes that even a small read loads into memory: a page, 4 KiB on most systems.
 const PAGE: usize = 4096;
 
 /// A mapped file that keeps only some of its pages in memory.
@@ -138,7 +138,7 @@ pub(super) fn map(path: &Path, budget: Budget) -> Result<Bytes> {
 /// [`Error::Io`] if it cannot be opened, or is a folder, a pipe or a device.
 pub(crate) fn open_regular(path: &Path) -> Result<File> {
     let failed = |source| Error::io("read", path)(source);
-    // The kind is tested first, since opening a pipe would wait for its other end.
+    // Checked before the file is opened, because opening a pipe would wait for its other end.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));

@@ -1,4 +1,4 @@
-//! Puts a problem and its gradients together from the tensors and settings of a file.
+//! Builds a problem and its gradients from the tensors and settings of a file.
 
 use std::{ops::Range, path::Path, str::FromStr};
 
@@ -18,31 +18,32 @@ pub struct Inputs {
     pub problem: Problem,
     /// The gradients under test.
     pub subjects: Vec<Subject>,
-    /// Sentences on the tensors that were left out, and why.
+    /// Sentences on the tensors that were not read, and why.
     pub notes: Vec<String>,
 }
 
 /// The part of a file to read, and settings that override the file's.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The gradients to check. Empty: those in the file; if it has none, that of the input.
+    /// The gradients to check. If empty, takes all gradients in the file, or that of the input if
+    /// there are none.
     pub wrt: Vec<Wrt>,
-    /// The loss's reduction. `None`: the file's, or the mean.
+    /// The reduction of the loss. `None` takes the file's, or the mean.
     pub reduction: Option<Reduction>,
-    /// The target of samples that do not count. `None`: the file's, or PyTorch's -100.
+    /// The target of samples that do not count. `None` takes the file's, or PyTorch's -100.
     pub ignore_index: Option<i64>,
-    /// The share of the target that is spread over all classes. `None`: the file's, or 0.
+    /// The share of the target that is spread over all classes. `None` takes the file's, or 0.
     pub label_smoothing: Option<f64>,
-    /// The memory for arrays, apart from the weights, in bytes. `None`: 1 GiB.
+    /// The memory for arrays other than the weights, in bytes. `None` takes 1 GiB.
     pub memory: Option<usize>,
-    /// The largest unpacked size of a compressed array, in bytes. `None`: no limit.
+    /// The largest unpacked size of a compressed array, in bytes. `None` sets no limit.
     pub unpacked: Option<usize>,
-    /// The rows of the input that must be finite, which means reading them now. `None`: all.
-    /// A check of random rows reads them itself.
+    /// The rows of the input to validate, which reads them. `None` takes all rows. A check of
+    /// random rows validates those itself.
     pub rows: Option<Range<usize>>,
 }
 
-/// Names that a file may hold beside gradients; the last three are strings or numbers.
+/// Names that a file may hold beside gradients. The last three are settings.
 const NAMES: [&str; 8] = [
     "input",
     "weight",
@@ -90,7 +91,7 @@ fn problem(archive: &mut dyn Archive, path: &Path, request: &Request) -> Result<
     let problem = Problem::unread(input, weight, archive.tensor("bias")?, &target, loss)?;
     let n = problem.n();
     let rows = request.rows.clone().unwrap_or(0..n);
-    // Rows beyond the last one are reported by the check, which knows the flag.
+    // The check reports rows beyond the last one, with the name of the flag.
     problem.require_finite(rows.start.min(n)..rows.end.min(n))?;
     Ok(problem)
 }
@@ -108,8 +109,8 @@ fn missing(archive: &dyn Archive, path: &Path, name: &'static str) -> Error {
     }
 }
 
-/// Returns the gradients that were requested; without a request those in the file, or that of the
-/// input, by the built-in backward pass, if the file has none.
+/// Returns the requested gradients. Without a request, returns those in the file. If the file has
+/// none, returns that of the input by the built-in backward pass.
 fn subjects(
     archive: &mut dyn Archive,
     path: &Path,
@@ -119,7 +120,7 @@ fn subjects(
     let names = archive.names();
     let has = |wrt: Wrt| names.iter().any(|name| name == wrt.grad_name());
     if !problem.has_bias() && (request.wrt.contains(&Wrt::Bias) || has(Wrt::Bias)) {
-        // A forgotten bias, taken as 0, would make every gradient wrong.
+        // If a forgotten bias counted as 0, every gradient would be wrong.
         return Err(missing(archive, path, "bias"));
     }
     let mut subjects = Vec::new();
@@ -130,7 +131,7 @@ fn subjects(
         }
     }
     if subjects.is_empty() {
-        // A gradient under an unknown name must not end in a pass of the built-in one.
+        // Checking the built-in gradient instead of one under an unknown name would pass.
         if names.iter().any(|name| is_like_a_gradient(name)) {
             return Err(missing(archive, path, "grad"));
         }
@@ -146,7 +147,7 @@ fn is_like_a_gradient(name: &str) -> bool {
     name.to_lowercase().contains("grad")
 }
 
-/// Returns a note on the tensors whose names are unknown: one of them may be misspelt.
+/// Returns a note on the tensors with unknown names, which may be misspelt.
 fn unread(mut names: Vec<String>) -> Option<String> {
     let gradients = Wrt::ALL.map(Wrt::grad_name);
     names.retain(|name| !NAMES.contains(&&**name) && !gradients.contains(&&**name));
@@ -167,8 +168,7 @@ fn unread(mut names: Vec<String>) -> Option<String> {
     Some(format!("unknown {tensors} {names} {were} not read{known}"))
 }
 
-/// Returns the loss with the options of the request, or else the file's, or else PyTorch's
-/// defaults.
+/// Returns the loss. Each option is that of the request, else the file's, else PyTorch's default.
 fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
     let class_weight = archive.tensor("class_weight")?;
     if let Some(weight) = &class_weight {
@@ -196,7 +196,7 @@ fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
     })
 }
 
-/// Returns the number that was saved beside the tensors under that name, if there is one.
+/// Returns the number that is stored beside the tensors under this name, if there is one.
 fn number<T: FromStr>(archive: &mut dyn Archive, name: &'static str) -> Result<Option<T>> {
     let parse = |text: String| {
         let number = text.trim().parse();

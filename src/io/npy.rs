@@ -20,7 +20,7 @@ use header::{Header, size};
 
 const FORMAT: &str = "npy";
 
-/// Opens a file.
+/// Maps a file and returns its array.
 pub(super) fn open(path: &Path, budget: Budget) -> Result<Tensor> {
     let bytes = bytes::map(path, budget)?;
     let range = 0..bytes.bytes().len();
@@ -28,8 +28,8 @@ pub(super) fn open(path: &Path, budget: Budget) -> Result<Tensor> {
     parse(path, FORMAT, &name, bytes, range, budget)
 }
 
-/// Reads the array in `bytes[range]`: a whole file, or a member of an archive. Messages call it
-/// `name`, and the file `path`, of that `format`.
+/// Reads the array in `bytes[range]`: a whole file, or a member of an archive. `path`, `format` and
+/// the array's `name` are for messages.
 pub(super) fn parse(
     path: &Path,
     format: &'static str,
@@ -81,7 +81,8 @@ pub(super) fn parse(
     Ok(tensor.expect("the size was checked above"))
 }
 
-/// Reads an array of one element as text. `None` if it is neither one string nor one number.
+/// Reads an array of one element as text. Returns `None` if it is neither one string nor one
+/// number.
 #[cfg(feature = "npz")]
 pub(super) fn scalar(bytes: Vec<u8>) -> Option<String> {
     let header = Header::read(&bytes).ok()?;

@@ -33,7 +33,7 @@ pub(super) struct Npz {
     budget: Budget,
 }
 
-/// The mapping, in the form that `Cursor` needs.
+/// The mapped bytes, as `AsRef<[u8]>` for `Cursor`.
 struct Shared(Bytes);
 
 impl AsRef<[u8]> for Shared {
@@ -77,13 +77,13 @@ impl Npz {
             .collect()
     }
 
-    /// Returns the bytes of a member's npy file, and their range. `None` if there is no such
-    /// member.
+    /// Returns the bytes that hold a member's npy file, and its range in them. Returns `None` if
+    /// there is no such member.
     ///
-    /// 1. A stored member lies in the mapping as it is.
-    /// 2. Of a compressed one the header is inflated first. It announces the size of the array; the
-    ///    size in the zip directory is not used, since a hostile file can claim any.
-    /// 3. The rest is inflated, up to one byte more than announced: [`npy::parse`] then detects a
+    /// 1. A stored member is a range of the mapping.
+    /// 2. For a compressed member, the header is inflated first. It declares the size of the array.
+    ///    The size in the zip directory is not used, because a hostile file can declare any.
+    /// 3. The rest is inflated, up to one byte more than declared. [`npy::parse`] then detects a
     ///    longer member, and a small file can fill neither memory nor disk.
     fn member(&mut self, name: &str) -> Result<Option<(Bytes, Range<usize>)>> {
         let member = format!("{name}.npy");
@@ -159,8 +159,8 @@ impl Archive for Npz {
     }
 
     fn setting(&mut self, name: &str) -> Option<String> {
-        // A setting that cannot be read must not be taken for an absent one: its text is then
-        // reported as the wrong value.
+        // A setting that cannot be read must not count as absent. The caller reports this text as
+        // an invalid value.
         let unreadable = || Some("an array that is not one string or number".to_owned());
         self.member(name).ok()?.and_then(|(bytes, range)| {
             let is_small = range.len() as u64 <= HEADER;
@@ -182,7 +182,7 @@ mod tests {
         archive.tensor("input").unwrap().unwrap().values()
     }
 
-    /// A stored member is mapped, a compressed one inflated into memory or into a temporary file.
+    /// Reads the same member mapped, inflated into memory, and inflated into a temporary file.
     #[test]
     fn members_are_the_same_wherever_they_lie() {
         let stored = input("right.npz", 1 << 20);

@@ -1,4 +1,4 @@
-//! The file of `--numeric`.
+//! The file that `--numeric` writes.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use crate::error::Result;
 /// The numeric gradient as an npy file of f64, written a few rows at a time.
 pub struct NumericFile {
     file: OutputFile,
-    /// The values that are still to be written.
+    /// The number of values still to be written.
     left: usize,
 }
 
 impl NumericFile {
-    /// Begins a file for an array of that shape.
+    /// Creates a file for an array of this shape, and writes the header.
     ///
     /// # Errors
     /// [`Error::Io`](crate::error::Error::Io) if it cannot be written.
@@ -36,10 +36,10 @@ impl NumericFile {
         values.try_for_each(|value| self.file.write(&value.to_le_bytes()))
     }
 
-    /// Moves the file to its place if all values were written. Removes it otherwise.
+    /// Renames the file to its final name if all values were written. Removes it otherwise.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::error::Error::Io) if it cannot be moved there.
+    /// [`Error::Io`](crate::error::Error::Io) if it cannot be renamed.
     pub fn finish(self) -> Result<()> {
         if self.left == 0 {
             self.file.finish()

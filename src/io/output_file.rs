@@ -1,4 +1,4 @@
-//! A result file, complete or absent.
+//! Writes result files that are either complete or absent.
 
 use std::{
     fs::File,
@@ -10,8 +10,8 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
-/// A file that appears under its name once it is complete. Dropped before [`OutputFile::finish`],
-/// it leaves nothing behind.
+/// A file that appears under its name once it is complete. If it is dropped before
+/// [`OutputFile::finish`], it leaves nothing behind.
 pub struct OutputFile {
     path: PathBuf,
     sink: Sink,
@@ -20,13 +20,13 @@ pub struct OutputFile {
 enum Sink {
     /// A file in the same folder, renamed when it is complete.
     Temporary(BufWriter<NamedTempFile>),
-    /// A device or a pipe, such as /dev/null. No file may replace it.
+    /// A device or a pipe, such as /dev/null, which must not be replaced by a file.
     Direct(BufWriter<File>),
 }
 
 impl OutputFile {
-    /// Opens the file, so that a path that cannot be written fails before anything is computed. A
-    /// symbolic link is followed.
+    /// Opens the file, so that a path that cannot be written fails before anything is computed.
+    /// Follows symbolic links.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written.
@@ -47,8 +47,8 @@ impl OutputFile {
         std::fs::metadata(folder).map_err(failed)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".gradprobe-");
-        // By default only the owner can read a temporary file. A result has the permissions that
-        // the umask leaves.
+        // By default only the owner can read a temporary file. A result file gets the permissions
+        // that the umask allows.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder).map_err(failed)?;
@@ -70,10 +70,10 @@ impl OutputFile {
         written.map_err(|source| write_failed(&self.path, source))
     }
 
-    /// Moves the file to its place.
+    /// Renames the file to its final name.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be moved there.
+    /// [`Error::Io`] if it cannot be renamed.
     pub fn finish(self) -> Result<()> {
         let failed = |source| write_failed(&self.path, source);
         match self.sink {
@@ -89,8 +89,8 @@ impl OutputFile {
     }
 }
 
-/// Returns the error for a failed write. An error on the temporary file would print its name, which
-/// means nothing to the user: then only the kind of error is kept.
+/// Returns the error for a failed write. An error of the temporary file contains the name of that
+/// file, which means nothing to the user, so only its kind is kept.
 fn write_failed(path: &Path, source: std::io::Error) -> Error {
     let source = if source.raw_os_error().is_some() {
         source

@@ -19,8 +19,8 @@ use crate::{
 
 const FORMAT: &str = "safetensors";
 
-/// The longest header that is read, 16 MiB: room for some hundred thousand tensors. A header that
-/// claims more would take much memory before the claim could be refuted.
+/// The longest header that is read: 16 MiB, enough for some hundred thousand tensors. A longer one
+/// would take much memory before the reader detects a wrong length.
 const MOST_HEADER: u64 = 16 << 20;
 
 pub(super) struct Safetensors {
@@ -54,7 +54,7 @@ impl Safetensors {
     }
 }
 
-/// The first name that a header gives twice. A map would silently keep the last tensor of that
+/// The first name that occurs twice in a header. A map would silently keep the last tensor of that
 /// name.
 struct Names {
     twice: Option<String>,
@@ -140,7 +140,7 @@ impl Archive for Safetensors {
 
 const HEADER_LENGTH: &str = "its header length is invalid; it is truncated, or in another format";
 
-/// Returns the reason for an unusable header, in words for a user.
+/// Describes the defect of an invalid header in a message for the user.
 fn reason(error: SafeTensorError) -> &'static str {
     match error {
         SafeTensorError::HeaderTooSmall => "it is too short to have a header",

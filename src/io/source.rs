@@ -20,9 +20,9 @@ use crate::{
 pub enum Source {
     /// One .safetensors or .npz file.
     File(PathBuf),
-    /// The contents of such a file, under the name that the file would have.
+    /// The contents of such a file, and a name for it.
     Bytes(PathBuf, Bytes),
-    /// One .npy file a tensor, by the tensor's name.
+    /// One .npy file per tensor, by the tensor's name.
     Separate(BTreeMap<&'static str, PathBuf>),
 }
 
@@ -46,7 +46,7 @@ impl Source {
             Self::Bytes(path, bytes) => (path, Some(bytes.clone())),
             Self::Separate(paths) => return Ok(Box::new(SeparateFiles { paths, budget })),
         };
-        // A wrong name is reported before the file is touched.
+        // Reports a wrong name before it opens the file.
         let format = format(path)?;
         let bytes = bytes.map_or_else(|| bytes::map(path, budget), Ok)?;
         Ok(match format {
@@ -65,7 +65,7 @@ pub(crate) enum Format {
     Npz,
 }
 
-/// Returns the format that a file's name announces.
+/// Returns the format that a file's name indicates.
 ///
 /// # Errors
 /// [`Error::Usage`] for any other extension than .safetensors and .npz.
@@ -93,7 +93,7 @@ pub(crate) fn format(path: &Path) -> Result<Format> {
 }
 
 /// Returns true if the file is an archive with compressed members, which may take long to read for
-/// its size. A file that cannot be read is not packed: reading it fails at once.
+/// its size. Returns false for a file that cannot be read, because reading it fails at once.
 #[cfg(feature = "serve")]
 pub(crate) fn is_packed(source: &Source) -> bool {
     let (path, bytes) = match source {
@@ -105,7 +105,7 @@ pub(crate) fn is_packed(source: &Source) -> bool {
     matches!(format(path), Ok(Format::Npz)) && map().is_ok_and(super::npz::is_packed)
 }
 
-/// Tensors in .npy files of their own.
+/// Tensors in separate .npy files.
 struct SeparateFiles<'a> {
     paths: &'a BTreeMap<&'static str, PathBuf>,
     budget: Budget,

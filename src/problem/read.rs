@@ -8,9 +8,9 @@ use crate::{
 
 /// The sizes of the targets.
 pub(super) struct Sizes {
-    /// Samples.
+    /// The number of samples.
     pub(super) n: usize,
-    /// Classes.
+    /// The number of classes.
     pub(super) k: usize,
 }
 
@@ -126,9 +126,9 @@ pub(super) fn normalizer(target: &Target, n: usize, loss: &CrossEntropy) -> Resu
         return Ok(normalizer);
     }
     Err(Error::Setting {
-        name: "the mean",
-        found: "over nothing".to_owned(),
-        expected: "at least one sample must count: all are ignored, \
+        name: "the number of samples that count",
+        found: "0".to_owned(),
+        expected: "the mean needs at least one; all samples are ignored, \
                    or their class weights are 0"
             .to_owned(),
     })

@@ -5,8 +5,7 @@ use std::sync::OnceLock;
 use super::{Problem, Wrt};
 use crate::tensor::Tensor;
 
-/// The smallest and the largest value of each column of a tensor, found on first use by a pass over
-/// it.
+/// The smallest and the largest value of each column of a tensor, computed on first use.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ColumnRange(OnceLock<(Vec<f64>, Vec<f64>)>);
 
@@ -30,8 +29,8 @@ impl ColumnRange {
 
 impl Problem {
     /// Returns the largest |`dz[c]`/`dx[i]`|, and for each column i of `wrt` the range of
-    /// `dz[c]`/`dx[i]` over the classes c. A parameter moves one class only: there the range is
-    /// over the samples, 0 included.
+    /// `dz[c]`/`dx[i]` over the classes c. A parameter moves the logit of one class only, so its
+    /// range is taken over the samples, and includes 0.
     pub fn slopes(&self, wrt: Wrt) -> (f64, Vec<f64>) {
         match wrt {
             Wrt::Logits => (1.0, vec![1.0; self.k()]),

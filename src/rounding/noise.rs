@@ -10,8 +10,8 @@
 //!    rounded once, this engine's own T is bounded by 2·A·S.
 //! 3. Rounding by `forward-pass`: each loss is off by at most u times the magnitudes behind its
 //!    logits, and the subtraction divides that by eps.
-//! 4. Underflow: [`underflow_floor`] of the working precision. In a loss it is divided by eps, as
-//!    is all rounding there.
+//! 4. Underflow: [`underflow_floor`] of the working precision. Underflow in a loss is divided by
+//!    eps, like the rounding of a loss.
 
 use super::{RoundingModel, drift, underflow_floor};
 use crate::{plan::Plan, problem::Problem, scheme::Method};
@@ -71,15 +71,15 @@ impl Noise {
         }
     }
 
-    /// Returns a row's noise per unit of conditioning, besides that of each column, and its
+    /// Returns a row's noise per unit of conditioning, on top of that of each column, and its
     /// absolute noise.
     pub(crate) fn of_row(&self, magnitude: f64, total: f64) -> (f64, f64) {
         let added = total * (magnitude * self.by_magnitude + self.by_total) + self.floor;
         (magnitude * self.by_both, added)
     }
 
-    /// Returns the bound for an entry in `column`, with its conditioning (divided by Z), and the
-    /// magnitude and R of its row. It leaves out drift.
+    /// Returns the bound for an entry in `column`, without drift. `conditioning` is that of the
+    /// entry, divided by Z; `magnitude` and `total`, R, are those of its row.
     pub(crate) fn bound(
         &self,
         column: usize,
@@ -95,8 +95,8 @@ impl Noise {
 /// Returns the noise in a derivative from the rounding of its losses: per unit of magnitude and R,
 /// and per unit of R.
 ///
-/// 1. logsumexp moves by at most as much as the logit that moves most; so does the term that is
-///    subtracted from it.
+/// 1. logsumexp moves by no more than the logit that moves most. The same holds for the term that
+///    is subtracted from it.
 /// 2. exp, log and the sums over k terms add their own rounding.
 fn of_losses(problem: &Problem, plan: &Plan) -> (f64, f64) {
     let u = plan.precision.unit_roundoff();
@@ -253,7 +253,7 @@ mod tests {
             .collect()
     }
 
-    /// Returns true if the device has the precision, and the work takes no more than seconds.
+    /// Returns true if the device has the precision, and the work takes seconds at most.
     fn is_affordable(
         device: &Device,
         (method, precision): (Method, Precision),

@@ -15,9 +15,9 @@ const MARGIN: f64 = 2.0;
 pub struct Tolerance {
     /// Twice [`RoundingModel::LOGITS`]·u.
     pub rounding: f64,
-    /// The loss to underflow of the element type.
+    /// The absolute bound on losses to underflow in the element type.
     pub floor: f64,
-    /// The relative drift of a sum over like samples, which a parameter's gradient is.
+    /// The relative drift of a parameter's gradient: see [`drift`].
     pub drift: f64,
     /// The relative rounding that all entries share: of the normalizer and the targets' weights. It
     /// bounds the gradient's scale, not its entries.
@@ -44,11 +44,11 @@ impl Tolerance {
         let is_unweighted = problem.is_one_hot() && problem.loss().class_weight.is_none();
         // Roundings that all entries share.
         let roundings = match dtype {
-            // One for samples that are alike, and the error of 1/Z.
+            // One rounding if the samples are alike, and the error of 1/Z.
             _ if is_half && is_unweighted => 1.25 + dtype.lost_in_reciprocal(problem.normalizer()),
-            // Weights of targets were measured at 3.
+            // Weights of targets were measured at 3 roundings.
             _ if is_half => 4.0,
-            // The sums behind the scale are in f64 themselves, over a row or a block of rows.
+            // The sums behind the scale, over a row or a block of rows, are in f64 too.
             Dtype::F64 => 256.0,
             _ => 16.0,
         };

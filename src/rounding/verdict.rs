@@ -1,4 +1,4 @@
-//! The verdict on one entry, which the host's comparison and the CPU twin of the shader share.
+//! The verdict on one entry, shared by the host's comparison and the CPU twin of the shader.
 
 /// The bounds on the entries of one row, as coefficients of an entry's own terms.
 ///
@@ -17,7 +17,7 @@ pub struct RowBounds {
     pub rtol: f64,
     /// The user's absolute tolerance.
     pub atol: f64,
-    /// Noise per unit of conditioning, besides that of each column.
+    /// Noise per unit of conditioning, on top of that of each column.
     pub noise_by_row: f64,
     /// Noise per unit of |numeric|.
     pub noise_drift: f64,
@@ -28,9 +28,9 @@ pub struct RowBounds {
 /// An entry against its bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Judgement {
-    /// max(|analytic|, |numeric|).
+    /// The larger magnitude, max(|analytic|, |numeric|).
     pub largest: f64,
-    /// |analytic - numeric|.
+    /// The error, |analytic - numeric|.
     pub error: f64,
     /// The bound on the analytic error.
     pub tolerance: f64,
@@ -67,10 +67,10 @@ impl RowBounds {
         }
     }
 
-    /// Judges an entry as [`judge`](Self::judge) does, if it is known at compile time which
-    /// tolerances apply.
+    /// Judges an entry like [`judge`](Self::judge), with the kind of tolerance fixed at compile
+    /// time.
     ///
-    /// It runs in every lane of the comparison: all selections are made without branches.
+    /// It runs in every lane of the comparison, so it selects values without branches.
     #[inline(always)]
     pub fn judge_by<const IS_GIVEN: bool>(
         &self,
@@ -89,7 +89,7 @@ impl RowBounds {
         let tolerance = if IS_GIVEN { given } else { rounding };
         let noise_floor = self.noise_drift.mul_add(g_abs, self.noise_floor);
         let noise = conditioning.mul_add(noise + self.noise_by_row, noise_floor);
-        // An absolute tolerance is no evidence for an entry that is smaller than it, unless
+        // An absolute tolerance proves nothing about an entry smaller than the tolerance, unless
         // rounding alone explains the error.
         let is_evident = !IS_GIVEN | (largest >= self.atol) | (error <= rounding + noise);
         Judgement {
@@ -105,7 +105,7 @@ impl RowBounds {
 
 /// The corrupted copies of the gradient that would fail the check.
 ///
-/// A check that would pass one of them is worth nothing.
+/// A check that would pass one of these copies is worthless.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caught {
     /// All entries zero.
@@ -116,7 +116,7 @@ pub struct Caught {
     pub scaled: bool,
     /// Every row rotated by one column.
     pub shuffled: bool,
-    /// True if this rotation changes any entry at all.
+    /// True if the rotation changes any entry at all.
     pub shuffle_differs: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Element types, and what rounding to them costs.
+//! Element types, and the error of rounding to them.
 
 use std::fmt;
 
@@ -90,8 +90,8 @@ impl Dtype {
     }
 
     /// Returns the smallest positive value that a framework keeps. Devices may flush subnormals to
-    /// zero, so this is the smallest normal value, except for f16, whose subnormals every device
-    /// computes with. Returns 0 for integers.
+    /// zero, so this is the smallest normal value. For f16 it is the smallest subnormal, because
+    /// every device computes with those. Returns 0 for integers.
     pub fn smallest_kept(self) -> f64 {
         match self {
             Self::F16 => 2f64.powi(-24),
@@ -103,7 +103,7 @@ impl Dtype {
 }
 
 impl fmt::Display for Dtype {
-    /// Writes the name in JSON, `f32`.
+    /// Writes the name that JSON uses, such as `f32`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }

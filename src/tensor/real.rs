@@ -12,9 +12,9 @@ pub trait Real:
     fn of(value: f64) -> Self;
     /// Widens to f64, exactly.
     fn f64(self) -> f64;
-    /// Widens every value to f64. A vector of f64 is returned as it is.
+    /// Widens every value to f64. A vector of f64 is returned unchanged.
     fn widen(values: Vec<Self>) -> Vec<f64>;
-    /// Returns a vector to overwrite. It takes over the memory of `widened` if the types are equal.
+    /// Returns a vector to overwrite. Takes the memory of `widened` if the types are equal.
     fn reuse(widened: &mut Vec<f64>) -> Vec<Self>;
 }
 

@@ -1,20 +1,20 @@
 //! The comparison of a strip in lanes: about a fifth of a check's processor time. The whole check
 //! does 4.4e8 entries per second on two cores (16384x784x10, 2026-11-23, benches/RESULTS.md).
 //!
-//! 1. A group of [`LANES`] columns is taken through all rows of the strip, so that the sums down
-//!    its columns ([`ColumnSums`]) and over its entries ([`Totals`]) stay in registers.
+//! 1. The loop takes a group of [`LANES`] columns through all rows of the strip. The sums down its
+//!    columns ([`ColumnSums`]) and over its entries ([`Totals`]) then stay in registers.
 //! 2. Each row loads its entries of the group. The last group may be narrower: its other lanes hold
 //!    zeros, which add nothing to a sum, and counts leave them out.
 //! 3. Derivative and conditioning are multiplied by 1/Z, and every lane is judged
 //!    ([`RowBounds::judge_by`]).
 //! 4. Products are accumulated by fused multiply-add. Maxima, minima and choices are written as
-//!    `if` expressions, which become one vector instruction; `f64::max` has a rule for NaN that
-//!    costs three. Rows with an entry that is not finite do not come here.
+//!    `if` expressions, which become one vector instruction; the NaN rule of `f64::max` takes
+//!    three. Rows with an entry that is not finite are compared elsewhere.
 //! 5. Verdicts are counted as integers per lane. One count per row holds the wrong entries in its
 //!    low half, and the candidates for the worst entries in its high half.
 //! 6. Corrupted copies of the gradient are judged only until each has been caught once.
-//! 7. The histogram's bins are stored, and counted row by row later: a count in a histogram depends
-//!    on the lane's value, and does not run in vectors.
+//! 7. The bins of the histogram are stored, and counted later, row by row: the place of a count
+//!    depends on the lane's value, so counting does not run in vectors.
 
 use super::strip::{RowEntries, Strip};
 use crate::{
@@ -38,17 +38,17 @@ pub(super) struct Scratch {
     pub(super) bins: Vec<u32>,
     /// The rows of the strip whose entries are all finite.
     pub(super) rows: Vec<Row>,
-    /// The sums over each of these rows.
+    /// The sums over each of `rows`.
     pub(super) totals: Vec<RowTotals>,
 }
 
 /// A row of the strip that is compared in lanes.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
-    /// The row's place in the strip.
+    /// The row's index in the strip.
     pub(super) here: usize,
     pub(super) bounds: RowBounds,
-    /// The severity above which an entry is a candidate for the worst.
+    /// The severity above which an entry is a candidate for the worst entries.
     pub(super) threshold: f64,
 }
 
@@ -56,7 +56,8 @@ pub(super) struct Row {
 #[derive(Clone, Copy, Default)]
 pub(super) struct RowTotals {
     pub(super) tolerance_numeric: [f64; LANES],
-    /// The number of wrong entries, plus [`CANDIDATE`] times that of candidates for the worst.
+    /// The number of wrong entries, plus [`CANDIDATE`] times the number of candidates for the
+    /// worst.
     counts: [u64; LANES],
 }
 
@@ -75,7 +76,7 @@ pub(super) struct Totals {
     analytic_analytic: [f64; LANES],
     error_error: [f64; LANES],
     max_rel_err: [f64; LANES],
-    /// The least allowed/|numeric|.
+    /// The smallest allowed/|numeric|.
     least: [f64; LANES],
     undecided: [u64; LANES],
     zeroed: [u64; LANES],
@@ -104,8 +105,7 @@ impl Default for Totals {
     }
 }
 
-/// Compares all columns of the strip, where `noise` is that of each column per unit of
-/// conditioning.
+/// Compares all columns of the strip. `noise` holds each column's noise per unit of conditioning.
 #[inline(always)]
 pub(super) fn compare<const IS_GIVEN: bool, const CATCHES: bool>(
     scratch: &mut Scratch,
@@ -134,7 +134,7 @@ fn compare_group<const IS_WHOLE: bool, const IS_GIVEN: bool, const CATCHES: bool
     let columns = noise.len();
     let width = if IS_WHOLE { LANES } else { columns - start };
     let noise = load(&noise[start..start + width]);
-    // Local, so that the compiler can tell them apart from the scratch memory that is written.
+    // Locals, so that the compiler sees that they do not alias the scratch memory.
     let (mut sums, mut all) = (ColumnSums::default(), Totals::default());
     for (row, of_row) in scratch.rows.iter().zip(&mut scratch.totals) {
         let row = *row;
@@ -152,8 +152,8 @@ fn compare_group<const IS_WHOLE: bool, const IS_GIVEN: bool, const CATCHES: bool
 }
 
 impl Totals {
-    /// Adds entries of a row, of which the first `width` exist. Returns the histogram bins of their
-    /// errors.
+    /// Adds a group of entries of a row; only the first `width` lanes hold entries. Returns the
+    /// histogram bins of their errors.
     #[inline(always)]
     fn add<const IS_WHOLE: bool, const IS_GIVEN: bool, const CATCHES: bool>(
         &mut self,
@@ -248,16 +248,16 @@ impl Totals {
     }
 }
 
-/// Neighbouring entries of a row, one per lane; zeros in the lanes beyond the last column.
+/// Adjacent entries of a row, one per lane; zeros in the lanes beyond the last column.
 struct Entries {
     analytic: [f64; LANES],
-    /// The analytic entries one column on.
+    /// The analytic entries of the next columns.
     next: [f64; LANES],
     /// The derivative, not divided by the normalizer.
     derivative: [f64; LANES],
     /// The conditioning, not divided by the normalizer.
     conditioning: [f64; LANES],
-    /// 1/Z.
+    /// The factor 1/Z.
     per_normalizer: f64,
 }
 
@@ -295,7 +295,7 @@ fn load(values: &[f64]) -> [f64; LANES] {
     }
 }
 
-/// Returns the entries of a row one column on from `start`. The first column follows the last.
+/// Returns `width` entries of a row from column `start + 1` on. The first column follows the last.
 #[inline(always)]
 fn next(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
     match row.get(start + 1..start + 1 + width) {
@@ -304,7 +304,8 @@ fn next(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
     }
 }
 
-/// Not inlined, for the reason that [`padded`] gives.
+/// Returns the same as [`next`] for the last group of a row. Not inlined, for the same reason as
+/// [`padded`].
 #[cold]
 #[inline(never)]
 fn next_of_last(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
@@ -313,7 +314,7 @@ fn next_of_last(row: &[f64], start: usize, width: usize) -> [f64; LANES] {
     next
 }
 
-/// Stores the first lanes, as many as there is room for.
+/// Stores the leading lanes that fit into `place`.
 #[inline(always)]
 fn store(place: &mut [u32], lanes: [u32; LANES]) {
     match <&mut [u32; LANES]>::try_from(&mut *place) {
@@ -322,7 +323,7 @@ fn store(place: &mut [u32], lanes: [u32; LANES]) {
     }
 }
 
-/// Not inlined, for the reason that [`padded`] gives.
+/// Stores fewer than [`LANES`] lanes. Not inlined, for the same reason as [`padded`].
 #[cold]
 #[inline(never)]
 fn store_some(place: &mut [u32], lanes: [u32; LANES]) {

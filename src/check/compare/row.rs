@@ -11,7 +11,7 @@ use crate::{
     rounding::{Caught, RowBounds},
 };
 
-/// Returns the severity above which an entry may belong to the worst. Of entries with equal
+/// Returns the severity above which an entry may be one of the worst. Of entries with equal
 /// severity, those that came first are kept.
 pub(super) fn threshold(tally: &Tally) -> f64 {
     match tally.kept.worst.len() {
@@ -21,8 +21,8 @@ pub(super) fn threshold(tally: &Tally) -> f64 {
 }
 
 impl Comparator<'_> {
-    /// Adds a compared row: its counts, its places, its candidates for the worst (which lie in the
-    /// lanes `candidates`), and one entry that may be drawn as a sample.
+    /// Adds a compared row: its counts, the places of its wrong entries, its candidates for the
+    /// worst (which lie in the lanes `candidates`), and one entry that may be drawn as a sample.
     pub(super) fn note_row(
         &self,
         tally: &mut Tally,
@@ -55,7 +55,7 @@ impl Comparator<'_> {
         for lane in (0..LANES).filter(|&lane| candidates[lane]) {
             for column in (lane..columns).step_by(LANES) {
                 let judgement = judge(column);
-                // Earlier rows have raised the threshold. NaN is always a candidate.
+                // Earlier rows may have raised the threshold. NaN is always a candidate.
                 if !(judgement.error <= threshold(tally) * judgement.allowed()) {
                     tally.kept.add_worst(entry(column));
                 }
@@ -79,8 +79,8 @@ impl Comparator<'_> {
         }
     }
 
-    /// Compares a row with entries that are not finite. They are wrong or undecided, and part of no
-    /// sum but that of the errors.
+    /// Compares a row with entries that are not finite. Those are wrong or undecided, and enter no
+    /// sum except that of the errors.
     pub(super) fn compare_not_finite(
         &self,
         tally: &mut Tally,
@@ -138,7 +138,7 @@ impl Comparator<'_> {
     ) -> Entry {
         let noise = self.noise.by_column[column];
         let judgement = bounds.judge(analytic, numeric, conditioning, noise);
-        // A difference that overflowed is no evidence.
+        // A numeric entry that overflowed proves nothing.
         let is_evidence = numeric.is_finite();
         let decision = if !analytic.is_finite() || (is_evidence && judgement.is_wrong) {
             Decision::Wrong

@@ -13,7 +13,7 @@ pub(super) struct Strip {
     pub(super) analytic: Vec<f64>,
     /// The evaluation, not divided by the normalizer.
     pub(super) evaluation: Evaluation,
-    /// 1/Z.
+    /// The factor 1/Z.
     pub(super) per_normalizer: f64,
 }
 
@@ -24,12 +24,12 @@ pub(super) struct RowEntries<'a> {
     pub(super) derivative: &'a [f64],
     /// The conditioning, not divided by the normalizer.
     pub(super) conditioning: &'a [f64],
-    /// 1/Z.
+    /// The factor 1/Z.
     pub(super) per_normalizer: f64,
 }
 
 impl Strip {
-    /// Returns a row of the strip, counted from its first.
+    /// Returns row `here` of the strip, counted from the strip's first.
     #[inline(always)]
     pub(super) fn row(&self, here: usize, columns: usize) -> RowEntries<'_> {
         let entries = here * columns..(here + 1) * columns;
@@ -52,8 +52,8 @@ impl RowEntries<'_> {
         )
     }
 
-    /// Returns true if all analytic and numeric entries are finite. It visits every entry, because
-    /// a search that ends early does not run in vectors.
+    /// Returns true if all analytic and numeric entries are finite. Visits every entry, because a
+    /// search that ends early does not run in vectors.
     pub(super) fn is_finite(&self) -> bool {
         simd(
             #[inline(always)]

@@ -28,7 +28,7 @@ const BINDINGS: [Binding; 7] = [
     writes("histogram"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "compare",
     shared: &[
@@ -45,9 +45,9 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Compares all columns of some rows.
     Compare {
-        /// Rows of the gradient.
+        /// The number of rows of the gradient.
         rows: u32,
-        /// Columns of the operands, including their padding.
+        /// The number of columns of the operands, including their padding.
         columns: u32,
     }
 }
@@ -70,7 +70,7 @@ impl Launch for Compare {
     }
 
     fn workgroups(&self, _constants: &[Constant]) -> usize {
-        // The padding adds no stripe of columns.
+        // The padding is too short to add a stripe of columns.
         (self.rows as usize).div_ceil(BLOCK_ROWS) * (self.columns as usize).div_ceil(GROUP)
     }
 
@@ -116,7 +116,7 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
     let Sampler {
         precision, n, d, ..
     } = *sampler;
-    // More than one block of rows if n allows, the last of them short; columns with padding.
+    // With the larger n, several blocks of rows, the last one short. Columns with padding.
     let (rows, m, padded) = (40 * n, d, d.next_multiple_of(super::TILE_COLUMNS));
     let u = precision.unit_roundoff();
     let derivative = sampler.normal(rows * padded);

@@ -24,7 +24,7 @@ const BINDINGS: [Binding; 7] = [
     writes("derivative"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "difference",
     shared: &[FUNCTIONS, TILE, PRODUCT],
@@ -38,11 +38,11 @@ params! {
     Difference {
         /// The steps of the scheme.
         steps: Steps,
-        /// Rows of the residual.
+        /// The number of rows of the residual.
         rows: u32,
-        /// m, a multiple of [`TILE_COLUMNS`].
+        /// The number of columns, m: a multiple of [`TILE_COLUMNS`].
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The first class in `right`.
         class_begin: u32,
@@ -50,7 +50,7 @@ params! {
         class_end: u32,
         /// The first class.
         tile_begin: u32,
-        /// The end of the classes; the derivative is finished at k.
+        /// The end of the classes. The launch that reaches k finishes the derivative.
         tile_end: u32,
         /// 1 if the targets have a linear part.
         has_linear: u32,
@@ -68,8 +68,8 @@ impl Difference {
         matmul(&left, right, m)
     }
 
-    /// Returns the row of `right` that class 0 has in the table of a step, or would have if the
-    /// window began with class 0.
+    /// Returns the row of `right` that holds class 0 in the table of a step. If the window begins
+    /// with a later class, returns the row where class 0 would be; it may wrap around below 0.
     fn first_row(&self, step: usize) -> usize {
         let [begin, end] = [self.class_begin, self.class_end].map(|class| class as usize);
         (step * (end - begin)).wrapping_sub(begin)
@@ -150,7 +150,7 @@ impl Launch for Difference {
                 .sum();
             sum + linear.numbers().get(entry).copied().unwrap_or(0.0)
         };
-        // 1 + step·growth is at most 0.3 from 1, and log1p is close to its argument.
+        // 1 + step·growth is within 0.3 of 1, and log1p is close to its argument.
         let roundings = (f64::from(self.classes) / 4.0 + 12.0) * 1.5;
         first_disagreement(&KERNEL, outcome, |operand, i| match operand {
             5 => roundings * of_steps[i / (2 * entries)][i % entries],
@@ -231,7 +231,8 @@ mod tests {
         gpu::kernel::{operand::targets, params::Value},
     };
 
-    /// The engine's kernel is [`difference`]; the twin also covers launches of several tiles.
+    /// Compares the twin with [`difference`], which the CPU engine runs. Only the twin covers
+    /// launches of several tiles.
     #[test]
     fn the_twin_is_the_cpu_engines_kernel() {
         let mut sampler = Sampler::new(3, Precision::F64, [7, 5, 6]);

@@ -19,7 +19,7 @@ const BINDINGS: [Binding; 5] = [
     writes("derivative"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "difference_logits",
     shared: &[FUNCTIONS],
@@ -33,9 +33,9 @@ params! {
     DifferenceLogits {
         /// The steps of the scheme.
         steps: Steps,
-        /// Rows of the residual.
+        /// The number of rows of the residual.
         rows: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// 1 if the targets have a linear part.
         has_linear: u32,

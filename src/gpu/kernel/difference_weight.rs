@@ -20,7 +20,7 @@ const BINDINGS: [Binding; 6] = [
     writes("derivative"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "difference_weight",
     shared: &[FUNCTIONS],
@@ -34,9 +34,9 @@ params! {
     DifferenceWeight {
         /// The steps of the scheme.
         steps: Steps,
-        /// m.
+        /// The number of columns, m.
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The first sample.
         tile_begin: u32,

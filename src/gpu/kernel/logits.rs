@@ -21,7 +21,7 @@ const BINDINGS: [Binding; 5] = [
     writes("magnitude"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "logits",
     shared: &[],
@@ -33,11 +33,11 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Adds the columns `tile_begin..tile_end` to the logits of some classes.
     Logits {
-        /// Rows of the input.
+        /// The number of rows of the input.
         rows: u32,
-        /// d, padded to a multiple of [`TILE_COLUMNS`].
+        /// The number of columns, d, padded to a multiple of [`TILE_COLUMNS`].
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The first class in `weight`.
         class_begin: u32,

@@ -18,7 +18,7 @@ const BINDINGS: [Binding; 5] = [
     writes("losses"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "loss",
     shared: &[FUNCTIONS, ROWS],
@@ -30,11 +30,11 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Takes the logits of `rows` copies, m for each sample.
     Loss {
-        /// Copies.
+        /// The number of copies.
         rows: u32,
-        /// m.
+        /// The number of columns, m.
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The entry of the first copy.
         first: u32,
@@ -65,8 +65,8 @@ impl Launch for Loss {
     }
 
     fn disagreement(&self, outcome: &Outcome<'_>) -> Option<Disagreement> {
-        // Logits reach 20; the logarithm's argument is a sum of up to k exponentials, each off by
-        // about 20 u.
+        // Logits are as large as 20. The logarithm's argument is a sum of up to k exponentials,
+        // each off by about 20 u.
         first_disagreement(&KERNEL, outcome, |_, _| 80.0)
     }
 }

@@ -12,7 +12,7 @@ use crate::{cpu, report::DeviceKind, scheme::Precision};
 
 const BINDINGS: [Binding; 3] = [reads("left"), reads("right"), writes("product")];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "matmul",
     shared: &[TILE, PRODUCT],
@@ -26,17 +26,17 @@ params! {
     Matmul {
         /// The divisor of the finished product.
         normalizer: f64,
-        /// Rows of the left side.
+        /// The number of rows of the left side.
         rows: u32,
-        /// m, a multiple of [`TILE_COLUMNS`].
+        /// The number of columns, m: a multiple of [`TILE_COLUMNS`].
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The first class in `right`.
         class_begin: u32,
         /// The first class.
         tile_begin: u32,
-        /// The end of the classes; the product is finished at k.
+        /// The end of the classes. The launch that reaches k finishes the product.
         tile_end: u32,
         /// 1 to multiply by the magnitudes of the right side.
         magnitudes: u32,

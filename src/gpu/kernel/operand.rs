@@ -1,4 +1,5 @@
-//! Operands of a launch in the host's memory, for twins and for what they are compared with.
+//! Operands of a launch in the host's memory: those of the twin, and those read back from the
+//! device.
 
 use std::fmt;
 
@@ -33,7 +34,7 @@ impl Operand {
         self.len() == 0
     }
 
-    /// Returns the numbers; none if the operand holds integers.
+    /// Returns the numbers. Returns none if the operand holds integers.
     pub fn numbers(&self) -> &[f64] {
         match self {
             Self::Numbers(values) => values,
@@ -41,7 +42,7 @@ impl Operand {
         }
     }
 
-    /// Returns the numbers to be overwritten; none if the operand holds integers.
+    /// Returns the numbers, to be overwritten. Returns none if the operand holds integers.
     pub(super) fn numbers_mut(&mut self) -> &mut [f64] {
         match self {
             Self::Numbers(values) => values,
@@ -49,7 +50,7 @@ impl Operand {
         }
     }
 
-    /// Returns the integers; none if the operand holds numbers.
+    /// Returns the integers. Returns none if the operand holds numbers.
     pub fn counts(&self) -> &[u32] {
         match self {
             Self::Numbers(_) => &[],
@@ -57,7 +58,7 @@ impl Operand {
         }
     }
 
-    /// Returns the operand as a device of `precision` holds it.
+    /// Returns the operand rounded to `precision`, as a device holds it.
     pub(super) fn rounded(&self, precision: Precision) -> Self {
         self.map(|value| precision.round(value))
     }
@@ -102,7 +103,7 @@ pub(super) fn each<const N: usize>(operands: &mut [Operand]) -> [&mut Operand; N
     operands.each_mut()
 }
 
-/// Returns targets from the operands that hold them.
+/// Builds targets from the operands that hold them.
 pub(super) fn targets(
     labels: &Operand,
     totals: &Operand,
@@ -122,10 +123,10 @@ pub(super) fn columns(values: &[f64], width: usize, begin: usize, end: usize) ->
     rows.flat_map(|row| &row[begin..end]).copied().collect()
 }
 
-/// A result that is not the twin's.
+/// A result that differs from the twin's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disagreement {
-    /// The operand, and the element of it.
+    /// The operand and its element, such as `product[1]`.
     pub place: String,
     /// The value that the device computed.
     pub found: f64,
@@ -175,7 +176,8 @@ impl fmt::Display for Disagreement {
 }
 
 /// Compares the operands that a kernel writes, element by element. `roundings(operand, element)`
-/// bounds the error of an element in units of the unit roundoff; operands count from the first.
+/// returns the bound on the error of an element, in units of the unit roundoff. Operands are
+/// numbered from the kernel's first binding.
 pub(super) fn first_disagreement(
     kernel: &Kernel,
     outcome: &Outcome<'_>,

@@ -12,7 +12,7 @@ use crate::{cpu, scheme::Precision};
 
 const BINDINGS: [Binding; 3] = [reads("left"), reads("right"), writes("product")];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "outer",
     shared: &[],
@@ -26,9 +26,9 @@ params! {
     Outer {
         /// The divisor of the terms.
         normalizer: f64,
-        /// m.
+        /// The number of columns, m.
         columns: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// The first sample.
         tile_begin: u32,

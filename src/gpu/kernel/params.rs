@@ -1,4 +1,4 @@
-//! The parameters of a launch, and how they lie in a uniform buffer.
+//! The parameters of a launch, and their layout in a uniform buffer.
 
 use bytemuck::Pod;
 
@@ -7,7 +7,7 @@ use crate::gpu::Element;
 
 /// The parameters of one launch, in the order of the shader's `Params`.
 pub trait Params {
-    /// Returns the name and the value of each.
+    /// Returns the name and the value of each parameter.
     fn params(&self) -> Vec<(&'static str, Value)>;
 }
 
@@ -76,8 +76,8 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Takes each step with its weight, as [`Plan::quotients`](crate::plan::Plan::quotients)
-    /// returns them.
+    /// Collects the steps, each with its weight: see
+    /// [`Plan::quotients`](crate::plan::Plan::quotients).
     pub fn new(quotients: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let mut all = Self::default();
         for (step, weight) in quotients {

@@ -12,7 +12,7 @@ use crate::{cpu, scheme::Precision};
 
 const BINDINGS: [Binding; 2] = [reads("base"), writes("copies")];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "perturb",
     shared: &[],
@@ -26,9 +26,9 @@ params! {
     Perturb {
         /// The step.
         step: f64,
-        /// Copies.
+        /// The number of copies.
         rows: u32,
-        /// m.
+        /// The number of columns, m.
         columns: u32,
         /// The entry of the first copy.
         first: u32,

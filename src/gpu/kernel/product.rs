@@ -1,4 +1,4 @@
-//! shaders/tile.wgsl: the shape of the kernels that compute a product in tiles.
+//! shaders/tile.wgsl: the constants and workgroups of kernels that compute a product in tiles.
 
 use super::{Constant, GROUP, TILE_COLUMNS};
 use crate::report::DeviceKind;
@@ -23,16 +23,16 @@ pub(super) fn constants(columns: u32, kind: DeviceKind) -> Vec<Constant> {
     ]
 }
 
-/// Returns the workgroups for a product of `rows` by `columns`.
+/// Returns the number of workgroups for a product of `rows` by `columns`.
 pub(super) fn workgroups(rows: u32, columns: u32, constants: &[Constant]) -> usize {
     let lanes = constants.first().map_or(GROUP, |Constant(_, value)| *value);
     let tiles = columns as usize / TILE_COLUMNS;
     (rows as usize).div_ceil(TILE_ROWS) * tiles.div_ceil(lanes)
 }
 
-/// Returns the widest workgroup, of at least `least` lanes, that leaves at most [`MOST_IDLE`] of
-/// its lanes idle in a row of `tiles` tiles. If there is none, returns the one that leaves the
-/// fewest.
+/// Returns the lanes of the widest workgroup that leaves at most a share [`MOST_IDLE`] of its lanes
+/// idle in a row of `tiles` tiles, and has at least `least` lanes. If there is none, returns the
+/// width that leaves the fewest lanes idle.
 fn lanes(tiles: usize, least: usize) -> usize {
     let idle = |lanes: &usize| (tiles.next_multiple_of(*lanes) - tiles) as f64 / tiles as f64;
     let choices = || [64, 32, 16, 8].into_iter().filter(|lanes| *lanes >= least);

@@ -22,7 +22,7 @@ const BINDINGS: [Binding; 9] = [
     writes("bounds"),
 ];
 
-/// The kernel's row.
+/// The kernel's row in the table.
 pub static KERNEL: Kernel = Kernel {
     name: "residual",
     shared: &[FUNCTIONS, ROWS],
@@ -34,13 +34,13 @@ pub static KERNEL: Kernel = Kernel {
 params! {
     /// Takes all classes of some rows.
     Residual {
-        /// [`RoundingModel::sums`].
+        /// The model's [`RoundingModel::sums`].
         sums: f64,
-        /// [`RoundingModel::accumulation`].
+        /// The model's [`RoundingModel::accumulation`].
         accumulation: f64,
-        /// Rows of the logits.
+        /// The number of rows of the logits.
         rows: u32,
-        /// k.
+        /// The number of classes, k.
         classes: u32,
         /// 1 if the targets have a linear part.
         has_linear: u32,

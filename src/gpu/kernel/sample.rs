@@ -5,8 +5,8 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use super::{Launch, operand::Operand};
 use crate::{loss::NO_LABEL, scheme::Precision};
 
-/// n, d and k of the samples that the tests run: fewer and more classes than a workgroup's 64
-/// threads, multiples of nothing, and a multiple of everything.
+/// Sizes n, d and k of the samples that the tests run: fewer and more classes than a workgroup's 64
+/// threads, and sizes that are and are not multiples of a tile.
 pub const SIZES: [[usize; 3]; 5] = [
     [1, 1, 1],
     [7, 5, 3],
@@ -43,7 +43,7 @@ impl Sample {
         operands
     }
 
-    /// Returns the operands as they are before the launch, rounded as the device holds them.
+    /// Returns the operands before the launch, rounded as the device holds them.
     pub(in crate::gpu) fn rounded(&self, precision: Precision) -> Vec<Operand> {
         let operands = self.operands.iter();
         operands.map(|operand| operand.rounded(precision)).collect()
@@ -56,11 +56,11 @@ pub struct Sampler {
     rng: ChaCha8Rng,
     /// The arithmetic of the device.
     pub precision: Precision,
-    /// Samples.
+    /// The number of samples.
     pub n: usize,
-    /// Features.
+    /// The number of features.
     pub d: usize,
-    /// Classes.
+    /// The number of classes.
     pub k: usize,
 }
 
@@ -92,9 +92,9 @@ impl Sampler {
         self.normal(count).iter().map(|v| v * scale).collect()
     }
 
-    /// Draws the targets of n samples: labels, totals and the linear part, of one element if there
-    /// is none. With a linear part a third of the samples have a class, a third weigh all classes
-    /// alike, and a third are ignored; without, two thirds have a class.
+    /// Draws the targets of n samples: labels, totals and the linear part. With a linear part, a
+    /// third of the samples have a class, a third weight all classes equally, and a third are
+    /// ignored. Without one, two thirds have a class, and the operand has one element.
     pub fn target_operands(&mut self, has_linear: bool) -> [Operand; 3] {
         let (n, k) = (self.n, self.k);
         let is_spread = |row: usize| has_linear && row % 3 == 1;

@@ -1,4 +1,5 @@
-//! The engine under limits that no adapter has, and in the variants of other devices.
+//! Tests the engine under limits that no adapter has, and with the pipeline constants of other
+//! devices.
 
 use super::devices;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 /// The unit roundoff of f32.
 const U: f64 = 5.960_464_477_539_063e-8;
 
-/// Draws a problem with logits of size 1. Its values are exact in f32, so that every engine sees
+/// Draws a problem with logits of order 1. Its values are exact in f32, so that every engine sees
 /// the same operands.
 fn random(seed: u64, [n, d, k]: [usize; 3], loss: CrossEntropy) -> Problem {
     let mut sampler = Sampler::new(seed, Precision::F32, [n, d, k]);
@@ -50,8 +51,8 @@ fn on_host(problem: &Problem, plan: Plan) -> Cpu<'_> {
     Cpu::new(problem, Plan { precision, ..plan })
 }
 
-/// These are the sizes at which an invocation that loops too long is wrong on Mesa 22.3, and sums
-/// that take several dispatches.
+/// Covers sizes at which an invocation that loops too long is wrong on Mesa 22.3, and sums that
+/// take several dispatches.
 #[test]
 fn engines_agree_where_sums_are_long() {
     for mut device in devices() {
@@ -83,7 +84,7 @@ fn engines_agree_where_sums_are_long() {
     }
 }
 
-/// A weight that one binding does not hold is bound in windows of its classes.
+/// Tests a weight that exceeds one binding, so that it is bound in windows of classes.
 #[test]
 fn windows_of_classes_add_up() {
     for mut device in devices() {

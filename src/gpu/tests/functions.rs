@@ -1,4 +1,4 @@
-//! The elementary functions of shaders/functions.wgsl, in ULP against f64.
+//! Tests the elementary functions of shaders/functions.wgsl against f64, in ULP.
 
 use super::devices;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     scheme::Precision,
 };
 
-/// The shader, after what it includes.
+/// The shader, without the WGSL that it includes.
 const KERNEL: &str = "
 struct Params {
     count: u32,
@@ -58,8 +58,8 @@ fn on_device<T: Element>(device: &GpuDevice, function: usize, arguments: &[T]) -
     batch.read(&[(&output, count)]).unwrap().remove(0)
 }
 
-/// Returns |found - exact| in units of the last place of a T as large as `exact`. Subnormal values
-/// count as the smallest normal one.
+/// Returns |found - exact| in units in the last place of `exact` as a T. Subnormal values count as
+/// the smallest normal value.
 fn ulps<T: Element>(found: T, exact: f64) -> f64 {
     let (least, bits) = match T::PRECISION {
         Precision::F32 => (-126.0, 23),
@@ -69,8 +69,8 @@ fn ulps<T: Element>(found: T, exact: f64) -> f64 {
     (found.f64() - exact).abs() / exponent.exp2() * (1u64 << bits) as f64
 }
 
-/// Returns values from `low` to `high`: evenly spread, and of both signs evenly spread in
-/// logarithm.
+/// Returns values from `low` to `high`: some evenly spaced, and some of both signs with evenly
+/// spaced logarithms.
 fn arguments<T: Element>(low: f64, high: f64) -> Vec<T> {
     let count = 200_000;
     let share = |i: usize| i as f64 / (count - 1) as f64;

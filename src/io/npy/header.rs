@@ -1,8 +1,8 @@
 //! The header of an npy file, as numpy.lib.format describes versions 1 to 3: a magic string, the
 //! header's length, and a Python dictionary with the element type, the order and the shape.
 //!
-//! A plain array's dictionary has three fixed keys, so they are searched for as text. A parser of
-//! Python literals would recurse on whatever a hostile file nests.
+//! The dictionary of a plain array has three fixed keys, so the reader searches for them as text. A
+//! parser of Python literals would recurse on the nested literals of a hostile file.
 
 use crate::{
     error::{Error, Result},
@@ -11,7 +11,7 @@ use crate::{
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// The elements begin at a multiple of this (numpy.lib.format).
+/// Alignment of the first element, in bytes (numpy.lib.format).
 pub(super) const ALIGNMENT: usize = 64;
 
 /// The contents of a header.
@@ -26,7 +26,10 @@ pub(super) struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Reads the header at the beginning of `bytes`, or returns what is wrong with it.
+    /// Reads the header at the beginning of `bytes`.
+    ///
+    /// # Errors
+    /// The defect, in words for a message.
     pub(super) fn read(bytes: &'a [u8]) -> std::result::Result<Self, &'static str> {
         let (text, start) = text(bytes)?;
         let descr = value(text, "descr").ok_or("its header has no element type (descr)")?;
@@ -40,10 +43,10 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// Returns true if the elements are big-endian, and their type.
+    /// Returns the type of the elements, after a flag that is true if they are big-endian.
     ///
     /// # Errors
-    /// [`Error::Dtype`] for an array, called `name`, of a type that a check cannot use.
+    /// [`Error::Dtype`] for a type that a check cannot use. The message calls the array `name`.
     pub(super) fn element(&self, name: &str) -> Result<(bool, Dtype)> {
         let refused = |found: &str| Error::Dtype {
             name: name.to_owned(),
@@ -76,8 +79,8 @@ impl<'a> Header<'a> {
         Ok((order == Some('>'), dtype))
     }
 
-    /// Returns the elements of an array of text, `bytes` with its header, as one string without its
-    /// padding. `None` for other types.
+    /// Returns the elements of an array of text as one string without padding. `bytes` includes the
+    /// header. Returns `None` for other types.
     #[cfg(feature = "npz")]
     pub(super) fn text(&self, bytes: &[u8]) -> Option<String> {
         let descr = unquoted(self.descr)?;
@@ -95,8 +98,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Returns the size, with its header, of the array that begins with `prefix`. `None` if the header
-/// is unusable.
+/// Returns the size of the array that begins with `prefix`, header included. Returns `None` if the
+/// header is invalid.
 #[cfg(feature = "npz")]
 pub(in crate::io) fn array_size(prefix: &[u8]) -> Option<usize> {
     let header = Header::read(prefix).ok()?;
@@ -104,7 +107,7 @@ pub(in crate::io) fn array_size(prefix: &[u8]) -> Option<usize> {
     header.start.checked_add(size(dtype, &header.shape)?)
 }
 
-/// Returns the bytes of all elements, or `None` if that overflows.
+/// Returns the size of all elements in bytes, or `None` if it overflows.
 pub(super) fn size(dtype: Dtype, shape: &[usize]) -> Option<usize> {
     let mut extents = shape.iter();
     extents.try_fold(dtype.size(), |size, &extent| size.checked_mul(extent))
@@ -156,7 +159,7 @@ fn extents(text: &str) -> Option<Vec<usize>> {
     extents.map(|extent| extent.parse().ok()).collect()
 }
 
-/// Reads `'<f4', ...` as `<f4`. `None` if it is empty or not a string.
+/// Reads `'<f4', ...` as `<f4`. Returns `None` if it is empty or not a string.
 fn unquoted(text: &str) -> Option<&str> {
     let quote = text.chars().next().filter(|quote| "'\"".contains(*quote))?;
     let descr = text[1..].split(quote).next()?;

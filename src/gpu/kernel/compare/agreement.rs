@@ -1,4 +1,4 @@
-//! Compares two comparisons of the same rows, to within what rounding explains.
+//! Compares two comparisons of the same rows, up to rounding.
 
 use super::record::octaves;
 use crate::{
@@ -7,13 +7,14 @@ use crate::{
     scheme::Precision,
 };
 
-/// Roundings that a sum of a block may add up (chosen).
+/// Roundings that may add up in a sum over a block (chosen).
 const ROUNDINGS: f64 = 64.0;
 
-/// Collects values that differ by more than their bound. A NaN does.
+/// The first value that differs by more than its bound. A NaN exceeds any bound.
 struct Pairs(Option<Disagreement>);
 
 impl Pairs {
+    /// Compares a value with the expected one.
     fn hold(&mut self, name: &str, found: f64, expected: f64, bound: f64) {
         if self.0.is_none() {
             self.0 = Disagreement::of(|| name.to_owned(), found, expected, bound);
@@ -22,7 +23,8 @@ impl Pairs {
 }
 
 /// Returns the first value in which `found` differs from `expected` by more than rounding explains.
-/// `found` is a device's, which rounds the numeric gradient once more, by `slack` times |numeric|.
+/// `found` comes from a device, which rounds the numeric gradient once more, by up to `slack` times
+/// |numeric|.
 pub(in crate::gpu) fn disagreement(
     precision: Precision,
     found: &DeviceComparison,
@@ -43,8 +45,8 @@ pub(in crate::gpu) fn disagreement(
     for (found, expected) in found.blocks.iter().zip(&expected.blocks) {
         hold_block(&mut pairs, found, expected, slack, rounding);
     }
-    // The middle of a bin is at most 0.8 % from the errors that it counts, and an error below the
-    // bins counts as 0.
+    // The middle of a bin is within 0.8 % of the errors that it counts. An error below the lowest
+    // bin counts as 0.
     let errors = found.rel_err.iter();
     let sum: f64 = errors.map(|(error, count)| error * *count as f64).sum();
     let exact = expected.blocks.iter().map(|block| block.sum_rel_err);

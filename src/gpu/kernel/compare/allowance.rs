@@ -1,11 +1,11 @@
-//! The bounds on the entries' errors, as shaders/allowance.wgsl reads them.
+//! The bounds on the entries' errors, in the layout of shaders/allowance.wgsl.
 
 use crate::{engine::Allowance, scheme::Precision};
 
-/// Numbers before the noise of each column.
+/// Number of elements before the noise of the columns.
 const NUMBERS: usize = 13;
 
-/// Returns the shader's `Allowance`, number by number, for a device of `precision`.
+/// Converts an allowance to the elements of the shader's `Allowance`, for a device of `precision`.
 pub(in crate::gpu) fn to_operand(allowance: &Allowance, precision: Precision) -> Vec<f64> {
     let [rtol, atol] = allowance.given.unwrap_or_default();
     let per_normalizer = 1.0 / allowance.normalizer;
@@ -27,7 +27,7 @@ pub(in crate::gpu) fn to_operand(allowance: &Allowance, precision: Precision) ->
     numbers.iter().chain(&allowance.noise).copied().collect()
 }
 
-/// Returns the allowance that an operand holds.
+/// Converts an operand back to the allowance.
 pub(in crate::gpu) fn from_operand(operand: &[f64]) -> Allowance {
     let (numbers, noise) = operand.split_at(NUMBERS);
     let number = |index: usize| numbers[index];

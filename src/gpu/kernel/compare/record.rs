@@ -1,5 +1,5 @@
-//! The records and the histogram of shaders/compare.wgsl. Its layout is in shaders/record.wgsl; the
-//! names are the same.
+//! The records and the histogram that shaders/compare.wgsl writes. shaders/record.wgsl defines
+//! their layout, with the same names.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ const OF_ROWS: usize = COLUMN_SUMS * STRIPE;
 const OF_ALL: usize = OF_ROWS + BLOCK_ROWS;
 const TOTALS: usize = 11;
 const RECORD: usize = OF_ALL + TOTALS;
-/// 2^40.
+/// Unit of the row sums, 2^40.
 const ROW_UNIT: f64 = 1_099_511_627_776.0;
 const BINS_PER_OCTAVE: usize = 64;
 
@@ -71,8 +71,8 @@ pub(in crate::gpu) fn read(
     comparison
 }
 
-/// Adds the record of the next `columns` columns to a block. Returns the number of its suspects,
-/// and of its sums that are not finite.
+/// Adds the record of the next `columns` columns to a block. Returns the number of suspects, plus
+/// the number of sums that are not finite.
 fn add(block: &mut Block, columns: usize, record: &[f64]) -> u64 {
     let mut lost = 0;
     for lane in 0..columns {
@@ -123,7 +123,7 @@ fn add(block: &mut Block, columns: usize, record: &[f64]) -> u64 {
         shuffled: shuffled > 0.0,
         shuffle_differs: shuffle_differs > 0.0,
     });
-    // The shader begins with LARGEST, and leaves it if every |numeric| is 0.
+    // The shader begins with LARGEST, which remains if every |numeric| is 0.
     if least_detectable < f64::from(f32::MAX) / 2.0 {
         block.least_detectable = block.least_detectable.min(least_detectable);
     }
@@ -152,8 +152,8 @@ fn sums(columns: &mut BlockColumns) -> [&mut Vec<f64>; COLUMN_SUMS - 1] {
     ]
 }
 
-/// Writes what [`read`] reads. All sums have the unit 1, and the totals of a block are in the
-/// record of its first columns.
+/// Writes a comparison in the layout that [`read`] reads. All sums have the unit 1, and the record
+/// of the first columns holds the totals of a block.
 pub(in crate::gpu) fn write(comparison: DeviceComparison, columns: usize, records: &mut [f64]) {
     let mut suspects = comparison.suspects as f64;
     records.fill(0.0);
