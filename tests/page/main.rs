@@ -1,7 +1,5 @@
 //! Tests of the report's page and the service's page, in headless Chromium.
 
-#[path = "../common/browser.rs"]
-mod browser;
 #[path = "../common/framework.rs"]
 #[allow(dead_code)]
 mod framework;
@@ -12,5 +10,6 @@ mod problems;
 #[allow(dead_code)]
 mod service;
 
+mod browser;
 mod report_page;
 mod service_page;

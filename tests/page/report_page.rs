@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    browser::Driver,
+    browser::{Browser, Driver},
     framework::{gradient, tensor},
 };
-use fantoccini::Client;
 use gradprobe::{
     check::{self, Options, Subject},
     device::Device,
@@ -59,9 +58,9 @@ fn problem() -> Problem {
 type Element = (String, BTreeMap<String, String>);
 
 /// Returns the faults that Chromium finds in a page, and the page's elements.
-async fn parse(browser: &Client, page: &str) -> (Vec<String>, Vec<Element>) {
+fn parse(browser: &Browser, page: &str) -> (Vec<String>, Vec<Element>) {
     let script = include_str!("report_page.js");
-    let parsed = browser.execute(script, vec![json!(page)]).await.unwrap();
+    let parsed = browser.execute(script, &[json!(page)]);
     let [faults, elements] = ["faults", "elements"].map(|key| parsed[key].clone());
     (
         serde_json::from_value(faults).unwrap(),
@@ -71,8 +70,8 @@ async fn parse(browser: &Client, page: &str) -> (Vec<String>, Vec<Element>) {
 
 /// Asserts that a page has no faults, no duplicate ids, no references to missing ids, no external
 /// resources, and a description and a caption for each figure. Leaves the page open.
-async fn require_sound(browser: &Client, page: &str) {
-    let (faults, elements) = parse(browser, page).await;
+fn require_sound(browser: &Browser, page: &str) {
+    let (faults, elements) = parse(browser, page);
     assert_eq!(faults, Vec::<String>::new());
     assert!(!page.contains("://") && !page.contains("<script") && !page.contains("url("));
     let ids = || {
@@ -99,29 +98,23 @@ async fn require_sound(browser: &Client, page: &str) {
     let count = |element: &str| elements.iter().filter(|(name, _)| name == element).count();
     assert_eq!(count("svg"), count("figcaption"));
     assert!(count("svg") >= 3, "{} figures", count("svg"));
-    require_self_contained(browser, page).await;
+    require_self_contained(browser, page);
 }
 
 /// Opens a page from a file and asserts that it has loaded nothing.
-async fn require_self_contained(browser: &Client, page: &str) {
+fn require_self_contained(browser: &Browser, page: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
     std::fs::write(&path, page).unwrap();
-    browser
-        .goto(&format!("file://{}", path.display()))
-        .await
-        .unwrap();
+    browser.goto(&format!("file://{}", path.display()));
     let loaded = "return performance.getEntriesByType('resource').map(entry => entry.name)";
-    assert_eq!(
-        browser.execute(loaded, Vec::new()).await.unwrap(),
-        json!([])
-    );
+    assert_eq!(browser.execute(loaded, &[]), json!([]));
 }
 
-#[tokio::test]
-async fn the_parser_finds_faults() {
+#[test]
+fn the_parser_finds_faults() {
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = driver.browser();
     let page = |body: &str| {
         format!("<!DOCTYPE html><html><head><title>t</title></head><body>{body}</body></html>")
     };
@@ -143,21 +136,20 @@ async fn the_parser_finds_faults() {
         page("<p>text</p>").replace("<!DOCTYPE html>", ""),
     ];
     for page in broken {
-        let (faults, _) = parse(&browser, &page).await;
+        let (faults, _) = parse(&browser, &page);
         assert!(!faults.is_empty(), "{page}");
     }
-    let (faults, elements) = parse(&browser, &page("<p id=\"x\">1 &#60; 2</p>\n<svg/>\n")).await;
+    let (faults, elements) = parse(&browser, &page("<p id=\"x\">1 &#60; 2</p>\n<svg/>\n"));
     assert_eq!(faults, Vec::<String>::new());
     let names: Vec<&str> = elements.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["html", "head", "title", "body", "p", "svg"]);
     assert_eq!(elements[4].1["id"], "x");
-    browser.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn pages_are_sound_whatever_the_verdict() {
+#[test]
+fn pages_are_sound_whatever_the_verdict() {
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = driver.browser();
     let all = [Wrt::Input, Wrt::Logits, Wrt::Weight, Wrt::Bias];
     type Corrupt = fn(&mut Vec<f64>);
     let cases: [(Corrupt, Verdict); 5] = [
@@ -170,7 +162,7 @@ async fn pages_are_sound_whatever_the_verdict() {
     for (corrupt, verdict) in cases {
         let (report, page) = run(&problem(), &all, corrupt);
         assert_eq!(report.verdict, verdict);
-        require_sound(&browser, &page).await;
+        require_sound(&browser, &page);
         for check in &report.checks {
             assert!(page.contains(check.wrt.grad_name()));
             for finding in &check.findings {
@@ -178,7 +170,6 @@ async fn pages_are_sound_whatever_the_verdict() {
             }
         }
     }
-    browser.close().await.unwrap();
 }
 
 #[test]
@@ -189,32 +180,31 @@ fn the_same_report_gives_the_same_bytes() {
     assert_eq!(page, html::render(&[run_of(report)]));
 }
 
-#[tokio::test]
-async fn text_from_outside_stays_text() {
+#[test]
+fn text_from_outside_stays_text() {
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = driver.browser();
     let (mut report, _) = run(&problem(), &[Wrt::Input], |_| {});
     let command = "gradprobe check '</code><script>alert(1)</script>.npz' --rtol \"1\"";
     report.command = Some(command.to_owned());
     report.device.name = "<img src=x> & \"co\"".to_owned();
     let page = html::render(&[run_of(report)]);
-    require_sound(&browser, &page).await;
+    require_sound(&browser, &page);
     assert!(!page.contains("<img") && page.contains("alert(1)"));
     // The texts as Chromium shows them.
     let shown = "return [document.querySelector('pre').textContent, document.body.textContent, \
                  document.querySelectorAll('img, script').length]";
-    let shown = browser.execute(shown, Vec::new()).await.unwrap();
+    let shown = browser.execute(shown, &[]);
     assert_eq!(shown[0], command);
     assert!(shown[1].as_str().unwrap().contains("<img src=x> & \"co\""));
     assert_eq!(shown[2], Value::from(0));
-    browser.close().await.unwrap();
 }
 
 /// A page lists all of several files, and has the reports of those that did not pass.
-#[tokio::test]
-async fn several_files_make_one_page() {
+#[test]
+fn several_files_make_one_page() {
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = driver.browser();
     let (pass, _) = run(&problem(), &[Wrt::Input], |_| {});
     let (fail, _) = run(&problem(), &[Wrt::Input, Wrt::Logits], |g| g.reverse());
     let error = Error::NoDevice {
@@ -224,24 +214,22 @@ async fn several_files_make_one_page() {
     let broken = Run::failed("<b>.npz".to_owned(), error);
     let runs = [run_of(pass), run_of(fail.clone()), broken, run_of(fail)];
     let page = html::render(&runs);
-    require_sound(&browser, &page).await;
+    require_sound(&browser, &page);
     assert!(page.contains("1 of 4 files pass; 2 failed, 1 could not be checked."));
     assert_eq!(page.matches("<tr class=\"").count(), 4);
     assert_eq!(page.matches("<h2 class=\"file\">").count(), 2);
-    browser.close().await.unwrap();
 }
 
 /// A gradient that is wrong everywhere, by a different error in each entry.
-#[tokio::test]
-async fn a_million_entries_are_a_small_page() {
+#[test]
+fn a_million_entries_are_a_small_page() {
     let driver = Driver::start();
-    let browser = driver.browser().await;
+    let browser = driver.browser();
     let problem = crate::problems::random(4, 10_000, 100, 10, 1.0, Reduction::Mean);
     let (report, page) = run(&problem, &[Wrt::Input], |g| g.rotate_right(1234));
     assert_eq!(report.checks[0].entries, 1_000_000);
     assert!(page.len() < 2_000_000, "{} bytes", page.len());
-    require_sound(&browser, &page).await;
-    browser.close().await.unwrap();
+    require_sound(&browser, &page);
 }
 
 /// One wrong entry among a million makes its cell of the map red.

@@ -5,32 +5,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{browser::Driver, service::Service};
-use fantoccini::{
-    Client, Locator,
-    actions::{InputSource, KeyAction, KeyActions},
-    elements::Element,
-    key::Key,
+use crate::{
+    browser::{Browser, Driver, ENTER, Element, TAB},
+    service::Service,
 };
 
-struct Browser(Client);
+/// The service's page in a browser.
+struct Page(Browser);
 
-impl Browser {
-    async fn find(&self, id: &str) -> Element {
-        self.0.find(Locator::Id(id)).await.unwrap()
+impl Page {
+    fn find(&self, id: &str) -> Element<'_> {
+        self.0.find(&format!("#{id}")).unwrap()
     }
 
-    async fn text(&self, id: &str) -> String {
-        self.find(id).await.text().await.unwrap()
+    fn text(&self, id: &str) -> String {
+        self.find(id).text().unwrap()
     }
 
     /// Waits until the text of an element contains `expected`.
-    async fn wait_for(&self, id: &str, expected: &str) {
+    fn wait_for(&self, id: &str, expected: &str) {
         let started = Instant::now();
         loop {
             let text = match id {
-                "report" => self.report().await,
-                _ => self.text(id).await,
+                "report" => self.report(),
+                _ => self.text(id),
             };
             if text.contains(expected) {
                 return;
@@ -39,156 +37,130 @@ impl Browser {
                 started.elapsed() < Duration::from_secs(10),
                 "{id} shows {text:?}, not {expected:?}"
             );
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     /// Returns the text of the report that is shown, empty while there is none.
-    async fn report(&self) -> String {
-        let frame = self.find("report").await;
-        if !frame.is_displayed().await.unwrap() {
+    fn report(&self) -> String {
+        let frame = self.find("report");
+        if !frame.is_displayed() {
             return String::new();
         }
-        frame.enter_frame().await.unwrap();
+        self.0.enter_frame(&frame);
         // The content of the frame may be changing.
-        let text = match self.0.find(Locator::Css("body")).await {
-            Ok(body) => body.text().await.unwrap_or_default(),
-            Err(_) => String::new(),
-        };
-        self.0.enter_parent_frame().await.unwrap();
-        text
-    }
-
-    /// Presses a key, for the element that has the focus.
-    async fn press(&self, key: Key) {
-        let value = char::from(key);
-        let keys = KeyActions::new("keys".to_owned())
-            .then(KeyAction::Down { value })
-            .then(KeyAction::Up { value });
-        self.0.perform_actions(keys).await.unwrap();
+        let text = self.0.find("body").and_then(|body| body.text());
+        self.0.leave_frame();
+        text.unwrap_or_default()
     }
 
     /// Chooses a file of tests/cli/data.
-    async fn choose(&self, name: &str) {
+    fn choose(&self, name: &str) {
         let path = Path::new("tests/cli/data")
             .join(name)
             .canonicalize()
             .unwrap();
-        let input = self.find("file").await;
-        input.send_keys(path.to_str().unwrap()).await.unwrap();
+        self.find("file").send_keys(path.to_str().unwrap());
     }
 
     /// Replaces the content of a field.
-    async fn enter(&self, id: &str, text: &str) {
-        let field = self.find(id).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+    fn enter(&self, id: &str, text: &str) {
+        let field = self.find(id);
+        field.clear();
+        field.send_keys(text);
     }
 }
 
-#[tokio::test]
-async fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
+#[test]
+fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
     let driver = Driver::start();
-    let browser = Browser(driver.browser().await);
-    browser.0.goto(&service.url("/")).await.unwrap();
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
 
     // The example is the second element in the order of the keyboard.
     let started = Instant::now();
-    browser.press(Key::Tab).await;
-    browser.press(Key::Tab).await;
-    let active = browser.0.active_element().await.unwrap();
-    assert_eq!(active.text().await.unwrap(), "Run the example");
-    browser.press(Key::Enter).await;
-    browser.wait_for("status", "The gradient is wrong.").await;
+    page.0.press(TAB);
+    page.0.press(TAB);
+    let active = page.0.active_element();
+    assert_eq!(active.text().unwrap(), "Run the example");
+    page.0.press(ENTER);
+    page.wait_for("status", "The gradient is wrong.");
     let cause = "as if 10 backward passes had been summed";
-    browser.wait_for("report", cause).await;
+    page.wait_for("report", cause);
     assert!(
         started.elapsed() < Duration::from_secs(10),
         "{:?}",
         started.elapsed()
     );
-    browser.wait_for("past", "grad (accumulated)").await;
-    browser.0.close().await.unwrap();
+    page.wait_for("past", "grad (accumulated)");
 }
 
-#[tokio::test]
-async fn checks_files_with_settings_and_goes_back_to_past_checks() {
+#[test]
+fn checks_files_with_settings_and_goes_back_to_past_checks() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
     let driver = Driver::start();
-    let browser = Browser(driver.browser().await);
-    browser.0.goto(&service.url("/")).await.unwrap();
-    browser.find("example").await.click().await.unwrap();
-    browser.wait_for("status", "The gradient is wrong.").await;
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
+    page.find("example").click();
+    page.wait_for("status", "The gradient is wrong.");
 
     let right = "right.safetensors";
-    browser.choose(right).await;
-    browser.wait_for("current-name", right).await;
-    browser
-        .wait_for("status", "All 2 gradients are right.")
-        .await;
-    browser.wait_for("report", "PASS: grad is right").await;
+    page.choose(right);
+    page.wait_for("current-name", right);
+    page.wait_for("status", "All 2 gradients are right.");
+    page.wait_for("report", "PASS: grad is right");
 
     // A broken file, and an unknown setting.
-    browser.choose("truncated.safetensors").await;
+    page.choose("truncated.safetensors");
     let refusal = "truncated.safetensors is not a readable safetensors file";
-    browser.wait_for("status", refusal).await;
-    browser.enter("settings", "--tolerance 1").await;
-    browser.choose(right).await;
+    page.wait_for("status", refusal);
+    page.enter("settings", "--tolerance 1");
+    page.choose(right);
     let refusal = "unknown setting 'tolerance'; the settings are wrt, ";
-    browser.wait_for("status", refusal).await;
+    page.wait_for("status", refusal);
 
     // Settings are flags or a query.
     for settings in ["--rtol 1e-9 --atol=0", "rtol = 1e-9 & atol=0"] {
-        browser.enter("settings", settings).await;
-        browser.choose(right).await;
-        browser
-            .wait_for("status", "2 of 2 gradients are wrong.")
-            .await;
+        page.enter("settings", settings);
+        page.choose(right);
+        page.wait_for("status", "2 of 2 gradients are wrong.");
     }
     // A pass of some rows claims no more than that.
-    browser.enter("settings", "--rows 0..1").await;
-    browser.choose(right).await;
+    page.enter("settings", "--rows 0..1");
+    page.choose(right);
     let verdict = "All 2 gradients are right in the checked rows.";
-    browser.wait_for("status", verdict).await;
+    page.wait_for("status", verdict);
 
     let example = "digits-accumulated.safetensors";
-    let past = browser.0.find(Locator::LinkText(example)).await.unwrap();
-    past.click().await.unwrap();
-    browser.wait_for("status", "The gradient is wrong.").await;
-    assert_eq!(browser.text("current-name").await, example);
-    browser.0.close().await.unwrap();
+    let past = page.0.find_link(example);
+    past.click();
+    page.wait_for("status", "The gradient is wrong.");
+    assert_eq!(page.text("current-name"), example);
 }
 
-#[tokio::test]
-async fn the_page_requests_a_token_and_loads_nothing_from_elsewhere() {
+#[test]
+fn the_page_requests_a_token_and_loads_nothing_from_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, "0123456789abcdef\n").unwrap();
     let flags = ["--device", "cpu", "--token-file", token.to_str().unwrap()];
     let service = Service::start(&folder.path().join("data"), &flags);
     let driver = Driver::start();
-    let browser = Browser(driver.browser().await);
-    browser.0.goto(&service.url("/")).await.unwrap();
-    browser
-        .wait_for("token-form", "This service requires a token.")
-        .await;
-    let enter = char::from(Key::Enter);
-    browser
-        .enter("token", &format!("another0123456789{enter}"))
-        .await;
-    browser.wait_for("token-status", "Wrong token.").await;
-    browser
-        .enter("token", &format!("0123456789abcdef{enter}"))
-        .await;
-    browser.wait_for("device", "Runs on ").await;
-    browser.find("example").await.click().await.unwrap();
-    browser.wait_for("status", "The gradient is wrong.").await;
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
+    page.wait_for("token-form", "This service requires a token.");
+    page.enter("token", &format!("another0123456789{ENTER}"));
+    page.wait_for("token-status", "Wrong token.");
+    page.enter("token", &format!("0123456789abcdef{ENTER}"));
+    page.wait_for("device", "Runs on ");
+    page.find("example").click();
+    page.wait_for("status", "The gradient is wrong.");
 
     let script = "return performance.getEntriesByType('resource').map(entry => entry.name)";
-    let loaded = browser.0.execute(script, Vec::new()).await.unwrap();
+    let loaded = page.0.execute(script, &[]);
     let loaded: Vec<&str> = loaded
         .as_array()
         .unwrap()
@@ -205,5 +177,4 @@ async fn the_page_requests_a_token_and_loads_nothing_from_elsewhere() {
             .all(|url| url.starts_with(&service.url("/")) || url.starts_with("data:")),
         "{loaded:?}"
     );
-    browser.0.close().await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, parser::ValueSource};
-use toml::{Table, Value};
+use toml_edit::{DocumentMut, Item, Table, TomlError, Value};
 
 use crate::{
     cli::arguments::Arguments,
@@ -45,7 +45,7 @@ pub(super) fn words(path: &Path, command: &str, given: &ArgMatches) -> Result<Ve
     let failed = |reason: String| Error::Usage(format!("{}: {reason}", path.display()));
     let overridden = Overridden::new(&table, given);
     let mut words = Vec::new();
-    for (key, value) in &table {
+    for (key, item) in &table {
         let Some(arg) = find(check, key) else {
             return Err(failed(format!(
                 "unknown setting {key}; settings are the flags of gradprobe check without their \
@@ -55,8 +55,9 @@ pub(super) fn words(path: &Path, command: &str, given: &ArgMatches) -> Result<Ve
         if find(own, key).is_none() || overridden.contains(arg, key) {
             continue;
         }
-        words.extend(to_words(arg, key, value, folder).map_err(|expected| {
-            let found = scalar(value).unwrap_or_else(|| format!("of type {}", value.type_str()));
+        words.extend(to_words(arg, key, item, folder).map_err(|expected| {
+            let found = item.as_value().and_then(scalar);
+            let found = found.unwrap_or_else(|| format!("of type {}", item.type_name()));
             failed(format!("{key} is {found}, but {expected}"))
         })?);
     }
@@ -65,7 +66,8 @@ pub(super) fn words(path: &Path, command: &str, given: &ArgMatches) -> Result<Ve
 
 fn read(path: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    text.parse().map_err(|error: toml::de::Error| {
+    let parsed = text.parse().map(DocumentMut::into_table);
+    parsed.map_err(|error: TomlError| {
         let before = error.span().map_or("", |span| &text[..span.start]);
         let line = before.split('\n').count();
         Error::Format {
@@ -119,14 +121,14 @@ fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
 fn to_words(
     arg: &Arg,
     key: &str,
-    value: &Value,
+    item: &Item,
     folder: &Path,
 ) -> std::result::Result<Vec<OsString>, &'static str> {
     let is_list = matches!(arg.get_action(), ArgAction::Append);
-    let texts = match value {
-        Value::Array(values) if is_list => values.iter().map(scalar).collect::<Option<Vec<_>>>(),
+    let texts = item.as_value().and_then(|value| match value {
+        Value::Array(values) if is_list => values.iter().map(scalar).collect(),
         value => scalar(value).map(|text| vec![text]),
-    };
+    });
     let texts = texts.ok_or(if is_list {
         "it must be a string or a list of strings"
     } else {
@@ -152,10 +154,10 @@ fn to_words(
 /// Returns a value that is no list and no table as text.
 fn scalar(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Float(number) => Some(number.to_string()),
-        Value::Boolean(flag) => Some(flag.to_string()),
-        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+        Value::String(text) => Some(text.value().clone()),
+        Value::Integer(number) => Some(number.value().to_string()),
+        Value::Float(number) => Some(number.value().to_string()),
+        Value::Boolean(flag) => Some(flag.value().to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::InlineTable(_) => None,
     }
 }
