@@ -38,13 +38,11 @@ pub(super) fn larger<T: Real>(a: T, b: T) -> T {
 /// 4.1).
 #[inline(always)]
 pub(super) fn pairwise<T: Real>(mut sums: [T; LANES]) -> T {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            let other = sums[lane + half];
-            sums[lane] += other;
+    for half in [8, 4, 2, 1] {
+        let (lower, upper) = sums.split_at_mut(half);
+        for (sum, other) in lower.iter_mut().zip(upper) {
+            *sum += *other;
         }
-        half /= 2;
     }
     sums[0]
 }

@@ -32,8 +32,7 @@ impl Histogram {
     #[inline(always)]
     pub fn bin(error: f64) -> u32 {
         let bits = (error.to_bits() >> (52 - MANTISSA_BITS)) as u32;
-        let bin = bits.max(FIRST) - FIRST;
-        bin.min(BINS as u32 - 1)
+        bits.saturating_sub(FIRST).min(BINS as u32 - 1)
     }
 
     /// Counts an error.

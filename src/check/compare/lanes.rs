@@ -10,7 +10,7 @@
 //! 4. Products are accumulated by fused multiply-add. Maxima, minima and choices are written as
 //!    `if` expressions, which become one vector instruction; the NaN rule of `f64::max` takes
 //!    three. Rows with an entry that is not finite are compared elsewhere.
-//! 5. Verdicts are counted as integers per lane. One count per row holds the wrong entries in its
+//! 5. Verdicts are counted per lane ([`Counts`]). One count per row holds the wrong entries in its
 //!    low half, and the candidates for the worst entries in its high half.
 //! 6. Corrupted copies of the gradient are judged only until each has been caught once.
 //! 7. The bins of the histogram are stored, and counted later, row by row: the place of a count
@@ -58,14 +58,40 @@ pub(super) struct RowTotals {
     pub(super) tolerance_numeric: [f64; LANES],
     /// The number of wrong entries, plus [`CANDIDATE`] times the number of candidates for the
     /// worst.
-    counts: [u64; LANES],
+    counts: Counts,
+}
+
+/// A count per lane.
+///
+/// A lane counts the entries of a block at most, so it cannot overflow. The additions wrap because
+/// a check for overflow would keep the loop out of vectors and halve the speed of a check.
+#[derive(Clone, Copy, Default)]
+struct Counts([u64; LANES]);
+
+impl Counts {
+    #[inline(always)]
+    fn add(&mut self, lane: usize, count: u64) {
+        self.0[lane] = self.0[lane].wrapping_add(count);
+    }
+
+    #[inline(always)]
+    fn merge(&mut self, other: &Self) {
+        for lane in 0..LANES {
+            self.add(lane, other.0[lane]);
+        }
+    }
+
+    /// Returns the sum over the lanes.
+    fn sum(&self) -> u64 {
+        self.0.iter().sum()
+    }
 }
 
 impl RowTotals {
     /// Returns the number of wrong entries, and the lanes with candidates for the worst.
     pub(super) fn counts(&self) -> (u64, [bool; LANES]) {
-        let wrong = self.counts.iter().map(|count| count % CANDIDATE).sum();
-        (wrong, self.counts.map(|count| count >= CANDIDATE))
+        let wrong = self.counts.0.iter().map(|count| count % CANDIDATE).sum();
+        (wrong, self.counts.0.map(|count| count >= CANDIDATE))
     }
 }
 
@@ -78,17 +104,17 @@ pub(super) struct Totals {
     max_rel_err: [f64; LANES],
     /// The smallest allowed/|numeric|.
     least: [f64; LANES],
-    undecided: [u64; LANES],
-    zeroed: [u64; LANES],
-    flipped: [u64; LANES],
-    scaled: [u64; LANES],
-    shuffled: [u64; LANES],
-    shuffle_differs: [u64; LANES],
+    undecided: Counts,
+    zeroed: Counts,
+    flipped: Counts,
+    scaled: Counts,
+    shuffled: Counts,
+    shuffle_differs: Counts,
 }
 
 impl Default for Totals {
     fn default() -> Self {
-        let (zeros, none) = ([0.0; LANES], [0; LANES]);
+        let (zeros, none) = ([0.0; LANES], Counts::default());
         Self {
             rel_err: zeros,
             analytic_analytic: zeros,
@@ -191,15 +217,20 @@ impl Totals {
             let count = |is_counted: bool| u64::from(is_counted & is_there);
             let is_candidate = error > row.threshold * allowed;
             let candidate = if is_candidate { CANDIDATE } else { 0 };
-            of_row.counts[lane] += count(judgement.is_wrong) + if is_there { candidate } else { 0 };
-            self.undecided[lane] += count(!judgement.is_wrong & !judgement.is_certain);
+            of_row.counts.add(lane, count(judgement.is_wrong));
+            of_row
+                .counts
+                .add(lane, if is_there { candidate } else { 0 });
+            self.undecided
+                .add(lane, count(!judgement.is_wrong & !judgement.is_certain));
             if CATCHES {
                 let caught = Caught::new(a, next, g, allowed);
-                self.zeroed[lane] += count(caught.zeroed);
-                self.flipped[lane] += count(caught.flipped);
-                self.scaled[lane] += count(caught.scaled);
-                self.shuffled[lane] += count(caught.shuffled);
-                self.shuffle_differs[lane] += count(caught.shuffle_differs);
+                self.zeroed.add(lane, count(caught.zeroed));
+                self.flipped.add(lane, count(caught.flipped));
+                self.scaled.add(lane, count(caught.scaled));
+                self.shuffled.add(lane, count(caught.shuffled));
+                self.shuffle_differs
+                    .add(lane, count(caught.shuffle_differs));
             }
         }
         bins
@@ -214,19 +245,18 @@ impl Totals {
             self.error_error[lane] += other.error_error[lane];
             self.max_rel_err[lane] = larger(other.max_rel_err[lane], self.max_rel_err[lane]);
             self.least[lane] = smaller(other.least[lane], self.least[lane]);
-            self.undecided[lane] += other.undecided[lane];
-            self.zeroed[lane] += other.zeroed[lane];
-            self.flipped[lane] += other.flipped[lane];
-            self.scaled[lane] += other.scaled[lane];
-            self.shuffled[lane] += other.shuffled[lane];
-            self.shuffle_differs[lane] += other.shuffle_differs[lane];
         }
+        self.undecided.merge(&other.undecided);
+        self.zeroed.merge(&other.zeroed);
+        self.flipped.merge(&other.flipped);
+        self.scaled.merge(&other.scaled);
+        self.shuffled.merge(&other.shuffled);
+        self.shuffle_differs.merge(&other.shuffle_differs);
     }
 
     /// Adds the totals of a block to the tally.
     pub(super) fn add_to(&self, tally: &mut Tally) {
         let sum = |values: &[f64; LANES]| values.iter().sum::<f64>();
-        let count = |counts: &[u64; LANES]| counts.iter().sum::<u64>();
         tally.rel_err.sum.add(sum(&self.rel_err));
         tally
             .sums
@@ -237,13 +267,13 @@ impl Totals {
         tally.rel_err.max = most.fold(tally.rel_err.max, f64::max);
         let least = self.least.iter().copied();
         tally.sensitivity.least = least.fold(tally.sensitivity.least, f64::min);
-        tally.counts.undecided += count(&self.undecided);
+        tally.counts.undecided += self.undecided.sum();
         tally.sensitivity.caught.merge(Caught {
-            zeroed: count(&self.zeroed) > 0,
-            flipped: count(&self.flipped) > 0,
-            scaled: count(&self.scaled) > 0,
-            shuffled: count(&self.shuffled) > 0,
-            shuffle_differs: count(&self.shuffle_differs) > 0,
+            zeroed: self.zeroed.sum() > 0,
+            flipped: self.flipped.sum() > 0,
+            scaled: self.scaled.sum() > 0,
+            shuffled: self.shuffled.sum() > 0,
+            shuffle_differs: self.shuffle_differs.sum() > 0,
         });
     }
 }

@@ -59,8 +59,7 @@ impl RowEntries<'_> {
             #[inline(always)]
             || {
                 let pairs = self.analytic.iter().zip(self.derivative);
-                let others = pairs.map(|(a, b)| u64::from(!(a.is_finite() & b.is_finite())));
-                others.sum::<u64>() == 0
+                pairs.fold(true, |all, (a, b)| all & a.is_finite() & b.is_finite())
             },
         )
     }
