@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use crate::{
     cpu::{
-        lanes::{has_wide_vectors, larger, simd},
+        lanes::{larger, simd_by_width},
         matmul::{Packed, TILE, tile},
         series::{ANY, divided_by_growth, four_terms, log1p_per_step, two_terms},
     },
@@ -170,14 +170,11 @@ pub fn difference<T: Real>(
         linear,
     };
     let terms = growths.terms;
-    // R rows by S steps: the sums that fit in the registers.
-    match (&growths.tables, has_wide_vectors()) {
-        (Tables::One(table), true) => by_series::<T, 4, 1>(derivative, table, terms, inputs),
-        (Tables::One(table), false) => by_series::<T, 2, 1>(derivative, table, terms, inputs),
-        (Tables::Two(tables), true) => by_series::<T, 4, 2>(derivative, tables, terms, inputs),
-        (Tables::Two(tables), false) => by_series::<T, 1, 2>(derivative, tables, terms, inputs),
-        (Tables::Four(tables), true) => by_series::<T, 2, 4>(derivative, tables, terms, inputs),
-        (Tables::Four(tables), false) => by_series::<T, 1, 4>(derivative, tables, terms, inputs),
+    // W or N rows by S steps: the sums that fit in 32 or 16 vector registers.
+    match &growths.tables {
+        Tables::One(table) => by_series::<T, 4, 2, 1>(derivative, table, terms, inputs),
+        Tables::Two(tables) => by_series::<T, 4, 1, 2>(derivative, tables, terms, inputs),
+        Tables::Four(tables) => by_series::<T, 2, 1, 4>(derivative, tables, terms, inputs),
     }
 }
 
@@ -191,67 +188,80 @@ struct QuotientInputs<'a, T> {
 }
 
 /// Dispatches to the loops for a number of terms.
-fn by_series<T: Real, const R: usize, const S: usize>(
+fn by_series<T: Real, const W: usize, const N: usize, const S: usize>(
     derivative: &mut Vec<T>,
     tables: &Packed<T, S>,
     terms: usize,
     inputs: QuotientInputs<'_, T>,
 ) {
     match terms {
-        2 => quotients::<T, R, S, 2>(derivative, tables, inputs),
-        4 => quotients::<T, R, S, 4>(derivative, tables, inputs),
-        _ => quotients::<T, R, S, ANY>(derivative, tables, inputs),
+        2 => quotients::<T, W, N, S, 2>(derivative, tables, inputs),
+        4 => quotients::<T, W, N, S, 4>(derivative, tables, inputs),
+        _ => quotients::<T, W, N, S, ANY>(derivative, tables, inputs),
     }
 }
 
-/// Computes the derivative in tiles of R rows, by S steps and series of `TERMS` terms.
-fn quotients<T: Real, const R: usize, const S: usize, const TERMS: usize>(
+/// Computes the derivative by S steps and series of `TERMS` terms, in tiles of W rows if the vector
+/// registers are wide, and of N rows otherwise.
+fn quotients<T: Real, const W: usize, const N: usize, const S: usize, const TERMS: usize>(
     derivative: &mut Vec<T>,
     tables: &Packed<T, S>,
     inputs: QuotientInputs<'_, T>,
 ) {
-    let QuotientInputs {
-        residual,
-        steps,
-        targets,
-        linear,
-    } = inputs;
-    let rows = targets.labels.len();
-    simd(
+    simd_by_width(
+        derivative,
         #[inline(always)]
-        || {
-            tables.multiply::<R, false>(
-                derivative,
-                residual,
-                #[inline(always)]
-                |row, column, sums, growths| {
-                    let (label, total) = (targets.labels[row], targets.totals[row]);
-                    let mut derivative = [T::zero(); TILE];
-                    for (s, step) in (0..S).zip(steps) {
-                        let mut quotients = sums[s];
-                        if label != NO_LABEL {
-                            let growth = growths[label as usize][s];
-                            quotients =
-                                divided_by_growth::<T, TERMS, TILE>(quotients, growth, step.size);
-                        }
-                        let logarithms = log1p_per_step::<T, TERMS, TILE>(quotients, step.size);
-                        for lane in 0..TILE {
-                            derivative[lane] =
-                                step.weight.mul_add(logarithms[lane], derivative[lane]);
-                        }
-                    }
-                    derivative.iter_mut().for_each(|v| *v = *v * total);
-                    if let Some(linear) = linear {
-                        let linear = tile(&linear[row * (linear.len() / rows)..], column);
-                        for (derivative, linear) in derivative.iter_mut().zip(linear) {
-                            *derivative += linear;
-                        }
-                    }
-                    derivative
-                },
-            );
-        },
+        |derivative| inputs.quotients::<W, S, TERMS>(derivative, tables),
+        #[inline(always)]
+        |derivative| inputs.quotients::<N, S, TERMS>(derivative, tables),
     );
+}
+
+impl<T: Real> QuotientInputs<'_, T> {
+    /// Computes the derivative in tiles of R rows. Must be called inside of [`simd_by_width`].
+    #[inline(always)]
+    fn quotients<const R: usize, const S: usize, const TERMS: usize>(
+        self,
+        derivative: &mut Vec<T>,
+        tables: &Packed<T, S>,
+    ) {
+        let Self {
+            residual,
+            steps,
+            targets,
+            linear,
+        } = self;
+        let rows = targets.labels.len();
+        tables.multiply::<R, false>(
+            derivative,
+            residual,
+            #[inline(always)]
+            |row, column, sums, growths| {
+                let (label, total) = (targets.labels[row], targets.totals[row]);
+                let mut derivative = [T::zero(); TILE];
+                for (s, step) in (0..S).zip(steps) {
+                    let mut quotients = sums[s];
+                    if label != NO_LABEL {
+                        let growth = growths[label as usize][s];
+                        quotients =
+                            divided_by_growth::<T, TERMS, TILE>(quotients, growth, step.size);
+                    }
+                    let logarithms = log1p_per_step::<T, TERMS, TILE>(quotients, step.size);
+                    for lane in 0..TILE {
+                        derivative[lane] = step.weight.mul_add(logarithms[lane], derivative[lane]);
+                    }
+                }
+                derivative.iter_mut().for_each(|v| *v = *v * total);
+                if let Some(linear) = linear {
+                    let linear = tile(&linear[row * (linear.len() / rows)..], column);
+                    for (derivative, linear) in derivative.iter_mut().zip(linear) {
+                        *derivative += linear;
+                    }
+                }
+                derivative
+            },
+        );
+    }
 }
 
 /// Computes the derivative with respect to the logits, [rows, k], from `residual` [rows, k] and the

@@ -18,12 +18,36 @@ pub(crate) fn simd<R>(kernel: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(kernel)
 }
 
-/// Returns true if the processor has AVX-512: 32 registers of 8 f64 instead of 16 of 4.
-pub(crate) fn has_wide_vectors() -> bool {
+/// Runs `wide` as [`simd`] does if the processor has AVX-512, that is 32 registers of 8 f64, and
+/// `narrow` otherwise. Each of the two is compiled only for the instructions that run it.
+pub(crate) fn simd_by_width<A, R>(
+    argument: A,
+    wide: impl FnOnce(A) -> R,
+    narrow: impl FnOnce(A) -> R,
+) -> R {
     #[cfg(target_arch = "x86_64")]
-    return matches!(pulp::Arch::new(), pulp::x86::Arch::V4(_));
+    {
+        use pulp::x86::Arch;
+        match pulp::Arch::new() {
+            Arch::V4(simd) => simd.vectorize(
+                #[inline(always)]
+                || wide(argument),
+            ),
+            Arch::V3(simd) => simd.vectorize(
+                #[inline(always)]
+                || narrow(argument),
+            ),
+            _ => narrow(argument),
+        }
+    }
     #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    {
+        let _ = wide;
+        simd(
+            #[inline(always)]
+            || narrow(argument),
+        )
+    }
 }
 
 /// Returns the larger value, or `b` if `a` is NaN. Compiles to one instruction, unlike

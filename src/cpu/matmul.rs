@@ -23,10 +23,7 @@
 
 use rayon::prelude::*;
 
-use crate::{
-    cpu::lanes::{has_wide_vectors, simd},
-    tensor::Real,
-};
+use crate::{cpu::lanes::simd_by_width, tensor::Real};
 
 /// Columns of a tile: two AVX-512 vectors of f64.
 pub(crate) const TILE: usize = 16;
@@ -77,7 +74,7 @@ impl<T: Real, const S: usize> Packed<T, S> {
     }
 
     /// Multiplies `left` [rows, k] in tiles of R rows and overwrites `product` [rows, d]. Must be
-    /// called inside of [`simd`].
+    /// called inside of [`simd_by_width`].
     ///
     /// `finish(row, column, sums, panel)` turns the S sums of a row, for `TILE` columns from
     /// `column` on, into entries of `product`. `MAGNITUDES` multiplies by the absolute values of
@@ -200,29 +197,24 @@ fn matmul_by<T: Real, const MAGNITUDES: bool>(
     right: &Packed<T, 1>,
 ) {
     // The sums of R rows, and two operands, fit in the 32 or 16 vector registers.
-    if has_wide_vectors() {
-        matmul_in::<T, 4, MAGNITUDES>(product, left, right)
-    } else {
-        matmul_in::<T, 2, MAGNITUDES>(product, left, right)
-    }
+    simd_by_width(
+        product,
+        #[inline(always)]
+        |product| right.multiply::<4, MAGNITUDES>(product, left, sum_of_one),
+        #[inline(always)]
+        |product| right.multiply::<2, MAGNITUDES>(product, left, sum_of_one),
+    );
 }
 
-fn matmul_in<T: Real, const R: usize, const MAGNITUDES: bool>(
-    product: &mut Vec<T>,
-    left: &[T],
-    right: &Packed<T, 1>,
-) {
-    simd(
-        #[inline(always)]
-        || {
-            right.multiply::<R, MAGNITUDES>(
-                product,
-                left,
-                #[inline(always)]
-                |_, _, [sums], _| *sums,
-            );
-        },
-    );
+/// The entries of a plain product.
+#[inline(always)]
+fn sum_of_one<T: Real>(
+    _row: usize,
+    _column: usize,
+    [sums]: &[[T; TILE]; 1],
+    _panel: &[[[T; TILE]; 1]],
+) -> [T; TILE] {
+    *sums
 }
 
 /// Returns `left` [rows, k] times `right` [k, d].

@@ -30,12 +30,12 @@ pub(super) fn four_terms<T: Real>() -> T {
     T::epsilon().sqrt().sqrt() * T::of(0.5)
 }
 
-/// Returns true if four terms are exact for every value. Counts the large values, because counting
-/// runs in vector instructions, and a search that ends early does not.
+/// Returns true if four terms are exact for every value. Visits all values, because a search that
+/// ends early does not run in vector instructions.
 #[inline(always)]
 fn are_small<T: Real, const N: usize>(values: &[T; N], step: T) -> bool {
-    let is_large = |v: &T| u32::from(!((step * *v).abs() <= four_terms()));
-    values.iter().map(is_large).sum::<u32>() == 0
+    let is_small = |v: &T| (step * *v).abs() <= four_terms();
+    values.iter().fold(true, |all, v| all & is_small(v))
 }
 
 /// Returns values / (1 + step·growth), by `TERMS` terms of the series.

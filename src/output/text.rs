@@ -45,7 +45,7 @@ pub fn render(report: &Report, layout: Layout) -> String {
 }
 
 /// Renders the report of a single file. For several files, renders the reports that did not pass
-/// and the number of files that passed; the [lines](line) of the files have been printed before.
+/// and the number of files that passed; the [lines](line()) of the files have been printed before.
 pub fn render_all(runs: &[Run], layout: Layout) -> String {
     if let Some(report) = single(runs) {
         return render(report, layout);

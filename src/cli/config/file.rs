@@ -66,7 +66,12 @@ pub(super) fn words(path: &Path, command: &str, given: &ArgMatches) -> Result<Ve
 
 fn read(path: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let parsed = text.parse().map(DocumentMut::into_table);
+    let parsed = text.parse().map(|document: DocumentMut| {
+        let mut table = document.into_table();
+        // The command that repeats a check is the same whatever the order in the file.
+        table.sort_values();
+        table
+    });
     parsed.map_err(|error: TomlError| {
         let before = error.span().map_or("", |span| &text[..span.start]);
         let line = before.split('\n').count();
