@@ -18,11 +18,11 @@ use crate::{
 mod by_rows;
 mod by_sum;
 mod compare;
-mod judge;
 mod listener;
 mod memory;
 mod on_device;
 mod options;
+mod oracle;
 mod selection;
 mod smallest;
 
@@ -219,7 +219,7 @@ fn confirm(comparator: &Comparator<'_>, tally: &Tally, name: &str, device: &str)
     let worst = tally.kept.worst.iter();
     let wrong = worst.filter(|entry| entry.decision == Some(Decision::Wrong));
     let samples = tally.kept.wrong.iter().chain(&tally.kept.others);
-    judge::confirm(comparator, device, wrong.chain(samples))
+    oracle::confirm(comparator, device, wrong.chain(samples))
 }
 
 /// Finds the causes of wrong entries. Returns `None` if the listener interrupts the diagnosis, or

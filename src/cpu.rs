@@ -10,7 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 pub(crate) use engine::CpuEngine;
-pub(crate) use lanes::simd;
+pub(crate) use lanes::{larger, simd};
 
 use kernels::Kernels;
 use ordered::fold_parts;

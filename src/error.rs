@@ -136,7 +136,7 @@ pub enum Error {
     /// given.
     #[error(
         "{device} and the CPU disagree on the derivative at {place}: \
-         {numeric:e} and {judge:e} differ by more than {bound:.1e}; \
+         {numeric:e} and {on_host:e} differ by more than {bound:.1e}; \
          the fault is in the device or in gradprobe, not in the gradient"
     )]
     OraclesDisagree {
@@ -147,7 +147,7 @@ pub enum Error {
         /// The device's derivative.
         numeric: f64,
         /// The CPU's derivative.
-        judge: f64,
+        on_host: f64,
         /// The largest difference that rounding and truncation explain.
         bound: f64,
     },

@@ -53,7 +53,7 @@ pub(crate) fn simd_by_width<A, R>(
 /// Returns the larger value, or `b` if `a` is NaN. Compiles to one instruction, unlike
 /// `Float::max`.
 #[inline(always)]
-pub(super) fn larger<T: Real>(a: T, b: T) -> T {
+pub(crate) fn larger<T: Real>(a: T, b: T) -> T {
     if a > b { a } else { b }
 }
 

@@ -24,9 +24,9 @@ pub(crate) struct Noise {
     /// Noise per unit of conditioning, for each column, [m].
     pub(crate) by_column: Vec<f64>,
     /// Noise per unit of conditioning and of the row's magnitude.
-    by_both: f64,
-    /// Noise per unit of the row's magnitude and of its R.
     by_magnitude: f64,
+    /// Noise per unit of the row's magnitude and of its R.
+    by_magnitude_and_total: f64,
     /// Noise per unit of the row's R.
     by_total: f64,
     /// Absolute noise of every entry.
@@ -41,7 +41,7 @@ impl Noise {
         let (_, ranges) = problem.slopes(plan.wrt);
         let of_gradient = RoundingModel::of_gradient(problem, plan);
         let own = RoundingModel::new(plan.precision.dtype(), problem.terms(plan.wrt));
-        let (rounding, by_both) = match plan.method {
+        let (rounding, by_magnitude) = match plan.method {
             Method::Difference if of_gradient.accumulation == 1.0 => {
                 (RoundingModel::LOGITS * u * own.sums / of_gradient.sums, 0.0)
             }
@@ -57,14 +57,14 @@ impl Noise {
             .iter()
             .map(|range| truncation(range) + rounding)
             .collect();
-        let (by_magnitude, by_total) = match plan.method {
+        let (by_magnitude_and_total, by_total) = match plan.method {
             Method::Difference => (0.0, 0.0),
             Method::ForwardPass => of_losses(problem, plan),
         };
         Self {
             by_column,
-            by_both,
             by_magnitude,
+            by_magnitude_and_total,
             by_total,
             floor: underflow_floor(problem, plan.wrt, plan.precision.smallest_normal()),
             drift: drift(problem, plan.wrt, u),
@@ -74,8 +74,8 @@ impl Noise {
     /// Returns a row's noise per unit of conditioning, on top of that of each column, and its
     /// absolute noise.
     pub(crate) fn of_row(&self, magnitude: f64, total: f64) -> (f64, f64) {
-        let added = total * (magnitude * self.by_magnitude + self.by_total) + self.floor;
-        (magnitude * self.by_both, added)
+        let added = total * (magnitude * self.by_magnitude_and_total + self.by_total) + self.floor;
+        (magnitude * self.by_magnitude, added)
     }
 
     /// Returns the bound for an entry in `column`, without drift. `conditioning` is that of the
@@ -104,10 +104,10 @@ fn of_losses(problem: &Problem, plan: &Plan) -> (f64, f64) {
     // The error in the derivative per unit of error in each loss.
     let weight = plan.scheme.amplification() / (plan.eps * problem.normalizer());
     let terms = if problem.is_one_hot() { 0.0 } else { k.sqrt() };
-    let by_magnitude = 2.0 * u * (d / LANES as f64 + 8.0 + terms);
+    let by_magnitude_and_total = 2.0 * u * (d / LANES as f64 + 8.0 + terms);
     let loss = u * (k.ln() * (1.0 + terms) + k.min(64.0) + 8.0)
         + plan.precision.smallest_normal() * (k + 4.0);
-    (by_magnitude * weight, loss * weight)
+    (by_magnitude_and_total * weight, loss * weight)
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use std::{fmt::Display, time::Duration};
 
-use axum::http::StatusCode;
-
 use super::{job::State, refusal::Refusal};
 use crate::settings::{LONGEST_NAME, Settings};
 
@@ -51,10 +49,10 @@ impl CheckRequest {
         if let Some(name) = &name {
             if name.chars().count() > LONGEST_NAME {
                 let detail = format!("name is longer than {LONGEST_NAME} characters");
-                return Err(bad(detail));
+                return Err(Refusal::bad_request(detail));
             }
             if name.contains(char::is_control) {
-                return Err(bad("name contains a control character"));
+                return Err(Refusal::bad_request("name contains a control character"));
             }
         }
         let settings = Settings::parse(&pairs)?;
@@ -104,7 +102,7 @@ impl ListRequest {
         });
         if let Some((name, _)) = pairs.first() {
             let detail = format!("unknown parameter '{name}'; expected state, limit or cursor");
-            return Err(bad(detail));
+            return Err(Refusal::bad_request(detail));
         }
         Ok(Self {
             state: state.transpose()?,
@@ -119,15 +117,11 @@ fn take(pairs: &mut Vec<(String, String)>, name: &str) -> Result<Option<String>,
     let mut values = pairs.extract_if(.., |(key, _)| key == name);
     let value = values.next().map(|(_, value)| value);
     if values.next().is_some() {
-        return Err(bad(format!("{name} is given twice")));
+        return Err(Refusal::bad_request(format!("{name} is given twice")));
     }
     Ok(value)
 }
 
 fn invalid(name: &str, value: &str, expected: impl Display) -> Refusal {
-    bad(format!("{name} is '{value}'; expected {expected}"))
-}
-
-fn bad(detail: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, detail)
+    Refusal::bad_request(format!("{name} is '{value}'; expected {expected}"))
 }

@@ -144,7 +144,8 @@ pub(super) async fn receive(
         let Some(chunk) = next.await.map_err(|_| too_slow())? else {
             break;
         };
-        let chunk = chunk.map_err(|error| bad(format!("the body was interrupted: {error}")))?;
+        let chunk = chunk
+            .map_err(|error| Refusal::bad_request(format!("the body was interrupted: {error}")))?;
         bytes += chunk.len() as u64;
         if bytes > service.options.limits.body {
             return Err(too_long(service));
@@ -160,7 +161,9 @@ pub(super) async fn receive(
         }
     }
     if bytes == 0 {
-        return Err(bad("the body is empty; send a safetensors or npz file"));
+        return Err(Refusal::bad_request(
+            "the body is empty; send a safetensors or npz file",
+        ));
     }
     let body = if file.is_none() && buffer.len() <= MAX_INLINE {
         ReceivedBody::Inline(extension(format, &buffer), Arc::new(buffer))
@@ -214,10 +217,6 @@ fn extension(format: Option<Format>, head: &[u8]) -> &'static str {
         None if head.starts_with(b"PK") => "npz",
         None => "safetensors",
     }
-}
-
-fn bad(detail: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, detail)
 }
 
 fn too_long(service: &Service) -> Refusal {

@@ -18,7 +18,7 @@
 
 use super::strip::{RowEntries, Strip};
 use crate::{
-    cpu::matmul::padded,
+    cpu::{larger, matmul::padded},
     report::{ColumnSums, Histogram, Tally},
     rounding::{Caught, RowBounds},
 };
@@ -304,11 +304,6 @@ impl Entries {
             per_normalizer: row.per_normalizer,
         }
     }
-}
-
-#[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
 }
 
 #[inline(always)]

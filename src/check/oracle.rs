@@ -33,14 +33,14 @@ pub(super) fn confirm<'a>(
         let conditioning = bounds.conditioning[0] / problem.normalizer();
         let (magnitude, total) = (bounds.magnitude[0], bounds.totals[0]);
         let bound = entry.noise + noise.bound(column, conditioning, magnitude, total);
-        let judge = evaluation.numeric(&plan, problem.normalizer())[0];
+        let on_host = evaluation.numeric(&plan, problem.normalizer())[0];
         // Negated, so that a derivative that is NaN disagrees.
-        if !((entry.numeric - judge).abs() <= bound) {
+        if !((entry.numeric - on_host).abs() <= bound) {
             return Err(Error::OraclesDisagree {
                 device: device.to_owned(),
                 place: wrt.place(row, column),
                 numeric: entry.numeric,
-                judge,
+                on_host,
                 bound,
             });
         }
