@@ -20,7 +20,7 @@ use crate::{
     tensor::{Bytes, Tensor},
 };
 
-const FORMAT: &str = "npz";
+pub(super) const FORMAT: &str = "npz";
 
 /// The bytes read to find an array's header, 128 KiB. Version 1 headers end within 64 KiB; NumPy
 /// writes longer ones only for structured types, which are refused.
@@ -162,11 +162,15 @@ impl Archive for Npz {
         // A setting that cannot be read must not count as absent. The caller reports this text as
         // an invalid value.
         let unreadable = || Some("an array that is not one string or number".to_owned());
-        self.member(name).ok()?.and_then(|(bytes, range)| {
-            let is_small = range.len() as u64 <= HEADER;
-            let text = is_small.then(|| npy::scalar(bytes.bytes()[range].to_vec()));
-            text.flatten().or_else(unreadable)
-        })
+        match self.member(name) {
+            Ok(None) => None,
+            Ok(Some((bytes, range))) => {
+                let is_small = range.len() as u64 <= HEADER;
+                let text = is_small.then(|| npy::scalar(bytes.bytes()[range].to_vec()));
+                text.flatten().or_else(unreadable)
+            }
+            Err(_) => unreadable(),
+        }
     }
 }
 
