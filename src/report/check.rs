@@ -140,11 +140,14 @@ impl Check {
 
 impl RelErr {
     fn new(tally: &Tally) -> Self {
+        let max = tally.rel_err.max;
+        // The middle of the last bin may lie above the largest error.
+        let quantile = |q| tally.rel_err.histogram.quantile(q).min(max);
         Self {
-            max: tally.rel_err.max,
+            max,
             mean: tally.mean_rel_err(),
-            median: tally.rel_err.histogram.quantile(0.5),
-            p99: tally.rel_err.histogram.quantile(0.99),
+            median: quantile(0.5),
+            p99: quantile(0.99),
             norm: tally.norm_rel_err(),
         }
     }

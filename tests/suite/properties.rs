@@ -75,6 +75,8 @@ proptest! {
             // If all samples are saturated, a gradient of zeros passes as well.
             let blind = !check.blind_to.is_empty();
             prop_assert!(report.verdict == Verdict::Pass || blind);
+            let errors = &check.rel_err;
+            prop_assert!(errors.median <= errors.p99 && errors.p99 <= errors.max, "{errors:?}");
         }
     }
 

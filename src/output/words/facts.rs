@@ -37,7 +37,9 @@ pub fn details(check: &Check) -> Vec<(&'static str, String)> {
         details.push(("would detect", detected));
     }
     details.push(("relative error", rel_err(check)));
-    details.push(("rule of thumb", rule_of_thumb(check.rel_err.mean)));
+    if check.verdict != Verdict::Pass {
+        details.push(("rule of thumb", rule_of_thumb(check.rel_err.mean)));
+    }
     details
 }
 
