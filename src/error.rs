@@ -73,9 +73,13 @@ pub enum Error {
     },
     /// A target is not the index of a class.
     #[error(
-        "target[{row}] is {found}, but weight has {classes} rows (classes 0 to {}); \
-         pass --ignore-index {found} if it marks padding",
-        classes - 1
+        "target[{row}] is {found}, but weight has {classes} rows (classes 0 to {}); {}",
+        classes - 1,
+        if *starts_at_one {
+            "the labels start at 1, so subtract 1 from each".to_owned()
+        } else {
+            format!("pass --ignore-index {found} if it marks padding")
+        }
     )]
     Target {
         /// The sample.
@@ -84,6 +88,8 @@ pub enum Error {
         found: i64,
         /// The number of classes, k.
         classes: usize,
+        /// True if all targets lie between 1 and k.
+        starts_at_one: bool,
     },
     /// An option, or a setting in a file, has an invalid value.
     #[error("{name} is {found}, but {expected}")]

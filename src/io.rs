@@ -34,6 +34,7 @@
 mod archive;
 mod bytes;
 mod load;
+mod names;
 mod npy;
 #[cfg(feature = "npz")]
 mod npz;

@@ -2,10 +2,15 @@
 
 use std::{ops::Range, path::Path, str::FromStr};
 
-use super::{archive::Archive, bytes::Budget, source::Source};
+use super::{
+    archive::Archive,
+    bytes::Budget,
+    names::{self, Spelled},
+    source::Source,
+};
 use crate::{
     check::Subject,
-    error::{Error, Result, list, short},
+    error::{Error, Result, short},
     loss::{CrossEntropy, IGNORE_INDEX, Reduction},
     problem::{Problem, Wrt},
     tensor::Tensor,
@@ -43,18 +48,6 @@ pub struct Request {
     pub rows: Option<Range<usize>>,
 }
 
-/// Names that a file may hold beside gradients. The last three are settings.
-const NAMES: [&str; 8] = [
-    "input",
-    "weight",
-    "bias",
-    "target",
-    "class_weight",
-    "reduction",
-    "label_smoothing",
-    "ignore_index",
-];
-
 /// Reads a problem and the gradients to check.
 ///
 /// # Errors
@@ -66,8 +59,8 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     budget.memory = request.memory.unwrap_or(budget.memory);
     budget.unpacked = request.unpacked.unwrap_or(budget.unpacked);
     let mut archive = source.open(budget)?;
-    let (archive, path) = (archive.as_mut(), source.path());
-    let problem = problem(archive, path, request)?;
+    let (archive, path) = (&mut Spelled(archive.as_mut()), source.path());
+    let (problem, target_note) = problem(archive, path, request)?;
     let subjects = subjects(archive, path, request, &problem)?;
     let (n, d, k) = (problem.n(), problem.d(), problem.k());
     let names: Vec<_> = subjects.iter().map(|it| it.wrt.grad_name()).collect();
@@ -79,11 +72,55 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     Ok(Inputs {
         problem,
         subjects,
-        notes: unread(archive.names()).into_iter().collect(),
+        notes: names::notes(archive)
+            .into_iter()
+            .chain(target_note)
+            .collect(),
     })
 }
 
-fn problem(archive: &mut dyn Archive, path: &Path, request: &Request) -> Result<Problem> {
+/// Largest distance of a sum of probabilities from 1 that rounding explains, in f16 too. Chosen.
+const SUM_ERROR: f64 = 0.01;
+
+/// Returns a note on a target that PyTorch's cross_entropy would not take, or on probabilities that
+/// do not add up to 1.
+fn target_note(target: &Tensor, k: usize) -> Option<String> {
+    let is_table = target.shape().len() == 2 && target.columns() == k;
+    match (target.dtype().is_float(), is_table) {
+        (true, true) => sums_note(target),
+        (true, false) => {
+            let dtype = target.dtype();
+            let read = "its whole numbers were read as class indices";
+            Some(format!("target holds {dtype}; {read}"))
+        }
+        (false, true) if k > 1 => {
+            Some("target is one-hot; the class of each row was read from it".to_owned())
+        }
+        (false, _) => None,
+    }
+}
+
+fn sums_note(target: &Tensor) -> Option<String> {
+    let sum = |row| target.rows::<f64>(row..row + 1).iter().sum::<f64>();
+    let sums = (0..target.shape()[0]).map(sum);
+    let (least, most) = sums.fold((f64::INFINITY, 0.0f64), |(least, most), sum| {
+        (sum.min(least), sum.max(most))
+    });
+    let is_one = |sum: f64| (sum - 1.0).abs() <= SUM_ERROR;
+    (!is_one(least) || !is_one(most)).then(|| {
+        format!(
+            "the rows of target sum to {least:.4} at least and {most:.4} at most, not to 1; \
+             they were used as they are"
+        )
+    })
+}
+
+/// Returns the problem, and a note if its target has an unusual form.
+fn problem(
+    archive: &mut dyn Archive,
+    path: &Path,
+    request: &Request,
+) -> Result<(Problem, Option<String>)> {
     let input = required(archive, path, "input")?;
     let weight = required(archive, path, "weight")?;
     let target = required(archive, path, "target")?;
@@ -93,7 +130,8 @@ fn problem(archive: &mut dyn Archive, path: &Path, request: &Request) -> Result<
     let rows = request.rows.clone().unwrap_or(0..n);
     // The check reports rows beyond the last one, with the name of the flag.
     problem.require_finite(rows.start.min(n)..rows.end.min(n))?;
-    Ok(problem)
+    let note = target_note(&target, problem.k());
+    Ok((problem, note))
 }
 
 fn required(archive: &mut dyn Archive, path: &Path, name: &'static str) -> Result<Tensor> {
@@ -117,8 +155,8 @@ fn subjects(
     request: &Request,
     problem: &Problem,
 ) -> Result<Vec<Subject>> {
-    let names = archive.names();
-    let has = |wrt: Wrt| names.iter().any(|name| name == wrt.grad_name());
+    let present = archive.names();
+    let has = |wrt: Wrt| present.iter().any(|name| name == wrt.grad_name());
     if !problem.has_bias() && (request.wrt.contains(&Wrt::Bias) || has(Wrt::Bias)) {
         // If a forgotten bias counted as 0, every gradient would be wrong.
         return Err(missing(archive, path, "bias"));
@@ -132,7 +170,7 @@ fn subjects(
     }
     if subjects.is_empty() {
         // Checking the built-in gradient instead of one under an unknown name would pass.
-        if names.iter().any(|name| is_like_a_gradient(name)) {
+        if present.iter().any(|name| names::is_like_a_gradient(name)) {
             return Err(missing(archive, path, "grad"));
         }
         subjects.push(Subject {
@@ -141,31 +179,6 @@ fn subjects(
         });
     }
     Ok(subjects)
-}
-
-fn is_like_a_gradient(name: &str) -> bool {
-    name.to_lowercase().contains("grad")
-}
-
-/// Returns a note on the tensors with unknown names, which may be misspelt.
-fn unread(mut names: Vec<String>) -> Option<String> {
-    let gradients = Wrt::ALL.map(Wrt::grad_name);
-    names.retain(|name| !NAMES.contains(&&**name) && !gradients.contains(&&**name));
-    if names.is_empty() {
-        return None;
-    }
-    let (tensors, were) = if names.len() == 1 {
-        ("tensor", "was")
-    } else {
-        ("tensors", "were")
-    };
-    let known = if names.iter().any(|name| is_like_a_gradient(name)) {
-        format!("; gradients are named {}", gradients.join(", "))
-    } else {
-        String::new()
-    };
-    let names = list(&names);
-    Some(format!("unknown {tensors} {names} {were} not read{known}"))
 }
 
 /// Returns the loss. Each option is that of the request, else the file's, else PyTorch's default.

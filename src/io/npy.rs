@@ -3,7 +3,7 @@
 use std::{ops::Range, path::Path, sync::Arc};
 
 use super::{
-    archive::broken,
+    archive::{broken, require_format},
     bytes::{self, Budget},
 };
 use crate::{
@@ -23,6 +23,7 @@ const FORMAT: &str = "npy";
 /// Maps a file and returns its array.
 pub(super) fn open(path: &Path, budget: Budget) -> Result<Tensor> {
     let bytes = bytes::map(path, budget)?;
+    require_format(path, FORMAT, bytes.bytes())?;
     let range = 0..bytes.bytes().len();
     let name = path.display().to_string();
     parse(path, FORMAT, &name, bytes, range, budget)

@@ -17,7 +17,7 @@ use crate::{
     tensor::{Bytes, Dtype, Tensor},
 };
 
-const FORMAT: &str = "safetensors";
+pub(super) const FORMAT: &str = "safetensors";
 
 /// The longest header that is read: 16 MiB, enough for some hundred thousand tensors. A longer one
 /// would take much memory before the reader detects a wrong length.
@@ -131,6 +131,13 @@ impl Archive for Safetensors {
                 format!("the offsets of {name} do not fit its shape"),
             )
         })
+    }
+
+    fn metadata(&self) -> Vec<String> {
+        let metadata = self.header.metadata().iter().flatten();
+        let mut names: Vec<String> = metadata.map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names
     }
 
     fn setting(&mut self, name: &str) -> Option<String> {

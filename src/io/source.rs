@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    archive::Archive,
+    archive::{Archive, require_format},
     bytes::{self, Budget},
     npy, safetensors,
 };
@@ -49,6 +49,7 @@ impl Source {
         // Reports a wrong name before it opens the file.
         let format = format(path)?;
         let bytes = bytes.map_or_else(|| bytes::map(path, budget), Ok)?;
+        require_format(path, format.name(), bytes.bytes())?;
         Ok(match format {
             Format::Safetensors => Box::new(safetensors::Safetensors::new(path, bytes)?),
             #[cfg(feature = "npz")]
@@ -63,6 +64,17 @@ pub(crate) enum Format {
     Safetensors,
     #[cfg(feature = "npz")]
     Npz,
+}
+
+impl Format {
+    /// Returns the format's name in messages.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Safetensors => safetensors::FORMAT,
+            #[cfg(feature = "npz")]
+            Self::Npz => super::npz::FORMAT,
+        }
+    }
 }
 
 /// Returns the format that a file's name indicates.

@@ -53,43 +53,94 @@ fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usi
     }
 }
 
-/// Reads the targets of n samples: classes `[n]` or probabilities [n, k].
+/// Reads the targets of n samples: classes `[n]` or [n, 1], one-hot integers [n, k], or
+/// probabilities [n, k].
 ///
 /// # Errors
 /// [`Error::Shape`], [`Error::Dtype`], [`Error::NotFinite`], [`Error::Target`] or
 /// [`Error::Setting`].
 pub(super) fn target(target: &Tensor, sizes: &Sizes, loss: &CrossEntropy) -> Result<Target> {
     let &Sizes { n, k } = sizes;
-    if target.shape() == [n, k] && target.dtype().is_float() {
-        return probabilities(target, n, loss);
+    let is_float = target.dtype().is_float();
+    let classes = match target.shape() {
+        shape if shape == [n, k] && is_float => return probabilities(target, n, loss),
+        shape if shape == [n, k] && k > 1 => return one_hot(target, sizes).map(Target::Classes),
+        shape if shape != [n] && shape != [n, 1] => {
+            return Err(Error::Shape {
+                name: "target",
+                expected: format!(
+                    "it must be [{n}], one class per row of input, \
+                     or [{n}, {k}], one-hot classes or class probabilities"
+                ),
+                found: shape.to_vec(),
+            });
+        }
+        _ if is_float => whole_numbers(target, k)?,
+        _ => target.integers(0..n),
+    };
+    let is_counted = |class: &i64| *class != loss.ignore_index;
+    let is_known = |class: &i64| !is_counted(class) || (0..k as i64).contains(class);
+    match classes.iter().position(|class| !is_known(class)) {
+        None => Ok(Target::Classes(classes)),
+        Some(row) => {
+            let mut counted = classes.iter().filter(|class| is_counted(class));
+            Err(Error::Target {
+                row,
+                found: classes[row],
+                classes: k,
+                starts_at_one: counted.all(|class| (1..=k as i64).contains(class)),
+            })
+        }
     }
-    if target.shape() != [n] {
-        return Err(Error::Shape {
-            name: "target",
-            expected: format!(
-                "it must be [{n}], one class per row of input, \
-                 or [{n}, {k}] floats, class probabilities"
-            ),
-            found: target.shape().to_vec(),
-        });
-    }
-    if target.dtype().is_float() {
+}
+
+/// Returns the classes of one-hot integers [n, k].
+fn one_hot(target: &Tensor, sizes: &Sizes) -> Result<Vec<i64>> {
+    let &Sizes { n, k } = sizes;
+    let class_of = |(row, values): (usize, &[i64])| {
+        let mut others = values.iter().filter(|value| **value != 0);
+        match (
+            others.next(),
+            others.next(),
+            values.iter().position(|value| *value == 1),
+        ) {
+            (Some(_), None, Some(class)) => Ok(class as i64),
+            _ => Err(Error::Setting {
+                name: "target",
+                found: format!("not one-hot in row {row}"),
+                expected: format!(
+                    "integers of shape [{n}, {k}] must hold a single 1 in each row, and zeros"
+                ),
+            }),
+        }
+    };
+    let values = target.integers(0..n);
+    values.chunks_exact(k).enumerate().map(class_of).collect()
+}
+
+/// Returns class indices that are stored as floating-point numbers, as pandas and NumPy do.
+fn whole_numbers(target: &Tensor, k: usize) -> Result<Vec<i64>> {
+    // Above this, a type holds only every second whole number, and labels may have been rounded.
+    let exact = 1.0 / target.dtype().unit_roundoff();
+    if (k - 1) as f64 > exact {
         return Err(Error::Dtype {
             name: "target".to_owned(),
             expected: "integer class indices",
             found: target.dtype().to_string(),
         });
     }
-    let classes = target.integers(0..n);
-    let known = |class: i64| class == loss.ignore_index || (0..k as i64).contains(&class);
-    match classes.iter().position(|&class| !known(class)) {
-        None => Ok(Target::Classes(classes)),
-        Some(row) => Err(Error::Target {
-            row,
-            found: classes[row],
-            classes: k,
-        }),
-    }
+    let class_of = |(row, value): (usize, f64)| {
+        if value.fract() == 0.0 && value.abs() <= exact {
+            return Ok(value as i64);
+        }
+        Err(Error::Setting {
+            name: "target",
+            found: format!("{value} in row {row}"),
+            expected: "class indices must be whole numbers".to_owned(),
+        })
+    };
+    let values = target.values::<f64>().into_iter();
+    values.enumerate().map(class_of).collect()
 }
 
 fn probabilities(target: &Tensor, n: usize, loss: &CrossEntropy) -> Result<Target> {
