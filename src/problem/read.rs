@@ -94,17 +94,15 @@ pub(super) fn target(target: &Tensor, sizes: &Sizes, loss: &CrossEntropy) -> Res
     }
 }
 
-/// Returns the classes of one-hot integers [n, k].
+/// Returns the classes of one-hot integers [n, k]. Reads a row at a time: all of them as i64 may
+/// take eight times the memory of the tensor.
 fn one_hot(target: &Tensor, sizes: &Sizes) -> Result<Vec<i64>> {
     let &Sizes { n, k } = sizes;
-    let class_of = |(row, values): (usize, &[i64])| {
-        let mut others = values.iter().filter(|value| **value != 0);
-        match (
-            others.next(),
-            others.next(),
-            values.iter().position(|value| *value == 1),
-        ) {
-            (Some(_), None, Some(class)) => Ok(class as i64),
+    let class_of = |row| {
+        let values = target.integers(row..row + 1);
+        let mut marked = (0..k).filter(|&class| values[class] != 0);
+        match (marked.next(), marked.next()) {
+            (Some(class), None) if values[class] == 1 => Ok(class as i64),
             _ => Err(Error::Setting {
                 name: "target",
                 found: format!("not one-hot in row {row}"),
@@ -114,8 +112,7 @@ fn one_hot(target: &Tensor, sizes: &Sizes) -> Result<Vec<i64>> {
             }),
         }
     };
-    let values = target.integers(0..n);
-    values.chunks_exact(k).enumerate().map(class_of).collect()
+    (0..n).map(class_of).collect()
 }
 
 /// Returns class indices that are stored as floating-point numbers, as pandas and NumPy do.
