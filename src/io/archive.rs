@@ -33,6 +33,10 @@ pub(super) fn broken(path: &Path, format: &'static str, reason: impl ToString) -
     }
 }
 
+/// The advice on an .npy file where a file of several tensors is expected.
+pub(super) const IS_NPY: &str = "is an .npy file, which holds a single tensor; \
+     name each one: --input X.npy --weight W.npy --target T.npy --grad G.npy";
+
 /// Requires that the first bytes of a file do not show another format than `format`, the one that
 /// its name indicates.
 ///
@@ -40,19 +44,18 @@ pub(super) fn broken(path: &Path, format: &'static str, reason: impl ToString) -
 /// [`Error::Format`] with what to do.
 pub(super) fn require_format(path: &Path, format: &'static str, bytes: &[u8]) -> Result<()> {
     let reason = if bytes.starts_with(b"version https://git-lfs") {
-        "it is a Git LFS pointer; run git lfs pull to fetch the file itself"
+        "is a Git LFS pointer; run git lfs pull to fetch the file itself"
     } else if bytes.starts_with(b"PK\x03\x04") && format != "npz" {
-        "it is a zip archive; rename it if it is an .npz file; if PyTorch saved it, load it with \
+        "is a zip archive; rename it if it is an .npz file; if PyTorch saved it, load it with \
          torch.load and write it with safetensors.torch.save_file"
     } else if bytes.starts_with(b"\x93NUMPY") && format != "npy" {
-        "it is an .npy file, which holds a single tensor; \
-         name each one: --input X.npy --weight W.npy --target T.npy --grad G.npy"
+        IS_NPY
     } else if bytes.get(8..10) == Some(b"{\"") && format != "safetensors" {
-        "it is a safetensors file; rename it"
+        "is a safetensors file; rename it"
     } else {
         return Ok(());
     };
-    Err(broken(path, format, reason))
+    Err(broken(path, format, format!("it {reason}")))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     budget.memory = request.memory.unwrap_or(budget.memory);
     budget.unpacked = request.unpacked.unwrap_or(budget.unpacked);
     let mut archive = source.open(budget)?;
-    let (archive, path) = (&mut Spelled(archive.as_mut()), source.path());
+    let (archive, path) = (&mut Spelled::new(archive.as_mut()), source.path());
     let (problem, target_note) = problem(archive, path, request)?;
     let subjects = subjects(archive, path, request, &problem)?;
     let (n, d, k) = (problem.n(), problem.d(), problem.k());

@@ -4,6 +4,8 @@
 //! `label-smoothing` must not be dropped. A name that is still unknown is reported in a note, with
 //! the known name that is closest.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use super::archive::Archive;
 use crate::{
     error::{Result, list},
@@ -29,64 +31,91 @@ const FOREIGN: [&str; 2] = ["format", "torch"];
 /// The least similarity of a misspelt name to the known one: 1 less the share of letters to change
 /// (Damerau and Levenshtein). Chosen: `label_smooting` reaches 0.93, `inputs` 0.83, `labels` 0.4.
 const LEAST_SIMILARITY: f64 = 0.75;
+/// The longest name, in bytes, that is compared with the known ones: strangers may send names of
+/// megabytes. Chosen: the longest known name has 15 letters, so one of more than 20 cannot be
+/// similar, and a letter in UTF-8 has at most 4 bytes.
+const LONGEST: usize = 80;
+/// Unknown names that are compared with the known ones, of maybe a hundred thousand. Chosen.
+const MOST_COMPARED: usize = 1000;
 
 /// Returns all names that gradprobe reads.
 fn known() -> impl Iterator<Item = &'static str> {
     KNOWN.into_iter().chain(Wrt::ALL.map(Wrt::grad_name))
 }
 
-/// Returns the name that a file uses for the known name `name`, if it holds one: the same name, or
-/// the first of `names` that differs only in case and separators.
-fn stored<'a>(names: &'a [String], name: &str) -> Option<&'a String> {
-    let is_alike = |other: &&String| other.to_lowercase().replace('-', "_") == name;
-    let same = names.iter().find(|other| *other == name);
-    same.or_else(|| names.iter().find(is_alike))
+/// Returns a name in the letter case and with the separators of the known names.
+fn canonical(name: &str) -> String {
+    name.to_lowercase().replace('-', "_")
+}
+
+/// The names of one kind in a file, and the spellings of the known ones.
+struct Spellings {
+    /// All names, sorted; a known name stands for its spelling.
+    names: Vec<String>,
+    /// The spelling of each known name that the file holds.
+    stored: BTreeMap<&'static str, String>,
+}
+
+impl Spellings {
+    /// A name that equals a known one comes before other spellings of it, and those count in the
+    /// order of `names`.
+    fn new(mut names: Vec<String>) -> Self {
+        let same = known().filter(|known| names.iter().any(|name| name == known));
+        let mut stored: BTreeMap<_, _> = same.map(|known| (known, known.to_owned())).collect();
+        for name in &mut names {
+            let canonical = canonical(name);
+            if let Some(known) = known().find(|known| *known == canonical)
+                && let Entry::Vacant(place) = stored.entry(known)
+            {
+                place.insert(std::mem::replace(name, canonical));
+            }
+        }
+        names.sort();
+        Self { names, stored }
+    }
 }
 
 /// An archive whose names may be spelt with capitals and hyphens.
-pub(super) struct Spelled<'a>(pub(super) &'a mut dyn Archive);
+pub(super) struct Spelled<'a> {
+    archive: &'a mut dyn Archive,
+    tensors: Spellings,
+    metadata: Spellings,
+}
+
+impl<'a> Spelled<'a> {
+    pub(super) fn new(archive: &'a mut dyn Archive) -> Self {
+        Self {
+            tensors: Spellings::new(archive.names()),
+            metadata: Spellings::new(archive.metadata()),
+            archive,
+        }
+    }
+}
 
 impl Archive for Spelled<'_> {
     fn names(&self) -> Vec<String> {
-        spelled(self.0.names())
+        self.tensors.names.clone()
     }
 
     fn metadata(&self) -> Vec<String> {
-        spelled(self.0.metadata())
+        self.metadata.names.clone()
     }
 
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
-        match stored(&self.0.names(), name) {
-            Some(stored) => self.0.tensor(stored),
+        match self.tensors.stored.get(name) {
+            Some(stored) => self.archive.tensor(stored),
             None => Ok(None),
         }
     }
 
     fn setting(&mut self, name: &str) -> Option<String> {
-        let metadata = self.0.metadata();
-        let names = if metadata.is_empty() {
-            self.0.names()
+        let spellings = if self.metadata.names.is_empty() {
+            &self.tensors
         } else {
-            metadata
+            &self.metadata
         };
-        self.0.setting(stored(&names, name)?)
+        self.archive.setting(spellings.stored.get(name)?)
     }
-}
-
-/// Replaces the spellings of known names by these names.
-fn spelled(mut names: Vec<String>) -> Vec<String> {
-    for known in known() {
-        if let Some(index) = stored(&names, known).map(|stored| position(&names, stored)) {
-            names[index] = known.to_owned();
-        }
-    }
-    names.sort();
-    names
-}
-
-fn position(names: &[String], name: &String) -> usize {
-    let found = names.iter().position(|other| other == name);
-    found.expect("the name is one of the names")
 }
 
 /// Returns notes on the tensors and settings with unknown names, which may be misspelt.
@@ -120,7 +149,7 @@ fn note(kind: &str, names: &[String]) -> Option<String> {
     } else {
         String::new()
     };
-    let meant = names.iter().filter_map(|name| {
+    let meant = names.iter().take(MOST_COMPARED).filter_map(|name| {
         let nearest = nearest(name)?;
         Some(if names.len() == 1 {
             nearest.to_owned()
@@ -142,7 +171,10 @@ fn note(kind: &str, names: &[String]) -> Option<String> {
 
 /// Returns the known name that `name` is most similar to, if it is similar to one.
 fn nearest(name: &str) -> Option<&'static str> {
-    let name = name.to_lowercase().replace('-', "_");
+    if name.len() > LONGEST {
+        return None;
+    }
+    let name = canonical(name);
     let similarity = |known: &str| strsim::normalized_damerau_levenshtein(&name, known);
     let nearest = known().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
     (similarity(nearest) >= LEAST_SIMILARITY).then_some(nearest)
@@ -176,11 +208,12 @@ mod tests {
 
     #[test]
     fn an_exact_name_comes_before_another_spelling() {
-        let names = ["Bias", "bias", "GRAD-WEIGHT"].map(str::to_owned);
-        assert_eq!(stored(&names, "bias").unwrap(), "bias");
-        assert_eq!(stored(&names, "grad_weight").unwrap(), "GRAD-WEIGHT");
-        assert_eq!(stored(&names, "grad"), None);
-        let known = ["Bias", "bias", "grad_weight"].map(str::to_owned);
-        assert_eq!(spelled(names.to_vec()), known);
+        let names = ["Bias", "GRAD-WEIGHT", "bias", "grad_Weight"].map(str::to_owned);
+        let spellings = Spellings::new(names.to_vec());
+        assert_eq!(spellings.stored["bias"], "bias");
+        assert_eq!(spellings.stored["grad_weight"], "GRAD-WEIGHT");
+        assert_eq!(spellings.stored.get("grad"), None);
+        let known = ["Bias", "bias", "grad_Weight", "grad_weight"];
+        assert_eq!(spellings.names, known);
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    archive::{Archive, require_format},
+    archive::{Archive, IS_NPY, require_format},
     bytes::{self, Budget},
     npy, safetensors,
 };
@@ -92,10 +92,7 @@ pub(crate) fn format(path: &Path) -> Result<Format> {
             "is an .npz file, which this build of gradprobe cannot read; \
              use a .safetensors file, or build with --features npz"
         }
-        "npy" => {
-            "is an .npy file, which holds a single tensor; \
-             name each one: --input X.npy --weight W.npy --target T.npy --grad G.npy"
-        }
+        "npy" => IS_NPY,
         _ => {
             "is neither a .safetensors nor an .npz file; \
              write one with safetensors.torch.save_file or numpy.savez"
