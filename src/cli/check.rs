@@ -25,7 +25,7 @@ pub(super) fn run(
     settings: Vec<(String, String)>,
 ) -> Result<ExitCode> {
     let words = words.into_iter().skip(1).collect();
-    let command = CheckCommand { arguments, words };
+    let command = CheckCommand::new(arguments, words);
     let arguments = &command.arguments;
     let sources = arguments.inputs.sources()?;
     for source in &sources {

@@ -1,6 +1,11 @@
 //! A `gradprobe check` command as a whole: its arguments, and the words that repeat it.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use super::arguments::{CheckArguments, name};
 use crate::{
@@ -15,7 +20,9 @@ use crate::{
 pub(super) struct CheckCommand {
     pub(super) arguments: CheckArguments,
     /// The words of the command line and of gradprobe.toml, without the program's name.
-    pub(super) words: Vec<OsString>,
+    words: Vec<OsString>,
+    /// The same without the files, and without the flags on the results of all files.
+    words_for_each: Vec<OsString>,
 }
 
 /// Flags on the results of all files together. Each has a value.
@@ -30,6 +37,16 @@ const OF_ALL_FILES: [&str; 7] = [
 ];
 
 impl CheckCommand {
+    pub(super) fn new(arguments: CheckArguments, words: Vec<OsString>) -> Self {
+        let files = arguments.inputs.files.iter().map(PathBuf::as_path);
+        let words_for_each = for_each(&words, &files.collect());
+        Self {
+            arguments,
+            words,
+            words_for_each,
+        }
+    }
+
     /// Returns the command line that repeats the command.
     pub(super) fn repeat(&self) -> String {
         command_line(self.words.iter().map(|word| word.to_string_lossy()))
@@ -38,24 +55,9 @@ impl CheckCommand {
     /// Returns the command line that repeats the check of one file, without the flags on the
     /// results of all files.
     pub(super) fn repeat_for(&self, source: &Source) -> String {
-        let mut words = Vec::new();
-        let mut arguments = self.words.iter();
-        while let Some(argument) = arguments.next() {
-            let text = argument.to_string_lossy();
-            let (flag, has_value) = match text.split_once('=') {
-                Some((flag, _)) => (flag, true),
-                None => (text.as_ref(), false),
-            };
-            if OF_ALL_FILES.contains(&flag) {
-                if !has_value {
-                    arguments.next();
-                }
-            } else if !self.arguments.inputs.files.iter().any(|it| it == argument) {
-                words.push(argument.clone());
-            }
-        }
-        words.push(OsString::from(name(source)));
-        command_line(words.iter().map(|word| word.to_string_lossy()))
+        let words = self.words_for_each.iter();
+        let words = words.map(|word| word.to_string_lossy());
+        command_line(words.chain([name(source).into()]))
     }
 
     /// Returns the highest exit code of all files.
@@ -111,4 +113,25 @@ impl CheckCommand {
         }
         Ok(())
     }
+}
+
+/// Returns the words without the files, and without the flags on the results of all files.
+fn for_each(words: &[OsString], files: &HashSet<&Path>) -> Vec<OsString> {
+    let mut kept = Vec::new();
+    let mut arguments = words.iter();
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy();
+        let (flag, has_value) = match text.split_once('=') {
+            Some((flag, _)) => (flag, true),
+            None => (text.as_ref(), false),
+        };
+        if OF_ALL_FILES.contains(&flag) {
+            if !has_value {
+                arguments.next();
+            }
+        } else if !files.contains(Path::new(argument)) {
+            kept.push(argument.clone());
+        }
+    }
+    kept
 }
