@@ -5,10 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use serde_json::value::RawValue;
 
-use crate::{
-    report::Verdict,
-    serve::job::{Cost, Job, JobView, Outcome, State},
-};
+use crate::serve::job::{Cost, Job, JobView, Outcome, State};
 
 /// Version of the tables. A database of another version is not touched.
 pub(super) const LAYOUT: i64 = 2;
@@ -281,10 +278,8 @@ fn read_job(row: &Row<'_>, spool: &Path) -> Result<Job> {
 
 /// Reads the part of a job that clients see, without the report.
 fn read_view(row: &Row<'_>) -> Result<JobView> {
-    const VERDICTS: [Verdict; 3] = [Verdict::Pass, Verdict::Inconclusive, Verdict::Fail];
     let state: String = row.get("state")?;
     let verdict: Option<String> = row.get("verdict")?;
-    let named = |name: String| VERDICTS.into_iter().find(|it| it.to_string() == name);
     Ok(JobView {
         id: row.get("id")?,
         // A later version may have written an unknown state. It cannot be run.
@@ -294,7 +289,7 @@ fn read_view(row: &Row<'_>) -> Result<JobView> {
         created: row.get("created")?,
         finished: row.get("finished")?,
         progress: None,
-        verdict: verdict.and_then(named),
+        verdict: verdict.and_then(|name| serde_json::from_value(name.into()).ok()),
         summary: row.get("summary")?,
         report: None,
         error: row.get("error")?,
