@@ -15,7 +15,7 @@ use crate::{
     plan::Plan,
     problem::Problem,
     report::{ColumnSums, Columns, Decision, Picture, Tally},
-    rounding::{Noise, RowBounds, Tolerance, nonlinearity},
+    rounding::{Given, Noise, RowBounds, Tolerance, nonlinearity},
 };
 
 mod lanes;
@@ -261,7 +261,7 @@ impl Comparator<'_> {
             given,
             ..
         } = self.tolerance;
-        let (rtol, atol) = given.map_or((0.0, 0.0), |given| (given.rtol, given.atol));
+        let Given { rtol, atol } = given.unwrap_or_default();
         let u = self.plan.dtype.unit_roundoff();
         RowBounds {
             rounding: rounding * nonlinearity(u, bounds.logit_error[here]),

@@ -27,18 +27,13 @@ impl Evidence<'_> {
         }
         let allowed = self.allowed(layer, loss, &g, pair.dtype);
         let after = pair.against(g, allowed);
-        let is_right = |it: Reordered| leaves_one_factor(&it.after);
+        let is_right = |it: Reordered| it.after.leaves_one_factor();
         let is_explained = if self.any_order {
             reordering::columns(&after).is_some_and(is_right)
                 || (self.is_whole() && reordering::rows(self, &after).is_some_and(is_right))
         } else {
-            leaves_one_factor(&after)
+            after.leaves_one_factor()
         };
         is_explained.then_some(after)
     }
-}
-
-/// Returns true if no error is left except for one factor, which may be 1.
-fn leaves_one_factor(after: &Pair) -> bool {
-    after.is_informative() && (after.is_explained() || after.is_scaled())
 }

@@ -126,6 +126,12 @@ impl Pair {
         pair
     }
 
+    /// Returns the pair with beta times `other` subtracted from a.
+    pub(super) fn less(&self, beta: f64, other: &[f64]) -> Self {
+        let entries = self.a.iter().zip(other);
+        self.with(entries.map(|(a, other)| a - beta * other).collect())
+    }
+
     /// Returns the pair with each entry of a divided by its own factor.
     pub(super) fn divided_by(&self, factor: impl Fn(usize) -> f64) -> Self {
         let entries = self.a.iter().enumerate();
@@ -301,6 +307,16 @@ impl Pair {
     pub(super) fn is_scaled(&self) -> bool {
         let scale = self.scale();
         scale != 0.0 && self.scale_uncertainty() < LARGEST_UNCERTAINTY && self.fit(scale).wrong == 0
+    }
+
+    /// Returns true if no error is left except for one factor, which may be 1.
+    pub(super) fn is_explained_up_to_factor(&self) -> bool {
+        self.is_explained() || self.is_scaled()
+    }
+
+    /// Returns true if the pair is informative, and no error is left except for one factor.
+    pub(super) fn leaves_one_factor(&self) -> bool {
+        self.is_informative() && self.is_explained_up_to_factor()
     }
 
     /// Returns true if g is well above its bounds in 1 % of the live entries, at least three. With

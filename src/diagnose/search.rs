@@ -6,10 +6,7 @@ use super::{
     pair::Pair,
     rules::{Claim, STAGES, Stage, applies, unknown},
 };
-use crate::{
-    report::{Code, Finding, Proof},
-    tensor::Dtype,
-};
+use crate::report::{Code, Finding, Proof};
 
 /// Most causes that are found one after the other. Chosen.
 const MOST_STEPS: usize = 4;
@@ -155,12 +152,12 @@ impl<'a> Search<'a> {
             }
         }
         let admits = |it: &Hypothesis| {
-            let explains = it.settles || it.after.is_explained() || it.after.is_scaled();
+            let explains = it.settles || it.after.is_explained_up_to_factor();
             explains || stage.claim == Claim::Order
         };
         found.retain(admits);
         let mut found = rank(found);
-        if matches!(pair.dtype, Dtype::F16 | Dtype::BF16) {
+        if pair.dtype.is_half() {
             for it in &mut found {
                 it.finding.confidence = it.finding.confidence.min(IN_HALF_PRECISION);
             }

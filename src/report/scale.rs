@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Comparison, ExactSum, number};
-use crate::tensor::Dtype;
 
 /// The factor s in analytic = s·numeric + rest, in the sense of least squares.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,10 +33,7 @@ impl Comparison {
     /// share are already that large, so only the average is allowed.
     pub fn scale(&self) -> Option<Scale> {
         let sums = &self.tally.sums;
-        let margin = match self.dtype {
-            Dtype::F16 | Dtype::BF16 => 1.0,
-            _ => 3.0,
-        };
+        let margin = if self.dtype.is_half() { 1.0 } else { 3.0 };
         let tolerance = margin * sums.tolerance_tolerance.value().sqrt();
         let numeric = sums.numeric_numeric.value();
         let allowed =
@@ -89,7 +85,7 @@ impl Comparison {
         if numeric < LEAST_SQUARES {
             return f64::INFINITY;
         }
-        let given = self.tolerance.given.map_or(0.0, |given| given.rtol);
+        let given = self.tolerance.given.unwrap_or_default().rtol;
         let errors = tolerance + noise.value() + self.tolerance.floor * numeric_abs.value();
         errors / numeric + self.tolerance.shared + given
     }

@@ -27,7 +27,7 @@ pub struct Tolerance {
 }
 
 /// The user's tolerances: rtol·max(|analytic|, |numeric|) + atol.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Given {
     /// The relative tolerance.
     pub rtol: f64,
@@ -40,7 +40,7 @@ impl Tolerance {
     pub(crate) fn new(problem: &Problem, plan: &Plan, given: Option<Given>) -> Self {
         let (wrt, dtype) = (plan.wrt, plan.dtype);
         let u = dtype.unit_roundoff();
-        let is_half = matches!(dtype, Dtype::F16 | Dtype::BF16);
+        let is_half = dtype.is_half();
         let is_unweighted = problem.is_one_hot() && problem.loss().class_weight.is_none();
         // Roundings that all entries share.
         let roundings = match dtype {

@@ -56,6 +56,11 @@ impl Dtype {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
+    /// Returns true for the types of half precision, f16 and bf16.
+    pub(crate) fn is_half(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16)
+    }
+
     /// Returns the unit roundoff u = 2^-p, with p the bits of the significand. Returns 0 for
     /// integers.
     pub fn unit_roundoff(self) -> f64 {

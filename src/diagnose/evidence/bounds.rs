@@ -12,7 +12,7 @@
 use super::{Evidence, forward::Strip, predict::Terms};
 use crate::{
     diagnose::{layer::Layer, losses::LossDerivative},
-    rounding::{RoundingModel, nonlinearity},
+    rounding::{Given, RoundingModel, nonlinearity},
     tensor::Dtype,
 };
 
@@ -48,9 +48,7 @@ impl Evidence<'_> {
         let of_strip = |strip: &Strip| bounds.of(strip);
         let rounding = self.product(rows, layer, loss, &of_strip, Terms::Magnitudes);
         let tolerance = self.check.tolerance;
-        let (rtol, atol) = tolerance
-            .given
-            .map_or((0.0, 0.0), |given| (given.rtol, given.atol));
+        let Given { rtol, atol } = tolerance.given.unwrap_or_default();
         let entries = rounding.into_iter().zip(values);
         entries
             .map(|(rounding, value)| {

@@ -70,11 +70,9 @@ fn is_descent(fit: &Regression) -> bool {
 /// steps behind the last, so the sum is off by rate·count·(count - 1)/2 slopes.
 fn with_descent(pair: &Pair, descent: &Descent, fit: &Regression) -> Passes {
     let count = fit.alpha.round();
-    let entries = pair.a.iter().zip(&descent.slope);
-    let a = entries.map(|(a, slope)| a - fit.beta * slope).collect();
     Passes {
         count,
-        after: pair.with(a).divided(count),
+        after: pair.less(fit.beta, &descent.slope).divided(count),
         confidence: 0.9,
         rate: Some(2.0 * fit.beta / (count * (count - 1.0))),
     }

@@ -25,10 +25,9 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         return None;
     }
     let term: Vec<f64> = own.iter().map(|own| fit.beta * own).collect();
-    let entries = pair.a.iter().zip(&term);
-    let mut after = pair.with(entries.map(|(a, term)| a - term).collect());
+    let mut after = pair.less(1.0, &term);
     allow_rounding(&mut after, &term, evidence.wrt);
-    if !after.is_informative() || !(after.is_explained() || after.is_scaled()) {
+    if !after.leaves_one_factor() {
         return None;
     }
     let lambda = fit.beta / fit.alpha;

@@ -34,9 +34,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let start = fit.beta / fit.alpha;
     if !evidence.draws_are_all() {
         // Solving for the rate would take dozens of passes over all samples.
-        let entries = pair.a.iter().zip(&descent.slope);
-        let a = entries.map(|(a, slope)| a - fit.beta * slope).collect();
-        let after = pair.with(a).divided(fit.alpha);
+        let after = pair.less(fit.beta, &descent.slope).divided(fit.alpha);
         return (fit.share > LEAST_SHARE_OF_DRAW).then(|| {
             hypothesis(evidence, after, start)
                 .confidence(0.7)

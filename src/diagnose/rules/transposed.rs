@@ -39,7 +39,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
                 drawn(evidence, pair, place)
             }
         })
-        .find(|after| after.is_explained() || after.is_scaled())?;
+        .find(Pair::is_explained_up_to_factor)?;
     Some(Hypothesis::new(Code::Transposed, after, words(evidence)))
 }
 
