@@ -4,8 +4,8 @@
 //! |---|---|
 //! | adapter, device, buffer, pipeline | wgpu: adapters, an open one, buffers and pipelines |
 //! | batch, readback | launches that are submitted as one, and their results |
-//! | kernel | the kernel table: shaders, their parameters, their CPU twins, samples |
-//! | probe | the self-probe that a device passes before its first use |
+//! | kernel, element | the kernel table: shaders, their parameters, their CPU twins, samples |
+//! | probe, trial | the self-probe that a device passes before its first use |
 //! | columns, tiles, sizes | padding, the splitting of long sums, the sizes of a call's buffers |
 //! | weight, forward, derivative, losses, comparison | one part of an evaluation each |
 //! | engine, comparing, evaluated | the complete engine, behind the traits of [`crate::engine`] |
