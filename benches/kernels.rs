@@ -101,6 +101,9 @@ fn kernels(
     };
     let softmax = Residual {
         sums: 1.0,
+        alike: 0.0,
+        at_max: 0.5,
+        unit_roundoff: 6e-8,
         accumulation: 1.0,
         rows,
         classes,

@@ -10,6 +10,7 @@ struct Allowance {
     rounding: real,             // times the conditioning
     drift: real,                // times |numeric|
     floor: real,
+    lost: real,                 // conditioning lost to underflow, times 1 + the row's magnitude
     rtol: real,
     atol: real,
     noise_by_magnitude: real,   // times the conditioning and the row's magnitude
@@ -36,7 +37,7 @@ fn judge(column: u32, a: real, g: real, c: real, magnitude: real, logit_error: r
     let largest = max(abs(a), abs(g));
     let error = abs(a - g);
     let nonlinearity = exp_accurate(2.0 * allowance.unit_roundoff * logit_error);
-    let rounding = allowance.rounding * nonlinearity * c
+    let rounding = allowance.rounding * nonlinearity * (c + allowance.lost * (1.0 + magnitude))
         + (allowance.drift * abs(g) + allowance.floor);
     var tolerance = rounding;
     if (allowance.is_given == 1.0) {

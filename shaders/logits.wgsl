@@ -53,7 +53,8 @@ fn finish(row: u32, c: u32, sums: Sums) {
     var sum = total(sums.products);
     let root = sqrt(total(sums.squares));
     let length = min(params.tile_end - params.tile_begin, CHAIN);
-    let drift = DRIFT * sqrt(real(length)) * max(abs(sum), root);
+    let partial = max(max(abs(sum), root), abs(bias[c]));
+    let drift = DRIFT * sqrt(real(length)) * partial;
     var bound = max(total(sums.magnitudes), drift);
     if (params.tile_begin > 0u) {
         sum += logits[entry];

@@ -1,6 +1,7 @@
 // One workgroup computes 64 entries, one per invocation, of leftᵀ · right / normalizer,
 // [k, rows] · [rows, m]. With R p - r on the left and the input on the right this is the backward
-// pass of the weight. With the weights of the conditioning and |x| it is the conditioning. A
+// pass of the weight. With the weights of the conditioning and |x| it is the conditioning, and with
+// squares of the products that of samples that err independently. A
 // dispatch adds the samples [tile_begin, tile_end): within a block of 32 first, then over the
 // blocks.
 
@@ -11,6 +12,7 @@ struct Params {
     tile_begin: u32,    // this dispatch adds the samples [tile_begin, tile_end)
     tile_end: u32,
     magnitudes: u32,    // 1 for leftᵀ · |right|
+    squares: u32,       // 1 to add the squares of the products
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -38,7 +40,11 @@ fn main(place: Place) {
             if (params.magnitudes == 1u) {
                 value = abs(value);
             }
-            part += left[row * params.classes + c] * value;
+            var term = left[row * params.classes + c] * value;
+            if (params.squares == 1u) {
+                term *= term;
+            }
+            part += term;
         }
         sum += part;
     }

@@ -5,11 +5,16 @@
 //    so that a saturated row keeps its relative accuracy.
 // 2. With E the logit error, rounding moves p[c] by at most
 //    p[c] ((1 - p[c]) E[c] + sum_{b != c} p[b] E[b]). The sum is `elsewhere`.
-// 3. The weight of class c is sums (R p[c] + |R p[c] - r[c]|) plus R times the bound of 2. and the
-//    rounding of log p[c]. RoundingModel in src/rounding.rs derives it.
+// 3. The weight of class c is sums (R p[c] + |R p[c] - r[c]|) + alike R p[c], plus R times the
+//    bound of 2. and the rounding of log p[c], or that of logsumexp(z), if it is larger. The
+//    largest logit, or one that may be the largest, has at_max R besides.
+//    RoundingModel in src/rounding.rs derives it.
 
 struct Params {
     sums: real,             // RoundingModel: the weight of S
+    alike: real,            // RoundingModel: the weight of R p
+    at_max: real,           // RoundingModel: the weight of R at the largest logit
+    unit_roundoff: real,    // of the gradient under test
     accumulation: real,     // RoundingModel: the share of a magnitude in the logit error
     rows: u32,
     classes: u32,           // k
@@ -87,6 +92,8 @@ fn main(place: Place) {
         bounds[2u * row + 1u] = largest_error;
     }
     let log_sum = log_accurate(sum);
+    let of_lse = 0.5 * abs(largest + log_sum);
+    let ties = 2.0 * params.unit_roundoff * largest_error;
     for (var c = lane % threads_per_row; c < params.classes; c += threads_per_row) {
         let entry = start + c;
         let e = exp_accurate(logits[entry] - largest);
@@ -105,8 +112,10 @@ fn main(place: Place) {
         }
         residual[entry] = difference;
         gradient[entry] = derivative;
+        let minus_log = log_sum + (largest - logits[entry]);
+        let of_p = max(not_p * logit_error(entry) + elsewhere + minus_log, of_lse);
         conditioning[entry] = params.sums * (total * p + abs(derivative))
-            + total * p * (not_p * logit_error(entry) + elsewhere + log_sum
-                + (largest - logits[entry]));
+            + total * p * (params.alike + of_p)
+            + select(real(0.0), params.at_max * total, largest - logits[entry] <= ties);
     }
 }

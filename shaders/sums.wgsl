@@ -80,7 +80,11 @@ fn count(
     (*totals).shuffled = select((*totals).shuffled, real(1.0), abs(next - g) > allowed);
     (*totals).shuffle_differs =
         select((*totals).shuffle_differs, real(1.0), next != a);
-    if (abs(g) > 0.0) {
-        (*totals).least_detectable = min((*totals).least_detectable, allowed / abs(g));
+    // As Judgement::detectable of src/rounding/verdict.rs. rtol is 0 unless it is given.
+    let largest = max(abs(a), abs(g));
+    let per_error = abs(g) - error - allowance.rtol * largest;
+    if (per_error > 0.0) {
+        let least = (allowed + error + allowance.unit_roundoff * largest) / per_error;
+        (*totals).least_detectable = min((*totals).least_detectable, least);
     }
 }

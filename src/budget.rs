@@ -88,6 +88,12 @@ pub(crate) const HELD_ENTRIES: usize = 1 << 20;
 const DIAGNOSIS_WORK: usize = 1 << 22;
 /// Entries that a diagnosis examines.
 const DIAGNOSIS_ENTRIES: usize = 1 << 15;
+/// Samples whose softmax is compared with each other, at most: 2,016 pairs.
+const COMPARED_SAMPLES: usize = 64;
+/// Multiply-adds of that comparison: about 10 ms.
+const COMPARED_WORK: usize = 1 << 24;
+/// Fewest samples of it, however long they are.
+const LEAST_COMPARED: usize = 8;
 /// Fewest rows that a diagnosis examines, however long they are.
 const DIAGNOSIS_LEAST_ROWS: usize = 4;
 /// Multiply-adds of a first look at a draw of the samples: about 10 ms.
@@ -189,6 +195,13 @@ pub(crate) fn diagnosed_rows(problem: &Problem, wrt: Wrt) -> usize {
         (DIAGNOSIS_WORK / (k * d)).min(DIAGNOSIS_ENTRIES / d.max(k))
     };
     rows.max(DIAGNOSIS_LEAST_ROWS).min(problem.rows(wrt))
+}
+
+/// Returns the number of samples whose softmax is compared with each other.
+pub(crate) fn compared_samples(problem: &Problem) -> usize {
+    (COMPARED_WORK / (problem.k() * problem.d()))
+        .clamp(LEAST_COMPARED, COMPARED_SAMPLES)
+        .min(problem.n())
 }
 
 /// Returns the number of samples that a first look covers.

@@ -18,6 +18,7 @@ use crate::{
 mod by_rows;
 mod by_sum;
 mod compare;
+mod likeness;
 mod listener;
 mod memory;
 mod on_device;
@@ -33,6 +34,7 @@ pub use options::{CompareOn, Options, RandomRows};
 pub use smallest::{Smallest, smallest};
 
 use compare::Comparator;
+use likeness::Likeness;
 use selection::Selection;
 
 /// A gradient under test.
@@ -44,6 +46,9 @@ pub struct Subject {
     /// pass.
     pub gradient: Option<Tensor>,
 }
+
+/// The default of [`Options::min_power`]: 10 %.
+pub const MIN_POWER: f64 = 0.1;
 
 /// Validates the gradients and the options, before anything is computed.
 ///
@@ -178,6 +183,7 @@ fn compare_one(
         precision,
         eps: plan.eps,
         tolerance: comparator.tolerance,
+        min_power: options.min_power.unwrap_or(MIN_POWER),
         compared: compared.on,
         coverage: selection.coverage(wrt, compared.rows),
         tally: compared.tally,
@@ -196,11 +202,14 @@ fn comparator<'a>(
     let gradient = subject.gradient.as_ref();
     let dtype = gradient.map_or_else(|| precision.dtype(), Tensor::dtype);
     let plan = Plan::new(problem, derivative, options.eps, precision).for_gradient_of(dtype);
+    let likeness = Likeness::of(problem, dtype);
+    let multiplicity = likeness.of_rows(plan.wrt);
     Comparator {
         problem,
         plan,
-        tolerance: Tolerance::new(problem, &plan, options.given()),
-        noise: Noise::new(problem, &plan),
+        tolerance: Tolerance::new(problem, &plan, options.given(), multiplicity),
+        likeness,
+        noise: Noise::new(problem, &plan, multiplicity),
         picture: options.picture,
         keeps_numeric: listener.wants_numeric(),
     }

@@ -13,9 +13,11 @@ pub(crate) use engine::CpuEngine;
 pub(crate) use lanes::{larger, simd};
 
 use kernels::Kernels;
-use ordered::fold_parts;
+use ordered::{PARTS, fold_parts_of};
 
-use crate::{engine::Evaluation, plan::Plan, problem::Problem, scheme::Precision};
+use crate::{
+    engine::Evaluation, plan::Plan, problem::Problem, rounding::ENGINE_CHAIN, scheme::Precision,
+};
 
 pub mod compare;
 pub mod difference;
@@ -134,7 +136,8 @@ impl<'a> Cpu<'a> {
         let block = |rows| self.arithmetic.backward(rows);
         if self.plan.wrt.is_parameter() {
             let add = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
-            return sum_of_parts(rows, block, add);
+            let length = rows.len().div_ceil(PARTS);
+            return sum_of_parts(rows, length, block, add);
         }
         blocks(rows, block).concat()
     }
@@ -155,10 +158,13 @@ impl<'a> Cpu<'a> {
         evaluation
     }
 
-    /// Sums entries of the gradient with respect to a parameter over the rows.
+    /// Sums entries of the gradient with respect to a parameter over the rows. The parts are short,
+    /// because short chains of additions round less, and the partial sums show how large a sum
+    /// becomes on the way.
     fn evaluate_sum(&self, rows: Range<usize>, entries: Range<usize>) -> Evaluation {
         let part = |rows| self.evaluate_entries(rows, entries.clone());
-        sum_of_parts(rows, part, Evaluation::add)
+        let length = rows.len().div_ceil(PARTS).min(ENGINE_CHAIN);
+        sum_of_parts(rows, length, part, Evaluation::add)
     }
 }
 
@@ -170,9 +176,10 @@ fn blocks<R: Send>(rows: Range<usize>, work: impl Fn(Range<usize>) -> R + Sync) 
         .collect()
 }
 
-/// Splits the rows into parts, and adds up the results of `part` in order.
+/// Splits the rows into parts of `length`, and adds up the results of `part` in order.
 fn sum_of_parts<S: Send + Default>(
     rows: Range<usize>,
+    length: usize,
     part: impl Fn(Range<usize>) -> S + Sync,
     add: impl Fn(S, S) -> S,
 ) -> S {
@@ -182,7 +189,7 @@ fn sum_of_parts<S: Send + Default>(
             None => part,
         })
     };
-    fold_parts(rows, 1, part, None, add).unwrap_or_default()
+    fold_parts_of(rows, length, part, None, add).unwrap_or_default()
 }
 
 #[cfg(test)]

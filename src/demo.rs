@@ -210,7 +210,7 @@ impl Experiment {
 
     fn backward(&mut self) {
         let z = logits(&self.input, &self.weight, &self.bias, D);
-        let model = RoundingModel::new(Dtype::F32, K);
+        let model = RoundingModel::new(Dtype::F32, K, 0.0);
         let residual = residual(&z.logits, &z.magnitude, &self.target_rows(), model, K).gradient;
         self.logits_gradient = residual.iter().map(|r| r / N as f32).collect();
         self.input_gradient = matmul(&self.logits_gradient, &self.weight, D);

@@ -41,6 +41,19 @@ pub enum Error {
         /// The names in the file.
         present: Vec<String>,
     },
+    /// A file holds no gradient.
+    #[error(
+        "{} holds no gradient to check: none of grad, grad_logits, grad_weight and grad_bias; \
+         it holds {} (--self-test checks gradprobe's own backward pass)",
+        path.display(),
+        list(present)
+    )]
+    NoGradient {
+        /// The file.
+        path: PathBuf,
+        /// The names in the file.
+        present: Vec<String>,
+    },
     /// The shape of a tensor does not fit the others.
     #[error("{name} has shape {found:?}, but {expected}")]
     Shape {

@@ -147,6 +147,27 @@ impl CrossEntropy {
         }
     }
 
+    /// Returns the largest share of a sample's target that is spread evenly over all classes.
+    pub(crate) fn uniform_share(&self, target: &Target) -> f64 {
+        let smoothing = self.label_smoothing;
+        let Target::Probabilities(probabilities) = target else {
+            return smoothing;
+        };
+        let share = |row| {
+            let row = probabilities.rows::<f64>(row..row + 1);
+            let least = row.iter().copied().fold(f64::INFINITY, f64::min);
+            let total: f64 = row.iter().sum();
+            if total > 0.0 {
+                least * row.len() as f64 / total
+            } else {
+                0.0
+            }
+        };
+        let rows = 0..probabilities.shape()[0];
+        let largest = rows.map(share).fold(0.0, f64::max);
+        smoothing + (1.0 - smoothing) * largest
+    }
+
     fn weight(&self, class: i64) -> f64 {
         self.class_weight
             .as_ref()

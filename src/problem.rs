@@ -32,6 +32,8 @@ pub struct Problem {
     first_row: usize,
     loss: CrossEntropy,
     normalizer: f64,
+    /// The largest share of a sample's target that is spread evenly over all classes.
+    uniform_share: f64,
     input_range: ColumnRange,
     weight_range: ColumnRange,
 }
@@ -75,6 +77,7 @@ impl Problem {
             bias.require_finite("bias")?;
         }
         let normalizer = read::normalizer(&target, sizes.n, &loss)?;
+        let uniform_share = loss.uniform_share(&target);
         Ok(Self {
             input,
             weight,
@@ -84,6 +87,7 @@ impl Problem {
             first_row: 0,
             loss,
             normalizer,
+            uniform_share,
             input_range: ColumnRange::default(),
             weight_range: ColumnRange::default(),
         })
@@ -103,6 +107,7 @@ impl Problem {
     pub(crate) fn with_loss(&self, loss: CrossEntropy) -> Option<Self> {
         let normalizer = loss.normalizer(&self.all_targets, self.samples());
         (normalizer > 0.0).then(|| Self {
+            uniform_share: loss.uniform_share(&self.all_targets),
             loss,
             normalizer,
             ..self.clone()
@@ -260,6 +265,12 @@ impl Problem {
     /// Returns true if each target is one class, so that [`TargetRows::linear`] is `None`.
     pub fn is_one_hot(&self) -> bool {
         matches!(*self.target, Target::Classes(_)) && self.loss.label_smoothing == 0.0
+    }
+
+    /// Returns the number of equal targets behind the sum of a sample's targets: k times the share
+    /// that is spread evenly over all classes.
+    pub fn equal_targets(&self) -> f64 {
+        self.k() as f64 * self.uniform_share
     }
 
     /// Returns a bound on R, the weight of a sample's loss.

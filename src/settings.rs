@@ -41,8 +41,7 @@ const DIFFERENCE: &str = "Finite difference";
 pub struct LossSettings {
     /// Gradients to check [default: all in the file]
     ///
-    /// Separate several by commas. Without this flag all gradients in the file are checked. If it
-    /// holds none, gradprobe checks its own backward pass for the input, and the report notes it.
+    /// Separate several by commas. Without this flag all gradients in the file are checked.
     #[arg(
         long,
         help_heading = LOSS,
@@ -79,6 +78,21 @@ pub struct LossSettings {
         value_parser = number
     )]
     pub label_smoothing: Option<f64>,
+    /// Check gradprobe's own backward pass, not a gradient in the file
+    ///
+    /// With respect to the input, unless --wrt names others.
+    #[arg(
+        long,
+        help_heading = LOSS,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "true|false"
+    )]
+    pub self_test: bool,
 }
 
 impl LossSettings {
@@ -92,6 +106,7 @@ impl LossSettings {
             reduction: self.reduction,
             ignore_index: self.ignore_index,
             label_smoothing: self.label_smoothing,
+            self_test: self.self_test,
         }
     }
 }
@@ -189,6 +204,18 @@ pub struct Settings {
         value_parser = number
     )]
     pub atol: Option<f64>,
+    /// Largest error that a check may fail to detect and still pass [default: 0.1]
+    ///
+    /// A relative error of this size in all entries. If rounding would hide it, the check is
+    /// inconclusive.
+    #[arg(
+        long,
+        help_heading = "Tolerance",
+        value_name = "P",
+        allow_negative_numbers = true,
+        value_parser = number
+    )]
+    pub min_power: Option<f64>,
     /// Check only rows A up to, not including, B
     #[arg(long, help_heading = "Rows", value_name = "A..B", value_parser = rows)]
     pub rows: Option<Range<usize>>,
@@ -267,6 +294,7 @@ impl Settings {
             precision: self.precision.given(),
             rtol: self.rtol,
             atol: self.atol,
+            min_power: self.min_power,
             rows: self.rows.clone(),
             sample: self.sample.map(|rows| RandomRows {
                 rows,
@@ -376,8 +404,8 @@ mod tests {
             (
                 ("rtols", "1"),
                 "unknown setting 'rtols'; the settings are wrt, reduction, ignore-index, \
-                 label-smoothing, eps, method, scheme, precision, compare, rtol, atol, rows, \
-                 sample, seed",
+                 label-smoothing, self-test, eps, method, scheme, precision, compare, rtol, atol, \
+                 min-power, rows, sample, seed",
             ),
             (
                 ("eps", "x"),

@@ -6,10 +6,15 @@ use std::ops::Range;
 use super::{Compared, Listener, compare::Comparator};
 use crate::{
     budget,
+    cpu::{logits::logits, ordered::fold_parts, outer::outer},
     device::Device,
     engine::{Engine, Evaluation},
     error::Result,
+    loss::{NO_LABEL, TargetRows},
+    plan::Plan,
+    problem::{Problem, Wrt},
     report::{ComparedOn, Tally},
+    rounding::{Common, RoundingModel, SampleSum},
     tensor::Tensor,
 };
 
@@ -44,7 +49,9 @@ pub(super) fn tally(
         });
         progress(comparator, done, listener);
     }
-    let (evaluation, backward) = sums.unwrap_or_default();
+    let (mut evaluation, backward) = sums.unwrap_or_default();
+    evaluation.differentiate(&comparator.plan);
+    comparator.condition_sum(&mut evaluation);
     let analytic = gradient.map_or(backward, Tensor::values);
     let rows = |rows: Range<usize>, values: &mut Vec<f64>| {
         *values = analytic[rows.start * m..rows.end * m].to_vec();
@@ -59,6 +66,106 @@ pub(super) fn tally(
         rows: problem.k(),
         on: ComparedOn::Host,
     }))
+}
+
+impl Comparator<'_> {
+    /// Replaces the conditioning by that of the sums over all samples.
+    fn condition_sum(&self, evaluation: &mut Evaluation) {
+        let (problem, plan) = (self.problem, &self.plan);
+        let multiplicity = self.likeness.multiplicity;
+        let sum = SampleSum::new(problem, plan, &self.tolerance, &self.noise, multiplicity);
+        let common = Common::new(problem, plan, self.likeness.close_minus_log());
+        let common = common.map(|common| {
+            let targets = target_sums(problem, plan.wrt);
+            let at_max = match common.at_max {
+                0.0 => vec![0.0; targets.len()],
+                _ => max_sums(problem, plan),
+            };
+            let entries = evaluation.derivative().iter().zip(&targets).enumerate();
+            let of_entry = |(entry, (derivative, target)): (usize, (&f64, &f64))| {
+                // The derivative is sum_j (R p - r) dz/dx.
+                let softmax = derivative + target;
+                common.soft[entry / self.columns()] * softmax.abs()
+                    + common.hard * target.abs()
+                    + common.at_max * at_max[entry].abs()
+            };
+            entries.map(of_entry).collect::<Vec<f64>>()
+        });
+        sum.condition(&mut evaluation.bounds, &common.unwrap_or_default());
+    }
+}
+
+/// Samples whose targets are read at a time. Chosen.
+const STRIP: usize = 64;
+
+/// Returns the sum over the samples of r dz/dx, [k·m].
+fn target_sums(problem: &Problem, wrt: Wrt) -> Vec<f64> {
+    let (k, m) = (problem.k(), problem.columns(wrt));
+    sums(problem, wrt, |sums, targets, _, slopes| {
+        if let Some(linear) = &targets.linear {
+            let part = outer(linear, slopes, k, m);
+            sums.iter_mut().zip(part).for_each(|(sum, v)| *sum -= v);
+        }
+        let rows = targets.labels.iter().zip(&targets.totals);
+        for ((&label, total), slopes) in rows.zip(slopes.chunks_exact(m)) {
+            if label != NO_LABEL {
+                let terms = sums[label as usize * m..].iter_mut().zip(slopes);
+                terms.for_each(|(sum, slope)| *sum += total * slope);
+            }
+        }
+    })
+}
+
+/// Returns the sum of R dz/dx over the samples in which the class has the largest logit, or may have
+/// it, in view of the errors of the logits, [k·m].
+fn max_sums(problem: &Problem, plan: &Plan) -> Vec<f64> {
+    let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight().values(), problem.bias());
+    let model = RoundingModel::of_gradient(problem, plan);
+    let (k, m) = (problem.k(), problem.columns(plan.wrt));
+    sums(problem, plan.wrt, |sums, targets, input, slopes| {
+        let forward = logits(input, &weight, &bias, problem.d());
+        let logits = forward.logits.chunks_exact(k);
+        let rows = logits.zip(forward.magnitude.chunks_exact(k));
+        let mut is_largest = vec![0.0; forward.logits.len()];
+        let places = is_largest.chunks_exact_mut(k);
+        for (((z, a), places), total) in rows.zip(places).zip(&targets.totals) {
+            let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let errors = z.iter().zip(a).map(|(&z, &a)| model.logit_error(z, a));
+            let ties = 2.0 * model.unit_roundoff * errors.fold(0.0, f64::max);
+            for (place, z) in places.iter_mut().zip(z) {
+                *place = if largest - z <= ties { *total } else { 0.0 };
+            }
+        }
+        let part = outer(&is_largest, slopes, k, m);
+        sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
+    })
+}
+
+/// Sums over the samples, [k·m]. `add` takes the sums, and the targets, the input and dz/dx of a few
+/// samples.
+fn sums(
+    problem: &Problem,
+    wrt: Wrt,
+    add: impl Fn(&mut [f64], &TargetRows<f64>, &[f64], &[f64]) + Sync,
+) -> Vec<f64> {
+    let empty = vec![0.0; problem.k() * problem.columns(wrt)];
+    let part = |rows: Range<usize>| {
+        let mut sums = empty.clone();
+        for start in rows.clone().step_by(STRIP) {
+            let strip = start..rows.end.min(start + STRIP);
+            let targets = problem.target_rows(strip.clone());
+            let input = problem.input().rows::<f64>(strip.clone());
+            let ones = vec![1.0; strip.len()];
+            let slopes = if wrt == Wrt::Bias { &ones } else { &input };
+            add(&mut sums, &targets, &input, slopes);
+        }
+        sums
+    };
+    let merge = |mut sums: Vec<f64>, part: Vec<f64>| {
+        sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
+        sums
+    };
+    fold_parts(0..problem.n(), 1, part, empty.clone(), merge)
 }
 
 /// Evaluates a range of samples, and computes their backward pass if `backward` is set. Returns

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::likeness::Likeness;
 use crate::{
     budget::{self, MATMUL_ROWS},
     cpu::simd,
@@ -32,6 +33,7 @@ pub(crate) struct Comparator<'a> {
     pub(crate) problem: &'a Problem,
     pub(crate) plan: Plan,
     pub(crate) tolerance: Tolerance,
+    pub(crate) likeness: Likeness,
     pub(crate) noise: Noise,
     /// True if the tally collects a picture of the errors.
     pub(crate) picture: bool,
@@ -257,22 +259,26 @@ impl Comparator<'_> {
         let Tolerance {
             rounding,
             floor,
+            lost,
             drift,
             given,
             ..
         } = self.tolerance;
         let Given { rtol, atol } = given.unwrap_or_default();
         let u = self.plan.dtype.unit_roundoff();
+        let magnitude = bounds.magnitude[here];
+        let rounding = rounding * nonlinearity(u, bounds.logit_error[here]);
         RowBounds {
-            rounding: rounding * nonlinearity(u, bounds.logit_error[here]),
+            rounding,
             drift,
-            floor,
+            floor: floor + rounding * lost * (1.0 + magnitude),
             is_given: given.is_some(),
             rtol,
             atol,
             noise_by_row,
             noise_drift: self.noise.drift,
             noise_floor,
+            unit_roundoff: u,
         }
     }
 }

@@ -102,6 +102,7 @@ impl Comparator<'_> {
             rounding: self.tolerance.rounding,
             drift: self.tolerance.drift,
             floor: self.tolerance.floor,
+            lost: self.tolerance.lost,
             given: self.tolerance.given.map(|given| [given.rtol, given.atol]),
             noise: self.noise.by_column.clone(),
             noise_by_magnitude,

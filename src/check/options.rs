@@ -30,6 +30,9 @@ pub struct Options {
     pub rtol: Option<f64>,
     /// The absolute tolerance, instead of the rounding of the gradient's type.
     pub atol: Option<f64>,
+    /// The largest relative error in all entries that a check may fail to detect and still pass.
+    /// `None` is [`MIN_POWER`](super::MIN_POWER).
+    pub min_power: Option<f64>,
     /// The rows to check, of a gradient with one row per sample. `None` takes all rows.
     pub rows: Option<Range<usize>>,
     /// A random draw of those rows.
@@ -121,6 +124,16 @@ impl Options {
         self.validate_rows(problem, subjects)?;
         require_tolerance("--rtol", self.rtol)?;
         require_tolerance("--atol", self.atol)?;
+        match self.min_power {
+            Some(power) if !(power > 0.0 && power <= 1.0) => {
+                return Err(Error::Setting {
+                    name: "--min-power",
+                    found: format!("{power:?}"),
+                    expected: "it must lie between 0 and 1".to_owned(),
+                });
+            }
+            _ => {}
+        }
         match self.eps {
             Some(eps) if !(1e-30..=1e3).contains(&eps) => Err(Error::Setting {
                 name: "--eps",

@@ -24,7 +24,7 @@ pub(super) fn confirm<'a>(
     let (problem, wrt) = (comparator.problem, comparator.plan.wrt);
     let derivative = Differentiation::from(wrt).by(Method::ForwardPass);
     let plan = Plan::new(problem, derivative, None, Precision::F64);
-    let noise = Noise::new(problem, &plan);
+    let noise = Noise::new(problem, &plan, 1.0);
     let host = Cpu::new(problem, plan);
     for entry in entries.filter(|entry| entry.noise.is_finite()) {
         let [row, column] = entry.index;

@@ -87,7 +87,7 @@ fn compare_row(
         let a = analytic[column];
         let g = compared.derivative[entry] / allowance.normalizer;
         let c = compared.conditioning[entry] / allowance.normalizer;
-        let judgement = bounds.judge(a, g, c, allowance.noise[column]);
+        let judgement = bounds.judge(a, g, c.into(), allowance.noise[column]);
         let (error, allowed) = (judgement.error, judgement.allowed());
         let is_clear = error + allowance.slack * g.abs() <= allowed * CLEAR;
         comparison.suspects += u64::from(!(is_clear && a.is_finite() && g.is_finite()));
@@ -99,14 +99,14 @@ fn compare_row(
         comparison.rel_err.push((rel_err, 1));
         let next = analytic[(column + 1) % columns];
         block.caught.merge(Caught::new(a, next, g, allowed));
-        count(block, g, rel_err, &judgement);
+        count(block, rel_err, &judgement, judgement.detectable(&bounds, g));
         sum += add(&mut block.columns, column, a, g, &judgement);
     }
     sum
 }
 
 /// Adds an entry to the counts and extremes of its block.
-fn count(block: &mut Block, g: f64, rel_err: f64, judgement: &Judgement) {
+fn count(block: &mut Block, rel_err: f64, judgement: &Judgement, detectable: f64) {
     block.undecided += u64::from(!judgement.is_certain);
     block.sum_rel_err += rel_err;
     block.max_rel_err = block.max_rel_err.max(rel_err);
@@ -114,9 +114,7 @@ fn count(block: &mut Block, g: f64, rel_err: f64, judgement: &Judgement) {
     if judgement.error > 0.0 {
         block.severity = block.severity.max(judgement.error / allowed);
     }
-    if g != 0.0 {
-        block.least_detectable = block.least_detectable.min(allowed / g.abs());
-    }
+    block.least_detectable = block.least_detectable.min(detectable);
 }
 
 /// Adds an entry to the sums of its column. Returns tolerance times |numeric|.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! z[j,c] = sum_i x[j,i] W[c,i] + b[c]
-//! A[j,c] = max(sum_i |t[i]|, drift · max(|sum_i t[i]|, sqrt(sum_i t[i]²))) + |b[c]|
+//! A[j,c] = max(sum_i |t[i]|, drift · max(|sum_i t[i]|, sqrt(sum_i t[i]²), |b[c]|)) + |b[c]|
 //! t[i] = x[j,i] W[c,i]
 //! ```
 //!
@@ -47,7 +47,7 @@ pub struct Logits<T> {
 ///    their rounding error is smaller than that of one long sum, which A bounds.
 /// 2. The same loop adds up |x·W| and (x·W)² for A. The largest partial sum of a sum in order is
 ///    about as large as the result, or as the root of the sum of squares if the terms have random
-///    signs.
+///    signs. A program may also begin with the bias.
 /// 3. Two rows run side by side, so that each load of the weight serves both. If the number of rows
 ///    is odd, the last row is computed twice.
 /// 4. All rows use a panel of classes before the next panel is read, so that the panel stays in the
@@ -71,7 +71,7 @@ pub fn logits<T: Real>(input: &[T], weight: &[T], bias: &[T], d: usize) -> Logit
                     for (c, (class, &bias)) in weight.chunks_exact(d).zip(bias).enumerate() {
                         let (dot_x, dot_y) = dots(x, y, class);
                         for (row, (sum, sum_abs, squares)) in [(first, dot_x), (second, dot_y)] {
-                            let partial = larger(sum.abs(), squares.sqrt());
+                            let partial = larger(larger(sum.abs(), squares.sqrt()), bias.abs());
                             let entry = row * k + panel * classes + c;
                             logits[entry] = sum + bias;
                             magnitude[entry] = larger(sum_abs, drift * partial) + bias.abs();
@@ -164,7 +164,7 @@ mod tests {
                     let z: f64 = products.iter().sum();
                     assert!((logits[j * 3 + c] - z - bias[c]).abs() < 1e-14 * d as f64);
                     let root = products.iter().map(|p| p * p).sum::<f64>().sqrt();
-                    let drift = 0.6 * (d as f64).sqrt() * z.abs().max(root);
+                    let drift = 0.6 * (d as f64).sqrt() * z.abs().max(root).max(bias[c].abs());
                     let expected =
                         products.iter().map(|p| p.abs()).sum::<f64>().max(drift) + bias[c].abs();
                     assert!((magnitude[j * 3 + c] - expected).abs() < 1e-14 * d as f64);

@@ -20,10 +20,22 @@ pub(crate) fn fold_parts<P: Send, S>(
     range: Range<usize>,
     shortest: usize,
     part: impl Fn(Range<usize>) -> P + Sync,
+    sum: S,
+    add: impl Fn(S, P) -> S,
+) -> S {
+    let length = range.len().div_ceil(PARTS).max(shortest);
+    fold_parts_of(range, length, part, sum, add)
+}
+
+/// Does the same with parts of `length` elements.
+pub(crate) fn fold_parts_of<P: Send, S>(
+    range: Range<usize>,
+    length: usize,
+    part: impl Fn(Range<usize>) -> P + Sync,
     mut sum: S,
     add: impl Fn(S, P) -> S,
 ) -> S {
-    let length = range.len().div_ceil(PARTS).max(shortest).max(1);
+    let length = length.max(1);
     let starts: Vec<usize> = range.clone().step_by(length).collect();
     for starts in starts.chunks(rayon::current_num_threads()) {
         let parts = starts.par_iter();

@@ -12,7 +12,7 @@ use super::{
     kernels::{Forward, Kernels},
     logits::logits,
     loss::loss,
-    outer::outer,
+    outer::{outer, outer_squares},
 };
 use crate::{
     engine::{Bounds, Evaluation, Losses, Values},
@@ -56,6 +56,12 @@ impl<T: Real> Kernels<'_, T> {
         };
         let magnitudes: Vec<T> = multiplier.iter().map(|x| x.abs()).collect();
         let conditioning = T::widen(outer(&softmax.conditioning, &magnitudes, k, m));
+        let squares = T::widen(outer_squares(&softmax.conditioning, &magnitudes, k, m));
+        let peak = match &values {
+            Values::Derivative(sums) => sums.iter().map(|sum| sum.abs()).collect(),
+            // No partial sum is larger than the sum of the magnitudes.
+            Values::Losses(_) => conditioning[entries.clone()].to_vec(),
+        };
         let (row_bounds, _) = softmax.bounds.as_chunks::<2>();
         let largest = |bound: usize| {
             let values = row_bounds.iter().map(|bounds| bounds[bound].f64());
@@ -63,7 +69,10 @@ impl<T: Real> Kernels<'_, T> {
         };
         let total = compensated_sum(targets.totals.iter().map(|total| total.f64()));
         let bounds = Bounds {
-            conditioning: conditioning[entries].to_vec(),
+            conditioning: conditioning[entries.clone()].to_vec(),
+            squares: squares[entries].to_vec(),
+            peak,
+            tolerated: Vec::new(),
             magnitude: vec![largest(0); k],
             logit_error: vec![largest(1); k],
             totals: vec![total; k],

@@ -4,8 +4,10 @@
 //! ```text
 //! residual[c]     = p[c] - 1[c = y]
 //! gradient[c]     = R p[c] - r[c] = R residual[c] + linear[c]
-//! conditioning[c] = sums (R p[c] + |gradient[c]|)
-//!                   + R p[c] ((1 - p[c]) M[c] + sum_{b != c} p[b] M[b] - log p[c])
+//! conditioning[c] = sums (R p[c] + |gradient[c]|) + alike R p[c]
+//!                   + R p[c] max((1 - p[c]) M[c] + sum_{b != c} p[b] M[b] - log p[c], |lse| / 2)
+//!                   + at_max R if z[c] is the largest, or may be, in view of its error
+//! lse             = log sum_c exp(z[c])
 //! bounds          = max_c A[c], max_c M[c]
 //! ```
 //!
@@ -65,20 +67,30 @@ pub fn residual<T: Real>(
             values.iter().fold(T::zero(), larger)
         };
         result.bounds.extend([largest(a), largest(&errors)]);
-        result.push_row(row, z, &errors, targets, T::of(model.sums));
+        result.push_row(row, z, &errors, targets, model);
     }
     result
 }
 
 impl<T: Real> Residual<T> {
     /// Appends a row with logits z and the bounds on their errors.
-    fn push_row(&mut self, row: usize, z: &[T], errors: &[T], targets: &TargetRows<T>, sums: T) {
+    fn push_row(
+        &mut self,
+        row: usize,
+        z: &[T],
+        errors: &[T],
+        targets: &TargetRows<T>,
+        model: RoundingModel,
+    ) {
+        let [sums, alike, half, at_max] = [model.sums, model.alike, 0.5, model.at_max].map(T::of);
         let (k, label, total) = (z.len(), targets.labels[row], targets.totals[row]);
         let linear = targets.linear.as_ref().map(|linear| &linear[row * k..]);
         let is_label = move |c: usize| c == label as usize;
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
+        let largest_error = errors.iter().fold(T::zero(), |a, &b| larger(a, b));
+        let ties = T::of(2.0 * model.unit_roundoff) * largest_error;
         let exp: Vec<T> = z.iter().map(|&z| (z - largest).exp()).collect();
         let others = || (0..k).filter(move |&c| !is_label(c));
         let sum_others = sum(others().map(|c| exp[c]));
@@ -92,6 +104,7 @@ impl<T: Real> Residual<T> {
         };
         let whole = sum_others + at_label;
         let (log, error_all) = (whole.ln(), error_others + error_label);
+        let of_lse = half * (largest + log).abs();
         for c in 0..k {
             let p = exp[c] / whole;
             let (residual, not_p, elsewhere) = if is_label(c) {
@@ -103,12 +116,16 @@ impl<T: Real> Residual<T> {
             };
             let gradient = total * residual + linear.map_or(T::zero(), |linear| linear[c]);
             let minus_log = log + (largest - z[c]);
+            let of_p = larger(not_p * errors[c] + elsewhere + minus_log, of_lse);
+            let of_max = if largest - z[c] <= ties {
+                at_max * total
+            } else {
+                T::zero()
+            };
             self.residual.push(residual);
             self.gradient.push(gradient);
-            self.conditioning.push(
-                sums * (total * p + gradient.abs())
-                    + total * p * (not_p * errors[c] + elsewhere + minus_log),
-            );
+            self.conditioning
+                .push(sums * (total * p + gradient.abs()) + total * p * (alike + of_p) + of_max);
         }
     }
 }
@@ -119,6 +136,9 @@ mod tests {
 
     const MODEL: RoundingModel = RoundingModel {
         sums: 2.0,
+        alike: 0.25,
+        at_max: 0.75,
+        unit_roundoff: 1e-6,
         accumulation: 1.0,
     };
 
@@ -151,7 +171,8 @@ mod tests {
             ..
         } = residual(&[0.0, 0.0], &[2.0, 4.0], &targets, MODEL, 2);
         assert_eq!(gradient, [1.0, -1.0]);
-        let t = 1.5 * (0.5 * 2.0 + 0.5 * 4.0 + 2f64.ln());
-        assert_eq!(conditioning, [2.0 * (1.5 + 1.0) + t, 2.0 * (1.5 + 1.0) + t]);
+        let t = 1.5 * (0.25 + (0.5 * 2.0 + 0.5 * 4.0 + 2f64.ln()));
+        let expected = 2.0 * (1.5 + 1.0) + t + 0.75 * 3.0;
+        assert_eq!(conditioning, [expected, expected]);
     }
 }

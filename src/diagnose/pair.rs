@@ -342,6 +342,8 @@ mod tests {
         let mut a: Vec<f64> = g.iter().map(|g| factor * g).collect();
         a[5] += error;
         let tolerance = Tolerance {
+            alike: 1.0,
+            lost: 0.0,
             rounding: 0.0,
             floor: 0.0,
             drift: 0.0,

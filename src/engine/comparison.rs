@@ -22,6 +22,8 @@ pub struct Allowance {
     pub drift: f64,
     /// Absolute tolerance.
     pub floor: f64,
+    /// Conditioning lost to underflow, per unit of 1 + magnitude.
+    pub lost: f64,
     /// The user's rtol and atol, which replace `rounding`, `drift` and `floor`.
     pub given: Option<[f64; 2]>,
     /// Noise per unit of conditioning, for each column, `[m]`.
@@ -38,16 +40,18 @@ impl Allowance {
     /// Returns the bounds on the entries of a row with this magnitude and logit error.
     pub fn row_bounds(&self, magnitude: f64, logit_error: f64) -> RowBounds {
         let [rtol, atol] = self.given.unwrap_or_default();
+        let rounding = self.rounding * nonlinearity(self.unit_roundoff, logit_error);
         RowBounds {
-            rounding: self.rounding * nonlinearity(self.unit_roundoff, logit_error),
+            rounding,
             drift: self.drift,
-            floor: self.floor,
+            floor: self.floor + rounding * self.lost * (1.0 + magnitude),
             is_given: self.given.is_some(),
             rtol,
             atol,
             noise_by_row: self.noise_by_magnitude * magnitude,
             noise_drift: self.noise_drift,
             noise_floor: self.noise_floor,
+            unit_roundoff: self.unit_roundoff,
         }
     }
 }

@@ -44,6 +44,16 @@ pub struct Bounds {
     /// [`RoundingModel::sums`](crate::rounding::RoundingModel::sums)·S + T of each entry, not
     /// divided by the normalizer, [rows·m].
     pub conditioning: Vec<f64>,
+    /// The sum over the samples of the square of a sample's conditioning, [k·m]. Its root is the
+    /// conditioning of the sum if samples err independently. Empty unless with respect to a
+    /// parameter.
+    pub squares: Vec<f64>,
+    /// The conditioning for the tolerance, if it is not the one above, [rows·m]. Empty unless with
+    /// respect to a parameter.
+    pub tolerated: Vec<f64>,
+    /// The largest magnitude of a partial sum of the derivative, as far as partial sums were seen,
+    /// [k·m]. Empty unless with respect to a parameter.
+    pub peak: Vec<f64>,
     /// The largest [magnitude](crate::cpu::logits::Logits::magnitude) behind a logit of each row.
     pub magnitude: Vec<f64>,
     /// The largest [logit error](crate::rounding::RoundingModel::logit_error) of each row, in units
@@ -135,6 +145,12 @@ impl Evaluation {
             },
             bounds: Bounds {
                 conditioning: of_entries(&bounds.conditioning),
+                squares: Vec::new(),
+                peak: Vec::new(),
+                tolerated: match bounds.tolerated.is_empty() {
+                    true => Vec::new(),
+                    false => of_entries(&bounds.tolerated),
+                },
                 magnitude: bounds.magnitude[rows.clone()].to_vec(),
                 logit_error: bounds.logit_error[rows.clone()].to_vec(),
                 totals: bounds.totals[rows].to_vec(),
@@ -186,8 +202,13 @@ impl Evaluation {
         let add = |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         let raise =
             |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(b));
+        raise(&mut self.bounds.peak, other.bounds.peak);
         match (&mut self.values, other.values) {
-            (Values::Derivative(values), Values::Derivative(other)) => add(values, other),
+            (Values::Derivative(values), Values::Derivative(other)) => {
+                add(values, other);
+                let sums = values.iter().map(|sum| sum.abs()).collect();
+                raise(&mut self.bounds.peak, sums);
+            }
             (Values::Losses(losses), Values::Losses(other)) => {
                 for (losses, other) in losses.at_steps.iter_mut().zip(other.at_steps) {
                     add(losses, other);
@@ -196,6 +217,7 @@ impl Evaluation {
             _ => unreachable!("one plan has one method"),
         }
         add(&mut self.bounds.conditioning, other.bounds.conditioning);
+        add(&mut self.bounds.squares, other.bounds.squares);
         add(&mut self.bounds.totals, other.bounds.totals);
         raise(&mut self.bounds.magnitude, other.bounds.magnitude);
         raise(&mut self.bounds.logit_error, other.bounds.logit_error);

@@ -36,6 +36,9 @@ pub struct GpuEngine<'a, T> {
     /// The result of a product with dz/dx: the conditioning, or the backward pass. [rows, m], or
     /// [k, m] with respect to a parameter.
     product: Buffer,
+    /// The sum of the squares of the samples' conditioning, [k, m]. Empty unless with respect to a
+    /// parameter.
+    squares: Buffer,
     submitted: VecDeque<SubmittedRows<T>>,
 }
 
@@ -91,6 +94,12 @@ impl<'a, T: Element> GpuEngine<'a, T> {
             Method::ForwardPass => Numeric::ForwardPass(Losses::new::<T>(device, &sizes, &plan)),
         };
         let product = device.empty::<T>("product", sizes.entries(sizes.rows));
+        let of_parameter = if plan.wrt.is_parameter() {
+            sizes.entries(sizes.rows)
+        } else {
+            0
+        };
+        let squares = device.empty::<T>("squares", of_parameter);
         device.check()?;
         Ok(Self {
             device,
@@ -102,6 +111,7 @@ impl<'a, T: Element> GpuEngine<'a, T> {
             forward,
             numeric,
             product,
+            squares,
             submitted: VecDeque::new(),
         })
     }
@@ -118,6 +128,18 @@ impl<'a, T: Element> GpuEngine<'a, T> {
         }
         if wrt != Wrt::Logits {
             self.by_chain_rule(batch, &forward.conditioning, count, 1.0, true);
+        }
+        if wrt.is_parameter() {
+            let magnitudes = Outer {
+                squares: 1,
+                ..self.outer(1.0, true)
+            };
+            self.add_samples(
+                batch,
+                magnitudes,
+                [&forward.conditioning, &self.squares],
+                count,
+            );
         }
         uploaded
     }
@@ -145,17 +167,38 @@ impl<'a, T: Element> GpuEngine<'a, T> {
                 .product(batch, operands, rows, normalizer, magnitudes);
             return;
         }
+        let outer = self.outer(normalizer, magnitudes);
+        self.add_samples(batch, outer, [left, &self.product], rows);
+    }
+
+    /// Returns a launch of `outer` without samples.
+    fn outer(&self, normalizer: f64, magnitudes: bool) -> Outer {
+        Outer {
+            normalizer,
+            columns: self.sizes.columns.padded as u32,
+            classes: self.sizes.classes as u32,
+            tile_begin: 0,
+            tile_end: 0,
+            magnitudes: u32::from(magnitudes),
+            squares: 0,
+        }
+    }
+
+    /// Appends `outer` for all rows, with `left` [rows, k] and the multiplier.
+    fn add_samples(
+        &self,
+        batch: &mut Batch<'_, T>,
+        outer: Outer,
+        [left, product]: [&Buffer; 2],
+        rows: usize,
+    ) {
         for [tile_begin, tile_end] in tiles(0..rows, DISPATCH_TERMS) {
             let launch = Outer {
-                normalizer,
-                columns: self.sizes.columns.padded as u32,
-                classes: self.sizes.classes as u32,
                 tile_begin,
                 tile_end,
-                magnitudes: u32::from(magnitudes),
+                ..outer
             };
-            let multiplier = self.forward.multiplier();
-            batch.run(&launch, &[left, multiplier, &self.product]);
+            batch.run(&launch, &[left, self.forward.multiplier(), product]);
         }
     }
 
@@ -167,6 +210,9 @@ impl<'a, T: Element> GpuEngine<'a, T> {
             (self.conditioning(), entries),
             (&self.forward.bounds, 2 * count),
         ];
+        if self.plan.wrt.is_parameter() {
+            wanted.push((&self.squares, entries));
+        }
         match &self.numeric {
             Numeric::Difference(it) => wanted.push((&it.derivative, entries)),
             Numeric::ForwardPass(it) => {
@@ -190,6 +236,7 @@ impl<'a, T: Element> GpuEngine<'a, T> {
         let missing = || self.device.failed("results are missing");
         let mut next = || arrived.next().ok_or_else(missing);
         let (conditioning, bounds) = (next()?, next()?);
+        let squares = self.plan.wrt.is_parameter().then(&mut next).transpose()?;
         let results = match &self.numeric {
             Numeric::Difference(_) => Results::Derivative(next()?),
             Numeric::ForwardPass(_) => {
@@ -204,6 +251,7 @@ impl<'a, T: Element> GpuEngine<'a, T> {
             columns: self.sizes.columns,
             conditioning,
             bounds,
+            squares,
             results,
             totals: uploaded.totals,
         })

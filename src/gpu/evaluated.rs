@@ -14,6 +14,8 @@ pub(super) struct Evaluated<T> {
     pub(super) conditioning: Readback,
     /// The largest magnitude and the largest logit error of each row, [rows, 2].
     pub(super) bounds: Readback,
+    /// The sum of the squares of the samples' conditioning, [k, m], with respect to a parameter.
+    pub(super) squares: Option<Readback>,
     pub(super) results: Results<T>,
     /// The totals R, `[rows]`.
     pub(super) totals: Vec<T>,
@@ -90,15 +92,20 @@ impl<T: Element> Evaluated<T> {
             Results::Derivative(derivative) => read(derivative.values()),
             Results::Losses(..) => unreachable!("the CPU engine computes these: Device::fallback"),
         };
+        let squares = self.squares.as_ref();
+        let squares = squares.map(|squares| read(squares.values()));
         let total = self.totals.iter().map(|v| v.f64()).sum();
         Evaluation {
-            values: Values::Derivative(derivative),
             bounds: Bounds {
                 conditioning: read(self.conditioning.values()),
+                squares: squares.unwrap_or_default(),
+                peak: derivative.iter().map(|sum| sum.abs()).collect(),
+                tolerated: Vec::new(),
                 magnitude: largest(0),
                 logit_error: largest(1),
                 totals: vec![total; classes],
             },
+            values: Values::Derivative(derivative),
             ..Evaluation::default()
         }
     }

@@ -104,6 +104,9 @@ impl Forward {
         weight.logits(batch, &self.input, results, rows);
         let launch = Residual {
             sums: model.sums,
+            alike: model.alike,
+            at_max: model.at_max,
+            unit_roundoff: model.unit_roundoff,
             accumulation: model.accumulation,
             rows: rows as u32,
             classes: self.classes as u32,

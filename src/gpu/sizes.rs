@@ -8,10 +8,15 @@ use super::{
 };
 use crate::{
     budget,
+    cpu::ordered::PARTS,
     plan::Plan,
     problem::{Problem, Wrt},
     scheme::Method,
 };
+
+/// Fewest samples of a call with respect to a parameter. Chosen: the error of a shorter sum is
+/// small whatever its partial sums.
+const LEAST_PART: usize = 64;
 
 /// The sizes of the buffers for one call, in elements.
 pub(super) struct Sizes {
@@ -65,6 +70,11 @@ impl Sizes {
             .min(memory / 2 / (d + 6 * k + results * m))
             .min((device.most_entries() / m).max(least))
             .clamp(1, work.max(least).min(problem.n()));
+        if plan.wrt.is_parameter() {
+            // The partial sums between calls show how large a sum becomes on the way.
+            let part = problem.n().div_ceil(PARTS).max(LEAST_PART);
+            sizes.rows = sizes.rows.min(part);
+        }
         if plan.method == Method::ForwardPass {
             sizes.copies = (binding / m.max(k))
                 .min(memory / 2 / (m + 2 * k))

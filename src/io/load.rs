@@ -30,9 +30,11 @@ pub struct Inputs {
 /// The part of a file to read, and settings that override the file's.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The gradients to check. If empty, takes all gradients in the file, or that of the input if
-    /// there are none.
+    /// The gradients to check. If empty, takes all gradients in the file.
     pub wrt: Vec<Wrt>,
+    /// True to check the built-in backward pass with respect to `wrt`, or to the input if that is
+    /// empty, and no gradient of the file.
+    pub self_test: bool,
     /// The reduction of the loss. `None` takes the file's, or the mean.
     pub reduction: Option<Reduction>,
     /// The target of samples that do not count. `None` takes the file's, or PyTorch's -100.
@@ -147,8 +149,11 @@ fn missing(archive: &dyn Archive, path: &Path, name: &'static str) -> Error {
     }
 }
 
-/// Returns the requested gradients. Without a request, returns those in the file. If the file has
-/// none, returns that of the input by the built-in backward pass.
+/// Returns the requested gradients. Without a request, returns those in the file.
+///
+/// # Errors
+/// [`Error::MissingTensor`] or [`Error::NoGradient`] if the file lacks one, unless the built-in
+/// backward pass is to be checked.
 fn subjects(
     archive: &mut dyn Archive,
     path: &Path,
@@ -161,21 +166,32 @@ fn subjects(
         // If a forgotten bias counted as 0, every gradient would be wrong.
         return Err(missing(archive, path, "bias"));
     }
+    if request.self_test {
+        let wrt = match request.wrt.as_slice() {
+            [] => &[Wrt::Input],
+            wrt => wrt,
+        };
+        let built_in = |&wrt: &Wrt| Subject {
+            wrt,
+            gradient: None,
+        };
+        return Ok(wrt.iter().map(built_in).collect());
+    }
     let mut subjects = Vec::new();
     for wrt in Wrt::ALL {
-        let gradient = archive.tensor(wrt.grad_name())?;
-        if request.wrt.contains(&wrt) || (request.wrt.is_empty() && gradient.is_some()) {
+        let name = wrt.grad_name();
+        let gradient = archive.tensor(name)?;
+        if gradient.is_none() && request.wrt.contains(&wrt) {
+            return Err(missing(archive, path, name));
+        }
+        if gradient.is_some() && (request.wrt.is_empty() || request.wrt.contains(&wrt)) {
             subjects.push(Subject { wrt, gradient });
         }
     }
     if subjects.is_empty() {
-        // Checking the built-in gradient instead of one under an unknown name would pass.
-        if present.iter().any(|name| names::is_like_a_gradient(name)) {
-            return Err(missing(archive, path, "grad"));
-        }
-        subjects.push(Subject {
-            wrt: Wrt::Input,
-            gradient: None,
+        return Err(Error::NoGradient {
+            path: path.to_owned(),
+            present,
         });
     }
     Ok(subjects)

@@ -181,7 +181,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Returns true if a tensor of this name is probably a gradient.
-pub(super) fn is_like_a_gradient(name: &str) -> bool {
+fn is_like_a_gradient(name: &str) -> bool {
     name.to_lowercase().contains("grad")
 }
 

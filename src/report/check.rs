@@ -55,6 +55,11 @@ pub struct Check {
     /// The smallest relative error, the same in every entry, that would have failed.
     #[serde(with = "number")]
     pub detectable: f64,
+    /// The largest detectable error with which the check may pass.
+    #[serde(with = "number")]
+    pub min_power: f64,
+    /// True if the derivative is zero but for noise, so that no relative error is detectable.
+    pub is_zero: bool,
     /// The corrupted copies of the gradient that would have passed.
     pub blind_to: Vec<Corruption>,
     /// The relative errors in five numbers.
@@ -122,6 +127,8 @@ impl Check {
             tolerance: comparison.tolerance,
             scale: comparison.scale(),
             detectable: comparison.detectable(),
+            min_power: comparison.min_power,
+            is_zero: comparison.is_zero(),
             blind_to: comparison.blind_to(),
             rel_err: RelErr::new(tally),
             worst: tally.kept.worst.clone(),

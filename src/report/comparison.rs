@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Coverage, Location, Tally, Verdict};
+use super::{Coverage, Location, Sums, Tally, Verdict};
 use crate::{
     problem::Wrt,
     rounding::{Caught, Tolerance},
@@ -32,6 +32,8 @@ pub struct Comparison {
     pub eps: f64,
     /// The bound on the error of a correct entry.
     pub tolerance: Tolerance,
+    /// The largest [detectable](Self::detectable) error with which a check may pass.
+    pub min_power: f64,
     /// The place of the comparison.
     pub compared: ComparedOn,
     /// The rows that were compared.
@@ -88,7 +90,8 @@ impl Comparison {
         let settings = |it: &Self| {
             let gradient = (it.wrt, it.source, it.dtype);
             let difference = (it.method, it.scheme, it.precision, it.eps);
-            (gradient, difference, it.tolerance, it.coverage.of)
+            let bounds = (it.tolerance, it.min_power);
+            (gradient, difference, bounds, it.coverage.of)
         };
         if settings(&self) != settings(&other) {
             return None;
@@ -131,9 +134,22 @@ impl Comparison {
         missed.map(|(copy, _)| copy).collect()
     }
 
-    /// Returns the smallest |s - 1| that would have failed.
+    /// Returns the smallest relative error of the scale that would have failed.
     fn scale_resolution(&self) -> f64 {
-        self.scale().map_or(f64::INFINITY, |scale| scale.allowed)
+        let u = self.dtype.unit_roundoff();
+        let scale = self.scale();
+        scale.map_or(f64::INFINITY, |scale| scale.detectable(u))
+    }
+
+    /// Returns true if the derivative is zero but for noise, and nothing in the gradient shows
+    /// otherwise. No relative error can then be detected, but every error above the tolerance was.
+    pub fn is_zero(&self) -> bool {
+        let Sums {
+            numeric_numeric,
+            noise_numeric,
+            ..
+        } = &self.tally.sums;
+        self.tally.counts.wrong == 0 && numeric_numeric.value() <= noise_numeric.value()
     }
 
     /// Returns the verdict:
@@ -141,14 +157,19 @@ impl Comparison {
     /// - [`Verdict::Fail`] if an entry is wrong, or if the scale of the whole or of a column is
     ///   off;
     /// - [`Verdict::Inconclusive`] if more than 1 % of the entries are undecided, or if a corrupted
-    ///   copy of the gradient would have passed;
+    ///   copy of the gradient would have passed, or one with a relative error of
+    ///   [`min_power`](Self::min_power), unless the derivative [is zero](Self::is_zero);
     /// - [`Verdict::Pass`] otherwise.
     pub fn verdict(&self) -> Verdict {
         let counts = &self.tally.counts;
         let is_off = self.scale().is_some_and(|scale| scale.is_off());
         if counts.wrong > 0 || is_off || !self.columns_off().is_empty() {
             Verdict::Fail
-        } else if counts.undecided > counts.entries / 100 || !self.blind_to().is_empty() {
+        } else if counts.undecided > counts.entries / 100 {
+            Verdict::Inconclusive
+        } else if self.is_zero() {
+            Verdict::Pass
+        } else if !self.blind_to().is_empty() || self.detectable() > self.min_power {
             Verdict::Inconclusive
         } else {
             Verdict::Pass
@@ -163,7 +184,7 @@ mod tests {
     use super::*;
     use crate::report::{
         ColumnSums, Columns, Counts, Decision, Entry, ExactSum, Histogram, Kept, Picture, Ranges,
-        RelErrs, Sensitivity, Sums, WrongPlaces,
+        RelErrs, Sensitivity, WrongPlaces,
     };
 
     const COLUMNS: usize = 3;
@@ -234,12 +255,15 @@ mod tests {
             precision: Precision::F64,
             eps: 1e-3,
             tolerance: Tolerance {
+                alike: 1.0,
+                lost: 0.0,
                 rounding: 1e-6,
                 floor: 1e-40,
                 drift: 0.0,
                 shared: 1e-6,
                 given: None,
             },
+            min_power: 0.1,
             compared: if flag(4) {
                 ComparedOn::Device
             } else {

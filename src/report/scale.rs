@@ -10,7 +10,8 @@ pub struct Scale {
     /// s = <analytic, numeric> / <numeric, numeric>.
     #[serde(with = "number")]
     pub factor: f64,
-    /// The bound on |s - 1| of a correct gradient.
+    /// The bound on |s - 1| of a correct gradient; infinite if rounding and noise may hide the whole
+    /// gradient.
     #[serde(with = "number")]
     pub allowed: f64,
 }
@@ -20,6 +21,17 @@ pub struct Scale {
 const LEAST_SQUARES: f64 = 1e-120;
 
 impl Scale {
+    /// Returns the relative error s above which the gradient, times 1 ± s, would have a scale that is
+    /// off; infinite if none would.
+    pub(super) fn detectable(&self, unit_roundoff: f64) -> f64 {
+        let off = (self.factor - 1.0).abs() + unit_roundoff;
+        if self.factor > 0.0 {
+            (self.allowed + off) / self.factor
+        } else {
+            f64::INFINITY
+        }
+    }
+
     pub(super) fn is_off(&self) -> bool {
         (self.factor - 1.0).abs() > self.allowed
     }
@@ -29,12 +41,12 @@ impl Comparison {
     /// Returns the scale of the whole gradient, or `None` if it has none.
     ///
     /// The errors of independent rows average out, but similar rows have similar errors, so three
-    /// times the averaged tolerance is allowed. In half precision the roundings that all entries
+    /// times the averaged tolerance is allowed, and more if rows are equal. In half precision the roundings that all entries
     /// share are already that large, so only the average is allowed.
     pub fn scale(&self) -> Option<Scale> {
         let sums = &self.tally.sums;
         let margin = if self.dtype.is_half() { 1.0 } else { 3.0 };
-        let tolerance = margin * sums.tolerance_tolerance.value().sqrt();
+        let tolerance = margin * self.tolerance.alike * sums.tolerance_tolerance.value().sqrt();
         let numeric = sums.numeric_numeric.value();
         let allowed =
             self.scale_allowed(numeric, tolerance, &sums.noise_numeric, &sums.numeric_abs);
@@ -44,7 +56,7 @@ impl Comparison {
     /// Returns the columns whose scale is farther from 1 than allowed.
     ///
     /// A column in which terms cancel shows mostly the errors that its rows share. Therefore at
-    /// most three quarters of the tolerance are assumed to average out.
+    /// most three quarters of the tolerance are assumed to average out, and none if rows are equal.
     ///
     /// Rows get no such test: the entries of a row share a softmax, so their errors are correlated.
     /// Measured on PyTorch's gradients of 512x256x10 and 512x256x100 (f32 and bf16, November 2026):
@@ -55,8 +67,9 @@ impl Comparison {
         columns
             .filter_map(|(column, sums)| {
                 let numeric = sums.numeric_numeric.value();
-                let averaged = 3.0 * sums.tolerance_tolerance.value().sqrt();
-                let tolerance = averaged.max(sums.tolerance_numeric.value() / 4.0);
+                let all = sums.tolerance_numeric.value();
+                let averaged = 3.0 * self.tolerance.alike * sums.tolerance_tolerance.value().sqrt();
+                let tolerance = averaged.clamp(all / 4.0, all);
                 let allowed =
                     self.scale_allowed(numeric, tolerance, &sums.noise_numeric, &sums.numeric_abs);
                 let scale = || Scale {
@@ -75,6 +88,8 @@ impl Comparison {
     /// 2. all of the numeric gradient's noise, because its truncation is the same in every row;
     /// 3. underflow;
     /// 4. what all entries share, such as the rounding of the normalizer.
+    ///
+    /// It is infinite from 1 on: a gradient that these errors could make of zeros has no scale.
     fn scale_allowed(
         &self,
         numeric: f64,
@@ -87,6 +102,11 @@ impl Comparison {
         }
         let given = self.tolerance.given.unwrap_or_default().rtol;
         let errors = tolerance + noise.value() + self.tolerance.floor * numeric_abs.value();
-        errors / numeric + self.tolerance.shared + given
+        let allowed = errors / numeric + self.tolerance.shared + given;
+        if allowed < 1.0 {
+            allowed
+        } else {
+            f64::INFINITY
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! A tolerance in JSON. The drift and the shared rounding are not part of it: they are 0 in a
-//! report read from JSON.
+//! A tolerance in JSON. The drift, the shared rounding and the likeness of rows are not part of it:
+//! a report read from JSON has none.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -39,8 +39,10 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     Ok(Tolerance {
         rounding: written.factor,
         floor: written.floor,
+        lost: 0.0,
         drift: 0.0,
         shared: 0.0,
+        alike: 1.0,
         given: given.map(|(rtol, atol)| Given { rtol, atol }),
     })
 }

@@ -13,7 +13,7 @@
 //! 4. Underflow: [`underflow_floor`] of the working precision. Underflow in a loss is divided by
 //!    eps, like the rounding of a loss.
 
-use super::{RoundingModel, drift, underflow_floor};
+use super::{RoundingModel, samples, underflow_floor};
 use crate::{plan::Plan, problem::Problem, scheme::Method};
 
 /// Lanes in which every engine sums a dot product. Each lane sums d/16 products in sequence.
@@ -23,6 +23,8 @@ const LANES: usize = 16;
 pub(crate) struct Noise {
     /// Noise per unit of conditioning, for each column, [m].
     pub(crate) by_column: Vec<f64>,
+    /// The truncation in it, [m].
+    truncation: Vec<f64>,
     /// Noise per unit of conditioning and of the row's magnitude.
     by_magnitude: f64,
     /// Noise per unit of the row's magnitude and of its R.
@@ -31,16 +33,17 @@ pub(crate) struct Noise {
     by_total: f64,
     /// Absolute noise of every entry.
     floor: f64,
-    /// Noise per unit of |numeric|: see [`drift`].
+    /// Noise per unit of |numeric|: see [`samples`].
     pub(crate) drift: f64,
 }
 
 impl Noise {
-    pub(crate) fn new(problem: &Problem, plan: &Plan) -> Self {
+    /// Bounds the numeric gradient of a plan, where samples have this multiplicity.
+    pub(crate) fn new(problem: &Problem, plan: &Plan, multiplicity: f64) -> Self {
         let u = plan.precision.unit_roundoff();
         let (_, ranges) = problem.slopes(plan.wrt);
         let of_gradient = RoundingModel::of_gradient(problem, plan);
-        let own = RoundingModel::new(plan.precision.dtype(), problem.terms(plan.wrt));
+        let own = RoundingModel::new(plan.precision.dtype(), problem.k(), problem.equal_targets());
         let (rounding, by_magnitude) = match plan.method {
             Method::Difference if of_gradient.accumulation == 1.0 => {
                 (RoundingModel::LOGITS * u * own.sums / of_gradient.sums, 0.0)
@@ -52,22 +55,21 @@ impl Noise {
             // Rounded points lie a little off centre, which costs at most u·T <= 2·u·A·S.
             Method::ForwardPass => (0.0, 2.0 * u),
         };
-        let truncation = |range| plan.scheme.truncation(plan.eps * range) / of_gradient.sums;
-        let by_column = ranges
-            .iter()
-            .map(|range| truncation(range) + rounding)
-            .collect();
+        let truncation = |range: f64| plan.scheme.truncation(plan.eps * range) / of_gradient.sums;
+        let truncation: Vec<f64> = ranges.iter().map(|range| truncation(*range)).collect();
+        let by_column = truncation.iter().map(|truncation| truncation + rounding);
         let (by_magnitude_and_total, by_total) = match plan.method {
             Method::Difference => (0.0, 0.0),
             Method::ForwardPass => of_losses(problem, plan),
         };
         Self {
-            by_column,
+            by_column: by_column.collect(),
+            truncation,
             by_magnitude,
             by_magnitude_and_total,
             by_total,
             floor: underflow_floor(problem, plan.wrt, plan.precision.smallest_normal()),
-            drift: drift(problem, plan.wrt, u),
+            drift: drift(problem, plan, multiplicity) * u,
         }
     }
 
@@ -76,6 +78,26 @@ impl Noise {
     pub(crate) fn of_row(&self, magnitude: f64, total: f64) -> (f64, f64) {
         let added = total * (magnitude * self.by_magnitude_and_total + self.by_total) + self.floor;
         (magnitude * self.by_magnitude, added)
+    }
+
+    /// Returns a function of the sum of all samples' conditioning, of the conditioning of samples
+    /// that err independently, and of the noise of the additions. It returns the conditioning whose
+    /// noise is that of the sum.
+    pub(super) fn of_sum(
+        &self,
+        column: usize,
+        magnitude: f64,
+    ) -> impl Fn(f64, f64, f64) -> f64 + use<> {
+        let (truncation, by_column) = (self.truncation[column], self.by_column[column]);
+        let by_row = magnitude * self.by_magnitude;
+        let has_losses = self.by_total > 0.0;
+        move |all, errors, additions| {
+            if has_losses {
+                return all;
+            }
+            let rounding = by_column - truncation + by_row;
+            (truncation * all + rounding * errors + additions) / (by_column + by_row)
+        }
     }
 
     /// Returns the bound for an entry in `column`, without drift. `conditioning` is that of the
@@ -90,6 +112,15 @@ impl Noise {
         let (by_row, added) = self.of_row(magnitude, total);
         conditioning * (self.by_column[column] + by_row) + added
     }
+}
+
+/// Returns the drift of a sum over samples in roundings. Losses are summed with compensation.
+fn drift(problem: &Problem, plan: &Plan, multiplicity: f64) -> f64 {
+    if !plan.wrt.is_parameter() || plan.method == Method::ForwardPass {
+        return 0.0;
+    }
+    let chain = samples::chain(problem.n());
+    samples::drift(chain, multiplicity.min(chain)) / 2.0
 }
 
 /// Returns the noise in a derivative from the rounding of its losses: per unit of magnitude and R,
@@ -185,7 +216,7 @@ mod tests {
     /// Compares |numeric - exact| with the bound of every entry. Returns the number of entries, and
     /// the median bound over the RMS error.
     fn compare_with_bound(device: &Device, problem: &Problem, plan: Plan) -> (usize, f64) {
-        let noise = Noise::new(problem, &plan);
+        let noise = Noise::new(problem, &plan, 1.0);
         let evaluation = evaluate(device.engine(problem, plan).unwrap().as_mut(), problem.n());
         let exact_plan = Plan {
             precision: Precision::F64,

@@ -1,10 +1,27 @@
 //! The bound on the error of a correct gradient under test.
 
-use super::{RoundingModel, drift, underflow_floor};
-use crate::{plan::Plan, problem::Problem, tensor::Dtype};
+use super::{
+    RoundingModel,
+    samples::{accumulated_in, drift},
+    underflow_floor,
+};
+use crate::{
+    plan::Plan,
+    problem::{Problem, Wrt},
+    tensor::Dtype,
+};
 
 /// The margin on [`RoundingModel`]. Chosen together with [`RoundingModel::LOGITS`].
 const MARGIN: f64 = 2.0;
+
+/// Conditioning per unit of R p in a row with magnitude 0, at most: the sums, and |log p|, which is
+/// below 100 where p underflows in f32. Chosen above both.
+const LOST: f64 = 1000.0;
+
+/// Roundings of the sum over samples itself: of a matrix product for the weight, and of a plain sum
+/// for the bias. JAX splits a plain sum in bf16 and f16 into a few of that type, and was measured at
+/// 3.6.
+const RESULT: [f64; 2] = [2.0, 5.0];
 
 /// The bound on the error of a correct analytic entry.
 ///
@@ -17,11 +34,16 @@ pub struct Tolerance {
     pub rounding: f64,
     /// The absolute bound on losses to underflow in the element type.
     pub floor: f64,
-    /// The relative drift of a parameter's gradient: see [`drift`].
+    /// The conditioning that the engine's own underflow may have lost, per unit of 1 + magnitude.
+    pub lost: f64,
+    /// The relative drift of a parameter's gradient: see `samples`.
     pub drift: f64,
     /// The relative rounding that all entries share: of the normalizer and the targets' weights. It
     /// bounds the gradient's scale, not its entries.
     pub shared: f64,
+    /// The factor by which the error of a sum over rows may exceed that of rows that err
+    /// independently: the root of their multiplicity. 1 for a parameter, whose rows are classes.
+    pub alike: f64,
     /// The user's tolerances, which replace the others.
     pub given: Option<Given>,
 }
@@ -36,8 +58,13 @@ pub struct Given {
 }
 
 impl Tolerance {
-    /// Returns the tolerance of a gradient of the plan's type.
-    pub(crate) fn new(problem: &Problem, plan: &Plan, given: Option<Given>) -> Self {
+    /// Returns the tolerance of a gradient of the plan's type, where samples have this multiplicity.
+    pub(crate) fn new(
+        problem: &Problem,
+        plan: &Plan,
+        given: Option<Given>,
+        multiplicity: f64,
+    ) -> Self {
         let (wrt, dtype) = (plan.wrt, plan.dtype);
         let u = dtype.unit_roundoff();
         let is_half = dtype.is_half();
@@ -46,19 +73,29 @@ impl Tolerance {
         let roundings = match dtype {
             // One rounding if the samples are alike, and the error of 1/Z.
             _ if is_half && is_unweighted => 1.25 + dtype.lost_in_reciprocal(problem.normalizer()),
-            // Weights of targets were measured at 3 roundings.
-            _ if is_half => 4.0,
+            // Weights of targets were measured at 5 roundings.
+            _ if is_half => 6.0,
             // The sums behind the scale, over a row or a block of rows, are in f64 too.
             Dtype::F64 => 256.0,
             _ => 16.0,
         };
-        // Frameworks accumulate half precision in f32.
-        let drift = drift(problem, wrt, u.min(Dtype::F32.unit_roundoff()));
+        let (drift, alike) = if wrt.is_parameter() {
+            let roundings = drift(problem.n() as f64, multiplicity);
+            let result = RESULT[usize::from(wrt == Wrt::Bias)] * u;
+            (
+                roundings * accumulated_in(dtype).unit_roundoff() + result,
+                1.0,
+            )
+        } else {
+            (0.0, multiplicity.sqrt())
+        };
         Self {
             rounding: MARGIN * RoundingModel::LOGITS * u,
             floor: underflow_floor(problem, wrt, dtype.smallest_kept()),
+            lost: LOST * underflow_floor(problem, wrt, plan.precision.smallest_normal()),
             drift,
             shared: roundings * u + drift,
+            alike,
             given,
         }
     }

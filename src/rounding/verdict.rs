@@ -23,6 +23,26 @@ pub struct RowBounds {
     pub noise_drift: f64,
     /// Absolute noise.
     pub noise_floor: f64,
+    /// The unit roundoff of the gradient under test.
+    pub unit_roundoff: f64,
+}
+
+/// The conditioning of an entry, for the bound on each of its two errors.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditioning {
+    /// For the tolerance, the bound on the analytic error.
+    pub analytic: f64,
+    /// For the noise, the bound on the numeric error.
+    pub numeric: f64,
+}
+
+impl From<f64> for Conditioning {
+    fn from(conditioning: f64) -> Self {
+        Self {
+            analytic: conditioning,
+            numeric: conditioning,
+        }
+    }
 }
 
 /// An entry against its bounds.
@@ -49,6 +69,18 @@ impl Judgement {
         self.tolerance + self.noise
     }
 
+    /// Returns the relative error s above which the entry, times 1 ± s and rounded to the type of the
+    /// gradient, would be wrong; infinite if none would.
+    #[inline(always)]
+    pub fn detectable(&self, bounds: &RowBounds, numeric: f64) -> f64 {
+        // With a = g + error, |a (1 ± s) - g| >= s (|g| - |error|) - |error|. A relative tolerance
+        // grows with s.
+        let rounding = bounds.unit_roundoff * self.largest;
+        let per_error = numeric.abs() - self.error - bounds.rtol * self.largest;
+        let per_error = if per_error > 0.0 { per_error } else { 0.0 };
+        (self.allowed() + self.error + rounding) / per_error
+    }
+
     /// Returns true if the entry is shown to be right.
     #[inline(always)]
     pub fn is_right(&self) -> bool {
@@ -59,7 +91,13 @@ impl Judgement {
 impl RowBounds {
     /// Judges an entry, where `noise` is its column's noise per unit of conditioning.
     #[inline(always)]
-    pub fn judge(&self, analytic: f64, numeric: f64, conditioning: f64, noise: f64) -> Judgement {
+    pub fn judge(
+        &self,
+        analytic: f64,
+        numeric: f64,
+        conditioning: Conditioning,
+        noise: f64,
+    ) -> Judgement {
         if self.is_given {
             self.judge_by::<true>(analytic, numeric, conditioning, noise)
         } else {
@@ -76,7 +114,7 @@ impl RowBounds {
         &self,
         analytic: f64,
         numeric: f64,
-        conditioning: f64,
+        conditioning: Conditioning,
         noise: f64,
     ) -> Judgement {
         let (a_abs, g_abs) = (analytic.abs(), numeric.abs());
@@ -84,11 +122,13 @@ impl RowBounds {
         let error = (analytic - numeric).abs();
         let rounding = self
             .rounding
-            .mul_add(conditioning, self.drift.mul_add(g_abs, self.floor));
+            .mul_add(conditioning.analytic, self.drift.mul_add(g_abs, self.floor));
         let given = self.rtol.mul_add(largest, self.atol);
         let tolerance = if IS_GIVEN { given } else { rounding };
         let noise_floor = self.noise_drift.mul_add(g_abs, self.noise_floor);
-        let noise = conditioning.mul_add(noise + self.noise_by_row, noise_floor);
+        let noise = conditioning
+            .numeric
+            .mul_add(noise + self.noise_by_row, noise_floor);
         // An absolute tolerance proves nothing about an entry smaller than the tolerance, unless
         // rounding alone explains the error.
         let is_evident = !IS_GIVEN | (largest >= self.atol) | (error <= rounding + noise);
@@ -164,20 +204,21 @@ mod tests {
         noise_by_row: 0.125,
         noise_drift: 0.0,
         noise_floor: 0.5,
+        unit_roundoff: 0.0,
     };
 
     #[test]
     fn bounds_are_those_of_the_module_documentation() {
-        let judgement = BOUNDS.judge(10.0, 4.0, 8.0, 0.25);
+        let judgement = BOUNDS.judge(10.0, 4.0, 8.0.into(), 0.25);
         assert_eq!((judgement.error, judgement.largest), (6.0, 10.0));
         assert_eq!((judgement.tolerance, judgement.noise), (6.0, 3.5));
         assert!(judgement.is_right());
-        assert!(BOUNDS.judge(14.0, 4.0, 8.0, 0.25).is_wrong);
+        assert!(BOUNDS.judge(14.0, 4.0, 8.0.into(), 0.25).is_wrong);
     }
 
     #[test]
     fn noise_above_the_tolerance_decides_nothing() {
-        let judgement = BOUNDS.judge(4.0, 4.0, 8.0, 1.0);
+        let judgement = BOUNDS.judge(4.0, 4.0, 8.0.into(), 1.0);
         assert!(!judgement.is_wrong && !judgement.is_right());
     }
 
@@ -193,9 +234,9 @@ mod tests {
             noise_floor: 0.0,
             ..BOUNDS
         };
-        assert!(given.judge(2.0, 1.5, 1.0, 1e-9).is_right());
-        assert!(!given.judge(0.5, 0.25, 1.0, 1e-9).is_right());
-        assert!(given.judge(0.5, 0.5, 1.0, 1e-9).is_right());
+        assert!(given.judge(2.0, 1.5, 1.0.into(), 1e-9).is_right());
+        assert!(!given.judge(0.5, 0.25, 1.0.into(), 1e-9).is_right());
+        assert!(given.judge(0.5, 0.5, 1.0.into(), 1e-9).is_right());
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl From<Error> for Refusal {
         let status = match &error {
             Error::Format { .. } | Error::Usage(_) => StatusCode::BAD_REQUEST,
             Error::MissingTensor { .. }
+            | Error::NoGradient { .. }
             | Error::Shape { .. }
             | Error::Dtype { .. }
             | Error::NotFinite { .. }

@@ -65,8 +65,10 @@ fn passing() -> Check {
         tolerance: Tolerance {
             rounding: 4.75e-7,
             floor: 5.25e-38,
+            lost: 0.0,
             drift: 0.0,
             shared: 0.0,
+            alike: 1.0,
             given: None,
         },
         scale: Some(Scale {
@@ -74,6 +76,8 @@ fn passing() -> Check {
             allowed: 2.875e-6,
         }),
         detectable: 1.375e-6,
+        min_power: 0.1,
+        is_zero: false,
         blind_to: Vec::new(),
         rel_err: RelErr {
             max: 3e-5,

@@ -20,7 +20,7 @@ use super::strip::{RowEntries, Strip};
 use crate::{
     cpu::{larger, matmul::padded},
     report::{ColumnSums, Histogram, Tally},
-    rounding::{Caught, RowBounds},
+    rounding::{Caught, Conditioning, RowBounds},
 };
 
 /// Entries that are compared side by side: one f64 vector of AVX-512.
@@ -102,7 +102,7 @@ pub(super) struct Totals {
     analytic_analytic: [f64; LANES],
     error_error: [f64; LANES],
     max_rel_err: [f64; LANES],
-    /// The smallest allowed/|numeric|.
+    /// The smallest [detectable](crate::rounding::Judgement::detectable) error.
     least: [f64; LANES],
     undecided: Counts,
     zeroed: Counts,
@@ -194,7 +194,10 @@ impl Totals {
         for lane in 0..LANES {
             let (a, next) = (entries.analytic[lane], entries.next[lane]);
             let g = entries.derivative[lane] * entries.per_normalizer;
-            let c = entries.conditioning[lane] * entries.per_normalizer;
+            let c = Conditioning {
+                analytic: entries.tolerated[lane] * entries.per_normalizer,
+                numeric: entries.conditioning[lane] * entries.per_normalizer,
+            };
             let judgement = row.bounds.judge_by::<IS_GIVEN>(a, g, c, noise[lane]);
             let (error, largest, g_abs) = (judgement.error, judgement.largest, g.abs());
             let allowed = judgement.allowed();
@@ -212,7 +215,8 @@ impl Totals {
             self.analytic_analytic[lane] = a.mul_add(a, self.analytic_analytic[lane]);
             self.error_error[lane] = error.mul_add(error, self.error_error[lane]);
             self.max_rel_err[lane] = larger(rel_err, self.max_rel_err[lane]);
-            self.least[lane] = smaller(allowed / g_abs, self.least[lane]);
+            let detectable = judgement.detectable(&row.bounds, g);
+            self.least[lane] = smaller(detectable, self.least[lane]);
             let is_there = IS_WHOLE | (lane < width);
             let count = |is_counted: bool| u64::from(is_counted & is_there);
             let is_candidate = error > row.threshold * allowed;
@@ -287,6 +291,8 @@ struct Entries {
     derivative: [f64; LANES],
     /// The conditioning, not divided by the normalizer.
     conditioning: [f64; LANES],
+    /// The conditioning for the tolerance, not divided by the normalizer.
+    tolerated: [f64; LANES],
     /// The factor 1/Z.
     per_normalizer: f64,
 }
@@ -301,6 +307,7 @@ impl Entries {
             next: next(row.analytic, start, width),
             derivative: load(&row.derivative[start..end]),
             conditioning: load(&row.conditioning[start..end]),
+            tolerated: load(&row.tolerated[start..end]),
             per_normalizer: row.per_normalizer,
         }
     }

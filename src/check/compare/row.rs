@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     report::{Decision, Entry, Kept, Tally},
-    rounding::{Caught, RowBounds},
+    rounding::{Caught, Conditioning, RowBounds},
 };
 
 /// Returns the severity above which an entry may be one of the worst. Of entries with equal
@@ -119,7 +119,10 @@ impl Comparator<'_> {
             sums.tolerance_numeric[column] += t;
             sums.noise_numeric[column] += entry.noise * g.abs();
             sums.numeric_abs[column] += g.abs();
-            tally.sensitivity.least = tally.sensitivity.least.min(allowed / g.abs());
+            let (_, _, conditioning) = entries.at(column);
+            let judgement = bounds.judge(a, g, conditioning, self.noise.by_column[column]);
+            let least = &mut tally.sensitivity.least;
+            *least = least.min(judgement.detectable(bounds, g));
             tally
                 .sensitivity
                 .caught
@@ -134,7 +137,7 @@ impl Comparator<'_> {
         &self,
         bounds: &RowBounds,
         (row, column): (usize, usize),
-        (analytic, numeric, conditioning): (f64, f64, f64),
+        (analytic, numeric, conditioning): (f64, f64, Conditioning),
     ) -> Entry {
         let noise = self.noise.by_column[column];
         let judgement = bounds.judge(analytic, numeric, conditioning, noise);

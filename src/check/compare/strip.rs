@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{cpu::simd, engine::Evaluation};
+use crate::{cpu::simd, engine::Evaluation, rounding::Conditioning};
 
 /// Rows of the gradient under test, and their evaluation.
 #[derive(Default)]
@@ -24,6 +24,8 @@ pub(super) struct RowEntries<'a> {
     pub(super) derivative: &'a [f64],
     /// The conditioning, not divided by the normalizer.
     pub(super) conditioning: &'a [f64],
+    /// The conditioning for the tolerance, not divided by the normalizer.
+    pub(super) tolerated: &'a [f64],
     /// The factor 1/Z.
     pub(super) per_normalizer: f64,
 }
@@ -33,10 +35,13 @@ impl Strip {
     #[inline(always)]
     pub(super) fn row(&self, here: usize, columns: usize) -> RowEntries<'_> {
         let entries = here * columns..(here + 1) * columns;
+        let bounds = &self.evaluation.bounds;
+        let conditioning = &bounds.conditioning[entries.clone()];
         RowEntries {
             analytic: &self.analytic[entries.clone()],
             derivative: &self.evaluation.derivative()[entries.clone()],
-            conditioning: &self.evaluation.bounds.conditioning[entries],
+            conditioning,
+            tolerated: bounds.tolerated.get(entries).unwrap_or(conditioning),
             per_normalizer: self.per_normalizer,
         }
     }
@@ -44,11 +49,14 @@ impl Strip {
 
 impl RowEntries<'_> {
     /// Returns the analytic entry, the numeric entry and the conditioning.
-    pub(super) fn at(&self, column: usize) -> (f64, f64, f64) {
+    pub(super) fn at(&self, column: usize) -> (f64, f64, Conditioning) {
         (
             self.analytic[column],
             self.derivative[column] * self.per_normalizer,
-            self.conditioning[column] * self.per_normalizer,
+            Conditioning {
+                analytic: self.tolerated[column] * self.per_normalizer,
+                numeric: self.conditioning[column] * self.per_normalizer,
+            },
         )
     }
 

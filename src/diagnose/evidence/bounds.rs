@@ -40,7 +40,11 @@ impl Evidence<'_> {
         dtype: Dtype,
     ) -> Vec<f64> {
         let bounds = LogitBounds {
-            model: RoundingModel::new(dtype, self.problem.terms(self.wrt)),
+            model: RoundingModel::new(
+                dtype,
+                self.problem.terms(self.wrt),
+                self.problem.equal_targets(),
+            ),
             u: dtype.unit_roundoff(),
             normalizer: self.problem.normalizer(),
             classes: layer.bias.len(),

@@ -134,6 +134,7 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
             rounding: 100.0 * u,
             drift: 10.0 * u,
             floor: 1e-9 * u,
+            lost: 1e-12,
             given,
             noise: noise.iter().map(|v| v * u).collect(),
             noise_by_magnitude: u * u,

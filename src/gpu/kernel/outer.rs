@@ -36,6 +36,8 @@ params! {
         tile_end: u32,
         /// 1 to multiply by the magnitudes of the right side.
         magnitudes: u32,
+        /// 1 to add the squares of the products.
+        squares: u32,
     }
 }
 
@@ -57,7 +59,12 @@ impl Launch for Outer {
         if self.magnitudes == 1 {
             right.iter_mut().for_each(|v| *v = v.abs());
         }
-        let sums = cpu::outer::outer(left, &right, k, m);
+        let outer = if self.squares == 1 {
+            cpu::outer::outer_squares
+        } else {
+            cpu::outer::outer
+        };
+        let sums = outer(left, &right, k, m);
         for (product, sum) in product.numbers_mut().iter_mut().zip(sums) {
             let sum = sum / self.normalizer;
             *product = if begin == 0 { sum } else { *product + sum };
@@ -82,6 +89,11 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
         tile_begin: 0,
         tile_end: n as u32,
         magnitudes: 0,
+        squares: 0,
+    };
+    let squares = Outer {
+        squares: 1,
+        ..whole
     };
     let magnitudes = Outer {
         magnitudes: 1,
@@ -97,5 +109,5 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
         let operands = [left, right, sampler.normal(k * d)];
         Sample::new(launch, operands.map(Operand::Numbers).into())
     };
-    [whole, magnitudes, tile].map(sample).into()
+    [whole, magnitudes, squares, tile].map(sample).into()
 }

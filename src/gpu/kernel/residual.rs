@@ -36,6 +36,12 @@ params! {
     Residual {
         /// The model's [`RoundingModel::sums`].
         sums: f64,
+        /// The model's [`RoundingModel::alike`].
+        alike: f64,
+        /// The model's [`RoundingModel::at_max`].
+        at_max: f64,
+        /// The model's [`RoundingModel::unit_roundoff`].
+        unit_roundoff: f64,
         /// The model's [`RoundingModel::accumulation`].
         accumulation: f64,
         /// The number of rows of the logits.
@@ -75,6 +81,9 @@ impl Launch for Residual {
         let targets = targets(labels, totals, linear, self.has_linear == 1);
         let model = RoundingModel {
             sums: self.sums,
+            alike: self.alike,
+            at_max: self.at_max,
+            unit_roundoff: self.unit_roundoff,
             accumulation: self.accumulation,
         };
         let (z, a, k) = (logits.numbers(), magnitude.numbers(), self.classes as usize);
@@ -105,6 +114,9 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
         let magnitude: Vec<f64> = logits.iter().map(|z| 2.0 * z.abs()).collect();
         let launch = Residual {
             sums: 1.5,
+            alike: 0.75,
+            at_max: 0.5,
+            unit_roundoff: 1e-9,
             accumulation,
             rows: n as u32,
             classes: k as u32,

@@ -33,7 +33,11 @@ pub fn details(check: &Check) -> Vec<(&'static str, String)> {
     details.push(("tolerance", tolerance(check)));
     if check.verdict == Verdict::Pass {
         let error = check.detectable;
-        let detected = format!("a relative error of {error:.1e} or more in all entries");
+        let detected = if check.is_zero {
+            "any entry that is not zero within its tolerance".to_owned()
+        } else {
+            format!("a relative error of {error:.1e} or more in all entries")
+        };
         details.push(("would detect", detected));
     }
     details.push(("relative error", rel_err(check)));
@@ -88,7 +92,7 @@ pub fn time(seconds: Seconds) -> String {
 fn gradient(check: &Check) -> String {
     let origin = match check.source {
         Source::Given => "as given",
-        Source::BuiltIn => "from the built-in backward pass, because none was given",
+        Source::BuiltIn => "from the built-in backward pass (--self-test)",
     };
     let (wrt, dtype) = (check.wrt.name(), check.dtype);
     format!("with respect to {wrt}, {dtype}, {origin}")

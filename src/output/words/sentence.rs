@@ -1,7 +1,10 @@
 //! The verdict on a gradient in one sentence that stands alone.
 
 use super::{counted, group, listed, short};
-use crate::report::{Check, Code, Corruption, Finding, Source, Verdict};
+use crate::{
+    report::{Check, Code, Corruption, Finding, Source, Verdict},
+    tensor::Dtype,
+};
 
 /// Returns the verdict in one sentence that stands alone, beginning with PASS, FAIL or
 /// INCONCLUSIVE.
@@ -19,11 +22,14 @@ pub fn sentence(check: &Check) -> String {
     match check.source {
         Source::Given => sentence,
         Source::BuiltIn => {
-            let grad = check.wrt.grad_name();
-            format!("{sentence} No {grad} was given, so your own gradient was not checked.")
+            format!("{sentence} Your own gradient was not checked.")
         }
     }
 }
+
+/// The relative error that a check must be able to detect for its sentence to say "is right". With a
+/// larger one, the sentence tells how large.
+const SHARP: f64 = 0.01;
 
 fn pass(check: &Check, name: &str) -> String {
     let rows = check.rows.as_ref().map_or_else(String::new, |rows| {
@@ -31,15 +37,40 @@ fn pass(check: &Check, name: &str) -> String {
         format!(" in {compared} of {of} rows")
     });
     let entries = group(check.entries);
+    let all = match check.entries {
+        1 => "its entry".to_owned(),
+        _ => format!("all {entries} entries"),
+    };
+    if check.is_zero {
+        let are = if check.entries == 1 { "is" } else { "are" };
+        return format!(
+            "PASS: {name} is right{rows}: the derivative is zero, and {all} {are} zero within \
+             rounding."
+        );
+    }
     let agreeing = match check.undecided {
-        0 => format!("all {entries} entries agree with the finite difference"),
+        0 => all,
         undecided => format!(
-            "{} of {entries} entries agree with the finite difference ({} undecided)",
+            "{} of {entries} entries ({} undecided)",
             group(check.entries - undecided),
             group(undecided)
         ),
     };
-    format!("PASS: {name} is right{rows}: {agreeing}.")
+    let agree = if check.entries == 1 {
+        "agrees"
+    } else {
+        "agree"
+    };
+    if check.detectable <= SHARP {
+        return format!(
+            "PASS: {name} is right{rows}: {agreeing} {agree} with the finite difference."
+        );
+    }
+    format!(
+        "PASS: no error was found in {name}{rows}, and one of {} or more in all entries would have \
+         been: {agreeing} {agree} with the finite difference.",
+        percent(check.detectable)
+    )
 }
 
 fn inconclusive(check: &Check, name: &str) -> String {
@@ -52,12 +83,38 @@ fn inconclusive(check: &Check, name: &str) -> String {
             "{undecided} cannot be decided: \
              the finite difference is less accurate than the tolerance"
         )
+    } else if check.blind_to.is_empty() {
+        format!(
+            "the check is too weak: an error of less than {} in all entries would pass, and \
+             {} is the most that --min-power allows",
+            percent(check.detectable),
+            percent(check.min_power)
+        )
     } else {
         let copies = check.blind_to.iter().map(|copy| corrupted(*copy));
         let copies = copies.collect::<Vec<_>>().join(" or ");
         format!("the check is too weak: it would also pass {copies}")
     };
-    format!("INCONCLUSIVE: no error was found in {name}, but {reason}.")
+    let way_out = match (check.tolerance.given.is_some(), check.dtype) {
+        (true, _) => "",
+        (_, Dtype::F16 | Dtype::BF16) => {
+            " The rounding of half precision is too large here: compute the gradient in f32."
+        }
+        (_, Dtype::F32) => " The rounding of f32 is too large here: compute the gradient in f64.",
+        _ => {
+            " Rounding is too large here: compute the gradient where logits and bias are smaller, \
+             or the loss is not yet 0."
+        }
+    };
+    format!("INCONCLUSIVE: no error was found in {name}, but {reason}.{way_out}")
+}
+
+/// Returns a share in percent: `3.4 %`, `120 %`.
+fn percent(share: f64) -> String {
+    match 100.0 * share {
+        percent if percent < 10.0 => format!("{percent:.1} %"),
+        percent => format!("{percent:.0} %"),
+    }
 }
 
 /// Returns a corrupted copy of the gradient in words.

@@ -20,7 +20,7 @@ pub fn brief(report: &Report) -> String {
     let of_check = |check: &Check| {
         let name = check.wrt.grad_name();
         let remark = match (check.verdict, check.findings.first(), &check.rows) {
-            (Verdict::Pass, ..) if check.source == Source::BuiltIn => "not given".to_owned(),
+            (Verdict::Pass, ..) if check.source == Source::BuiltIn => "self-test".to_owned(),
             (Verdict::Pass, _, Some(rows)) => {
                 let [compared, of] = [rows.compared, rows.of].map(|rows| group(rows as u64));
                 format!("{compared} of {of} rows")

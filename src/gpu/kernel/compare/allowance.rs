@@ -3,7 +3,7 @@
 use crate::{engine::Allowance, scheme::Precision};
 
 /// Number of elements before the noise of the columns.
-const NUMBERS: usize = 13;
+const NUMBERS: usize = 14;
 
 /// Converts an allowance to the elements of the shader's `Allowance`, for a device of `precision`.
 pub(in crate::gpu) fn to_operand(allowance: &Allowance, precision: Precision) -> Vec<f64> {
@@ -17,6 +17,7 @@ pub(in crate::gpu) fn to_operand(allowance: &Allowance, precision: Precision) ->
         allowance.rounding,
         allowance.drift,
         allowance.floor,
+        allowance.lost,
         rtol,
         atol,
         allowance.noise_by_magnitude,
@@ -38,12 +39,13 @@ pub(in crate::gpu) fn from_operand(operand: &[f64]) -> Allowance {
         rounding: number(4),
         drift: number(5),
         floor: number(6),
-        given: is_given.then(|| [number(7), number(8)]),
+        lost: number(7),
+        given: is_given.then(|| [number(8), number(9)]),
         noise: noise.to_vec(),
-        noise_by_magnitude: number(9),
-        noise_drift: number(10),
-        noise_floor: number(11),
-        slack: number(12),
+        noise_by_magnitude: number(10),
+        noise_drift: number(11),
+        noise_floor: number(12),
+        slack: number(13),
     }
 }
 
@@ -60,6 +62,7 @@ mod tests {
             rounding: 3.0,
             drift: 5.0,
             floor: 6.0,
+            lost: 6.5,
             given: Some([7.0, 8.0]),
             noise: vec![9.0, 10.0],
             noise_by_magnitude: 11.0,

@@ -1,0 +1,141 @@
+//! How alike the samples of a problem are. The rounding errors of alike samples do not average out.
+
+use rand::{SeedableRng, rngs::ChaCha8Rng};
+
+use crate::{
+    budget,
+    cpu::logits::logits,
+    loss::TargetRows,
+    problem::{Problem, Wrt},
+    tensor::Dtype,
+};
+
+/// How alike the samples are, by a random draw of them.
+///
+/// Two samples are equal if their softmax is: if the sums behind it have the same bits in f64. Every
+/// program then makes the same rounding errors in both.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Likeness {
+    /// The number of equal samples that a sample has on average, itself included: 1 to n.
+    pub(crate) multiplicity: f64,
+    /// The same for samples whose log p or logsumexp rounds to the same value, if many do.
+    close: Option<f64>,
+    /// The largest -log p of each class among the draw, or |logsumexp| if it is larger, `[k]`.
+    minus_log: Vec<f64>,
+}
+
+/// Share of the pairs of samples that round to the same value, above which samples are close. With
+/// log p spread over eight values or more, rounding errors average out.
+const CLOSE: f64 = 1.0 / 8.0;
+
+impl Likeness {
+    /// Compares a draw of the samples, for a gradient of type `dtype`.
+    pub(crate) fn of(problem: &Problem, dtype: Dtype) -> Self {
+        let (n, d, k) = (problem.n(), problem.d(), problem.k());
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        let draw = rand::seq::index::sample(&mut random, n, budget::compared_samples(problem));
+        let mut draw = draw.into_vec();
+        draw.sort_unstable();
+        let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight().values(), problem.bias());
+        let mut minus_log = vec![0.0f64; k];
+        let (mut exact, mut rounded) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for row in draw {
+            let targets: TargetRows<f64> = problem.target_rows(row..row + 1);
+            if targets.totals[0] == 0.0 {
+                continue;
+            }
+            let z = logits(&problem.input().rows(row..row + 1), &weight, &bias, d).logits;
+            let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
+            let log = sum.ln();
+            for (bound, z) in minus_log.iter_mut().zip(z) {
+                *bound = bound.max(log + (largest - z)).max((largest + log).abs());
+            }
+            exact.push(sum.to_bits());
+            for (keys, value) in rounded.iter_mut().zip([log, largest + log]) {
+                keys.push(dtype.round(value).to_bits());
+            }
+        }
+        let pairs = exact.len() * exact.len().saturating_sub(1) / 2;
+        let share = |keys| equal_pairs(keys) as f64 / pairs.max(1) as f64;
+        let multiplicity = |share| 1.0 + (n - 1) as f64 * share;
+        let close = rounded.map(share).into_iter().fold(0.0, f64::max);
+        Self {
+            multiplicity: multiplicity(share(exact)),
+            close: (close > CLOSE).then(|| multiplicity(close)),
+            minus_log,
+        }
+    }
+
+    /// Returns the largest -log p of each class, if many samples are so close that log p rounds to
+    /// the same value in the gradient's type.
+    pub(crate) fn close_minus_log(&self) -> Option<&[f64]> {
+        self.close.map(|_| self.minus_log.as_slice())
+    }
+
+    /// Returns the multiplicity for the errors of a gradient with one row per sample, or of the
+    /// parameter's.
+    pub(crate) fn of_rows(&self, wrt: Wrt) -> f64 {
+        match self.close {
+            Some(close) if !wrt.is_parameter() => close,
+            _ => self.multiplicity,
+        }
+    }
+}
+
+/// Returns the number of pairs of equal keys.
+fn equal_pairs(mut keys: Vec<u64>) -> usize {
+    keys.sort_unstable();
+    let groups = keys.chunk_by(|a, b| a == b);
+    groups
+        .map(|group| group.len() * (group.len() - 1) / 2)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{loss::CrossEntropy, tensor::Tensor};
+
+    fn of(input: &[f64], target: &[i64], dtype: Dtype) -> Likeness {
+        let n = target.len();
+        let problem = Problem::new(
+            Tensor::from_f64(&[n, 1], input),
+            Tensor::from_f64(&[2, 1], &[1.0, -1.0]),
+            None,
+            &Tensor::from_classes(target),
+            CrossEntropy::default(),
+        );
+        Likeness::of(&problem.unwrap(), dtype)
+    }
+
+    #[test]
+    fn equal_samples_are_counted() {
+        let n = 400;
+        let distinct: Vec<f64> = (0..n).map(|j| j as f64 / 100.0).collect();
+        let classes = vec![0; n];
+        let likeness = of(&distinct, &classes, Dtype::F32);
+        assert_eq!(
+            (likeness.multiplicity, likeness.close.is_some()),
+            (1.0, false)
+        );
+        let equal = of(&vec![0.5; n], &classes, Dtype::F32);
+        assert_eq!(
+            (equal.multiplicity, equal.close.is_some()),
+            (n as f64, true)
+        );
+        // Ignored samples add nothing to the gradient.
+        let ignored: Vec<i64> = (0..n as i64)
+            .map(|j| if j < 20 { 1 } else { -100 })
+            .collect();
+        assert_eq!(of(&distinct, &ignored, Dtype::F32).multiplicity, 1.0);
+    }
+
+    #[test]
+    fn samples_are_close_in_a_type_with_few_digits() {
+        let near: Vec<f64> = (0..100).map(|j| 0.5 + j as f64 * 1e-5).collect();
+        let classes = vec![0; 100];
+        assert!(of(&near, &classes, Dtype::BF16).close.is_some());
+        assert!(!of(&near, &classes, Dtype::F32).close.is_some());
+    }
+}
