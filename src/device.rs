@@ -215,17 +215,14 @@ static CPU_NAME: LazyLock<String> = LazyLock::new(|| {
     name.unwrap_or(std::env::consts::ARCH).to_owned()
 });
 
-/// Returns the name of the CPU, its vector instructions and its number of threads.
+/// Returns the name of the CPU and its vector instructions. A report does not depend on the number of
+/// threads, so it does not name it.
 pub fn cpu_info() -> DeviceInfo {
     DeviceInfo {
         name: CPU_NAME.clone(),
         kind: DeviceKind::Cpu,
         backend: "host".to_owned(),
-        driver: format!(
-            "{}, {} threads",
-            instructions(),
-            rayon::current_num_threads()
-        ),
+        driver: instructions(),
         note: None,
     }
 }

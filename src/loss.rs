@@ -147,7 +147,8 @@ impl CrossEntropy {
         }
     }
 
-    /// Returns the largest share of a sample's target that is spread evenly over all classes.
+    /// Returns the largest share of a sample's target that is spread evenly over all classes, or its
+    /// root if the rest is spread over several: equal terms then round in proportion to the rest.
     pub(crate) fn uniform_share(&self, target: &Target) -> f64 {
         let smoothing = self.label_smoothing;
         let Target::Probabilities(probabilities) = target else {
@@ -165,7 +166,7 @@ impl CrossEntropy {
         };
         let rows = 0..probabilities.shape()[0];
         let largest = rows.map(share).fold(0.0, f64::max);
-        smoothing + (1.0 - smoothing) * largest
+        (smoothing + (1.0 - smoothing) * largest).sqrt()
     }
 
     fn weight(&self, class: i64) -> f64 {

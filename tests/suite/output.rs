@@ -21,7 +21,7 @@ fn report(checks: Vec<Check>) -> Report {
         name: "a processor".to_owned(),
         kind: DeviceKind::Cpu,
         backend: "host".to_owned(),
-        driver: "AVX2, 4 threads".to_owned(),
+        driver: "AVX2".to_owned(),
         note: Some("no GPU adapter was found".to_owned()),
     };
     let problem = ProblemInfo {
