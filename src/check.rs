@@ -3,12 +3,13 @@
 
 use crate::{
     device::Device,
-    diagnose::{Diagnosis, diagnose, relate},
+    diagnose::{Diagnosis, diagnose, relate, relations},
     error::{Error, Result},
     plan::Plan,
     problem::{Problem, Wrt},
     report::{
-        Check, ComparedOn, Comparison, Decision, ProblemInfo, Report, Seconds, Source, Tally,
+        Check, ComparedOn, Comparison, Decision, ProblemInfo, Relation, Report, Seconds, Source,
+        Tally, Verdict,
     },
     rounding::{Noise, Tolerance},
     scheme::Precision,
@@ -92,7 +93,8 @@ pub fn check(
         }
         checks.push(Check::new(comparison, findings, tried));
     }
-    relate(&mut checks);
+    let relations = related(&selection, subjects, &checks);
+    relate(&mut checks, &relations);
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
         seconds: Seconds {
@@ -101,8 +103,21 @@ pub fn check(
             total: compute,
         },
         interrupted,
+        relations,
         ..Report::new(device.info(), info(problem), checks)
     })
+}
+
+/// Compares the gradients under test with each other, if one of them is wrong.
+fn related(selection: &Selection<'_>, subjects: &[Subject], checks: &[Check]) -> Vec<Relation> {
+    if checks.iter().all(|check| check.verdict != Verdict::Fail) {
+        return Vec::new();
+    }
+    let gradients = subjects.iter().filter_map(|Subject { wrt, gradient }| {
+        let gradient = selection.gradient_range(*wrt, gradient.as_ref()?);
+        Some((*wrt, gradient))
+    });
+    relations(&selection.range, &gradients.collect::<Vec<_>>(), checks)
 }
 
 /// Returns the sizes and options of a problem.

@@ -8,10 +8,11 @@
 
 use crate::{
     problem::Problem,
-    report::{Check, Code, Comparison, Finding, Verdict},
+    report::{Comparison, Finding, Verdict},
     tensor::Tensor,
 };
 
+mod consistency;
 mod descent;
 mod errors;
 mod evidence;
@@ -23,11 +24,14 @@ mod least_squares;
 mod losses;
 mod matching;
 mod pair;
+mod relate;
 mod reordering;
 mod rules;
 mod search;
 mod words;
 
+pub use consistency::relations;
+pub use relate::relate;
 pub use search::Diagnosis;
 
 use evidence::Evidence;
@@ -60,26 +64,4 @@ pub fn diagnose(
         return Some(only(Some(finding)));
     }
     Search::new(&evidence, pair, continues).run()
-}
-
-/// Points the `unknown` findings of a run to the first gradient with a known cause, because one bug
-/// may cause both.
-pub fn relate(checks: &mut [Check]) {
-    let known = |check: &Check| {
-        let finding = check.findings.first()?;
-        (finding.code != Code::Unknown && check.verdict == Verdict::Fail)
-            .then(|| (check.wrt.grad_name(), finding.code))
-    };
-    let Some((name, code)) = checks.iter().find_map(known) else {
-        return;
-    };
-    for check in checks {
-        let mut findings = check.findings.iter_mut();
-        if let Some(unknown) = findings.find(|it| it.code == Code::Unknown) {
-            unknown.fix = format!(
-                "fix {name} first: its cause, {code}, may explain this one too; if not, {}",
-                unknown.fix
-            );
-        }
-    }
 }

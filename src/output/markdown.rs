@@ -45,11 +45,12 @@ fn of_report(report: &Report) -> String {
     if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
         text += &format!("\nTo repeat this run:\n\n{}\n", fenced(command));
     }
-    let run = [
+    let mut run = vec![
         ("device", words::device(&report.device)),
         ("problem", words::problem(&report.problem)),
         ("time", words::time(report.seconds)),
     ];
+    run.extend(words::agreement(report).map(|it| ("agreement", it)));
     text + "\n" + &details("This run", &run)
 }
 

@@ -34,6 +34,9 @@ pub fn render(report: &Report, layout: Layout) -> String {
         page.sentence(check);
         write_diagnosis(&mut page, check);
     }
+    if let Some(agreement) = words::agreement(report) {
+        page.labelled("agreement", &agreement);
+    }
     if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
         page.unbroken("repeat", command);
     }

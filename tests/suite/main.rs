@@ -15,5 +15,6 @@ mod diagnosis;
 mod docs;
 mod output;
 mod properties;
+mod relations;
 mod rows;
 mod style;

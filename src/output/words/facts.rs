@@ -4,8 +4,8 @@ use super::{group, listed, rounded, short};
 use crate::{
     loss::IGNORE_INDEX,
     report::{
-        Check, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Seconds, Source,
-        Verdict,
+        Check, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Relation, Report,
+        Seconds, Source, Verdict,
     },
     scheme::Method,
 };
@@ -41,6 +41,39 @@ pub fn details(check: &Check) -> Vec<(&'static str, String)> {
         details.push(("rule of thumb", rule_of_thumb(check.rel_err.mean)));
     }
     details
+}
+
+/// Returns the relations between the gradients of a report, or `None` if none were examined.
+pub fn agreement(report: &Report) -> Option<String> {
+    let relations = report.relations.iter().map(|relation| {
+        let Relation {
+            wrt,
+            formula,
+            holds,
+            error,
+            rows,
+            of,
+        } = relation;
+        let answer = match (holds, error) {
+            _ if *rows == 0 => "was not compared, because the problem is too large".to_owned(),
+            (Some(true), _) => "holds".to_owned(),
+            (Some(false), Some(error)) => {
+                format!("does not hold (relative error {})", rounded(*error))
+            }
+            (Some(false), None) => "does not hold".to_owned(),
+            (None, Some(error)) => format!("is undecided (relative error {})", rounded(*error)),
+            (None, None) => "is undecided".to_owned(),
+        };
+        let part = if (1..*of).contains(rows) {
+            let [rows, of] = [rows, of].map(|rows| group(*rows as u64));
+            format!(" in {rows} of {of} rows")
+        } else {
+            String::new()
+        };
+        format!("{} = {formula} {answer}{part}", wrt.grad_name())
+    });
+    let relations = relations.collect::<Vec<_>>();
+    (!relations.is_empty()).then(|| relations.join("; "))
 }
 
 /// Returns the name of the device and its driver.
@@ -197,8 +230,8 @@ fn rule_of_thumb(rel_err: f64) -> String {
     format!("mean {rule} (cs231n)")
 }
 
-/// Returns the effect of a correction:
-/// `divided by 10: 40 of 40 entries wrong before, 0 after; relative error 9 before, 1.1e-7 after`.
+/// Returns the effect of a correction: `divided by 10: relative error 9 before, 1.1e-7 after; wrong
+/// entries 40 of 40 before, 0 after`.
 pub fn proof(proof: &Proof) -> String {
     let [before, after] = proof.wrong.map(|wrong| group(wrong as u64));
     let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
@@ -209,8 +242,8 @@ pub fn proof(proof: &Proof) -> String {
     };
     let [error_before, error_after] = proof.error.map(rounded);
     format!(
-        "{}: {before} of {entries} entries wrong before, {after}{of} after; \
-         relative error {error_before} before, {error_after} after",
+        "{}: relative error {error_before} before, {error_after} after; \
+         wrong entries {before} of {entries} before, {after}{of} after",
         correction(proof)
     )
 }
