@@ -8,7 +8,7 @@
 
 use crate::{
     problem::Problem,
-    report::{Comparison, Finding, Verdict},
+    report::{Code, Comparison, Finding, Verdict},
     tensor::Tensor,
 };
 
@@ -35,7 +35,7 @@ pub use relate::relate;
 pub use search::Diagnosis;
 
 use evidence::Evidence;
-use rules::{below_resolution, tolerance_too_loose, tolerance_too_tight};
+use rules::{below_resolution, tolerance_too_loose, tolerance_too_tight::Missed};
 use search::Search;
 
 /// Diagnoses a check. Calls `continues` before each rule, and returns `None` if `continues` returns
@@ -60,8 +60,15 @@ pub fn diagnose(
     }
     let evidence = Evidence::new(problem, gradient, check);
     let pair = evidence.pair();
-    if let Some(finding) = tolerance_too_tight::finding(check, &pair) {
-        return Some(only(Some(finding)));
+    let missed = Missed::new(&evidence, &pair);
+    if let Some(missed) = missed.as_ref().filter(|it| it.is_rounding(check.dtype)) {
+        return Some(only(Some(missed.too_tight(check))));
     }
-    Search::new(&evidence, pair, continues).run()
+    let mut found = Search::new(&evidence, pair, continues).run()?;
+    if let (Some(missed), [first, ..]) = (missed, found.findings.as_mut_slice())
+        && first.code == Code::Unknown
+    {
+        missed.describe(check, first);
+    }
+    Some(found)
 }

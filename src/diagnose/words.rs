@@ -65,6 +65,16 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
+/// Formats a number with two significant digits: 7.6, 0.011, 130.
+pub(super) fn significant(value: f64) -> String {
+    let magnitude = value.abs();
+    if !(1e-3..1e5).contains(&magnitude) {
+        return format!("{value:.1e}");
+    }
+    let digits = (1 - magnitude.log10().floor() as i32).max(0) as usize;
+    format!("{value:.digits$}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::number;

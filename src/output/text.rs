@@ -7,8 +7,6 @@ use crate::report::{Check, Finding, Report, Verdict};
 
 /// The number of worst entries that are shown; JSON has all of them.
 const SHOWN: usize = 5;
-/// The number of causes tried in vain that are shown; JSON has all of them.
-const TRIED: usize = 6;
 /// The width of a label: the longest is "relative error".
 const LABEL: usize = 14;
 
@@ -193,16 +191,9 @@ fn write_diagnosis(page: &mut Page, check: &Check) {
         write_finding(page, finding, before);
         before = Some(finding);
     }
-    let tried = &check.tried;
-    if !tried.is_empty() {
-        let shown = tried.len().min(TRIED);
-        let more = match tried.len() - shown {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+    if let Some(tried) = words::tried(check) {
         page.blank();
-        let codes = words::listed(&tried[..shown], ", ");
-        page.labelled("tried", &format!("{codes}{more}"));
+        page.labelled("tried", &tried);
     }
 }
 

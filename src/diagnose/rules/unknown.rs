@@ -157,7 +157,7 @@ fn message(evidence: &Evidence, step: usize, scale: f64, cosine: f64) -> String 
             } else {
                 "nearly the same"
             },
-            significant(cosine)
+            near_one(cosine)
         )
     } else if is_mostly_wrong && cosine.is_finite() {
         let way = if cosine > 0.0 {
@@ -185,7 +185,7 @@ fn about(scale: f64) -> String {
 }
 
 /// Formats a cosine with the digits that tell it from 1.
-fn significant(cosine: f64) -> String {
+fn near_one(cosine: f64) -> String {
     match cosine {
         c if c > 0.999_999 => "over 0.999999".to_owned(),
         c if c > 0.999 => format!("{c:.6}"),

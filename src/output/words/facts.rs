@@ -1,14 +1,17 @@
 //! The facts behind a verdict, each with its label.
 
-use super::{group, listed, rounded, short};
+use super::{group, rounded, short};
 use crate::{
     loss::IGNORE_INDEX,
     report::{
-        Check, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Relation, Report,
-        Seconds, Source, Verdict,
+        Check, Code, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Relation,
+        Report, Seconds, Source, Verdict,
     },
     scheme::Method,
 };
+
+/// The number of causes tried in vain that are shown; JSON has all of them. Chosen.
+const TRIED: usize = 4;
 
 /// Returns the labels and facts of a check: its errors, [its details](details), and the causes that
 /// were tried in vain.
@@ -19,10 +22,29 @@ pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
     }
     facts.extend(error_size(check).map(|size| ("error size", size)));
     facts.extend(details(check));
-    if !check.tried.is_empty() {
-        facts.push(("tried", listed(&check.tried, ", ")));
-    }
+    facts.extend(tried(check).map(|tried| ("tried", tried)));
     facts
+}
+
+/// Returns the causes that were tried in vain, each with the form that was tried, or `None` if
+/// there are none. Causes with other forms come first, because one of them may still be true.
+pub fn tried(check: &Check) -> Option<String> {
+    let (some_forms, whole): (Vec<Code>, Vec<Code>) =
+        check.tried.iter().partition(|code| code.form().is_some());
+    let all = [some_forms, whole].concat();
+    let shown: Vec<String> = all
+        .iter()
+        .take(TRIED)
+        .map(|code| match code.form() {
+            Some(form) => format!("{code} ({form})"),
+            None => code.to_string(),
+        })
+        .collect();
+    let more = match all.len() - shown.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    (!shown.is_empty()).then(|| shown.join(", ") + &more)
 }
 
 /// Returns the labels and facts that describe a check: its gradients, its bounds, its errors.
