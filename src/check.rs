@@ -77,8 +77,9 @@ pub fn check(
     let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
     let selection = Selection::new(problem, options)?;
-    let (mut checks, mut interrupted) = (Vec::new(), false);
+    let (mut checks, mut check_seconds, mut interrupted) = (Vec::new(), Vec::new(), false);
     for subject in subjects {
+        let begun = std::time::Instant::now();
         let comparison = compare_one(&selection, subject, options, precision, device, listener)?;
         let Some(mut comparison) = comparison else {
             interrupted = true;
@@ -92,6 +93,7 @@ pub fn check(
             comparison.tally.number_rows(number);
         }
         checks.push(Check::new(comparison, findings, tried));
+        check_seconds.push(begun.elapsed().as_secs_f64());
     }
     let relations = related(&selection, subjects, &checks);
     relate(&mut checks, &relations);
@@ -104,6 +106,7 @@ pub fn check(
         },
         interrupted,
         relations,
+        check_seconds,
         ..Report::new(device.info(), info(problem), checks)
     })
 }

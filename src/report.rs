@@ -97,6 +97,9 @@ pub struct Report {
     pub interrupted: bool,
     /// The checks, one for each gradient.
     pub checks: Vec<Check>,
+    /// The duration of each check, in seconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check_seconds: Vec<f64>,
     /// The relations between the gradients, if one of them is wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relations: Vec<Relation>,
@@ -117,6 +120,7 @@ impl Report {
             notes: Vec::new(),
             interrupted: false,
             checks,
+            check_seconds: Vec::new(),
             relations: Vec::new(),
         }
     }

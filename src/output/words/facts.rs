@@ -252,8 +252,8 @@ fn rule_of_thumb(rel_err: f64) -> String {
     format!("mean {rule} (cs231n)")
 }
 
-/// Returns the effect of a correction: `divided by 10: relative error 9 before, 1.1e-7 after; wrong
-/// entries 40 of 40 before, 0 after`.
+/// Returns the effect of a correction:
+/// `divided by 10: relative error 9 before, 1.1e-7 after; 40 of 40 entries wrong before, 0 after`.
 pub fn proof(proof: &Proof) -> String {
     let [before, after] = proof.wrong.map(|wrong| group(wrong as u64));
     let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
@@ -265,8 +265,9 @@ pub fn proof(proof: &Proof) -> String {
     let [error_before, error_after] = proof.error.map(rounded);
     format!(
         "{}: relative error {error_before} before, {error_after} after; \
-         wrong entries {before} of {entries} before, {after}{of} after",
-        correction(proof)
+         {before} of {entries} {sampled}entries wrong before, {after}{of} after",
+        correction(proof),
+        sampled = if proof.sampled { "sampled " } else { "" }
     )
 }
 

@@ -27,9 +27,15 @@ pub fn short(number: f64) -> String {
     }
 }
 
-/// Returns a number with two to four digits: `9.957`, `0.019`, `2.1e-8`, `1.2e6`.
+/// Returns a number with two to four digits: `9.957`, `0.019`, `2.1e-8`, `1.2e6`. A number near 1
+/// has as many as distinguish it from 1: `0.999993`.
 pub fn rounded(number: f64) -> String {
     let magnitude = number.abs();
+    let from_one = (magnitude - 1.0).abs();
+    if (1e-9..1e-3).contains(&from_one) {
+        let digits = (-from_one.log10()).ceil() as usize;
+        return format!("{number:.digits$}");
+    }
     let text = match magnitude {
         0.0 => return "0".to_owned(),
         m if !(1e-3..1e5).contains(&m) => return format!("{number:.1e}"),
@@ -64,5 +70,11 @@ mod tests {
         assert_eq!(counted(40, 40), "all 40 entries");
         assert_eq!(counted(1, 10_000), "1 of 10,000 entries (under 0.1 %)");
         assert_eq!(counted(1200, 10_000), "1,200 of 10,000 entries (12 %)");
+    }
+
+    #[test]
+    fn numbers_near_one_are_told_from_one() {
+        let texts = [0.999_993, 1.000_4, 1.0, 0.95, -0.999_95].map(rounded);
+        assert_eq!(texts, ["0.999993", "1.0004", "1", "0.95", "-0.99995"]);
     }
 }
