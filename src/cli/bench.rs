@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{json_output::JsonOutput, values::count};
+use super::{destination::Destination, stdout::print, values::count};
 use crate::{bench, device::Device, error::Result, gpu, output};
 
 #[derive(Args)]
@@ -35,11 +35,14 @@ impl BenchArguments {
             Some(device) => vec![Device::select(device)?],
             None => every_device(),
         };
-        let json_output = JsonOutput::open(self.json.as_deref())?;
+        let json = Destination::open(self.json.as_deref())?;
         let (n, d, k) = (self.n, self.d, self.k);
         let bench = bench::bench(bench::Sizes { n, d, k }, self.repeat, &devices)?;
-        let text = || output::bench::render(&bench);
-        json_output.deliver(|| output::bench::json(&bench), text)?;
+        let is_taken = json.is_stdout();
+        json.write(|| output::bench::json(&bench))?;
+        if !is_taken {
+            print(&output::bench::render(&bench))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
