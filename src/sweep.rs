@@ -21,6 +21,8 @@ const LEAST_ERROR: f64 = 1e-3;
 /// Least part of the steps, in quarters, at which the error must be the same. Chosen: truncation
 /// may show at the largest steps.
 const MOST_OF: usize = 2;
+/// Fewest steps that show a trend. Chosen.
+const LEAST_POINTS: usize = 3;
 /// Largest change of the error from step to step that counts as none. Chosen.
 const FLAT: f64 = 1.1;
 
@@ -79,7 +81,7 @@ impl Sweep {
     /// Only `difference` is examined: forward passes have noise at small steps.
     pub fn conclusion(&self) -> Option<String> {
         let error = self.points.last()?.difference;
-        if !(error > LEAST_ERROR) {
+        if !(error > LEAST_ERROR) || self.points.len() < LEAST_POINTS {
             return None;
         }
         let is_same = |point: &&Point| (1.0 / FLAT..FLAT).contains(&(point.difference / error));

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{destination::Destination, stdout::print, values::count};
 use crate::{bench, device::Device, error::Result, gpu, output};
@@ -37,7 +38,14 @@ impl BenchArguments {
         };
         let json = Destination::open(self.json.as_deref())?;
         let (n, d, k) = (self.n, self.d, self.k);
-        let bench = bench::bench(bench::Sizes { n, d, k }, self.repeat, &devices)?;
+        let bar = bar((self.repeat + 1) * devices.len());
+        let mut progress = |device: &str| {
+            bar.set_message(device.to_owned());
+            bar.inc(1);
+        };
+        let sizes = bench::Sizes { n, d, k };
+        let bench = bench::bench(sizes, self.repeat, &devices, &mut progress)?;
+        bar.finish_and_clear();
         let is_taken = json.is_stdout();
         json.write(|| output::bench::json(&bench))?;
         if !is_taken {
@@ -45,6 +53,15 @@ impl BenchArguments {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Returns a bar over this many checks, which shows on a terminal only.
+fn bar(checks: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} check {pos} of {len}");
+    let style = style.expect("the template is a constant");
+    ProgressBar::new(checks as u64)
+        .with_style(style)
+        .with_message("preparing")
 }
 
 /// Returns the CPU engine and every adapter that can be opened.

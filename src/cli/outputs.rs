@@ -26,19 +26,19 @@ const HEADING: &str = "Output";
 
 #[derive(Args)]
 pub(super) struct OutputArguments {
-    /// Format of stdout [default: github in GitHub Actions, else text]
+    /// text, markdown or github [default: github in GitHub Actions, else text]
     ///
-    /// github prints text and then annotations, and appends Markdown to the job summary. It is the
-    /// default where the variable GITHUB_ACTIONS is true.
+    /// The format of stdout. github prints text and then annotations, and appends Markdown to the
+    /// job summary. It is the default where the variable GITHUB_ACTIONS is true.
     #[arg(
         long,
         help_heading = HEADING,
         value_enum,
-        value_name = "text|markdown|github",
+        value_name = "FORMAT",
         hide_possible_values = true
     )]
     pub(super) format: Option<Format>,
-    /// Print only errors, and one sentence for each gradient that does not pass
+    /// Print only errors, and a sentence for each gradient that does not pass
     #[arg(short, long, help_heading = HEADING, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Exit with 0 if the verdict is inconclusive
@@ -52,16 +52,18 @@ pub(super) struct OutputArguments {
         action = ArgAction::Set,
         hide_possible_values = true,
         hide_default_value = true,
-        value_name = "true|false"
+        value_name = "BOOL"
     )]
     pub(super) allow_inconclusive: bool,
     /// Write the report as JSON (-: on stdout, instead of the text)
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) json: Option<PathBuf>,
-    /// Write the report as an HTML page with plots, in a single file (-: on stdout)
+    /// Write the report as an HTML page with plots (-: on stdout)
+    ///
+    /// The page is a single file that loads nothing.
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) html: Option<PathBuf>,
-    /// Write the report as JUnit XML, one test case per gradient (-: on stdout)
+    /// Write the report as JUnit XML, a test case per gradient (-: on stdout)
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) junit: Option<PathBuf>,
 }

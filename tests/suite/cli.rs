@@ -260,6 +260,24 @@ fn reports_go_where_ci_looks_for_them() {
         let stdout = String::from_utf8(run(&format).stdout).unwrap();
         assert!(!stdout.contains("::error"), "{stdout}");
     }
+    // A document takes the place of the text.
+    for (flag, end) in [("--html", "</html>"), ("--junit", "</testsuites>")] {
+        let output = run(&[flag, "-"]);
+        assert_eq!(output.status.code(), Some(1));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            stdout.starts_with('<') && stdout.trim_end().ends_with(end),
+            "{stdout}"
+        );
+        assert!(!Path::new("-").exists());
+    }
+    let both = run(&["--html", "-", "--json", "-"]);
+    assert_eq!(
+        (both.status.code(), both.stdout.as_slice()),
+        (Some(2), &b""[..])
+    );
+    let stderr = String::from_utf8(both.stderr).unwrap();
+    assert!(stderr.contains("--json and --html are both -"), "{stderr}");
     // One file cannot hold two reports.
     let twice = run(&[
         "--html",

@@ -39,7 +39,10 @@ pub fn rounded(number: f64) -> String {
     let text = match magnitude {
         0.0 => return "0".to_owned(),
         m if !(1e-3..1e5).contains(&m) => return format!("{number:.1e}"),
-        m if m >= 100.0 => return format!("{number:.0}"),
+        m if m >= 100.0 => {
+            let sign = if number < 0.0 { "-" } else { "" };
+            return sign.to_owned() + &group(m.round() as u64);
+        }
         m if m >= 1.0 => format!("{number:.3}"),
         _ => format!("{number:.4}"),
     };
@@ -76,5 +79,7 @@ mod tests {
     fn numbers_near_one_are_told_from_one() {
         let texts = [0.999_993, 1.000_4, 1.0, 0.95, -0.999_95].map(rounded);
         assert_eq!(texts, ["0.999993", "1.0004", "1", "0.95", "-0.99995"]);
+        let texts = [51_281.4, 137.3, -2345.6, 9.957, 0.0].map(rounded);
+        assert_eq!(texts, ["51,281", "137", "-2,346", "9.957", "0"]);
     }
 }
