@@ -26,12 +26,13 @@ pub fn relate(checks: &mut [Check], relations: &[Relation]) {
     });
     let family = Family::new(checks, relations);
     for check in checks {
-        let wrt = check.wrt;
+        let (wrt, is_mostly_right) = (check.wrt, 2 * check.wrong < check.entries);
         let mut findings = check.findings.iter_mut();
         if let Some(finding) = findings.find(|it| it.code == Code::Unknown) {
             let hint = unknown::hint(wrt, finding);
-            if let Some(conclusion) = family.conclusion(wrt, hint.is_some()) {
-                finding.fix = unknown::fix(Some(conclusion), hint, !family.is_model_right());
+            if let Some(conclusion) = family.conclusion(wrt, hint.is_some() || is_mostly_right) {
+                let assumes = !family.is_model_right() && !is_mostly_right;
+                finding.fix = unknown::fix(Some(conclusion), hint, assumes);
             }
             if let Some((name, code)) = known {
                 finding.fix = format!(

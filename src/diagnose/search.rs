@@ -199,7 +199,8 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// Returns the errors before and after a correction, or `None` if it leaves no entry to compare.
+    /// Returns the errors before and after a correction, or `None` if it leaves no entry to
+    /// compare.
     fn proof(&self, before: &Pair, after: &Pair, correction: &str) -> Option<Proof> {
         let up_to_factor = !after.is_explained() && after.is_scaled();
         let factor = if up_to_factor { after.scale() } else { 1.0 };

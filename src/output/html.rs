@@ -185,7 +185,7 @@ fn findings(check: &Check) -> Vec<FindingView<'_>> {
             heading,
             confidence: words::confidence(finding),
             evidence: evidence
-                .map(|(name, value)| (name.as_str(), words::rounded(*value)))
+                .map(|(name, value)| (name.as_str(), words::measured(name, *value)))
                 .collect(),
             proof: proof
                 .filter(|proof| !proof.correction.is_empty())

@@ -54,8 +54,8 @@ pub fn render_within(runs: &[Run], most: usize) -> String {
     if shown < reports.len() {
         let left = words::group((reports.len() - shown) as u64);
         text += &format!(
-            "\nThe reports of {left} more files do not fit here; `--json` and `--html` write all of \
-             them.\n"
+            "\nThe reports of {left} more files do not fit here; `--json` and `--html` write all \
+             of them.\n"
         );
     }
     text

@@ -221,7 +221,8 @@ fn write_finding(page: &mut Page, finding: &Finding, before: Option<&Finding>) {
     }
     if !finding.evidence.is_empty() {
         let numbers = finding.evidence.iter();
-        let numbers = numbers.map(|(name, value)| format!("{name} {}", words::rounded(*value)));
+        let numbers =
+            numbers.map(|(name, value)| format!("{name} {}", words::measured(name, *value)));
         page.labelled("numbers", &numbers.collect::<Vec<_>>().join(", "));
     }
     if let Some(test) = &finding.test {

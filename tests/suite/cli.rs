@@ -132,7 +132,9 @@ fn reports_repeat_to_the_byte() {
             };
             let lines: Vec<&str> = text.lines().filter(|line| !timed(line)).collect();
             assert_eq!(lines.len() + 3, text.lines().count());
-            lines.join("\n")
+            let text = lines.join("\n");
+            let (before, rest) = text.split_once("\"check_seconds\": [").unwrap();
+            before.to_owned() + rest.split_once(']').unwrap().1
         };
         assert_eq!(report(), report());
     }

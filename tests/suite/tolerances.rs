@@ -40,12 +40,17 @@ fn a_right_gradient_meets_a_tolerance_that_is_too_tight() {
             let gradients = model.backward(&model.logits_gradient());
             for (wrt, finding) in findings(&model, &gradients, rtol) {
                 let text = format!("{shape:?} {dtype} {wrt:?}: {}", finding.message);
-                assert_eq!(finding.code, Code::ToleranceTooTight, "{text}");
-                named += 1;
+                // In f64 the finite difference is no better than the gradient.
+                let is_undecided = dtype == Dtype::F64 && finding.code == Code::BelowResolution;
+                assert!(
+                    is_undecided || finding.code == Code::ToleranceTooTight,
+                    "{text}"
+                );
+                named += usize::from(!is_undecided);
             }
         }
     }
-    assert!(named > 40, "{named}");
+    assert!(named > 30, "{named}");
 }
 
 #[test]

@@ -139,8 +139,8 @@ fn refusal(command: &Command, key: &str) -> String {
     match nearest {
         Some(nearest) => format!("unknown setting {key}; did you mean {nearest}?"),
         None => format!(
-            "unknown setting {key}; settings are the flags of gradprobe check without their dashes, \
-             and {FILES}"
+            "unknown setting {key}; settings are the flags of gradprobe check without their \
+             dashes, and {FILES}"
         ),
     }
 }

@@ -58,13 +58,15 @@ pub(in crate::diagnose) fn finding(evidence: &Evidence, pair: &Pair, step: usize
     found.fix = if evidence.problem.k() == 1 {
         uncapitalised(ONE_CLASS)
     } else {
-        fix(None, hint(evidence.wrt, &found), true)
+        let counts = &evidence.check.tally.counts;
+        let is_mostly_wrong = 2 * counts.wrong >= counts.entries;
+        fix(None, hint(evidence.wrt, &found), is_mostly_wrong)
     };
     found
 }
 
 /// Returns the change to try. `conclusion` is drawn from other gradients of the file; `assumes` is
-/// false if they show that the model is the right one.
+/// false if they, or most of the entries, show that the model is the right one.
 pub(in crate::diagnose) fn fix(
     conclusion: Option<String>,
     hint: Option<String>,

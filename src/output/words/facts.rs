@@ -11,7 +11,14 @@ use crate::{
 };
 
 /// The number of causes tried in vain that are shown; JSON has all of them. Chosen.
-const TRIED: usize = 4;
+const TRIED: usize = 6;
+/// Causes that are frequent in forms other than the one that is tried.
+const OPEN: [Code; 4] = [
+    Code::Accumulated,
+    Code::StaleWeights,
+    Code::DropoutOn,
+    Code::LabelsShifted,
+];
 
 /// Returns the labels and facts of a check: its errors, [its details](details), and the causes that
 /// were tried in vain.
@@ -26,25 +33,30 @@ pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// Returns the causes that were tried in vain, each with the form that was tried, or `None` if
-/// there are none. Causes with other forms come first, because one of them may still be true.
+/// Returns the causes that were tried in vain, or `None` if there are none. If the cause is
+/// unknown, the causes come first that have other forms than the one that was tried: one of them
+/// may still be true.
 pub fn tried(check: &Check) -> Option<String> {
-    let (some_forms, whole): (Vec<Code>, Vec<Code>) =
-        check.tried.iter().partition(|code| code.form().is_some());
-    let all = [some_forms, whole].concat();
-    let shown: Vec<String> = all
-        .iter()
-        .take(TRIED)
-        .map(|code| match code.form() {
-            Some(form) => format!("{code} ({form})"),
-            None => code.to_string(),
-        })
-        .collect();
-    let more = match all.len() - shown.len() {
+    let (mut codes, mut texts) = (check.tried.clone(), Vec::new());
+    if is_unknown(check) {
+        let open = OPEN.into_iter().filter(|code| codes.contains(code));
+        let with_form = |code: Code| format!("{code} ({})", code.form().unwrap_or_default());
+        texts.extend(open.map(with_form));
+        codes.retain(|code| !OPEN.contains(code));
+    }
+    let shown = TRIED - texts.len();
+    let more = match codes.len().saturating_sub(shown) {
         0 => String::new(),
-        more => format!(", and {more} more"),
+        more => format!(" and {more} more"),
     };
-    (!shown.is_empty()).then(|| shown.join(", ") + &more)
+    texts.extend(codes.iter().take(shown).map(Code::to_string));
+    (!texts.is_empty()).then(|| texts.join(", ") + &more)
+}
+
+/// Returns true if the check failed for an unknown cause.
+fn is_unknown(check: &Check) -> bool {
+    let mut findings = check.findings.iter();
+    findings.any(|finding| finding.code == Code::Unknown)
 }
 
 /// Returns the labels and facts that describe a check: its gradients, its bounds, its errors.
@@ -65,8 +77,12 @@ pub fn details(check: &Check) -> Vec<(&'static str, String)> {
     details
 }
 
-/// Returns the relations between the gradients of a report, or `None` if none were examined.
+/// Returns the relations between the gradients of a report, or `None` if none were examined or all
+/// causes are known.
 pub fn agreement(report: &Report) -> Option<String> {
+    if !report.checks.iter().any(is_unknown) {
+        return None;
+    }
     let relations = report.relations.iter().map(|relation| {
         let Relation {
             wrt,

@@ -18,6 +18,15 @@ pub fn counted(count: u64, all: u64) -> String {
     format!("{} of {} entries ({percent})", group(count), group(all))
 }
 
+/// Returns a number that supports a cause: a percentage if its name begins with `share`.
+pub fn measured(name: &str, number: f64) -> String {
+    if name.starts_with("share") {
+        format!("{} %", rounded((1000.0 * number).round() / 10.0))
+    } else {
+        rounded(number)
+    }
+}
+
 /// Returns 0.9 as `0.900` and 0.00001 as `1.0e-5`.
 pub fn short(number: f64) -> String {
     if number < 1e-3 {
@@ -73,6 +82,13 @@ mod tests {
         assert_eq!(counted(40, 40), "all 40 entries");
         assert_eq!(counted(1, 10_000), "1 of 10,000 entries (under 0.1 %)");
         assert_eq!(counted(1200, 10_000), "1,200 of 10,000 entries (12 %)");
+    }
+
+    #[test]
+    fn shares_are_percentages() {
+        assert_eq!(measured("share of zeros", 1.0), "100 %");
+        assert_eq!(measured("share of zeros", 0.1234), "12.3 %");
+        assert_eq!(measured("zeros", 1.0), "1");
     }
 
     #[test]
