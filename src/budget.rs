@@ -222,6 +222,13 @@ pub(crate) fn related_rows(problem: &Problem, wrt: Wrt) -> Option<usize> {
     affordable_rows(of_row, problem.rows(wrt))
 }
 
+/// Returns true if an orthonormal basis of the rows of the weight takes as little time as a
+/// comparison of two gradients.
+pub(crate) fn is_span_affordable(problem: &Problem) -> bool {
+    let (k, d) = (problem.k() as f64, problem.d() as f64);
+    k * k * d <= RELATED_WORK as f64
+}
+
 /// Returns the number of `rows` that two gradients are compared in, if one takes `work`
 /// multiply-adds.
 fn affordable_rows(work: usize, rows: usize) -> Option<usize> {

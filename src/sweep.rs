@@ -119,7 +119,8 @@ fn rounded(error: f64) -> String {
 /// # Errors
 /// Those of [`sweep`].
 pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
-    if least_work(problem, subject.wrt) > budget::GLANCE_ROW_WORK as f64 {
+    let is_quick = least_work(problem, subject.wrt) <= budget::GLANCE_ROW_WORK as f64;
+    if !is_quick || !is_affordable(problem, subject.wrt, budget::GLANCE_WORK) {
         return Ok(None);
     }
     let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;

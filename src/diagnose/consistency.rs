@@ -31,8 +31,6 @@ const LARGEST_BOUND: f64 = 0.25;
 /// which it does not; in half precision, and in wider types. Chosen: rounding leaves u·|G|·|W|,
 /// which is large against the gradient if terms cancel.
 const SPAN: [[f64; 2]; 2] = [[0.02, 0.2], [1e-4, 0.05]];
-/// Most classes whose span is computed: the time is quadratic in them. Chosen.
-const MOST_CLASSES: usize = 256;
 /// Least share of random errors that lies outside the span. Chosen.
 const LEAST_OUTSIDE: f64 = 0.2;
 /// Samples or classes whose terms are added at a time. Chosen.
@@ -261,10 +259,11 @@ fn compare(given: &[f64], predicted: &[f64], allowed: &[f64]) -> (Option<bool>, 
 /// rows of the weight. Returns `None` if that excludes nothing.
 fn in_span(problem: &Problem, gradient: &Tensor) -> Option<Relation> {
     let (d, k) = (problem.d(), problem.k());
-    let rows = budget::related_rows(problem, Wrt::Input)?;
-    if k >= d || k > MOST_CLASSES {
+    // The softmax of one class is 1, whatever the weight.
+    if k >= d || k == 1 || !budget::is_span_affordable(problem) {
         return None;
     }
+    let rows = budget::related_rows(problem, Wrt::Input)?;
     let weight = problem.weight().values::<f64>();
     let by_feature = (0..d).flat_map(|i| (0..k).map(move |c| (c, i)));
     let basis = orthonormal(by_feature.map(|(c, i)| weight[c * d + i]).collect(), k);

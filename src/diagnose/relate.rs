@@ -28,7 +28,8 @@ pub fn relate(checks: &mut [Check], relations: &[Relation]) {
     for check in checks {
         let (wrt, is_mostly_right) = (check.wrt, 2 * check.wrong < check.entries);
         let mut findings = check.findings.iter_mut();
-        if let Some(finding) = findings.find(|it| it.code == Code::Unknown) {
+        let is_open = |it: &&mut Finding| it.code == Code::Unknown && !unknown::is_one_class(it);
+        if let Some(finding) = findings.find(is_open) {
             let hint = unknown::hint(wrt, finding);
             if let Some(conclusion) = family.conclusion(wrt, hint.is_some() || is_mostly_right) {
                 let assumes = !family.is_model_right() && !is_mostly_right;

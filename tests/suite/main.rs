@@ -19,4 +19,5 @@ mod properties;
 mod relations;
 mod rows;
 mod style;
+mod sweeps;
 mod tolerances;

@@ -192,6 +192,28 @@ fn an_unknown_large_factor_suggests_passes() {
     }
 }
 
+/// One output is the habit of binary cross-entropy; the softmax of one logit has no gradient.
+#[test]
+fn one_class_is_explained() {
+    let model = Model::random(5, Dtype::F32, (64, 20, 1));
+    let mut gradients = model.backward(&model.logits_gradient());
+    gradients[0] = normal(&mut ChaCha8Rng::seed_from_u64(6), 64 * 20, 0.01);
+    let report = model.check(&gradients, &[Wrt::Input]);
+    let finding = &of(&report, Wrt::Input).findings[0];
+    assert!(
+        finding.fix.contains("binary cross-entropy"),
+        "{}",
+        finding.fix
+    );
+    let numbers = finding.evidence.iter().map(|(_, number)| *number);
+    assert!(
+        numbers.into_iter().all(f64::is_finite),
+        "{:?}",
+        finding.evidence
+    );
+    assert!(!finding.message.contains("NaN"), "{}", finding.message);
+}
+
 #[test]
 fn nothing_is_compared_if_every_gradient_is_right() {
     let model = Model::random(0, Dtype::F32, (64, 20, 5));

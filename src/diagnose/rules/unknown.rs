@@ -17,8 +17,8 @@ const ALIKE: f64 = 0.9;
 /// Smallest factor that counts as two passes. Chosen.
 const TWO_PASSES: f64 = 1.8;
 
-const ASSUMPTION: &str = "The file is taken as one linear layer under softmax cross-entropy. If \
-                          an activation, dropout, a norm or another layer lies between input and \
+const ASSUMPTION: &str = "gradprobe assumes one linear layer under softmax cross-entropy. If an \
+                          activation, dropout, a norm or another layer lies between input and \
                           logits, save the input of the last layer and its gradient. Another loss \
                           (MSE, binary cross-entropy) has another gradient";
 const ONE_CLASS: &str = "The softmax of a single logit is 1, so its cross-entropy has no gradient. \
@@ -63,6 +63,11 @@ pub(in crate::diagnose) fn finding(evidence: &Evidence, pair: &Pair, step: usize
         fix(None, hint(evidence.wrt, &found), is_mostly_wrong)
     };
     found
+}
+
+/// Returns true if the finding explains that a single class has no gradient.
+pub(in crate::diagnose) fn is_one_class(finding: &Finding) -> bool {
+    finding.fix == uncapitalised(ONE_CLASS)
 }
 
 /// Returns the change to try. `conclusion` is drawn from other gradients of the file; `assumes` is
