@@ -146,7 +146,7 @@ fn through_weight(problem: &Problem, logits: &Tensor, rows: Vec<usize>) -> Predi
             .collect();
         let weight = problem.weight().rows::<f64>(classes);
         let product = |left: &[f64], right: &[f64]| matmul(left, right, d);
-        predicted.add(&part, &weight, &product);
+        predicted.add(&part, &weight, product);
     }
     predicted
 }
@@ -169,7 +169,7 @@ fn over_samples(problem: &Problem, wrt: Wrt, logits: &Tensor, classes: Vec<usize
             .collect();
         let count = classes.len();
         let product = |left: &[f64], right: &[f64]| outer(left, right, count, columns);
-        predicted.add(&left, &right, &product);
+        predicted.add(&left, &right, product);
     }
     predicted
 }
@@ -187,7 +187,7 @@ impl Predicted {
     }
 
     /// Adds the product of a strip of G with its factors.
-    fn add(&mut self, left: &[f64], right: &[f64], product: &dyn Fn(&[f64], &[f64]) -> Vec<f64>) {
+    fn add(&mut self, left: &[f64], right: &[f64], product: impl Fn(&[f64], &[f64]) -> Vec<f64>) {
         let add = |sums: &mut [f64], terms: Vec<f64>| {
             let sums = sums.iter_mut().zip(terms);
             sums.for_each(|(sum, term)| *sum += term);

@@ -49,7 +49,7 @@ pub fn relate(checks: &mut [Check], relations: &[Relation]) {
 /// accumulated: one program clears both, or neither.
 fn share_passes(checks: &mut [Check]) {
     let of_parameters = checks.iter().filter(|check| check.wrt.is_parameter());
-    let accumulated = of_parameters.filter_map(|check| {
+    let mut accumulated = of_parameters.filter_map(|check| {
         let finding = check.findings.first()?;
         let passes = finding
             .factor
@@ -60,7 +60,7 @@ fn share_passes(checks: &mut [Check]) {
             finding.fix.replace(variable(check.wrt), "{}"),
         ))
     });
-    let Some((other, passes, fix)) = accumulated.last() else {
+    let Some((other, passes, fix)) = accumulated.next() else {
         return;
     };
     for check in checks.iter_mut().filter(|it| it.wrt.is_parameter()) {
