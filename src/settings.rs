@@ -385,7 +385,7 @@ mod tests {
             ),
             (
                 ("scheme", "best"),
-                "invalid value 'best' for '--scheme <central|forward|five-point>' \
+                "invalid value 'best' for '--scheme <SCHEME>' \
                  [possible values: forward, central, five-point]",
             ),
             (
