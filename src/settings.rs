@@ -115,7 +115,7 @@ pub struct Settings {
         value_parser = eps
     )]
     pub eps: Auto<f64>,
-    /// difference (cannot cancel) or forward-pass (subtracts two losses)
+    /// difference (cannot cancel) or forward-pass
     ///
     /// difference computes the difference of two losses itself, by an identity. forward-pass
     /// computes both losses and subtracts them, as a loop in PyTorch would; most digits cancel.
@@ -128,7 +128,7 @@ pub struct Settings {
         hide_possible_values = true
     )]
     pub method: Method,
-    /// central (2 losses per entry), forward (1) or five-point (4)
+    /// central, forward or five-point
     ///
     /// central takes 2 losses per entry, forward 1, and five-point 4. Their errors fall as eps^2,
     /// eps and eps^4.

@@ -26,7 +26,7 @@ const HEADING: &str = "Output";
 
 #[derive(Args)]
 pub(super) struct OutputArguments {
-    /// text, markdown or github [default: github in GitHub Actions, else text]
+    /// text, markdown or github [default: text; github in its Actions]
     ///
     /// The format of stdout. github prints text and then annotations, and appends Markdown to the
     /// job summary. It is the default where the variable GITHUB_ACTIONS is true.
@@ -38,7 +38,7 @@ pub(super) struct OutputArguments {
         hide_possible_values = true
     )]
     pub(super) format: Option<Format>,
-    /// Print only errors, and a sentence for each gradient that does not pass
+    /// Print only errors, and a sentence per gradient that does not pass
     #[arg(short, long, help_heading = HEADING, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Exit with 0 if the verdict is inconclusive
@@ -63,7 +63,7 @@ pub(super) struct OutputArguments {
     /// The page is a single file that loads nothing.
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) html: Option<PathBuf>,
-    /// Write the report as JUnit XML, a test case per gradient (-: on stdout)
+    /// Write the report as JUnit XML, a test per gradient (-: on stdout)
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) junit: Option<PathBuf>,
 }

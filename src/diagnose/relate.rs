@@ -1,7 +1,7 @@
 //! Conclusions from several gradients of one problem, for those whose own cause is unknown.
 
 use super::{
-    rules::unknown,
+    rules::{tolerance_too_tight::is_beyond_rounding, unknown},
     words::{number, variable},
 };
 use crate::{
@@ -28,7 +28,10 @@ pub fn relate(checks: &mut [Check], relations: &[Relation]) {
     for check in checks {
         let (wrt, is_mostly_right) = (check.wrt, 2 * check.wrong < check.entries);
         let mut findings = check.findings.iter_mut();
-        let is_open = |it: &&mut Finding| it.code == Code::Unknown && !unknown::is_one_class(it);
+        let is_open = |it: &&mut Finding| {
+            let is_explained = unknown::is_one_class(it) || is_beyond_rounding(it);
+            it.code == Code::Unknown && !is_explained
+        };
         if let Some(finding) = findings.find(is_open) {
             let hint = unknown::hint(wrt, finding);
             if let Some(conclusion) = family.conclusion(wrt, hint.is_some() || is_mostly_right) {

@@ -291,6 +291,48 @@ fn reports_go_where_ci_looks_for_them() {
     assert!(String::from_utf8(twice.stderr).unwrap().contains("--junit"));
 }
 
+/// The short help has a line for each flag, under headings, and examples at its end. Stories and
+/// tables fit a terminal of 80 columns.
+#[test]
+fn help_and_tables_are_easy_to_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let print = |arguments: &[&str]| {
+        let output = gradprobe(folder.path(), arguments);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for command in ["check", "sweep", "bench"] {
+        let help = print(&[command, "-h"]);
+        let (flags, examples) = help.split_once("\nExamples:\n").unwrap();
+        let continued = flags.lines().find(|line| line.starts_with(&" ".repeat(9)));
+        assert_eq!(continued, None, "{command}");
+        assert!(
+            examples
+                .lines()
+                .all(|line| line.starts_with("  gradprobe "))
+        );
+    }
+    let help = print(&["check", "-h"]);
+    for heading in [
+        "Loss and gradients:",
+        "Tolerance:",
+        "Rows:",
+        "Device:",
+        "Output:",
+    ] {
+        assert!(help.contains(&format!("\n{heading}\n")), "{heading}");
+    }
+    let sweep = ["sweep", "right.safetensors", "--device", "cpu"];
+    let bench = [
+        "bench", "-n", "64", "-d", "8", "--repeat", "1", "--device", "cpu",
+    ];
+    for arguments in [&["demo"][..], &sweep, &bench] {
+        let text = print(arguments);
+        let longest = text.lines().max_by_key(|line| line.chars().count());
+        let longest = longest.unwrap();
+        assert!(longest.chars().count() <= 80, "{arguments:?}: {longest}");
+    }
+}
+
 #[test]
 fn completions_manual_and_documentation_have_every_flag() {
     let print = |arguments: &[&str]| {

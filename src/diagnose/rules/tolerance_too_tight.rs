@@ -21,6 +21,15 @@ const MOST_IN_HALF: f64 = 4.0;
 /// The same in f32 and f64, where the order of sums matters too.
 const MOST_IN_WIDE: f64 = 16.0;
 
+/// Name of the number that a finding on such errors has.
+const TIMES_ROUNDING: &str = "times rounding";
+
+/// Returns true if a finding is on errors that rounding could leave, but usually does not.
+pub(in crate::diagnose) fn is_beyond_rounding(finding: &Finding) -> bool {
+    let mut names = finding.evidence.iter().map(|(name, _)| name);
+    names.any(|name| name == TIMES_ROUNDING)
+}
+
 /// The errors of a gradient that misses a given tolerance and stays within the bounds of rounding.
 pub(in crate::diagnose) struct Missed {
     /// |a - g| / |g|.
@@ -87,10 +96,9 @@ impl Missed {
         );
         unknown.fix = format!(
             "look for sums over samples, chunks or steps that are accumulated in {dtype}, and \
-             accumulate them in a wider type. {}",
-            unknown.fix
+             accumulate them in a wider type; or for noise that is added on purpose"
         );
-        unknown.evidence.push(("times rounding".into(), self.ratio));
+        unknown.evidence.push((TIMES_ROUNDING.into(), self.ratio));
     }
 }
 
