@@ -38,7 +38,7 @@ pub(super) struct OutputArguments {
         hide_possible_values = true
     )]
     pub(super) format: Option<Format>,
-    /// Print only errors, and a sentence per gradient that does not pass
+    /// Print errors, and a sentence per gradient that does not pass
     #[arg(short, long, help_heading = HEADING, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Exit with 0 if the verdict is inconclusive
@@ -63,7 +63,7 @@ pub(super) struct OutputArguments {
     /// The page is a single file that loads nothing.
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) html: Option<PathBuf>,
-    /// Write the report as JUnit XML, a test per gradient (-: on stdout)
+    /// Write JUnit XML, a test case per gradient (-: on stdout)
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) junit: Option<PathBuf>,
 }

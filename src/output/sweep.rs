@@ -105,6 +105,6 @@ fn summary(sweep: &Sweep) -> String {
         }
         None => text += "forward-pass is not noise at any of these steps.\n",
     }
-    text + "difference has no such noise: its error is the truncation of a finite step and the\n\
-            rounding of the gradient itself.\n"
+    text + "difference has no such noise: its error is the truncation of a finite step and\n\
+            the rounding of the gradient itself.\n"
 }

@@ -192,6 +192,41 @@ fn an_unknown_large_factor_suggests_passes() {
     }
 }
 
+/// A script without any zero_grad(): the bias shows only one factor, and the weight's passes name it.
+#[test]
+fn parameters_that_were_summed_together_have_one_cause() {
+    for seed in 0..6 {
+        let mut model = Model::random(seed, Dtype::F32, (10, 4, 2));
+        let mut sums: [Vec<f64>; 4] = Default::default();
+        for pass in 0..10 {
+            let gradients = model.backward(&model.logits_gradient());
+            for (sum, gradient) in sums.iter_mut().zip(&gradients) {
+                sum.resize(gradient.len(), 0.0);
+                let pairs = sum.iter_mut().zip(gradient);
+                pairs.for_each(|(sum, g)| *sum = round(Dtype::F32, *sum + g));
+            }
+            if pass < 9 {
+                let pairs = model.weight.iter_mut().zip(&sums[2]);
+                pairs.for_each(|(w, g)| *w = round(Dtype::F32, *w - 1e-3 * g));
+            }
+        }
+        sums[1] = model.logits_gradient();
+        let report = model.check(&sums, &Wrt::ALL);
+        let first = |wrt| &of(&report, wrt).findings[0];
+        let [weight, bias] = [Wrt::Weight, Wrt::Bias].map(first);
+        let text = format!(
+            "{}: {}; {}: {}",
+            weight.code, weight.message, bias.code, bias.message
+        );
+        assert_eq!(
+            (weight.code, bias.code),
+            (Code::Accumulated, Code::Accumulated),
+            "{text}"
+        );
+        assert!(bias.fix.contains("layer.bias.grad"), "{}", bias.fix);
+    }
+}
+
 /// One output is the habit of binary cross-entropy; the softmax of one logit has no gradient.
 #[test]
 fn one_class_is_explained() {
