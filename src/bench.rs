@@ -83,19 +83,38 @@ const MOST_COMPARED: usize = 1 << 20;
 /// Number of u64 values to read for the bandwidth: 256 MiB, more than caches hold. Chosen.
 const READ: usize = 1 << 25;
 
-/// Times `repeat` checks on each device, after one check that is not timed.
+/// Times `repeat` checks on each device, after one check that is not timed. Calls `progress` before
+/// each check with the name of the device.
 ///
 /// # Errors
 /// Those of [`check::check`].
-pub fn bench(sizes: Sizes, repeat: usize, devices: &[Device]) -> Result<Bench> {
+pub fn bench(
+    sizes: Sizes,
+    repeat: usize,
+    devices: &[Device],
+    progress: &mut dyn FnMut(&str),
+) -> Result<Bench> {
     let problem = problem(sizes)?;
     let exact = exact(&problem);
     let subject = subject(sizes, &exact);
-    let run = |device| run(&problem, &subject, &exact, repeat, device);
+    let bandwidth = bandwidth();
+    let mut runs = Vec::new();
+    for device in devices {
+        let name = device.info().name;
+        let mut progress = || progress(&name);
+        runs.push(run(
+            &problem,
+            &subject,
+            &exact,
+            repeat,
+            device,
+            &mut progress,
+        )?);
+    }
     Ok(Bench {
         sizes,
-        bandwidth: bandwidth(),
-        runs: devices.iter().map(run).collect::<Result<_>>()?,
+        bandwidth,
+        runs,
     })
 }
 
@@ -123,6 +142,7 @@ fn run(
     exact: &[f64],
     repeat: usize,
     device: &Device,
+    progress: &mut dyn FnMut(),
 ) -> Result<Run> {
     let subjects = std::slice::from_ref(subject);
     let rows = (MOST_COMPARED / problem.d()).clamp(1, problem.n());
@@ -139,6 +159,7 @@ fn run(
 
     let mut best: Option<Run> = None;
     for repetition in 0..=repeat {
+        progress();
         let (started, before) = (Instant::now(), timing(device));
         let report = check::check(problem, subjects, &Options::default(), device, &mut ())?;
         let seconds = started.elapsed().as_secs_f64();
@@ -222,7 +243,10 @@ mod tests {
     #[test]
     fn a_correct_gradient_passes_and_the_parts_are_within_the_total() {
         let sizes = Sizes { n: 40, d: 7, k: 5 };
-        let bench = bench(sizes, 2, &[Device::Cpu { note: None }]).unwrap();
+        let mut checks = 0;
+        let devices = [Device::Cpu { note: None }];
+        let bench = bench(sizes, 2, &devices, &mut |_| checks += 1).unwrap();
+        assert_eq!(checks, 3);
         let [run] = bench.runs.as_slice() else {
             panic!("one device")
         };

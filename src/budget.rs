@@ -101,6 +101,10 @@ const FIRST_LOOK_WORK: usize = 1 << 24;
 /// Multiply-adds of one pass over all samples, above which a diagnosis of a parameter considers
 /// only a few causes. A full diagnosis takes dozens of passes.
 const PARAMETER_DIAGNOSIS_WORK: usize = 1 << 27;
+/// Multiply-adds of a comparison of two gradients with each other: about 10 ms.
+const RELATED_WORK: usize = 1 << 24;
+/// Multiply-adds per row, above which two gradients are not compared with each other: about 0.1 s.
+const RELATED_ROW_WORK: usize = 1 << 27;
 /// Most rows of the smallest failing case. A larger case is not worth a file of its own.
 pub(crate) const SMALLEST_ROWS: usize = 4096;
 
@@ -217,6 +221,34 @@ pub(crate) fn is_diagnosed_in_full(problem: &Problem, wrt: Wrt) -> bool {
     !wrt.is_parameter() || work <= PARAMETER_DIAGNOSIS_WORK as f64
 }
 
+/// Returns the number of rows of a gradient that are compared with those of the logits' gradient.
+/// Returns `None` if a single row takes too long.
+pub(crate) fn related_rows(problem: &Problem, wrt: Wrt) -> Option<usize> {
+    let of_row = match wrt {
+        Wrt::Input | Wrt::Logits => problem.k().saturating_mul(problem.d()),
+        // One pass over the samples reads all logits' gradients.
+        Wrt::Weight | Wrt::Bias => {
+            let read = problem.k().saturating_add(problem.columns(wrt));
+            problem.n().saturating_mul(read)
+        }
+    };
+    affordable_rows(of_row, problem.rows(wrt))
+}
+
+/// Returns true if an orthonormal basis of the rows of the weight takes as little time as a
+/// comparison of two gradients.
+pub(crate) fn is_span_affordable(problem: &Problem) -> bool {
+    let (k, d) = (problem.k() as f64, problem.d() as f64);
+    k * k * d <= RELATED_WORK as f64
+}
+
+/// Returns the number of `rows` that two gradients are compared in, if one takes `work`
+/// multiply-adds.
+fn affordable_rows(work: usize, rows: usize) -> Option<usize> {
+    let affordable = (RELATED_WORK / work.max(1)).clamp(1, rows);
+    (work <= RELATED_ROW_WORK).then_some(affordable)
+}
+
 /// Splits n rows into calls of at most `rows_per_call` rows. If a block of `block` rows fits in a
 /// call, each call holds whole blocks only.
 pub(crate) fn calls(
@@ -239,6 +271,14 @@ pub(crate) fn calls(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gradients_are_compared_in_as_many_rows_as_are_cheap() {
+        assert_eq!(affordable_rows(100, 60), Some(60));
+        assert_eq!(affordable_rows(RELATED_WORK / 8, 60), Some(8));
+        assert_eq!(affordable_rows(RELATED_ROW_WORK, 60), Some(1));
+        assert_eq!(affordable_rows(RELATED_ROW_WORK + 1, 60), None);
+    }
 
     #[test]
     fn calls_hold_whole_blocks_if_one_fits() {

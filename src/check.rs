@@ -3,12 +3,13 @@
 
 use crate::{
     device::Device,
-    diagnose::{Diagnosis, diagnose, relate},
+    diagnose::{Diagnosis, diagnose, relate, relations},
     error::{Error, Result},
     plan::Plan,
     problem::{Problem, Wrt},
     report::{
-        Check, ComparedOn, Comparison, Decision, ProblemInfo, Report, Seconds, Source, Tally,
+        Check, ComparedOn, Comparison, Decision, ProblemInfo, Relation, Report, Seconds, Source,
+        Tally, Verdict,
     },
     rounding::{Noise, Tolerance},
     scheme::Precision,
@@ -81,8 +82,9 @@ pub fn check(
     let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
     let selection = Selection::new(problem, options)?;
-    let (mut checks, mut interrupted) = (Vec::new(), false);
+    let (mut checks, mut check_seconds, mut interrupted) = (Vec::new(), Vec::new(), false);
     for subject in subjects {
+        let begun = std::time::Instant::now();
         let comparison = compare_one(&selection, subject, options, precision, device, listener)?;
         let Some(mut comparison) = comparison else {
             interrupted = true;
@@ -96,8 +98,10 @@ pub fn check(
             comparison.tally.number_rows(number);
         }
         checks.push(Check::new(comparison, findings, tried));
+        check_seconds.push(begun.elapsed().as_secs_f64());
     }
-    relate(&mut checks);
+    let relations = related(&selection, subjects, &checks);
+    relate(&mut checks, &relations);
     let compute = started.elapsed().as_secs_f64();
     Ok(Report {
         seconds: Seconds {
@@ -106,8 +110,22 @@ pub fn check(
             total: compute,
         },
         interrupted,
+        relations,
+        check_seconds,
         ..Report::new(device.info(), info(problem), checks)
     })
+}
+
+/// Compares the gradients under test with each other, if one of them is wrong.
+fn related(selection: &Selection<'_>, subjects: &[Subject], checks: &[Check]) -> Vec<Relation> {
+    if checks.iter().all(|check| check.verdict != Verdict::Fail) {
+        return Vec::new();
+    }
+    let gradients = subjects.iter().filter_map(|Subject { wrt, gradient }| {
+        let gradient = selection.gradient_range(*wrt, gradient.as_ref()?);
+        Some((*wrt, gradient))
+    });
+    relations(&selection.range, &gradients.collect::<Vec<_>>(), checks)
 }
 
 /// Returns the sizes and options of a problem.

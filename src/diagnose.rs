@@ -8,10 +8,11 @@
 
 use crate::{
     problem::Problem,
-    report::{Check, Code, Comparison, Finding, Verdict},
+    report::{Code, Comparison, Finding, Verdict},
     tensor::Tensor,
 };
 
+mod consistency;
 mod descent;
 mod errors;
 mod evidence;
@@ -23,15 +24,18 @@ mod least_squares;
 mod losses;
 mod matching;
 mod pair;
+mod relate;
 mod reordering;
 mod rules;
 mod search;
 mod words;
 
+pub use consistency::relations;
+pub use relate::relate;
 pub use search::Diagnosis;
 
 use evidence::Evidence;
-use rules::{below_resolution, tolerance_too_loose, tolerance_too_tight};
+use rules::{below_resolution, tolerance_too_loose, tolerance_too_tight::Missed};
 use search::Search;
 
 /// Diagnoses a check. Calls `continues` before each rule, and returns `None` if `continues` returns
@@ -56,30 +60,15 @@ pub fn diagnose(
     }
     let evidence = Evidence::new(problem, gradient, check);
     let pair = evidence.pair();
-    if let Some(finding) = tolerance_too_tight::finding(check, &pair) {
-        return Some(only(Some(finding)));
+    let missed = Missed::new(&evidence, &pair);
+    if let Some(missed) = missed.as_ref().filter(|it| it.is_rounding(check.dtype)) {
+        return Some(only(Some(missed.too_tight(check))));
     }
-    Search::new(&evidence, pair, continues).run()
-}
-
-/// Points the `unknown` findings of a run to the first gradient with a known cause, because one bug
-/// may cause both.
-pub fn relate(checks: &mut [Check]) {
-    let known = |check: &Check| {
-        let finding = check.findings.first()?;
-        (finding.code != Code::Unknown && check.verdict == Verdict::Fail)
-            .then(|| (check.wrt.grad_name(), finding.code))
-    };
-    let Some((name, code)) = checks.iter().find_map(known) else {
-        return;
-    };
-    for check in checks {
-        let mut findings = check.findings.iter_mut();
-        if let Some(unknown) = findings.find(|it| it.code == Code::Unknown) {
-            unknown.fix = format!(
-                "fix {name} first: its cause, {code}, may explain this one too; if not, {}",
-                unknown.fix
-            );
-        }
+    let mut found = Search::new(&evidence, pair, continues).run()?;
+    if let (Some(missed), [first, ..]) = (missed, found.findings.as_mut_slice())
+        && first.code == Code::Unknown
+    {
+        missed.describe(check, first);
     }
+    Some(found)
 }

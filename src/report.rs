@@ -23,6 +23,7 @@ mod number;
 mod picture;
 mod places;
 mod ranges;
+mod relation;
 mod run;
 mod scale;
 mod sum;
@@ -42,6 +43,7 @@ pub use location::{Affected, Location, WrongClass, WrongColumn};
 pub use picture::{Cell, Pairs, Picture};
 pub use places::WrongPlaces;
 pub use ranges::Ranges;
+pub use relation::Relation;
 pub use run::{DeviceInfo, DeviceKind, ProblemInfo, Seconds};
 pub use scale::Scale;
 pub use sum::ExactSum;
@@ -95,6 +97,12 @@ pub struct Report {
     pub interrupted: bool,
     /// The checks, one for each gradient.
     pub checks: Vec<Check>,
+    /// The duration of each check, in seconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub check_seconds: Vec<f64>,
+    /// The relations between the gradients, if one of them is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<Relation>,
 }
 
 impl Report {
@@ -112,6 +120,8 @@ impl Report {
             notes: Vec::new(),
             interrupted: false,
             checks,
+            check_seconds: Vec::new(),
+            relations: Vec::new(),
         }
     }
 }

@@ -51,7 +51,7 @@ pub struct LossSettings {
         hide_possible_values = true
     )]
     pub wrt: Vec<Wrt>,
-    /// Reduction of the loss over the samples [default: the file's, else mean]
+    /// Reduction of the loss [default: the file's, else mean]
     #[arg(
         long,
         help_heading = LOSS,
@@ -60,7 +60,7 @@ pub struct LossSettings {
         hide_possible_values = true
     )]
     pub reduction: Option<Reduction>,
-    /// Target value of samples that the loss ignores [default: the file's, else -100]
+    /// Target of ignored samples [default: the file's, else -100]
     #[arg(
         long,
         help_heading = LOSS,
@@ -130,7 +130,7 @@ pub struct Settings {
         value_parser = eps
     )]
     pub eps: Auto<f64>,
-    /// Method: difference does not cancel, forward-pass subtracts two losses
+    /// difference (cannot cancel) or forward-pass
     ///
     /// difference computes the difference of two losses itself, by an identity. forward-pass
     /// computes both losses and subtracts them, as a loop in PyTorch would; most digits cancel.
@@ -139,11 +139,11 @@ pub struct Settings {
         help_heading = DIFFERENCE,
         value_enum,
         default_value_t,
-        value_name = "difference|forward-pass",
+        value_name = "METHOD",
         hide_possible_values = true
     )]
     pub method: Method,
-    /// Points of the difference: 2 losses per entry (central), 1 or 4
+    /// central, forward or five-point
     ///
     /// central takes 2 losses per entry, forward 1, and five-point 4. Their errors fall as eps^2,
     /// eps and eps^4.
@@ -151,7 +151,7 @@ pub struct Settings {
         long,
         help_heading = DIFFERENCE,
         default_value = "central",
-        value_name = "central|forward|five-point",
+        value_name = "SCHEME",
         hide_possible_values = true,
         value_enum
     )]
@@ -169,7 +169,7 @@ pub struct Settings {
         value_parser = precision()
     )]
     pub precision: Auto<Precision>,
-    /// Place of the comparison: on the CPU (host) or the GPU (device)
+    /// Compare on the CPU (host) or on the GPU (device)
     ///
     /// host reads every derivative back from the GPU. device compares on the GPU and reads back
     /// sums, and the rows that need a closer look. auto is device on a GPU for more than 4 million
@@ -183,7 +183,7 @@ pub struct Settings {
         hide_possible_values = true
     )]
     pub compare: CompareOn,
-    /// Relative tolerance [default: the rounding error of the gradient's dtype]
+    /// Relative tolerance [default: the rounding of the gradient's dtype]
     ///
     /// With --rtol, --atol or both, an entry may be off by rtol * max(|analytic|, |numeric|) +
     /// atol. Without them, an entry may be off by the rounding error of the gradient's dtype.
@@ -413,7 +413,7 @@ mod tests {
             ),
             (
                 ("scheme", "best"),
-                "invalid value 'best' for '--scheme <central|forward|five-point>' \
+                "invalid value 'best' for '--scheme <SCHEME>' \
                  [possible values: forward, central, five-point]",
             ),
             (

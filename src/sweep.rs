@@ -7,13 +7,24 @@ use crate::{
     budget,
     check::{Subject, rel_err},
     device::Device,
-    engine::Values,
+    engine::{Evaluation, Values},
     error::{Error, Result},
     plan::{Differentiation, Plan},
     problem::{Problem, Wrt},
     scheme::{Method, Precision},
     tensor::{Dtype, Tensor},
 };
+
+/// Smallest mean relative error that counts as a wrong gradient: in f32, that of a right one was
+/// measured at up to 1e-4 (November 2026).
+const LEAST_ERROR: f64 = 1e-3;
+/// Least part of the steps, in quarters, at which the error must be the same. Chosen: truncation
+/// may show at the largest steps.
+const MOST_OF: usize = 2;
+/// Fewest steps that show a trend. Chosen.
+const LEAST_POINTS: usize = 3;
+/// Largest change of the error from step to step that counts as none. Chosen.
+const FLAT: f64 = 1.1;
 
 /// The steps that a sweep may cover. Chosen.
 const STEPS: RangeInclusive<f64> = 1e-12..=10.0;
@@ -42,7 +53,7 @@ pub struct Sweep {
     pub wrt: Wrt,
     /// The arithmetic in which losses are computed.
     pub precision: Precision,
-    /// The number of leading samples that the errors are averaged over.
+    /// The number of leading samples whose losses are computed; all of them for a parameter.
     pub rows: usize,
     /// The points, from the largest step to the smallest.
     pub points: Vec<Point>,
@@ -63,16 +74,53 @@ impl Sweep {
     }
 }
 
+impl Sweep {
+    /// Returns the conclusion if the error does not depend on the step: then the gradient is wrong,
+    /// because truncation falls with the step. Returns `None` otherwise.
+    ///
+    /// Only `difference` is examined: forward passes have noise at small steps.
+    pub fn conclusion(&self) -> Option<String> {
+        let error = self.points.last()?.difference;
+        if !(error > LEAST_ERROR) || self.points.len() < LEAST_POINTS {
+            return None;
+        }
+        let is_same = |point: &&Point| (1.0 / FLAT..FLAT).contains(&(point.difference / error));
+        let same = self.points.iter().rev().take_while(is_same).count();
+        let flat = &self.points[self.points.len() - same..];
+        let steps = match same {
+            _ if same == self.points.len() => "at every step".to_owned(),
+            _ if same >= MOST_OF * self.points.len() / 4 => {
+                format!("at eps = {:.0e} and below", flat[0].eps)
+            }
+            _ => return None,
+        };
+        Some(format!(
+            "The error is {} {steps}: the gradient is wrong, not the step. gradprobe check finds \
+             the cause.",
+            rounded(error)
+        ))
+    }
+}
+
+/// Formats an error with two digits.
+fn rounded(error: f64) -> String {
+    if error < 0.01 {
+        format!("{error:.1e}")
+    } else {
+        format!("{error:.2}")
+    }
+}
+
 /// Runs a sweep over so few rows that it takes no noticeable time: in f64 for an f64 gradient, else
 /// in f32.
 ///
-/// Returns `None` for a parameter, or if a single row is too slow.
+/// Returns `None` if a single row, or for a parameter the sum over all rows, is too slow.
 ///
 /// # Errors
 /// Those of [`sweep`].
 pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
-    let (k, m) = (problem.k(), problem.columns(subject.wrt));
-    if subject.wrt.is_parameter() || 2 * k * m * problem.d() > budget::GLANCE_ROW_WORK {
+    let is_quick = least_work(problem, subject.wrt) <= budget::GLANCE_ROW_WORK as f64;
+    if !is_quick || !is_affordable(problem, subject.wrt, budget::GLANCE_WORK) {
         return Ok(None);
     }
     let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
@@ -86,12 +134,30 @@ pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
     sweep(problem, subject, precision, steps, work, &device).map(Some)
 }
 
+/// Returns the multiply-adds per step of the smallest sweep: of one row, or of all rows for a
+/// parameter, whose gradient is a sum over them.
+fn least_work(problem: &Problem, wrt: Wrt) -> f64 {
+    let entries = problem.k() as f64 * problem.columns(wrt) as f64;
+    match wrt {
+        Wrt::Input => 2.0 * entries * problem.d() as f64,
+        Wrt::Logits => 2.0 * entries,
+        Wrt::Weight | Wrt::Bias => 2.0 * entries * problem.n() as f64 * problem.k() as f64,
+    }
+}
+
+/// Returns true if a sweep with respect to `wrt` takes at most `work` multiply-adds per step, or
+/// can be limited to fewer rows.
+pub fn is_affordable(problem: &Problem, wrt: Wrt, work: usize) -> bool {
+    !wrt.is_parameter() || least_work(problem, wrt) <= work as f64
+}
+
 /// Sweeps the powers of ten from `from` down to `to`, over as many leading rows as `work`
-/// multiply-adds per step allow.
+/// multiply-adds per step allow. A parameter's gradient is a sum over the samples, so its sweep
+/// takes all of them.
 ///
 /// # Errors
-/// [`Error::Setting`] for steps out of range or a parameter's gradient, [`Error::Gpu`] if the
-/// device's driver reports a fault.
+/// [`Error::Setting`] for steps out of range or a parameter whose sweep takes more work,
+/// [`Error::Gpu`] if the device's driver reports a fault.
 pub fn sweep(
     problem: &Problem,
     subject: &Subject,
@@ -101,25 +167,32 @@ pub fn sweep(
     device: &Device,
 ) -> Result<Sweep> {
     let wrt = subject.wrt;
-    if wrt.is_parameter() {
-        let expected = "a sweep needs one row per sample: input or logits".to_owned();
+    let (first, last) = exponents(from, to)?;
+    subject.validate(problem)?;
+    if !is_affordable(problem, wrt, work) {
         return Err(Error::Setting {
             name: "--wrt",
             found: wrt.name().to_owned(),
-            expected,
+            expected: format!(
+                "a sweep over all {} samples of this size would take hours; sweep a file with \
+                 fewer samples and classes",
+                problem.n()
+            ),
         });
     }
-    let (first, last) = exponents(from, to)?;
-    subject.validate(problem)?;
-    let (k, m) = (problem.k(), problem.columns(wrt));
-    let slopes = if wrt == Wrt::Input { problem.d() } else { 1 };
-    let rows = (work / (2 * k * m * slopes)).clamp(1, problem.n());
+    let rows = if wrt.is_parameter() {
+        problem.n()
+    } else {
+        (work as f64 / least_work(problem, wrt)).clamp(1.0, problem.n() as f64) as usize
+    };
+    let fallback = device.fallback(precision, Method::ForwardPass, &[wrt]);
+    let device = fallback.as_ref().unwrap_or(device);
     let point = |i: i32| {
         let eps = 10f64.powi(first - i);
         let by = |method| {
             let derivative = Differentiation::from(wrt).by(method);
             let plan = Plan::new(problem, derivative, Some(eps), precision);
-            LeadingRows::new(problem, subject, plan, rows, device)
+            Differences::new(problem, subject, plan, rows, device)
         };
         let (difference, forward_pass) = (by(Method::Difference)?, by(Method::ForwardPass)?);
         Ok(Point::new(
@@ -159,8 +232,10 @@ fn exponents(from: f64, to: f64) -> Result<(i32, i32)> {
     Ok((first, last))
 }
 
-/// A gradient and its numeric counterpart in the first rows.
-struct LeadingRows {
+/// A gradient and its numeric counterpart over the first samples. For a parameter, m counts all of
+/// its entries, and there is one row.
+#[derive(Default)]
+struct Differences {
     /// The losses, one vector [rows·m] per step of the plan; empty for `difference`.
     losses: Vec<Vec<f64>>,
     /// The gradient under test, [rows·m].
@@ -169,7 +244,7 @@ struct LeadingRows {
     numeric: Vec<f64>,
 }
 
-impl LeadingRows {
+impl Differences {
     fn new(
         problem: &Problem,
         subject: &Subject,
@@ -178,27 +253,53 @@ impl LeadingRows {
         device: &Device,
     ) -> Result<Self> {
         let mut engine = device.engine(problem, plan)?;
-        let mut all = Self {
-            losses: Vec::new(),
-            analytic: Vec::new(),
-            numeric: Vec::new(),
-        };
         let block = budget::block_rows(problem, plan.derivative());
+        let is_sum = subject.wrt.is_parameter();
+        let mut differences = Self::default();
+        let mut sum: Option<Evaluation> = None;
         for rows in budget::calls(rows, engine.rows_per_call(), block) {
             let evaluation = engine.evaluate(rows.clone())?;
-            all.analytic.extend(match &subject.gradient {
-                Some(gradient) => gradient.rows(rows.clone()),
+            let analytic = match &subject.gradient {
+                Some(_) if is_sum => Vec::new(),
+                Some(gradient) => gradient.rows(rows),
                 None => engine.backward(rows)?,
-            });
-            if let Values::Losses(losses) = &evaluation.values {
-                all.losses.resize(losses.at_steps.len(), Vec::new());
-                let steps = all.losses.iter_mut().zip(&losses.at_steps);
-                steps.for_each(|(all, losses)| all.extend(losses));
+            };
+            if is_sum {
+                sum = Some(match sum {
+                    None => evaluation,
+                    Some(sum) => sum.add(evaluation),
+                });
+                differences.analytic.resize(analytic.len(), 0.0);
+                let pairs = differences.analytic.iter_mut().zip(analytic);
+                pairs.for_each(|(sum, part)| *sum += part);
+            } else {
+                differences.analytic.extend(analytic);
+                differences.add(evaluation, &plan, problem);
             }
-            let numeric = evaluation.numeric(&plan, problem.normalizer());
-            all.numeric.extend(numeric);
         }
-        Ok(all)
+        if let Some(mut sum) = sum {
+            // A program rounds the loss of the whole batch.
+            if let Values::Losses(losses) = &mut sum.values {
+                let losses = losses.at_steps.iter_mut().flatten();
+                losses.for_each(|loss| *loss = plan.precision.round(*loss));
+            }
+            differences.add(sum, &plan, problem);
+            if let Some(gradient) = &subject.gradient {
+                differences.analytic = gradient.values();
+            }
+        }
+        Ok(differences)
+    }
+
+    /// Adds the losses and the numeric gradient of an evaluation.
+    fn add(&mut self, evaluation: Evaluation, plan: &Plan, problem: &Problem) {
+        if let Values::Losses(losses) = &evaluation.values {
+            self.losses.resize(losses.at_steps.len(), Vec::new());
+            let steps = self.losses.iter_mut().zip(&losses.at_steps);
+            steps.for_each(|(all, losses)| all.extend(losses));
+        }
+        let numeric = evaluation.numeric(plan, problem.normalizer());
+        self.numeric.extend(numeric);
     }
 
     fn mean_rel_err(&self) -> f64 {
@@ -213,8 +314,8 @@ impl Point {
         eps: f64,
         problem: &Problem,
         precision: Precision,
-        difference: &LeadingRows,
-        forward_pass: &LeadingRows,
+        difference: &Differences,
+        forward_pass: &Differences,
     ) -> Self {
         let [above, below] = forward_pass.losses.as_slice() else {
             unreachable!("a central difference has two terms")
@@ -265,6 +366,39 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Returns a sweep from a step of 1 down, with these errors by `difference`.
+    fn with_errors(errors: &[f64]) -> Sweep {
+        let point = |(i, &error): (usize, &f64)| Point {
+            eps: 10f64.powi(-(i as i32)),
+            difference: error,
+            forward_pass: error,
+            floor: 1e-8,
+            units: 10.0,
+            whole: false,
+        };
+        Sweep {
+            wrt: Wrt::Input,
+            precision: Precision::F32,
+            rows: 10,
+            points: errors.iter().enumerate().map(point).collect(),
+        }
+    }
+
+    #[test]
+    fn a_flat_error_belongs_to_the_gradient() {
+        let conclusion = |errors: &[f64]| with_errors(errors).conclusion().unwrap_or_default();
+        let flat = conclusion(&[0.94, 0.93, 0.93, 0.93, 0.93, 0.93]);
+        assert!(flat.starts_with("The error is 0.93 at every step: the gradient is wrong"));
+        let later = conclusion(&[0.4, 0.03, 0.011, 0.0101, 0.01, 0.01]);
+        assert!(
+            later.starts_with("The error is 0.01 at eps = 1e-2 and below:"),
+            "{later}"
+        );
+        // A right gradient, and one whose error still falls at the last step.
+        assert_eq!(conclusion(&[1e-1, 1e-3, 1e-5, 1e-6, 1e-6, 1e-6]), "");
+        assert_eq!(conclusion(&[1.0, 0.9, 0.5, 0.1, 0.02, 0.004]), "");
+    }
 
     #[test]
     fn differences_of_f32_losses_are_whole_numbers_of_units() {

@@ -6,6 +6,23 @@ use clap::{ArgAction, Parser, Subcommand};
 use super::serve::ServeArguments;
 use super::{bench::BenchArguments, check::CheckArguments, sweep::SweepArguments};
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  gradprobe check mine.safetensors
+  gradprobe check mine.npz --wrt input --reduction sum
+  gradprobe check --input x.npy --weight w.npy --target t.npy --grad g.npy
+  gradprobe check big.safetensors --sample 1000 --html report.html
+  gradprobe check tests/gradients --jobs 2 --junit report.xml
+  gradprobe check mine.safetensors --json - | jq '.checks[].findings'";
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  gradprobe sweep mine.safetensors
+  gradprobe sweep mine.safetensors --wrt weight --precision f64";
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  gradprobe bench
+  gradprobe bench -n 4096 -d 256 -k 1000 --device cpu --json timings.json";
+
 /// Checks a gradient entry by entry against a finite difference that cannot cancel
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
@@ -25,17 +42,20 @@ pub(super) enum Command {
     /// gives a verdict and, for a wrong gradient, the likely cause.
     ///
     /// Exit code: 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted.
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(Box<CheckArguments>),
     /// Print the error of the finite difference at every step, for two methods
     ///
     /// The table and the plot compare gradprobe's difference with the difference of two forward
     /// passes, as a loop in PyTorch computes it, and show the noise floor of the latter.
+    #[command(after_help = SWEEP_EXAMPLES)]
     Sweep(Box<SweepArguments>),
     /// Show, on ten samples, how a numeric gradient check can be 90 % off at every step
     Demo,
     /// List the devices that can compute, and test each
     Devices,
     /// Time the same check on every device, and compare the results
+    #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArguments),
     /// Run a service that checks gradients sent over HTTP
     #[cfg(feature = "serve")]

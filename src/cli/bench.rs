@@ -3,8 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{json_output::JsonOutput, values::count};
+use super::{destination::Destination, stdout::print, values::count};
 use crate::{bench, device::Device, error::Result, gpu, output};
 
 #[derive(Args)]
@@ -35,13 +36,32 @@ impl BenchArguments {
             Some(device) => vec![Device::select(device)?],
             None => every_device(),
         };
-        let json_output = JsonOutput::open(self.json.as_deref())?;
+        let json = Destination::open(self.json.as_deref())?;
         let (n, d, k) = (self.n, self.d, self.k);
-        let bench = bench::bench(bench::Sizes { n, d, k }, self.repeat, &devices)?;
-        let text = || output::bench::render(&bench);
-        json_output.deliver(|| output::bench::json(&bench), text)?;
+        let bar = bar((self.repeat + 1) * devices.len());
+        let mut progress = |device: &str| {
+            bar.set_message(device.to_owned());
+            bar.inc(1);
+        };
+        let sizes = bench::Sizes { n, d, k };
+        let bench = bench::bench(sizes, self.repeat, &devices, &mut progress)?;
+        bar.finish_and_clear();
+        let is_taken = json.is_stdout();
+        json.write(|| output::bench::json(&bench))?;
+        if !is_taken {
+            print(&output::bench::render(&bench))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Returns a bar over this many checks, which shows on a terminal only.
+fn bar(checks: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} check {pos} of {len}");
+    let style = style.expect("the template is a constant");
+    ProgressBar::new(checks as u64)
+        .with_style(style)
+        .with_message("preparing")
 }
 
 /// Returns the CPU engine and every adapter that can be opened.

@@ -1,9 +1,12 @@
 //! `gradprobe devices`: the devices that can compute.
 
-use crate::{device, gpu};
+use crate::{
+    device::{self, Device},
+    gpu,
+};
 
 /// Returns the list of devices, each with its index for `--device` and the result of its
-/// self-probe.
+/// self-probe, and the device that `--device auto` selects.
 pub(super) fn list() -> String {
     let cpu = device::cpu_info();
     let mut text = format!(
@@ -18,7 +21,7 @@ pub(super) fn list() -> String {
             Err(error) => ("f32", format!("self-probe failed: {error}")),
         };
         text += &format!(
-            "{}  {} ({})\n   {}; {}; {precision}; {}\n   {probe}\n",
+            "{}  {} ({})\n   {}; {}; {precision}\n   {}; {probe}\n",
             index + 1,
             info.name,
             info.kind,
@@ -29,6 +32,10 @@ pub(super) fn list() -> String {
     }
     if cfg!(not(feature = "gpu")) {
         text += "This build of gradprobe has no GPU engine; build it with --features gpu.\n";
+    }
+    if let Ok(auto) = Device::select("auto") {
+        let info = auto.info();
+        text += &format!("--device auto selects {} ({})\n", info.name, info.kind);
     }
     text
 }

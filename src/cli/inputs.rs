@@ -35,7 +35,9 @@ pub(super) struct InputArguments {
     #[command(flatten)]
     npy_files: NpyFiles,
 
-    /// Settings file [default: the nearest gradprobe.toml, here or in a parent folder]
+    /// Settings file [default: the nearest gradprobe.toml]
+    ///
+    /// Without this flag, the file is looked for in the current folder, and then in its parents.
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
 }

@@ -9,12 +9,11 @@ use std::{
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{
-    json_output::JsonOutput,
+    destination::{Destination, require_one_stdout},
     stdout::{is_coloured, print},
 };
 use crate::{
     error::{Error, Result},
-    io::OutputFile,
     output::{
         Run, github, html, json, junit, markdown,
         text::{self, Layout},
@@ -27,19 +26,19 @@ const HEADING: &str = "Output";
 
 #[derive(Args)]
 pub(super) struct OutputArguments {
-    /// Format of stdout [default: github in GitHub Actions, else text]
+    /// text, markdown or github [default: text; github in its Actions]
     ///
-    /// github prints text and then annotations, and appends Markdown to the job summary. It is the
-    /// default where the variable GITHUB_ACTIONS is true.
+    /// The format of stdout. github prints text and then annotations, and appends Markdown to the
+    /// job summary. It is the default where the variable GITHUB_ACTIONS is true.
     #[arg(
         long,
         help_heading = HEADING,
         value_enum,
-        value_name = "text|markdown|github",
+        value_name = "FORMAT",
         hide_possible_values = true
     )]
     pub(super) format: Option<Format>,
-    /// Print only errors, and one sentence for each gradient that does not pass
+    /// Print errors, and a sentence per gradient that does not pass
     #[arg(short, long, help_heading = HEADING, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Exit with 0 if the verdict is inconclusive
@@ -53,17 +52,19 @@ pub(super) struct OutputArguments {
         action = ArgAction::Set,
         hide_possible_values = true,
         hide_default_value = true,
-        value_name = "true|false"
+        value_name = "BOOL"
     )]
     pub(super) allow_inconclusive: bool,
     /// Write the report as JSON (-: on stdout, instead of the text)
     #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) json: Option<PathBuf>,
-    /// Write the report as an HTML page with plots, in a single file
-    #[arg(long, help_heading = HEADING, value_name = "FILE")]
+    /// Write the report as an HTML page with plots (-: on stdout)
+    ///
+    /// The page is a single file that loads nothing.
+    #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) html: Option<PathBuf>,
-    /// Write the report as JUnit XML, one test case per gradient
-    #[arg(long, help_heading = HEADING, value_name = "FILE")]
+    /// Write JUnit XML, a test case per gradient (-: on stdout)
+    #[arg(long, help_heading = HEADING, value_name = "FILE|-")]
     pub(super) junit: Option<PathBuf>,
 }
 
@@ -80,9 +81,9 @@ pub(super) enum Format {
 
 /// The destinations of a report. All are opened before anything is computed.
 pub(super) struct Outputs {
-    json: JsonOutput,
-    html: Option<OutputFile>,
-    junit: Option<OutputFile>,
+    json: Destination,
+    html: Destination,
+    junit: Destination,
     format: Format,
     /// True if stdout shows only gradients that did not pass.
     quiet: bool,
@@ -94,9 +95,14 @@ pub(super) struct Outputs {
 
 impl Outputs {
     /// # Errors
-    /// [`Error::Io`] if a file cannot be written.
+    /// [`Error::Io`] if a file cannot be written, [`Error::Usage`] if two documents would go to
+    /// stdout.
     pub(super) fn open(arguments: &OutputArguments) -> Result<Self> {
-        let file = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
+        require_one_stdout(&[
+            ("--json", arguments.json.as_deref()),
+            ("--html", arguments.html.as_deref()),
+            ("--junit", arguments.junit.as_deref()),
+        ])?;
         let in_actions = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         let format = arguments.format.unwrap_or(if in_actions {
             Format::Github
@@ -105,9 +111,9 @@ impl Outputs {
         });
         let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
         Ok(Self {
-            json: JsonOutput::open(arguments.json.as_deref())?,
-            html: file(&arguments.html)?,
-            junit: file(&arguments.junit)?,
+            json: Destination::open(arguments.json.as_deref())?,
+            html: Destination::open(arguments.html.as_deref())?,
+            junit: Destination::open(arguments.junit.as_deref())?,
             format,
             quiet: arguments.quiet,
             layout: layout(),
@@ -123,13 +129,20 @@ impl Outputs {
     /// # Errors
     /// [`Error::Io`] if stdout cannot be written.
     pub(super) fn print_line(&self, run: &Run) -> Result<()> {
-        match (&self.json, self.format) {
-            (JsonOutput::Stdout, _) | (_, Format::Markdown) => Ok(()),
-            (_, Format::Text | Format::Github) => match &run.outcome {
-                Ok(report) if self.quiet && report.verdict == Verdict::Pass => Ok(()),
-                _ => print(&text::line(run, self.layout)),
-            },
+        if self.is_stdout_taken() || self.format == Format::Markdown {
+            return Ok(());
         }
+        match &run.outcome {
+            Ok(report) if self.quiet && report.verdict == Verdict::Pass => Ok(()),
+            _ => print(&text::line(run, self.layout)),
+        }
+    }
+
+    /// Returns true if a document takes the place of the text on stdout.
+    fn is_stdout_taken(&self) -> bool {
+        [&self.json, &self.html, &self.junit]
+            .into_iter()
+            .any(Destination::is_stdout)
     }
 
     /// Writes the report to all destinations.
@@ -137,13 +150,7 @@ impl Outputs {
     /// # Errors
     /// [`Error::Io`] if one cannot be written.
     pub(super) fn deliver(self, runs: &[Run]) -> Result<()> {
-        let write = |file: Option<OutputFile>, text: &dyn Fn() -> String| match file {
-            None => Ok(()),
-            Some(mut file) => {
-                file.write(text().as_bytes())?;
-                file.finish()
-            }
-        };
+        let is_taken = self.is_stdout_taken();
         let Self {
             json,
             html,
@@ -154,10 +161,16 @@ impl Outputs {
             summary,
             allow_inconclusive,
         } = self;
-        write(html, &|| html::render(runs))?;
-        write(junit, &|| junit::render(runs, allow_inconclusive))?;
+        html.write(|| html::render(runs))?;
+        junit.write(|| junit::render(runs, allow_inconclusive))?;
         if let Some(path) = &summary {
-            append(path, &markdown::render(runs))?;
+            let written = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+            let left = markdown::MOST_BYTES.saturating_sub(written as usize);
+            append(path, &markdown::render_within(runs, left))?;
+        }
+        json.write(|| json::render_all(runs))?;
+        if is_taken {
+            return Ok(());
         }
         let text = || match (quiet, runs) {
             (false, _) => text::render_all(runs, layout),
@@ -168,12 +181,11 @@ impl Outputs {
             // Of several files each line was printed when the file was done.
             (true, _) => String::new(),
         };
-        let stdout = || match format {
+        print(&match format {
             Format::Text => text(),
             Format::Markdown => markdown::render(runs),
             Format::Github => text() + &github::render(runs),
-        };
-        json.deliver(|| json::render_all(runs), stdout)
+        })
     }
 }
 

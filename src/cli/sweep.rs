@@ -75,21 +75,18 @@ impl SweepArguments {
     }
 
     fn sweep(&self, inputs: &Inputs, device: &Device) -> Result<()> {
-        // Parameters have no rows to sweep. They are skipped, unless --wrt names one: then it is an
-        // error.
+        let (problem, work) = (&inputs.problem, budget::SWEEP_WORK);
         let is_named = !self.loss.wrt.is_empty();
-        let mut subjects: Vec<_> = inputs.subjects.iter().collect();
-        subjects.retain(|subject| is_named || !subject.wrt.is_parameter());
-        for subject in subjects {
+        for (index, subject) in inputs.subjects.iter().enumerate() {
+            if !is_named && !sweep::is_affordable(problem, subject.wrt, work) {
+                let name = subject.wrt.grad_name();
+                tracing::warn!("{name} is not swept: a step needs all samples, which takes hours");
+                continue;
+            }
             let range = (self.eps_from, self.eps_to);
-            print(&output::sweep::render(&sweep::sweep(
-                &inputs.problem,
-                subject,
-                self.precision,
-                range,
-                budget::SWEEP_WORK,
-                device,
-            )?))?;
+            let sweep = sweep::sweep(problem, subject, self.precision, range, work, device)?;
+            let between = if index > 0 { "\n" } else { "" };
+            print(&(between.to_owned() + &output::sweep::render(&sweep)))?;
         }
         Ok(())
     }

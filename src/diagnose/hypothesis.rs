@@ -67,9 +67,11 @@ impl Hypothesis {
         self.evidence("scale", factor)
     }
 
-    /// Adds a number that the finding rests on.
+    /// Adds a number that the finding rests on, if it is finite.
     pub(super) fn evidence(mut self, name: &'static str, value: f64) -> Self {
-        self.finding.evidence.push((name.to_owned(), value));
+        if value.is_finite() {
+            self.finding.evidence.push((name.to_owned(), value));
+        }
         self
     }
 

@@ -105,7 +105,7 @@ impl<'a> Search<'a> {
             for it in &kept {
                 let mut finding = it.finding.clone();
                 finding.step = self.step;
-                finding.proof = proof(&self.pair, &it.after, &it.correction);
+                finding.proof = self.proof(&self.pair, &it.after, &it.correction);
                 self.found.tried.retain(|code| *code != finding.code);
                 self.found.findings.push(finding);
             }
@@ -185,8 +185,9 @@ impl<'a> Search<'a> {
             return false;
         };
         self.found.findings.retain(|finding| finding.step <= step);
+        let proof = self.proof(&self.evidence.pair(), &weaker.after, &weaker.correction);
         if let Some(finding) = self.found.findings.last_mut() {
-            finding.proof = proof(&self.evidence.pair(), &weaker.after, &weaker.correction);
+            finding.proof = proof;
             finding.confidence = weaker.confidence;
             if weaker.after.is_explained() {
                 finding.message += &weaker.addition;
@@ -196,6 +197,22 @@ impl<'a> Search<'a> {
         self.step = step + 1;
         self.before_parts = None;
         true
+    }
+
+    /// Returns the errors before and after a correction, or `None` if it leaves no entry to
+    /// compare.
+    fn proof(&self, before: &Pair, after: &Pair, correction: &str) -> Option<Proof> {
+        let up_to_factor = !after.is_explained() && after.is_scaled();
+        let factor = if up_to_factor { after.scale() } else { 1.0 };
+        let (before, after) = (before.fit(1.0), after.fit(factor));
+        (after.entries > 0).then(|| Proof {
+            correction: correction.to_owned(),
+            up_to_factor,
+            sampled: !self.evidence.is_whole(),
+            entries: [before.entries, after.entries],
+            wrong: [before.wrong, after.wrong],
+            error: [before.remainder, after.remainder],
+        })
     }
 
     /// Withdraws the parts, which do not count if the other errors stay unexplained, and adds
@@ -238,18 +255,4 @@ fn rank(mut found: Vec<Hypothesis>) -> Vec<Hypothesis> {
         it.finding.confidence *= it.weight / all;
     }
     found
-}
-
-/// Returns the errors before and after a correction, or `None` if it leaves no entry to compare.
-fn proof(before: &Pair, after: &Pair, correction: &str) -> Option<Proof> {
-    let up_to_factor = !after.is_explained() && after.is_scaled();
-    let factor = if up_to_factor { after.scale() } else { 1.0 };
-    let (before, after) = (before.fit(1.0), after.fit(factor));
-    (after.entries > 0).then(|| Proof {
-        correction: correction.to_owned(),
-        up_to_factor,
-        entries: [before.entries, after.entries],
-        wrong: [before.wrong, after.wrong],
-        error: [before.remainder, after.remainder],
-    })
 }

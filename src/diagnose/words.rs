@@ -47,14 +47,14 @@ pub(super) fn plural(noun: &str) -> String {
     }
 }
 
-/// Formats a number with at most four significant digits: 10, 0.3333, 1.500e-7.
+/// Formats a number with at most four significant digits: 10, 0.3333, 65,536, 1.500e-7.
 pub(super) fn number(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude >= 1e15 || (magnitude > 0.0 && magnitude < 1e-3) {
         return format!("{value:.3e}");
     }
-    if (value - value.round()).abs() <= 1e-9 * magnitude {
-        return format!("{value:.0}");
+    if (value - value.round()).abs() <= 1e-9 * magnitude || magnitude >= 1e4 {
+        return grouped(value);
     }
     let digits = (3 - magnitude.log10().floor() as i32).clamp(0, 8) as usize;
     let text = format!("{value:.digits$}");
@@ -63,6 +63,27 @@ pub(super) fn number(value: f64) -> String {
     } else {
         text
     }
+}
+
+/// Formats an integer with separators: 65,536.
+fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let sign = if value < 0.0 { "-" } else { "" };
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<&str> = groups
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
+    sign.to_owned() + &groups.join(",")
+}
+
+/// Formats a number with two significant digits: 7.6, 0.011, 130.
+pub(super) fn significant(value: f64) -> String {
+    let magnitude = value.abs();
+    if !(1e-3..1e5).contains(&magnitude) {
+        return format!("{value:.1e}");
+    }
+    let digits = (1 - magnitude.log10().floor() as i32).max(0) as usize;
+    format!("{value:.digits$}")
 }
 
 #[cfg(test)]
@@ -85,7 +106,7 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "10", "0.3333", "9.957", "65536", "1.500e-7", "0.25", "137.3", "12346"
+                "10", "0.3333", "9.957", "65,536", "1.500e-7", "0.25", "137.3", "12,346"
             ]
         );
     }

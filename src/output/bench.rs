@@ -2,18 +2,19 @@
 
 use serde_json::json;
 
+use super::words::group;
 use crate::bench::{Bench, Run};
 
 /// Titles and widths of the table's columns.
 const COLUMNS: [(&str, usize); 8] = [
-    ("entries/s", 11),
-    ("GB/s", 8),
-    ("of memory", 11),
+    ("entries/s", 9),
+    ("GB/s", 7),
+    ("memory", 8),
     ("total", 11),
     ("kernels", 11),
-    ("transfer", 11),
-    ("host", 11),
-    ("error", 10),
+    ("transfer", 10),
+    ("host", 10),
+    ("error", 8),
 ];
 
 /// Renders the table, with a line break at the end.
@@ -25,7 +26,7 @@ pub(crate) fn render(bench: &Bench) -> String {
         sizes.n,
         sizes.d,
         sizes.k,
-        sizes.entries(),
+        group(sizes.entries() as u64),
         sizes.bytes() as f64 * 1e-9,
         bench.bandwidth * 1e-9
     );
@@ -41,9 +42,10 @@ pub(crate) fn render(bench: &Bench) -> String {
         text += &format!("{cells}  {}\n", run.verdict);
     }
     text + "\n\
+        memory: share of the host's memory bandwidth.\n\
         total: from tensors in memory to the finished report. Kernels run while the host\n\
         compares, so the parts may add up to more.\n\
-        error: |numeric - exact|/|exact|, with the exact gradient by the chain rule in f64.\n"
+        error: |numeric - exact|/|exact|; the exact gradient is by the chain rule in f64.\n"
 }
 
 fn cells(bench: &Bench, run: &Run) -> [String; 8] {

@@ -1,14 +1,19 @@
-//! Workflow commands of GitHub Actions: an annotation for each gradient.
+//! Workflow commands of GitHub Actions: an annotation for each gradient that did not pass.
 
 use super::{Run, words};
 use crate::report::{Check, Verdict};
 
-/// Renders a line for each check of each file.
+/// The number of annotations: GitHub shows ten of each type in a step. Chosen.
+const SHOWN: usize = 10;
+
+/// Renders a line for each check that did not pass, and for each file that could not be checked.
+/// The last line counts those that are left out.
 pub fn render(runs: &[Run]) -> String {
     let lines = runs.iter().flat_map(|run| match &run.outcome {
         Ok(report) => {
             let checks = report.checks.iter();
-            checks.map(|check| line(check, &run.name)).collect()
+            let failures = checks.filter(|check| check.verdict != Verdict::Pass);
+            failures.map(|check| line(check, &run.name)).collect()
         }
         Err(error) => vec![format!(
             "::error file={},title=gradprobe::{}\n",
@@ -16,14 +21,22 @@ pub fn render(runs: &[Run]) -> String {
             data(&error.to_string())
         )],
     });
-    lines.collect()
+    let lines: Vec<String> = lines.collect();
+    if lines.len() <= SHOWN {
+        return lines.concat();
+    }
+    let left = words::group((lines.len() - SHOWN + 1) as u64);
+    lines[..SHOWN - 1].concat()
+        + &format!(
+            "::error title=gradprobe::{left} more gradients or files did not pass; the job summary \
+             lists them\n"
+        )
 }
 
 fn line(check: &Check, file: &str) -> String {
     let level = match check.verdict {
-        Verdict::Pass => "notice",
-        Verdict::Inconclusive => "warning",
         Verdict::Fail => "error",
+        Verdict::Pass | Verdict::Inconclusive => "warning",
     };
     let (mut title, mut message) = (
         format!("gradprobe: {}", check.wrt.grad_name()),

@@ -185,7 +185,7 @@ fn findings(check: &Check) -> Vec<FindingView<'_>> {
             heading,
             confidence: words::confidence(finding),
             evidence: evidence
-                .map(|(name, value)| (name.as_str(), words::rounded(*value)))
+                .map(|(name, value)| (name.as_str(), words::measured(name, *value)))
                 .collect(),
             proof: proof
                 .filter(|proof| !proof.correction.is_empty())
@@ -202,10 +202,15 @@ impl ProofView {
             let [wrong, of] = [wrong, of].map(|count| words::group(count as u64));
             format!("{wrong} of {of}")
         };
+        let wrong = if proof.sampled {
+            "wrong entries in a sample"
+        } else {
+            "wrong entries"
+        };
         Self {
             correction: words::correction(proof),
             rows: [
-                ("wrong entries", [share(0), share(1)]),
+                (wrong, [share(0), share(1)]),
                 (
                     "relative error of the whole tensor",
                     proof.error.map(words::rounded),

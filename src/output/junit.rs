@@ -30,6 +30,7 @@ struct Suite {
 /// One gradient, or a file that could not be checked.
 struct Case {
     name: String,
+    seconds: Option<f64>,
     outcome: Outcome,
 }
 
@@ -108,6 +109,7 @@ fn broken(name: &str, error: &Error) -> Suite {
         properties: Vec::new(),
         cases: vec![Case {
             name: "check".to_owned(),
+            seconds: None,
             outcome: Outcome::Broken { message },
         }],
         output: None,
@@ -115,8 +117,9 @@ fn broken(name: &str, error: &Error) -> Suite {
 }
 
 fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> Suite {
-    let case = |check: &Check| Case {
+    let case = |(index, check): (usize, &Check)| Case {
         name: check.wrt.grad_name().to_owned(),
+        seconds: report.check_seconds.get(index).copied(),
         outcome: outcome(check, allow_inconclusive),
     };
     Suite {
@@ -126,7 +129,7 @@ fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> Suite {
             ("device", words::device(&report.device)),
             ("problem", words::problem(&report.problem)),
         ],
-        cases: report.checks.iter().map(case).collect(),
+        cases: report.checks.iter().enumerate().map(case).collect(),
         output: Some(text::render(report, text::Layout::default())),
     }
 }

@@ -6,32 +6,89 @@ use crate::report::{Check, Finding, Report, Verdict};
 /// The number of worst entries that are shown; JSON has all of them.
 const SHOWN: usize = 5;
 
+/// The most bytes of a text: GitHub drops the summary of a step that has more than 1 MiB.
+pub const MOST_BYTES: usize = 1 << 20;
+/// Bytes that remain free for the closing notes. Chosen.
+const RESERVE: usize = 1 << 10;
+
 /// Renders the report of a single file. For several files, renders a table with a line for each and
-/// the reports of those that did not pass.
+/// the reports of those that did not pass, as far as they fit into [`MOST_BYTES`].
 pub fn render(runs: &[Run]) -> String {
+    render_within(runs, MOST_BYTES)
+}
+
+/// Renders the same in at most `most` bytes, if `most` is at least a few kilobytes. Reports that do
+/// not fit are left out first, then lines of the table; the number of files is always there.
+pub fn render_within(runs: &[Run], most: usize) -> String {
+    let most = most.saturating_sub(RESERVE);
     if let Some(report) = single(runs) {
-        return "## gradprobe\n".to_owned() + &of_report(report);
+        let text = "## gradprobe\n".to_owned() + &of_report(report);
+        return if text.len() <= most {
+            text
+        } else {
+            format!("## gradprobe\n\n**{}**\n", escape(&words::brief(report)))
+        };
     }
     let mut text = format!(
         "## gradprobe\n\n**{}**\n\n| | file | |\n|---|---|---|\n",
         words::counts(runs)
     );
-    for run in runs {
-        let (mark, summary) = match &run.outcome {
-            Ok(report) => (mark(report.verdict), words::brief(report)),
-            Err(error) => ("❗", error.to_string()),
-        };
-        let (name, summary) = (escape(&run.name), escape(&summary));
-        text += &format!("| {mark} | {name} | {summary} |\n");
+    let lines: Vec<(bool, String)> = runs.iter().map(line).collect();
+    let all: usize = lines.iter().map(|(_, line)| line.len()).sum();
+    let lines = if text.len() + all <= most {
+        lines
+    } else {
+        // Files that pass are the first to be left out.
+        lines.into_iter().filter(|(is_pass, _)| !is_pass).collect()
+    };
+    let listed = add_while_it_fits(&mut text, lines.into_iter().map(|(_, line)| line), most);
+    if listed < runs.len() {
+        let left = words::group((runs.len() - listed) as u64);
+        text += &format!("\nThe table leaves out {left} files: it does not fit here.\n");
     }
-    for run in runs {
-        if let Ok(report) = &run.outcome
-            && report.verdict != Verdict::Pass
-        {
-            text += &format!("\n## {}\n{}", escape(&run.name), of_report(report));
-        }
+    let reports: Vec<_> = runs.iter().filter_map(not_passed).collect();
+    let sections = reports
+        .iter()
+        .map(|(name, report)| format!("\n## {}\n{}", escape(name), of_report(report)));
+    let shown = add_while_it_fits(&mut text, sections, most);
+    if shown < reports.len() {
+        let left = words::group((reports.len() - shown) as u64);
+        text += &format!(
+            "\nThe reports of {left} more files do not fit here; `--json` and `--html` write all \
+             of them.\n"
+        );
     }
     text
+}
+
+/// Appends the first of `parts` that leave `text` with at most `most` bytes, and returns their
+/// number.
+fn add_while_it_fits(text: &mut String, parts: impl Iterator<Item = String>, most: usize) -> usize {
+    let mut added = 0;
+    for part in parts {
+        if text.len() + part.len() > most {
+            break;
+        }
+        *text += &part;
+        added += 1;
+    }
+    added
+}
+
+/// Returns the line of the table for a file, and true if the file passed.
+fn line(run: &Run) -> (bool, String) {
+    let (mark, summary) = match &run.outcome {
+        Ok(report) => (mark(report.verdict), words::brief(report)),
+        Err(error) => ("❗", error.to_string()),
+    };
+    let (name, summary) = (escape(&run.name), escape(&summary));
+    let is_pass = matches!(&run.outcome, Ok(report) if report.verdict == Verdict::Pass);
+    (is_pass, format!("| {mark} | {name} | {summary} |\n"))
+}
+
+fn not_passed(run: &Run) -> Option<(&str, &Report)> {
+    let report = run.outcome.as_ref().ok()?;
+    (report.verdict != Verdict::Pass).then_some((&run.name, report))
 }
 
 fn of_report(report: &Report) -> String {
@@ -45,11 +102,12 @@ fn of_report(report: &Report) -> String {
     if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
         text += &format!("\nTo repeat this run:\n\n{}\n", fenced(command));
     }
-    let run = [
+    let mut run = vec![
         ("device", words::device(&report.device)),
         ("problem", words::problem(&report.problem)),
         ("time", words::time(report.seconds)),
     ];
+    run.extend(words::agreement(report).map(|it| ("agreement", it)));
     text + "\n" + &details("This run", &run)
 }
 

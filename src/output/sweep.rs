@@ -1,5 +1,6 @@
 //! Renders a sweep over step sizes as text: a table, and a plot on log axes.
 
+use super::words::group;
 use crate::sweep::{Point, Sweep};
 
 /// Lines of the plot per factor of ten in the error, and columns per step size. Chosen to fit a
@@ -14,7 +15,7 @@ pub fn render(sweep: &Sweep) -> String {
          eps   difference   forward-pass   noise floor\n",
         sweep.wrt.grad_name(),
         sweep.precision,
-        sweep.rows
+        group(sweep.rows as u64)
     );
     for Point {
         eps,
@@ -48,7 +49,8 @@ fn plot(points: &[Point]) -> String {
     let height = ((high - low) * LINES) as usize + 1;
     let mut lines = vec![vec![' '; points.len() * COLUMNS]; height];
     let line = |error: f64| (((high - exponent(error)) * LINES).round() as usize).min(height - 1);
-    for (i, point) in points.iter().enumerate() {
+    // The axis rises, as on the HTML page.
+    for (i, point) in points.iter().rev().enumerate() {
         let column = i * COLUMNS + COLUMNS / 2;
         lines[line(point.floor)][column] = '·';
         lines[line(point.difference)][column] = 'd';
@@ -68,7 +70,7 @@ fn plot(points: &[Point]) -> String {
         "          +{}\n           ",
         "-".repeat(points.len() * COLUMNS)
     );
-    for point in points {
+    for point in points.iter().rev() {
         text += &format!("{:^COLUMNS$}", format!("{:.0e}", point.eps));
     }
     text.trim_end().to_owned()
@@ -77,6 +79,9 @@ fn plot(points: &[Point]) -> String {
 
 /// Returns the explanation of the plot.
 fn summary(sweep: &Sweep) -> String {
+    if let Some(conclusion) = sweep.conclusion() {
+        return conclusion.replace(". ", ".\n") + "\n";
+    }
     let mut text = String::new();
     if let Some(best) = sweep.best() {
         text += &format!(
@@ -100,6 +105,6 @@ fn summary(sweep: &Sweep) -> String {
         }
         None => text += "forward-pass is not noise at any of these steps.\n",
     }
-    text + "difference has no such noise: its error is the truncation of a finite step and the\n\
-            rounding of the gradient itself.\n"
+    text + "difference has no such noise: its error is the truncation of a finite step and\n\
+            the rounding of the gradient itself.\n"
 }

@@ -7,8 +7,6 @@ use crate::report::{Check, Finding, Report, Verdict};
 
 /// The number of worst entries that are shown; JSON has all of them.
 const SHOWN: usize = 5;
-/// The number of causes tried in vain that are shown; JSON has all of them.
-const TRIED: usize = 6;
 /// The width of a label: the longest is "relative error".
 const LABEL: usize = 14;
 
@@ -33,6 +31,9 @@ pub fn render(report: &Report, layout: Layout) -> String {
         }
         page.sentence(check);
         write_diagnosis(&mut page, check);
+    }
+    if let Some(agreement) = words::agreement(report) {
+        page.labelled("agreement", &agreement);
     }
     if let (Some(command), Verdict::Fail) = (&report.command, report.verdict) {
         page.unbroken("repeat", command);
@@ -190,16 +191,9 @@ fn write_diagnosis(page: &mut Page, check: &Check) {
         write_finding(page, finding, before);
         before = Some(finding);
     }
-    let tried = &check.tried;
-    if !tried.is_empty() {
-        let shown = tried.len().min(TRIED);
-        let more = match tried.len() - shown {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+    if let Some(tried) = words::tried(check) {
         page.blank();
-        let codes = words::listed(&tried[..shown], ", ");
-        page.labelled("tried", &format!("{codes}{more}"));
+        page.labelled("tried", &tried);
     }
 }
 
@@ -227,7 +221,8 @@ fn write_finding(page: &mut Page, finding: &Finding, before: Option<&Finding>) {
     }
     if !finding.evidence.is_empty() {
         let numbers = finding.evidence.iter();
-        let numbers = numbers.map(|(name, value)| format!("{name} {}", words::rounded(*value)));
+        let numbers =
+            numbers.map(|(name, value)| format!("{name} {}", words::measured(name, *value)));
         page.labelled("numbers", &numbers.collect::<Vec<_>>().join(", "));
     }
     if let Some(test) = &finding.test {

@@ -5,8 +5,10 @@ mod numbers;
 mod sentence;
 mod summary;
 
-pub use facts::{correction, details, device, error_size, facts, problem, proof, time};
-pub use numbers::{counted, group, rounded, short};
+pub use facts::{
+    agreement, correction, details, device, error_size, facts, problem, proof, time, tried,
+};
+pub use numbers::{counted, group, measured, rounded, short};
 pub use sentence::sentence;
 pub use summary::{brief, counts, heading};
 

@@ -72,11 +72,42 @@ pub struct Check {
     /// The causes of the errors, in order.
     pub findings: Vec<Finding>,
     /// The causes that were tried and do not explain the errors.
-    #[serde(rename = "ruled_out")]
+    #[serde(with = "tried")]
     pub tried: Vec<Code>,
     /// The comparison behind all of this. Not in JSON: `None` in a report read from it.
     #[serde(skip)]
     pub comparison: Option<Box<Comparison>>,
+}
+
+/// Causes in JSON, each with the form in which it was tried, if it has others.
+mod tried {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Code;
+
+    #[derive(Serialize, Deserialize)]
+    struct Tried {
+        code: Code,
+        #[serde(default, skip_serializing_if = "Option::is_none", skip_deserializing)]
+        form: Option<&'static str>,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        codes: &[Code],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(codes.iter().map(|&code| Tried {
+            code,
+            form: code.form(),
+        }))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Code>, D::Error> {
+        let tried = Vec::<Tried>::deserialize(deserializer)?;
+        Ok(tried.into_iter().map(|tried| tried.code).collect())
+    }
 }
 
 fn is_zero(count: &u64) -> bool {

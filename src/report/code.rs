@@ -108,6 +108,35 @@ pub enum Code {
     Unknown,
 }
 
+impl Code {
+    /// Returns the form in which the cause is tried, if it has others: a gradient that does not
+    /// show this form may still have the cause.
+    pub fn form(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Accumulated => "equal passes, or plain gradient descent between them",
+            Self::LossScaled => "one power of two for all entries",
+            Self::AveragedOverWorkers => "equal workers, up to 64 of them",
+            Self::NormClipped => "clipped to a round norm",
+            Self::ValueClipped => "one bound for all entries",
+            Self::DropoutOn => "zeros in the gradient itself, and one rate",
+            Self::LabelsShifted => "all labels moved by one class",
+            Self::LabelSmoothingMissing => "one smoothing for all rows, over all classes",
+            Self::ClassWeightsMissing => "one weight for each class",
+            Self::BiasMissing => "no bias, or one other bias",
+            Self::Temperature => "one temperature for all rows",
+            Self::PenaltyMissing => "an L2 penalty on this variable",
+            Self::RowsScaled => "one factor for each row",
+            Self::InputScalingMissed => "one factor for each column",
+            Self::WrongLabels => "a few samples",
+            Self::StaleWeights => "one step of plain gradient descent",
+            Self::WeightTransposedOrWrong => "one other weight for all rows",
+            Self::ReducedPrecisionMatmul => "operands rounded to TF32 or bf16",
+            Self::Noisy => "normal errors, alike everywhere",
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Code {
     /// Writes the name that JSON uses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -48,14 +48,45 @@ impl Entry {
         wrt.place(row, column)
     }
 
-    /// Returns `|analytic - numeric|` in units of the allowed error, or infinity if one of the two
-    /// is NaN. Above 1 the entry is wrong.
+    /// Returns `|analytic - numeric|` in units of the allowed error. Above 1 the entry is wrong.
+    /// Returns infinity if one of the two is NaN or infinite, and 0 if they are equal.
     pub fn severity(&self) -> f64 {
         let error = (self.analytic - self.numeric).abs();
-        if error.is_nan() {
+        if !error.is_finite() {
             f64::INFINITY
+        } else if error == 0.0 {
+            0.0
         } else {
             error / (self.tolerance + self.noise)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_severity_is_nan() {
+        let severity = |analytic, numeric, tolerance| {
+            let entry = Entry {
+                index: [0, 0],
+                analytic,
+                numeric,
+                rel_err: 0.0,
+                noise: 0.0,
+                tolerance,
+                decision: None,
+            };
+            entry.severity()
+        };
+        let inf = f64::INFINITY;
+        assert_eq!(severity(3.0, 1.0, 0.5), 4.0);
+        assert_eq!(severity(1.0, 1.0, 0.0), 0.0);
+        // A relative tolerance of an infinite entry is infinite.
+        assert_eq!(severity(inf, 1.0, inf), inf);
+        assert_eq!(severity(inf, inf, 1.0), inf);
+        assert_eq!(severity(f64::NAN, 1.0, 1.0), inf);
+        assert_eq!(severity(1.0, 0.0, inf), 0.0);
     }
 }

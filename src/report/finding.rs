@@ -104,6 +104,9 @@ pub struct Proof {
     /// True if the errors after the correction leave out one common factor, which the next finding
     /// explains.
     pub up_to_factor: bool,
+    /// True if the diagnosis read a sample of the gradient's rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sampled: bool,
     /// Entries before and after; a correction may leave entries out.
     pub entries: [usize; 2],
     /// Wrong entries before and after.

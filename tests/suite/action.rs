@@ -127,7 +127,11 @@ fn a_job_with_right_gradients_succeeds_and_writes_a_page() {
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     assert!(read("gradprobe.html").contains("All 2 files pass."));
     assert!(read("summary.md").contains("All 2 files pass."));
-    assert!(String::from_utf8_lossy(&outputs[2].stdout).contains("::notice file="));
+    let stdout = String::from_utf8_lossy(&outputs[2].stdout);
+    assert!(
+        !stdout.contains("::notice") && !stdout.contains("::error"),
+        "{stdout}"
+    );
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use gradprobe::{
     error::Error,
     loss::Reduction,
-    output::{Run, github, json, junit, markdown, text},
+    output::{Run, github, json, junit, markdown, text, words},
     problem::Wrt,
     report::{
         Affected, Check, Code, ComparedOn, Corruption, Coverage, DeviceInfo, DeviceKind, Entry,
-        Finding, Location, Places, ProblemInfo, Proof, Ranges, RelErr, Report, Scale, Seconds,
-        Source, Verdict, WrongClass, WrongColumn,
+        Finding, Location, Places, ProblemInfo, Proof, Ranges, RelErr, Relation, Report, Scale,
+        Seconds, Source, Verdict, WrongClass, WrongColumn,
     },
     rounding::{Given, Tolerance},
     scheme::{Method, Precision, Scheme},
@@ -119,6 +119,7 @@ fn with_three_causes() -> Check {
     let proof = |up_to_factor, entries, wrong, error| Proof {
         correction: "divided by 24".to_owned(),
         up_to_factor,
+        sampled: false,
         entries,
         wrong,
         error,
@@ -208,6 +209,7 @@ fn with_three_causes() -> Check {
                 evidence: vec![("rows".to_owned(), 8.0), ("share".to_owned(), 1.0 / 3.0)],
                 proof: Some(Proof {
                     correction: "without these rows".to_owned(),
+                    sampled: true,
                     ..proof(false, [144, 96], [48, 0], [0.577, 8.125e-8])
                 }),
                 places: Places {
@@ -327,10 +329,49 @@ fn sampled_report() -> Report {
     }
 }
 
+/// The report on two wrong gradients, with their durations and the relations between them.
+fn failed_report() -> Report {
+    let relation = |wrt, formula: &str, holds, error, rows| Relation {
+        wrt,
+        formula: formula.to_owned(),
+        holds,
+        error,
+        rows,
+        of: 24,
+    };
+    Report {
+        check_seconds: vec![0.75, 0.125],
+        relations: vec![
+            relation(
+                Wrt::Input,
+                "grad_logits · weight",
+                Some(true),
+                Some(1e-8),
+                24,
+            ),
+            relation(
+                Wrt::Weight,
+                "grad_logitsᵀ · input",
+                Some(false),
+                Some(3.5),
+                12,
+            ),
+            relation(
+                Wrt::Bias,
+                "the sum of the rows of grad_logits",
+                None,
+                None,
+                0,
+            ),
+        ],
+        ..report(vec![with_three_causes(), not_finite()])
+    }
+}
+
 fn reports() -> [(&'static str, Report); 4] {
     [
         ("pass", report(vec![passing()])),
-        ("fail", report(vec![with_three_causes(), not_finite()])),
+        ("fail", failed_report()),
         ("inconclusive", report(vec![too_loose()])),
         ("sampled", sampled_report()),
     ]
@@ -425,6 +466,70 @@ fn markdown() {
 #[test]
 fn github() {
     snapshots("github", github::render);
+}
+
+/// The files of a large run, every one with a wrong gradient.
+fn many(count: usize) -> Vec<Run> {
+    let report = || report(vec![with_three_causes(), not_finite()]);
+    (0..count)
+        .map(|i| run(&format!("cases/{i}.npz"), report()))
+        .collect()
+}
+
+/// GitHub drops a job summary of more than 1 MiB. Files are left out from the end of it, and the
+/// counts stay.
+#[test]
+fn a_summary_of_many_files_stays_within_its_limit() {
+    for (count, listed) in [(300, true), (5000, true), (40_000, false)] {
+        let runs = many(count);
+        let text = markdown::render(&runs);
+        assert!(
+            text.len() <= markdown::MOST_BYTES,
+            "{count}: {}",
+            text.len()
+        );
+        assert!(text.contains(&format!("0 of {count} files pass; {count} failed.")));
+        assert!(text.contains("\n## cases/0.npz\n") == listed);
+        assert!(text.contains("more files do not fit here") || count < 1000);
+        let last = format!("| cases/{}.npz |", count - 1);
+        assert_eq!(text.contains(&last), listed, "{count}");
+        // The part that other commands have written counts.
+        assert!(markdown::render_within(&runs, 50_000).len() <= 50_000);
+    }
+    let text = markdown::render(&many(20));
+    assert!(text.contains("\n## cases/19.npz\n") && !text.contains("do not fit"));
+}
+
+/// Files that pass are left out of the table before those that fail.
+#[test]
+fn a_summary_lists_failures_first() {
+    let mut runs: Vec<Run> = (0..2000)
+        .map(|i| run(&format!("right/{i}.npz"), report(vec![passing()])))
+        .collect();
+    runs.extend(many(3));
+    let text = markdown::render_within(&runs, 30_000);
+    assert!(
+        text.len() <= 30_000 && text.contains("| cases/2.npz |"),
+        "{text}"
+    );
+    assert!(text.contains("The table leaves out 2,000 files"), "{text}");
+}
+
+#[test]
+fn annotations_are_of_failures_and_few() {
+    let right = run("right.npz", report(vec![passing()]));
+    assert_eq!(github::render(&[right]), "");
+    for count in [300, 5000] {
+        let text = github::render(&many(count));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 10);
+        let left = words::group(2 * count as u64 - 9);
+        assert!(
+            lines[9].contains(&format!("{left} more gradients")),
+            "{}",
+            lines[9]
+        );
+    }
 }
 
 #[test]

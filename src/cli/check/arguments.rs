@@ -26,7 +26,7 @@ pub(in crate::cli) struct CheckArguments {
     #[command(flatten)]
     pub(super) settings: Settings,
 
-    /// Device that computes: auto, cpu, gpu, software, or a name or index
+    /// auto, cpu, gpu, software, or a device's name or index
     ///
     /// auto is a GPU if there is one, else the CPU. software is an adapter that runs shaders on the
     /// CPU. A part of a device's name, or its index, also selects it; gradprobe devices lists both.
@@ -60,7 +60,9 @@ pub(in crate::cli) struct CheckArguments {
 
     #[command(flatten)]
     pub(super) output: OutputArguments,
-    /// Write the numeric gradient in f64; if there are several, choose one with --wrt
+    /// Write the numeric gradient in f64, of one gradient
+    ///
+    /// If the file has several gradients, choose one with --wrt.
     #[arg(
         long,
         help_heading = "Output",
@@ -68,7 +70,7 @@ pub(in crate::cli) struct CheckArguments {
         conflicts_with = "sample"
     )]
     pub(super) numeric: Option<PathBuf>,
-    /// Save a minimal failing example of each wrong gradient in this folder
+    /// Save a minimal failing example of each wrong gradient here
     ///
     /// The example is a .safetensors file with the fewest rows that show the same first cause,
     /// often one row. If no part of the rows shows it, the example has all rows.

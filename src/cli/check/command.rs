@@ -96,9 +96,10 @@ impl CheckCommand {
             ("--numeric", &self.arguments.numeric),
         ];
         for (flag, path) in results {
-            // Several results may go to one pipe or device, such as /dev/null.
-            let path = path.as_ref();
-            let Some(path) = path.filter(|path| path.is_file() || !path.exists()) else {
+            // Several results may go to one pipe or device, such as /dev/null; - is stdout.
+            let is_file =
+                |path: &&PathBuf| path.as_os_str() != "-" && (path.is_file() || !path.exists());
+            let Some(path) = path.as_ref().filter(is_file) else {
                 continue;
             };
             let resolved = resolve(path);

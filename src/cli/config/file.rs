@@ -16,6 +16,11 @@ use crate::{
 
 /// The key of the positional arguments.
 const FILES: &str = "files";
+/// Flags of one run, which are no settings of a project.
+const COMMAND_LINE_ONLY: [&str; 5] = ["config", "help", "quiet", "verbose", "version"];
+/// The least similarity of a misspelt key to a setting (Jaro and Winkler). Chosen: `devise` reaches
+/// 0.93, `smoothing` 0.5.
+const LEAST_SIMILARITY: f64 = 0.8;
 /// Flags that do not apply if a service checks: how this machine computes, and results that a
 /// service does not return.
 const LOCAL: [&str; 4] = ["device", "memory", "numeric", "save-failures"];
@@ -47,10 +52,7 @@ pub(super) fn words(path: &Path, command: &str, given: &ArgMatches) -> Result<Ve
     let mut words = Vec::new();
     for (key, item) in &table {
         let Some(arg) = find(check, key) else {
-            return Err(failed(format!(
-                "unknown setting {key}; settings are the flags of gradprobe check without their \
-                 dashes, and {FILES}"
-            )));
+            return Err(failed(refusal(check, key)));
         };
         if find(own, key).is_none() || overridden.contains(arg, key) {
             continue;
@@ -117,9 +119,30 @@ impl<'a> Overridden<'a> {
 /// Returns the argument for a key of the file.
 fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
     command.get_arguments().find(|arg| match arg.get_long() {
-        Some(long) => long == key && !["config", "quiet"].contains(&key),
+        Some(long) => long == key && !COMMAND_LINE_ONLY.contains(&key),
         None => arg.is_positional() && key == FILES,
     })
+}
+
+/// Returns the reason why a key is no setting, with the nearest one if there is one.
+fn refusal(command: &Command, key: &str) -> String {
+    if COMMAND_LINE_ONLY.contains(&key) {
+        return format!("{key} belongs on the command line: --{key}");
+    }
+    let settings = command.get_arguments().filter_map(Arg::get_long);
+    let settings = settings.filter(|name| !COMMAND_LINE_ONLY.contains(name));
+    let similarity = |name: &str| strsim::jaro_winkler(&key.replace('_', "-"), name);
+    let nearest = settings
+        .chain([FILES])
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+        .filter(|name| similarity(name) >= LEAST_SIMILARITY);
+    match nearest {
+        Some(nearest) => format!("unknown setting {key}; did you mean {nearest}?"),
+        None => format!(
+            "unknown setting {key}; settings are the flags of gradprobe check without their \
+             dashes, and {FILES}"
+        ),
+    }
 }
 
 /// Returns a key and its value as words, or the values that the key takes.

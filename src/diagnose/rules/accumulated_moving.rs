@@ -97,7 +97,8 @@ fn words(evidence: &Evidence, passes: &Passes) -> Words {
     let (movement, correction) = match passes.rate {
         Some(rate) => (
             format!(
-                "while gradient descent moved the weights at a learning rate of about {rate:.1e}"
+                "while gradient descent moved the weights at an effective learning rate of about \
+                 {rate:.1e}"
             ),
             format!("divided by {count}, without the movement of the weights"),
         ),

@@ -19,7 +19,10 @@ pub(in crate::diagnose) fn finding(check: &Comparison) -> Option<Finding> {
         (100.0 * share).max(1.0)
     );
     Some(Finding {
-        evidence: vec![("undecided".into(), share), ("eps".into(), check.eps)],
+        evidence: vec![
+            ("share of undecided entries".into(), share),
+            ("eps".into(), check.eps),
+        ],
         ..Finding::new(
             Code::BelowResolution,
             message,

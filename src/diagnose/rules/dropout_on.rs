@@ -52,7 +52,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     Some(
         Hypothesis::new(Code::DropoutOn, after, words)
             .confidence(if is_scaled { 0.95 } else { 0.6 })
-            .evidence("zeros", share)
+            .evidence("share of zeros", share)
             .evidence("scale", factor),
     )
 }

@@ -15,6 +15,8 @@ use crate::{
 
 /// Least share of the errors that the term must explain. Chosen.
 const LEAST_SHARE: f64 = 0.5;
+/// Smallest factor that counts as two passes. Chosen.
+const TWO_PASSES: f64 = 1.5;
 /// Number of roundings of the term that the bounds allow for. Chosen.
 const ROUNDINGS: f64 = 64.0;
 
@@ -31,6 +33,11 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         return None;
     }
     let lambda = fit.beta / fit.alpha;
+    // Passes summed while the weights descended look like this: over one sample, the change of the
+    // input's gradient is nearly a multiple of the input.
+    if lambda < 0.0 && fit.alpha > TWO_PASSES {
+        return None;
+    }
     let words = words(evidence, lambda);
     Some(Hypothesis::new(Code::PenaltyMissing, after, words).evidence("lambda", lambda))
 }

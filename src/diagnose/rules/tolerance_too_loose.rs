@@ -22,7 +22,7 @@ pub(in crate::diagnose) fn finding(check: &Comparison) -> Option<Finding> {
     );
     let fix = "omit --atol, or make it smaller than the entries that matter";
     Some(Finding {
-        evidence: vec![("undecided".into(), share)],
+        evidence: vec![("share of undecided entries".into(), share)],
         ..Finding::new(Code::ToleranceTooLoose, message, fix)
     })
 }

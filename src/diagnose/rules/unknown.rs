@@ -1,28 +1,50 @@
 //! `unknown`: errors that no cause in the catalogue explains. The finding reports their places.
 
 use crate::{
-    diagnose::{evidence::Evidence, pair::Pair},
+    diagnose::{
+        evidence::Evidence,
+        pair::Pair,
+        words::{number, variable},
+    },
+    problem::Wrt,
     report::{Code, Comparison, Finding, Scale},
 };
 
-const FIX: &str = "make the problem small (few rows, few classes) while it still fails, turn off \
-                   parts of the loss one by one, and compare with \
-                   torch.nn.functional.cross_entropy in float64 on the same arrays";
+/// Cosine above which a gradient counts as nearly the right one. Chosen.
+const NEAR: f64 = 0.99;
+/// Cosine above which a large factor is probably a number of passes. Chosen.
+const ALIKE: f64 = 0.9;
+/// Smallest factor that counts as two passes. Chosen.
+const TWO_PASSES: f64 = 1.8;
+
+const ASSUMPTION: &str = "gradprobe assumes one linear layer under softmax cross-entropy. If an \
+                          activation, dropout, a norm or another layer lies between input and \
+                          logits, save the input of the last layer and its gradient. Another loss \
+                          (MSE, binary cross-entropy) has another gradient";
+const ONE_CLASS: &str = "The softmax of a single logit is 1, so its cross-entropy has no gradient. \
+                         One output with a sigmoid is binary cross-entropy: save weight and bias \
+                         with a first row of zeros, and targets 0 and 1";
+const COMPARE: &str = "Compare with torch.nn.functional.cross_entropy in float64 on the same \
+                       arrays, and turn off parts of the loss one by one";
 
 /// Returns the finding for the errors of a pair that remain at a step.
 pub(in crate::diagnose) fn finding(evidence: &Evidence, pair: &Pair, step: usize) -> Finding {
     let (scale, cosine) = scale_and_cosine(evidence, pair, step);
-    let remainder = (1.0 - cosine * cosine).max(0.0).sqrt();
     let mut found = Finding {
         step,
         confidence: 0.0,
-        evidence: vec![
-            ("scale".into(), scale),
-            ("cosine".into(), cosine),
-            ("remainder".into(), remainder),
-        ],
-        ..Finding::new(Code::Unknown, message(evidence, step, cosine), FIX)
+        ..Finding::new(Code::Unknown, message(evidence, step, scale, cosine), "")
     };
+    if scale.is_finite() && cosine.is_finite() {
+        let remainder = (1.0 - cosine * cosine).max(0.0).sqrt();
+        let numbers = [
+            ("scale", scale),
+            ("cosine", cosine),
+            ("remainder", remainder),
+        ];
+        let numbers = numbers.map(|(name, value)| (name.to_owned(), value));
+        found.evidence.extend(numbers);
+    }
     let is_zero = |&row: &usize| {
         let mut entries = pair.row(row);
         pair.row(row).all(|e| pair.a[e] == 0.0) && entries.any(|e| pair.is_visible(e))
@@ -33,7 +55,68 @@ pub(in crate::diagnose) fn finding(evidence: &Evidence, pair: &Pair, step: usize
         let name = "share of rows that are zero".to_owned();
         found.evidence.push((name, share));
     }
+    found.fix = if evidence.problem.k() == 1 {
+        uncapitalised(ONE_CLASS)
+    } else {
+        let counts = &evidence.check.tally.counts;
+        let is_mostly_wrong = 2 * counts.wrong >= counts.entries;
+        fix(None, hint(evidence.wrt, &found), is_mostly_wrong)
+    };
     found
+}
+
+/// Returns true if the finding explains that a single class has no gradient.
+pub(in crate::diagnose) fn is_one_class(finding: &Finding) -> bool {
+    finding.fix == uncapitalised(ONE_CLASS)
+}
+
+/// Returns the change to try. `conclusion` is drawn from other gradients of the file; `assumes` is
+/// false if they, or most of the entries, show that the model is the right one.
+pub(in crate::diagnose) fn fix(
+    conclusion: Option<String>,
+    hint: Option<String>,
+    assumes: bool,
+) -> String {
+    // A gradient with a hint is nearly that of the assumed model.
+    let is_near = hint.is_some();
+    let assumption = (assumes && !is_near).then(|| ASSUMPTION.to_owned());
+    let compare = (conclusion.is_none() && !is_near).then(|| COMPARE.to_owned());
+    let sentences = [conclusion, hint, assumption, compare];
+    let sentences: Vec<String> = sentences.into_iter().flatten().collect();
+    uncapitalised(&sentences.join(". "))
+}
+
+/// Returns the text with a small first letter, as fixes begin.
+fn uncapitalised(text: &str) -> String {
+    let (first, rest) = text.split_at(text.len().min(1));
+    first.to_lowercase() + rest
+}
+
+/// Returns the habit of training scripts that leaves such a factor and such a cosine, if there is
+/// one.
+pub(in crate::diagnose) fn hint(wrt: Wrt, finding: &Finding) -> Option<String> {
+    let number = |name: &str| {
+        let mut numbers = finding.evidence.iter();
+        numbers.find(|(it, _)| it == name).map(|(_, value)| *value)
+    };
+    let (scale, cosine) = (number("scale")?, number("cosine")?);
+    if finding.step > 1 {
+        None
+    } else if scale > TWO_PASSES && cosine > ALIKE {
+        let (variable, passes) = (variable(wrt), scale.round());
+        Some(format!(
+            "Probably about {passes} backward passes were summed while the weights moved \
+             (accumulated): set {variable}.grad = None before each backward pass"
+        ))
+    } else if cosine > NEAR {
+        Some(
+            "The weights in the file may be those after optimizer.step(), whichever optimizer: \
+             save or clone input, weight and bias before it"
+                .to_owned(),
+        )
+    } else {
+        None
+    }
 }
 
 /// Returns scale and cosine over all entries if they are known: most of the examined rows may be
@@ -53,7 +136,7 @@ fn scale_and_cosine(evidence: &Evidence, pair: &Pair, step: usize) -> (f64, f64)
     whole.unwrap_or_else(|| (pair.scale(), pair.cosine()))
 }
 
-fn message(evidence: &Evidence, step: usize, cosine: f64) -> String {
+fn message(evidence: &Evidence, step: usize, scale: f64, cosine: f64) -> String {
     let (check, name) = (evidence.check, evidence.name());
     if step > 1 {
         return format!("no cause in the catalogue explains the errors that are left in {name}");
@@ -64,25 +147,57 @@ fn message(evidence: &Evidence, step: usize, cosine: f64) -> String {
     let skipped = if evidence.is_affordable() {
         ""
     } else {
-        "; the problem is too large to look for causes other than one factor"
+        ", and the problem is too large to look for causes other than one factor"
     };
-    format!(
-        "{name} is wrong {}, and no cause in the catalogue explains it{}{skipped}",
-        whereabouts(evidence),
-        direction(check, cosine)
-    )
+    let place = whereabouts(evidence);
+    let is_mostly_wrong = 2 * check.tally.counts.wrong >= check.tally.counts.entries;
+    let lead = if is_mostly_wrong && cosine > ALIKE {
+        let place = match place.as_str() {
+            "everywhere" => String::new(),
+            place => format!(", wrong {place}"),
+        };
+        format!(
+            "{name} is about {} times the correct gradient, and points {} way (cosine {}){place}",
+            about(scale),
+            if cosine > NEAR {
+                "the same"
+            } else {
+                "nearly the same"
+            },
+            near_one(cosine)
+        )
+    } else if is_mostly_wrong && cosine.is_finite() {
+        let way = if cosine > 0.0 {
+            "in another direction than"
+        } else {
+            "away from"
+        };
+        format!(
+            "{name} is wrong {place}: it points {way} the correct gradient (cosine {cosine:.2})"
+        )
+    } else {
+        format!("{name} is wrong {place}")
+    };
+    format!("{lead}; no cause in the catalogue explains it{skipped}")
 }
 
-/// Describes the direction of the gradient if most entries are wrong.
-fn direction(check: &Comparison, cosine: f64) -> String {
-    let points = match cosine {
-        _ if 2 * check.tally.counts.wrong < check.tally.counts.entries => return String::new(),
-        c if c > 0.9999 => format!("the same way as the correct gradient (cosine {c:.6})"),
-        c if c > 0.9 => format!("nearly the same way as the correct gradient (cosine {c:.4})"),
-        c if c > 0.0 => format!("another way than the correct gradient (cosine {c:.2})"),
-        c => format!("away from the correct gradient (cosine {c:.2})"),
-    };
-    format!("; it points {points}")
+/// Formats a factor with the digits that tell it from 1: 30, 1.08, 1.004.
+fn about(scale: f64) -> String {
+    match scale {
+        s if s >= 10.0 => number(s.round()),
+        s if s >= TWO_PASSES => format!("{s:.1}"),
+        s if (s - 1.0).abs() > 0.05 => format!("{s:.2}"),
+        s => format!("{s:.4}"),
+    }
+}
+
+/// Formats a cosine with the digits that tell it from 1.
+fn near_one(cosine: f64) -> String {
+    match cosine {
+        c if c > 0.999_999 => "over 0.999999".to_owned(),
+        c if c > 0.999 => format!("{c:.6}"),
+        c => format!("{c:.3}"),
+    }
 }
 
 /// Returns the places of the wrong entries, with rows numbered as in the whole gradient.

@@ -1,14 +1,24 @@
 //! The facts behind a verdict, each with its label.
 
-use super::{group, listed, rounded, short};
+use super::{group, rounded, short};
 use crate::{
     loss::IGNORE_INDEX,
     report::{
-        Check, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Seconds, Source,
-        Verdict,
+        Check, Code, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Relation,
+        Report, Seconds, Source, Verdict,
     },
     scheme::Method,
 };
+
+/// The number of causes tried in vain that are shown; JSON has all of them. Chosen.
+const TRIED: usize = 6;
+/// Causes that are frequent in forms other than the one that is tried.
+const OPEN: [Code; 4] = [
+    Code::Accumulated,
+    Code::StaleWeights,
+    Code::DropoutOn,
+    Code::LabelsShifted,
+];
 
 /// Returns the labels and facts of a check: its errors, [its details](details), and the causes that
 /// were tried in vain.
@@ -19,10 +29,34 @@ pub fn facts(check: &Check) -> Vec<(&'static str, String)> {
     }
     facts.extend(error_size(check).map(|size| ("error size", size)));
     facts.extend(details(check));
-    if !check.tried.is_empty() {
-        facts.push(("tried", listed(&check.tried, ", ")));
-    }
+    facts.extend(tried(check).map(|tried| ("tried", tried)));
     facts
+}
+
+/// Returns the causes that were tried in vain, or `None` if there are none. If the cause is
+/// unknown, the causes come first that have other forms than the one that was tried: one of them
+/// may still be true.
+pub fn tried(check: &Check) -> Option<String> {
+    let (mut codes, mut texts) = (check.tried.clone(), Vec::new());
+    if is_unknown(check) {
+        let open = OPEN.into_iter().filter(|code| codes.contains(code));
+        let with_form = |code: Code| format!("{code} ({})", code.form().unwrap_or_default());
+        texts.extend(open.map(with_form));
+        codes.retain(|code| !OPEN.contains(code));
+    }
+    let shown = TRIED - texts.len();
+    let more = match codes.len().saturating_sub(shown) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    texts.extend(codes.iter().take(shown).map(Code::to_string));
+    (!texts.is_empty()).then(|| texts.join(", ") + &more)
+}
+
+/// Returns true if the check failed for an unknown cause.
+fn is_unknown(check: &Check) -> bool {
+    let mut findings = check.findings.iter();
+    findings.any(|finding| finding.code == Code::Unknown)
 }
 
 /// Returns the labels and facts that describe a check: its gradients, its bounds, its errors.
@@ -45,6 +79,43 @@ pub fn details(check: &Check) -> Vec<(&'static str, String)> {
         details.push(("rule of thumb", rule_of_thumb(check.rel_err.mean)));
     }
     details
+}
+
+/// Returns the relations between the gradients of a report, or `None` if none were examined or all
+/// causes are known.
+pub fn agreement(report: &Report) -> Option<String> {
+    if !report.checks.iter().any(is_unknown) {
+        return None;
+    }
+    let relations = report.relations.iter().map(|relation| {
+        let Relation {
+            wrt,
+            formula,
+            holds,
+            error,
+            rows,
+            of,
+        } = relation;
+        let answer = match (holds, error) {
+            _ if *rows == 0 => "was not compared, because the problem is too large".to_owned(),
+            (Some(true), _) => "holds".to_owned(),
+            (Some(false), Some(error)) => {
+                format!("does not hold (relative error {})", rounded(*error))
+            }
+            (Some(false), None) => "does not hold".to_owned(),
+            (None, Some(error)) => format!("is undecided (relative error {})", rounded(*error)),
+            (None, None) => "is undecided".to_owned(),
+        };
+        let part = if (1..*of).contains(rows) {
+            let [rows, of] = [rows, of].map(|rows| group(*rows as u64));
+            format!(" in {rows} of {of} rows")
+        } else {
+            String::new()
+        };
+        format!("{} = {formula} {answer}{part}", wrt.grad_name())
+    });
+    let relations = relations.collect::<Vec<_>>();
+    (!relations.is_empty()).then(|| relations.join("; "))
 }
 
 /// Returns the name of the device and its driver.
@@ -202,7 +273,7 @@ fn rule_of_thumb(rel_err: f64) -> String {
 }
 
 /// Returns the effect of a correction:
-/// `divided by 10: 40 of 40 entries wrong before, 0 after; relative error 9 before, 1.1e-7 after`.
+/// `divided by 10: relative error 9 before, 1.1e-7 after; 40 of 40 entries wrong before, 0 after`.
 pub fn proof(proof: &Proof) -> String {
     let [before, after] = proof.wrong.map(|wrong| group(wrong as u64));
     let [entries, entries_after] = proof.entries.map(|entries| group(entries as u64));
@@ -213,9 +284,10 @@ pub fn proof(proof: &Proof) -> String {
     };
     let [error_before, error_after] = proof.error.map(rounded);
     format!(
-        "{}: {before} of {entries} entries wrong before, {after}{of} after; \
-         relative error {error_before} before, {error_after} after",
-        correction(proof)
+        "{}: relative error {error_before} before, {error_after} after; \
+         {before} of {entries} {sampled}entries wrong before, {after}{of} after",
+        correction(proof),
+        sampled = if proof.sampled { "sampled " } else { "" }
     )
 }
 
