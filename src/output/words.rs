@@ -1,13 +1,17 @@
 //! The words that all formats share: the verdict in a sentence, labels with their facts, numbers.
 
+mod date;
 mod facts;
 mod numbers;
 mod sentence;
+mod steps;
 mod summary;
 
+pub use date::date;
 pub use facts::{correction, details, device, error_size, facts, problem, proof, time};
 pub use numbers::{counted, group, rounded, short};
 pub use sentence::sentence;
+pub use steps::steps;
 pub use summary::{brief, counts, heading};
 
 use crate::report::{Code, Finding};
