@@ -159,11 +159,9 @@ struct Line<'a> {
     summary: String,
 }
 
-impl Line<'_> {
-    /// Returns the parts of the name between which a line may break.
-    fn pieces(&self) -> impl Iterator<Item = &str> {
-        self.name.split_inclusive(['/', '_', '-', '.'])
-    }
+/// Returns the parts of a name between which a line may break.
+fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    name.split_inclusive(['/', '_', '-', '.'])
 }
 
 /// The report of one file.

@@ -18,6 +18,9 @@ const MOST_BARS: i32 = 40;
 /// The share of entries in one bar from which a sentence replaces the figure. Chosen.
 const UNIFORM: f64 = 0.99;
 
+/// The relative error that needs an explanation in a right gradient. Chosen.
+const LARGE: f64 = 1e-2;
+
 /// The bars of a histogram.
 struct Bars {
     /// The powers of ten at the ends of the axis.
@@ -116,7 +119,7 @@ impl Bars {
     fn bars(&self) -> Vec<(Option<[f64; 2]>, u64, String)> {
         let text = |range: String, count: u64| {
             let percent = percent(count as f64 / self.all as f64);
-            format!("{range}: {} entries ({percent})", group(count))
+            format!("{range}: {percent}, {}", counted(count))
         };
         let low = 10f64.powi(self.low);
         let below = (
@@ -161,14 +164,22 @@ fn percent(share: f64) -> String {
     }
 }
 
+fn counted(entries: u64) -> String {
+    match entries {
+        1 => "1 entry".to_owned(),
+        entries => format!("{} entries", group(entries)),
+    }
+}
+
 fn caption(check: &Check) -> String {
     let [median, max] = [check.rel_err.median, check.rel_err.max].map(|error| match error {
         error if error.is_finite() => short(error),
         _ => "infinite".to_owned(),
     });
-    let context = match check.verdict {
-        Verdict::Fail => "",
-        _ => " A large relative error is allowed in an entry that cancels to almost nothing.",
+    let context = if check.verdict != Verdict::Fail && check.rel_err.max > LARGE {
+        " A large relative error is allowed in an entry that cancels to almost nothing."
+    } else {
+        ""
     };
     format!("The median is {median}, the largest error is {max}.{context}")
 }

@@ -1,13 +1,16 @@
 //! The OpenAPI document: templates/openapi.json, completed by the version and by the settings of a
 //! check, which are flags of the command line.
 
-use std::{any::TypeId, sync::LazyLock};
+use std::{any::TypeId, ops::Range, sync::LazyLock};
 
 use axum::Json;
 use clap::Arg;
 use serde_json::{Value, json};
 
-use crate::settings::Settings;
+use crate::settings::{Auto, Settings};
+
+/// The pattern of a positive number, which a client may send as a string.
+const NUMBER: &str = "[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,3})?";
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
 
@@ -45,6 +48,15 @@ fn parameter(arg: &Arg) -> Option<Value> {
         "string"
     };
     let mut value = json!({ "type": kind });
+    if is(&[TypeId::of::<u64>(), TypeId::of::<usize>()]) {
+        value["minimum"] = 0.into();
+    }
+    if is(&[TypeId::of::<Auto<f64>>()]) {
+        value["pattern"] = format!("^(auto|{NUMBER})$").into();
+    }
+    if is(&[TypeId::of::<Range<usize>>()]) {
+        value["pattern"] = "^[0-9]{1,18}[.][.][0-9]{1,18}$".into();
+    }
     let names = arg.get_possible_values();
     if !names.is_empty() {
         value["enum"] = names.iter().map(|value| value.get_name()).collect();
