@@ -69,7 +69,7 @@ fn parameter(arg: &Arg) -> Option<Value> {
     if arg.get_value_delimiter().is_some() {
         parameter["style"] = "form".into();
         parameter["explode"] = false.into();
-        value = json!({ "type": "array", "items": value });
+        value = json!({ "type": "array", "items": value, "minItems": 1 });
     }
     parameter["schema"] = value;
     Some(parameter)
