@@ -135,9 +135,10 @@ pub(super) async fn delete(
 ) -> Result<Response, Refusal> {
     let Some((handle, queued)) = service.queue.cancel(&id) else {
         let deleted = blocking(move || Ok(service.store.delete(&id)?));
-        return match deleted.await? {
-            true => Ok(StatusCode::NO_CONTENT.into_response()),
-            false => Err(Refusal::unknown_check()),
+        return if deleted.await? {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        } else {
+            Err(Refusal::unknown_check())
         };
     };
     let status = if queued.is_some() {
