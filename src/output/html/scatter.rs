@@ -18,6 +18,8 @@ const LEAST: f64 = 2.4;
 const ALONG: f64 = 0.12;
 /// The least share of the wrong entries that lie along a fitted line. Chosen.
 const SHARE: f64 = 0.6;
+/// The fewest wrong entries that make a line. Chosen.
+const FEWEST: u64 = 5;
 /// The least distance of a fitted line from the diagonal, in powers of ten. Chosen: a nearer line
 /// would hide the diagonal.
 const APART: f64 = 0.05;
@@ -95,33 +97,38 @@ fn factor(check: &Check, picture: &Picture) -> Option<f64> {
     });
     let sign = if 2 * opposite > count { -1.0 } else { 1.0 };
     let of_bins = sign * 10f64.powf(middle);
-    // The bins give the factor to a tenth. That of the whole gradient is exact.
-    let exact = check.scale.map(|scale| scale.factor);
-    let exact = exact.filter(|exact| (exact / of_bins).log10().abs() <= ALONG);
+    // The bins give the factor to a tenth. Those of the whole gradient and of the worst entries are
+    // exact.
+    let whole = check.scale.iter().map(|scale| scale.factor);
+    let worst = check.worst.iter().map(|it| it.analytic / it.numeric);
+    let mut exact = whole.chain(worst);
+    let exact = exact.find(|exact| (exact / of_bins).log10().abs() <= ALONG);
     let factor = exact.unwrap_or(of_bins);
     let is_beside = factor < 0.0 || factor.log10().abs() >= APART;
-    (is_beside && count as f64 >= SHARE * all as f64).then_some(factor)
+    let is_shared = count >= FEWEST && count as f64 >= SHARE * all as f64;
+    (is_beside && is_shared).then_some(factor)
 }
 
-/// Returns the equation of the line of a factor.
+/// Returns the equation of the line of a factor, with up to four digits.
 fn equation(factor: f64) -> String {
-    match rounded(factor.abs()).as_str() {
-        "1" => format!("y = {}x", if factor < 0.0 { "−" } else { "" }),
-        size => format!("y = {}{size} x", if factor < 0.0 { "−" } else { "" }),
+    let size: f64 = format!("{:.3e}", factor.abs()).parse().unwrap_or(1.0);
+    let sign = if factor < 0.0 { "−" } else { "" };
+    match size {
+        1.0 => format!("y = {sign}x"),
+        size => format!("y = {sign}{} x", rounded(size)),
     }
 }
 
 fn caption(check: &Check, factor: Option<f64>) -> String {
     match (check.verdict, factor) {
         (Verdict::Pass, _) => "A correct gradient lies on the dashed diagonal, as this one does.",
+        (Verdict::Fail, Some(factor)) if factor.abs().log10().abs() < APART => {
+            "The wrong entries have the right size and the opposite sign: their line y = −x covers \
+             the diagonal."
+        }
         (Verdict::Fail, Some(factor)) => {
-            let also = if factor < 0.0 {
-                ", with opposite signs"
-            } else {
-                ""
-            };
             return format!(
-                "Correct entries lie on the dashed diagonal y = x. The solid line is {}{also}.",
+                "Correct entries lie on the dashed diagonal y = x. The solid line is {}.",
                 equation(factor)
             );
         }

@@ -93,7 +93,7 @@ mod tests {
         let wait = &checks["post"]["parameters"][0];
         assert_eq!(wait["name"], "wait");
         assert_eq!(wait["schema"]["maximum"].as_f64(), Some(MAX_WAIT));
-        let limit = &checks["get"]["parameters"][1];
+        let limit = &checks["get"]["parameters"][2];
         assert_eq!(limit["name"], "limit");
         assert_eq!(limit["schema"]["maximum"], MAX_LIMIT);
         assert_eq!(limit["schema"]["default"], DEFAULT_LIMIT);
