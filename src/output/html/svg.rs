@@ -285,8 +285,15 @@ impl Svg {
         for (rectangle, text) in hovers {
             let [x, y, width, height] = rectangle.map(Coordinate);
             self.push(format_args!(
-                r#"<rect x="{x}" y="{y}" width="{width}" height="{height}"><title>{}</title></rect>"#,
-                escape(text)
+                concat!(
+                    r#"<rect x="{x}" y="{y}" width="{width}" height="{height}">"#,
+                    r#"<title>{}</title></rect>"#
+                ),
+                escape(text),
+                x = x,
+                y = y,
+                width = width,
+                height = height
             ));
         }
         self.text.push_str("</g>");
