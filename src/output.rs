@@ -1,6 +1,8 @@
 //! Formats of reports, for people and for programs. Each format is a file that renders reports to a
 //! string.
 
+use std::time::SystemTime;
+
 use crate::{
     error::{Error, Result},
     report::Report,
@@ -28,6 +30,8 @@ pub struct Run {
     pub sweeps: Vec<Option<Sweep>>,
     /// The HTML page, if a service rendered it.
     pub page: Option<String>,
+    /// The time of the check, if it is to be shown.
+    pub time: Option<SystemTime>,
 }
 
 impl Run {
@@ -38,6 +42,15 @@ impl Run {
             outcome: Ok(report),
             sweeps,
             page: None,
+            time: None,
+        }
+    }
+
+    /// Sets the time of the check.
+    pub fn at(self, time: SystemTime) -> Self {
+        Self {
+            time: Some(time),
+            ..self
         }
     }
 
@@ -48,6 +61,7 @@ impl Run {
             outcome: Err(error),
             sweeps: Vec::new(),
             page: None,
+            time: None,
         }
     }
 
@@ -58,6 +72,7 @@ impl Run {
             outcome: Ok(report),
             sweeps: Vec::new(),
             page,
+            time: None,
         }
     }
 }

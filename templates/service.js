@@ -8,6 +8,11 @@ let shown = null;   // id of the check that is shown
 let upload = null;  // request that carries a file
 let older = null;   // cursor of the next page of the list
 
+// A service that does not answer, or a broken connection to it.
+class Unreachable extends Error {}
+
+const GONE = 'The service is gone: it does not answer.';
+
 function headers() {
   const token = sessionStorage.getItem('token');
   return token ? {Authorization: `Bearer ${token}`} : {};
@@ -15,7 +20,8 @@ function headers() {
 
 // Returns the answer of the service. Throws an error with the detail of a refusal.
 async function request(path, options = {}) {
-  const response = await fetch(path, {...options, headers: headers()});
+  const response = await fetch(path, {...options, headers: headers()})
+    .catch(() => { throw new Unreachable(GONE); });
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({detail: response.statusText}));
   throw new Error(response.status === 401 ? requestToken() : problem.detail);
@@ -46,6 +52,12 @@ function settings() {
   return query;
 }
 
+// Shows a name that may break after its punctuation.
+function showName(place, name) {
+  const pieces = name.split(/(?<=[/_.-])/);
+  place.replaceChildren(...pieces.flatMap(piece => [piece, document.createElement('wbr')]));
+}
+
 function showStatus(text, state = '') {
   element('status').textContent = text;
   element('status').className = state;
@@ -56,18 +68,34 @@ function showCheck(name) {
   upload?.abort();
   shown = null;
   element('current').hidden = false;
-  element('current-name').textContent = name;
+  showName(element('current-name'), name);
   document.title = `${name} - gradprobe`;
-  for (const id of ['report', 'links', 'cancel', 'progress']) element(id).hidden = true;
+  for (const id of ['links', 'cancel', 'progress']) element(id).hidden = true;
+  showReport(null);
+  offerDeletion(false);
   element('cancel').disabled = false;
   showStatus('');
   element('current-name').focus({preventScroll: true});
   element('current').scrollIntoView({block: 'start'});
 }
 
+// Hides the section of one check.
+function hideCheck() {
+  upload?.abort();
+  shown = null;
+  showReport(null);
+  element('current').hidden = true;
+  document.title = 'gradprobe';
+}
+
 // Uploads a file. fetch reports no progress of an upload, so this uses XMLHttpRequest.
 function send(file, name) {
   showCheck(name);
+  if (/\.(pt|pth|ckpt|pkl|bin|npy)$/i.test(name)) {
+    element('how').open = true;
+    fail(`${name} is neither a .safetensors nor an .npz file. "How to make a file" shows how.`);
+    return;
+  }
   const query = settings();
   // The service keeps 200 characters of a name. The end of a path is the most useful part.
   query.set('name', [...name].slice(-200).join(''));
@@ -80,7 +108,7 @@ function send(file, name) {
     showStatus(`Uploading: ${Math.round(100 * event.loaded / event.total)} %`);
     showProgress(event.loaded / event.total);
   };
-  sent.onerror = () => fail('The service cannot be reached.');
+  sent.onerror = () => fail(GONE);
   sent.onload = () => {
     let answer;
     try {
@@ -137,8 +165,9 @@ async function follow(id) {
     retry(id, 'The service has stopped. The check continues when it is back.');
   } catch (error) {
     if (shown !== id) return;
-    // A broken connection is a TypeError, a refusal is another error.
-    if (error instanceof TypeError) retry(id, 'The service cannot be reached. Trying again.');
+    // A connection that breaks while it is read is a TypeError.
+    const isBroken = error instanceof Unreachable || error instanceof TypeError;
+    if (isBroken) retry(id, `${GONE} Trying again.`);
     else fail(error.message);
   }
 }
@@ -152,7 +181,7 @@ function retry(id, text) {
 
 // Shows the state and the progress of a check.
 function showJob(job) {
-  element('current-name').textContent = job.name ?? job.id;
+  showName(element('current-name'), job.name ?? job.id);
   element('cancel').hidden = ENDED.includes(job.state);
   if (element('cancel').disabled) return;
   if (job.state === 'queued') {
@@ -176,6 +205,7 @@ function showJob(job) {
 async function showEnd(job) {
   element('progress').hidden = true;
   element('cancel').hidden = true;
+  offerDeletion(true);
   list();
   if (job.state === 'failed') { showStatus(job.error, 'failed'); return; }
   if (job.state === 'cancelled') { showStatus('Cancelled'); return; }
@@ -191,18 +221,43 @@ async function showEnd(job) {
     return;
   }
   if (shown !== job.id) return;
-  const frame = element('report');
-  frame.onload = () => {
-    // The frame gets the height of its content, so that only the page scrolls.
-    frame.style.height = `${frame.contentDocument.documentElement.scrollHeight + 24}px`;
-  };
-  frame.hidden = false;
-  frame.srcdoc = page;
   link('page', page, 'text/html');
+  showReport(element('page').href);
   link('json', JSON.stringify(job.report, null, 2), 'application/json');
   element('json').download = `${job.name ?? job.id}.json`;
   element('links').hidden = false;
   showStatus(headline(job), job.verdict);
+}
+
+// Shows the page at an address in a frame without scripts, or none. A new frame adds no entry to
+// the history.
+function showReport(address) {
+  element('frame').replaceChildren();
+  if (address === null) return;
+  const frame = document.createElement('iframe');
+  frame.id = 'report';
+  frame.title = 'The report';
+  frame.sandbox = 'allow-same-origin';
+  frame.onload = () => {
+    // The frame gets the height of its content, so that only the page scrolls. The content changes
+    // with the width of the window, and when a reader opens a part of it.
+    const content = frame.contentDocument.documentElement;
+    const fit = () => {
+      const height = Math.ceil(content.getBoundingClientRect().height);
+      // The border has a pixel above and below.
+      frame.style.height = `${height + 2}px`;
+    };
+    new ResizeObserver(fit).observe(content);
+    fit();
+  };
+  frame.src = address;
+  element('frame').append(frame);
+}
+
+// Shows or hides the button that deletes the check. It must be pressed twice.
+function offerDeletion(isOffered) {
+  element('delete').hidden = !isOffered;
+  element('delete').textContent = 'Delete this check';
 }
 
 // Points a link to a text, as a blob.
@@ -236,7 +291,8 @@ async function list(cursor = null) {
   let page;
   try {
     const start = cursor === null ? '' : `&cursor=${cursor}`;
-    page = await (await request(`v1/checks?limit=20${start}`)).json();
+    const verdict = element('filter').value && `&verdict=${element('filter').value}`;
+    page = await (await request(`v1/checks?limit=20${verdict}${start}`)).json();
   } catch {
     return;
   }
@@ -250,7 +306,7 @@ async function list(cursor = null) {
     };
     const link = document.createElement('a');
     link.href = `#${job.id}`;
-    link.textContent = job.name ?? job.id;
+    showName(link, job.name ?? job.id);
     cell(link);
     cell(job.verdict ?? job.state, job.verdict ?? job.state);
     cell(job.summary ?? job.error ?? '');
@@ -262,13 +318,16 @@ async function list(cursor = null) {
   else body.append(...rows);
   element('past').hidden = body.rows.length === 0;
   element('none').hidden = body.rows.length > 0;
+  element('filter-label').hidden = body.rows.length === 0 && !element('filter').value;
+  element('none').textContent = element('filter').value ? 'None with this verdict.' : 'None yet.';
   older = page.next ?? null;
   element('more').hidden = older === null;
 }
 
-// Shows the check whose id is in the address.
+// Shows the check whose id is in the address, or none if there is no id.
 function open() {
   const id = location.hash.slice(1);
+  if (!id && shown !== null) hideCheck();
   if (!id || id === shown) return;
   showCheck(id);
   follow(id);
@@ -319,6 +378,38 @@ element('cancel').onclick = async () => {
     fail(error.message);
   }
 };
+element('delete').onclick = async () => {
+  const sure = 'Press again to delete the file and its report';
+  if (element('delete').textContent !== sure) {
+    element('delete').textContent = sure;
+    return;
+  }
+  try {
+    await request(`v1/checks/${shown}`, {method: 'DELETE'});
+  } catch (error) {
+    fail(error.message);
+    return;
+  }
+  hideCheck();
+  history.replaceState(null, '', location.pathname);
+  list();
+};
+element('delete').onblur = () => offerDeletion(!element('delete').hidden);
+for (const button of document.querySelectorAll('.copy')) {
+  button.onclick = async () => {
+    const snippet = element(button.dataset.of);
+    try {
+      await navigator.clipboard.writeText(snippet.textContent);
+      button.textContent = 'Copied';
+    } catch {
+      // Browsers write to the clipboard on secure pages only. A selection can be copied by hand.
+      getSelection().selectAllChildren(snippet);
+      button.textContent = 'Selected';
+    }
+    setTimeout(() => { button.textContent = 'Copy'; }, 2000);
+  };
+}
+element('filter').onchange = () => list();
 element('more').onclick = () => list(older);
 element('token-form').onsubmit = event => {
   event.preventDefault();

@@ -4,81 +4,148 @@
 use askama::Template;
 
 use super::{Run, words};
-use crate::{
-    report::{Check, Finding, Proof, Report, Verdict},
-    sweep::Sweep,
-};
+use crate::report::{Report, Verdict};
 
 mod error_map;
 mod histogram;
 mod scatter;
+mod section;
 mod steps;
 mod svg;
 
-use svg::Figure;
+use section::Section;
+
+/// The most files whose reports are on a page of several files. Chosen: a report without figures
+/// has about ten kilobytes.
+const MOST_PARTS: usize = 200;
+/// The most gradients with figures on such a page. Chosen: figures have up to 0.2 megabytes.
+const MOST_PICTURED: usize = 12;
 
 /// Renders the report of a single file, or returns the page that a service has rendered. For
 /// several files, renders a table with a line for each and the reports of those that did not pass.
 pub fn render(runs: &[Run]) -> String {
-    if let [
-        Run {
-            page: Some(page), ..
-        },
-    ] = runs
-    {
-        return page.clone();
+    let page = match runs {
+        [
+            Run {
+                page: Some(page), ..
+            },
+        ] => return page.clone(),
+        [run] => of_one(run),
+        runs => of_several(runs),
+    };
+    page.render().expect("a report renders as HTML")
+}
+
+fn of_one(run: &Run) -> Page<'_> {
+    let parts = run.outcome.iter().map(|report| Part {
+        id: String::new(),
+        name: None,
+        report,
+        sections: sections(run, report, "", &mut usize::MAX.clone()),
+    });
+    Page {
+        verdict: words::heading(run),
+        name: Some(&run.name).filter(|name| !name.is_empty()),
+        date: run.time.map(words::date),
+        summary: run.outcome.as_ref().err().map(ToString::to_string),
+        others: Vec::new(),
+        passed: Vec::new(),
+        omitted: 0,
+        level: 2,
+        parts: parts.collect(),
+        version: env!("CARGO_PKG_VERSION"),
     }
-    let is_one = runs.len() == 1;
-    let mut parts: Vec<Part<'_>> = Vec::new();
-    let mut checks = 0;
-    for run in runs {
-        let Ok(report) = &run.outcome else {
-            continue;
-        };
-        if !is_one && report.verdict == Verdict::Pass {
-            continue;
-        }
-        let sections = report.checks.iter().enumerate().map(|(index, check)| {
-            let sweep = run.sweeps.get(index).and_then(Option::as_ref);
-            Section::new(check, figures(checks + index, check, sweep))
-        });
-        parts.push(Part {
-            name: (!is_one).then_some(run.name.as_str()),
-            report,
-            sections: sections.collect(),
-        });
-        checks += report.checks.len();
-    }
+}
+
+fn of_several(runs: &[Run]) -> Page<'_> {
     let worst = ["error", "fail", "inconclusive"]
         .into_iter()
         .find(|heading| runs.iter().any(|run| words::heading(run) == *heading));
-    let lines = runs.iter().map(|run| Line {
-        heading: words::heading(run),
-        name: &run.name,
-        summary: match &run.outcome {
-            Ok(report) => words::brief(report),
-            Err(error) => error.to_string(),
-        },
-    });
-    let page = Page {
-        verdict: worst.unwrap_or("pass"),
-        summary: words::counts(runs),
-        lines: if is_one { Vec::new() } else { lines.collect() },
+    let mut pictured = MOST_PICTURED;
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    let (mut others, mut passed) = (Vec::new(), Vec::new());
+    let mut omitted = 0;
+    for (index, run) in runs.iter().enumerate() {
+        let mut line = Line {
+            heading: words::heading(run),
+            name: &run.name,
+            id: None,
+            summary: match &run.outcome {
+                Ok(report) => words::brief(report),
+                Err(error) => error.to_string(),
+            },
+        };
+        match &run.outcome {
+            Ok(report) if report.verdict == Verdict::Pass => {
+                passed.push(line);
+                continue;
+            }
+            Ok(_) if parts.len() >= MOST_PARTS => omitted += 1,
+            Ok(report) => {
+                let id = format!("file-{}", index + 1);
+                line.id = Some(id.clone());
+                parts.push(Part {
+                    sections: sections(run, report, &format!("{id}-"), &mut pictured),
+                    id,
+                    name: Some(&run.name),
+                    report,
+                });
+            }
+            Err(_) => {}
+        }
+        others.push(line);
+    }
+    Page {
+        verdict: worst.unwrap_or("pass").to_owned(),
+        name: None,
+        date: runs.iter().find_map(|run| run.time).map(words::date),
+        summary: Some(words::counts(runs)),
+        others,
+        passed,
+        omitted,
+        level: 3,
         parts,
         version: env!("CARGO_PKG_VERSION"),
-    };
-    page.render().expect("a report renders as HTML")
+    }
+}
+
+/// Returns the sections of a report. Each id begins with `prefix`. At most `pictured` gradients get
+/// figures, and it is reduced by their number.
+fn sections<'a>(
+    run: &Run,
+    report: &'a Report,
+    prefix: &str,
+    pictured: &mut usize,
+) -> Vec<Section<'a>> {
+    let is_one = prefix.is_empty() && report.checks.len() == 1;
+    let checks = report.checks.iter().enumerate();
+    let sections = checks.map(|(index, check)| {
+        let sweep = run.sweeps.get(index).and_then(Option::as_ref);
+        let is_pictured = *pictured > 0;
+        *pictured = pictured.saturating_sub(1);
+        let id = format!("{prefix}{}", check.wrt.grad_name());
+        Section::new(id, check, sweep, is_pictured, is_one)
+    });
+    sections.collect()
 }
 
 /// The page, templates/report.html.
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page<'a> {
-    verdict: &'static str,
-    /// The number of files that passed.
-    summary: String,
-    /// The files, if there are several.
-    lines: Vec<Line<'a>>,
+    verdict: String,
+    /// The name of the file, if there is one.
+    name: Option<&'a String>,
+    date: Option<String>,
+    /// The number of files that passed, or the reason why the only one could not be checked.
+    summary: Option<String>,
+    /// The files that did not pass, and those that passed, if there are several files.
+    others: Vec<Line<'a>>,
+    passed: Vec<Line<'a>>,
+    /// The number of reports that are left out.
+    omitted: usize,
+    /// The level of the heading of a gradient.
+    level: usize,
     parts: Vec<Part<'a>>,
     version: &'static str,
 }
@@ -87,135 +154,20 @@ struct Page<'a> {
 struct Line<'a> {
     heading: String,
     name: &'a str,
+    /// The id of its report, if it is on the page.
+    id: Option<String>,
     summary: String,
+}
+
+/// Returns the parts of a name between which a line may break.
+fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    name.split_inclusive(['/', '_', '-', '.'])
 }
 
 /// The report of one file.
 struct Part<'a> {
+    id: String,
     name: Option<&'a str>,
     report: &'a Report,
     sections: Vec<Section<'a>>,
-}
-
-/// One gradient.
-struct Section<'a> {
-    check: &'a Check,
-    sentence: String,
-    findings: Vec<FindingView<'a>>,
-    figures: Vec<Figure>,
-    worst: Vec<WorstView>,
-    facts: Vec<(&'static str, String)>,
-}
-
-/// A finding with its heading.
-struct FindingView<'a> {
-    finding: &'a Finding,
-    heading: &'static str,
-    confidence: String,
-    evidence: Vec<(&'a str, String)>,
-    proof: Option<ProofView>,
-}
-
-/// The effect of a correction.
-struct ProofView {
-    correction: String,
-    /// A label, and its numbers before and after the correction.
-    rows: [(&'static str, [String; 2]); 2],
-}
-
-/// One of the worst entries.
-struct WorstView {
-    place: String,
-    analytic: String,
-    numeric: String,
-    rel_err: String,
-    severity: String,
-}
-
-/// Draws the figures of a check. Returns none if the check was read from JSON. `index` counts the
-/// checks on the page.
-fn figures(index: usize, check: &Check, sweep: Option<&Sweep>) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    let Some(tally) = check.tally() else {
-        return figures;
-    };
-    if let Some(picture) = &tally.picture {
-        figures.push(scatter::figure(index, check, picture));
-        figures.push(error_map::figure(index, check, picture));
-    }
-    figures.push(histogram::figure(index, &tally.rel_err.histogram));
-    figures.extend(sweep.map(|sweep| steps::figure(index, sweep)));
-    figures
-}
-
-impl<'a> Section<'a> {
-    fn new(check: &'a Check, figures: Vec<Figure>) -> Self {
-        let worst = check.worst.iter().map(|entry| WorstView {
-            place: entry.place(check.wrt),
-            analytic: format!("{:.4e}", entry.analytic),
-            numeric: format!("{:.4e}", entry.numeric),
-            rel_err: format!("{:.2e}", entry.rel_err),
-            severity: format!("{:.2e}", entry.severity()),
-        });
-        Self {
-            check,
-            sentence: words::sentence(check),
-            findings: findings(check),
-            figures,
-            worst: worst.collect(),
-            facts: words::facts(check),
-        }
-    }
-}
-
-fn findings(check: &Check) -> Vec<FindingView<'_>> {
-    let mut before: Option<&Finding> = None;
-    let mut views = Vec::new();
-    for finding in &check.findings {
-        let heading = match before {
-            None => "Cause",
-            Some(before) if before.step == finding.step => "Or, with the same arrays",
-            Some(_) => "And, after that correction",
-        };
-        before = Some(finding);
-        let evidence = finding.evidence.iter();
-        let proof = finding.proof.as_ref();
-        views.push(FindingView {
-            finding,
-            heading,
-            confidence: words::confidence(finding),
-            evidence: evidence
-                .map(|(name, value)| (name.as_str(), words::measured(name, *value)))
-                .collect(),
-            proof: proof
-                .filter(|proof| !proof.correction.is_empty())
-                .map(ProofView::new),
-        });
-    }
-    views
-}
-
-impl ProofView {
-    fn new(proof: &Proof) -> Self {
-        let share = |at: usize| {
-            let [wrong, of] = [proof.wrong[at], proof.entries[at]];
-            let [wrong, of] = [wrong, of].map(|count| words::group(count as u64));
-            format!("{wrong} of {of}")
-        };
-        let wrong = if proof.sampled {
-            "wrong entries in a sample"
-        } else {
-            "wrong entries"
-        };
-        Self {
-            correction: words::correction(proof),
-            rows: [
-                (wrong, [share(0), share(1)]),
-                (
-                    "relative error of the whole tensor",
-                    proof.error.map(words::rounded),
-                ),
-            ],
-        }
-    }
 }

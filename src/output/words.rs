@@ -1,15 +1,19 @@
 //! The words that all formats share: the verdict in a sentence, labels with their facts, numbers.
 
+mod date;
 mod facts;
 mod numbers;
 mod sentence;
+mod steps;
 mod summary;
 
+pub use date::date;
 pub use facts::{
     agreement, correction, details, device, error_size, facts, problem, proof, time, tried,
 };
 pub use numbers::{counted, group, measured, rounded, short};
 pub use sentence::sentence;
+pub use steps::steps;
 pub use summary::{brief, counts, heading};
 
 use crate::report::{Code, Finding};

@@ -31,7 +31,7 @@ fn described_routes() -> [Route; 8] {
         ("/metrics", get(status::metrics)),
         ("/v1/devices", get(status::devices)),
         ("/v1/checks", get(jobs::list).post(create::create)),
-        ("/v1/checks/{id}", get(jobs::show).delete(jobs::cancel)),
+        ("/v1/checks/{id}", get(jobs::show).delete(jobs::delete)),
         ("/v1/checks/{id}/events", get(jobs::watch)),
         ("/v1/checks/{id}/report.html", get(jobs::page)),
     ]

@@ -3,7 +3,10 @@
 use std::{fmt::Display, time::Duration};
 
 use super::{job::State, refusal::Refusal};
-use crate::settings::{LONGEST_NAME, Settings};
+use crate::{
+    report::Verdict,
+    settings::{LONGEST_NAME, Settings},
+};
 
 /// Jobs in one page of the list, by default. Chosen.
 pub(super) const DEFAULT_LIMIT: usize = 50;
@@ -72,6 +75,8 @@ impl CheckRequest {
 pub(super) struct ListRequest {
     /// State of the jobs to list. `None` lists all.
     pub(super) state: Option<State>,
+    /// Verdict of the jobs to list. `None` lists all.
+    pub(super) verdict: Option<Verdict>,
     /// Largest number of jobs.
     pub(super) limit: usize,
     /// Start of the page: the `next` of the previous page.
@@ -90,6 +95,10 @@ impl ListRequest {
             let expected = format_args!("one of {states}");
             State::named(&value).ok_or_else(|| invalid("state", &value, expected))
         });
+        let verdict = take(&mut pairs, "verdict")?.map(|value| {
+            let verdict = serde_json::from_value(value.as_str().into());
+            verdict.map_err(|_| invalid("verdict", &value, "one of pass, inconclusive, fail"))
+        });
         let limit = take(&mut pairs, "limit")?.map(|value| {
             let limit = value.parse().ok();
             let limit = limit.filter(|it| (1..=MAX_LIMIT).contains(it));
@@ -101,11 +110,13 @@ impl ListRequest {
             cursor.ok_or_else(|| invalid("cursor", &value, "the `next` of the page before"))
         });
         if let Some((name, _)) = pairs.first() {
-            let detail = format!("unknown parameter '{name}'; expected state, limit or cursor");
+            let detail =
+                format!("unknown parameter '{name}'; expected state, verdict, limit or cursor");
             return Err(Refusal::bad_request(detail));
         }
         Ok(Self {
             state: state.transpose()?,
+            verdict: verdict.transpose()?,
             limit: limit.transpose()?.unwrap_or(DEFAULT_LIMIT),
             cursor: cursor.transpose()?,
         })

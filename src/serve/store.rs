@@ -16,6 +16,7 @@ use super::job::{Cost, Job, JobView, Outcome, State};
 use crate::{
     error::{Error, Result},
     io::Source,
+    report::Verdict,
 };
 
 mod database;
@@ -29,6 +30,7 @@ use journal::Journal;
 use reserve::Reserve;
 pub(super) use spool::{ReceivedBody, page};
 use spool::{Spool, remove};
+use sql::Ended;
 pub(super) use sql::JobList;
 
 /// The store.
@@ -217,18 +219,20 @@ impl Store {
             .read(|connection| sql::queued_jobs(connection, self.spool.folder()))
     }
 
-    /// Returns the newest jobs before `cursor`, of one state or of all.
+    /// Returns the newest jobs before `cursor`, of one state or of all, and of one verdict or of
+    /// all.
     ///
     /// # Errors
     /// [`Error::Io`] if the database cannot be read.
     pub(super) fn list(
         &self,
         state: Option<State>,
+        verdict: Option<Verdict>,
         limit: usize,
         cursor: Option<i64>,
     ) -> Result<JobList> {
         self.database
-            .read(|connection| sql::list(connection, state, limit, cursor))
+            .read(|connection| sql::list(connection, state, verdict, limit, cursor))
     }
 
     /// Deletes ended jobs: those that ended before `oldest`, in seconds since 1970, and then the
@@ -242,16 +246,37 @@ impl Store {
         let expired = self
             .database
             .read(|connection| sql::expired(connection, oldest, max_bytes))?;
-        if expired.is_empty() {
-            return Ok(0);
+        self.delete_ended(&expired)?;
+        Ok(expired.len())
+    }
+
+    /// Deletes a job that has ended, with its body, its report and its page. Returns false if there
+    /// is none.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the database or the folder cannot be written.
+    pub(super) fn delete(&self, id: &str) -> Result<bool> {
+        let ended = self
+            .database
+            .read(|connection| sql::ended(connection, id))?;
+        let Some(ended) = ended else {
+            return Ok(false);
+        };
+        self.delete_ended(&[ended])?;
+        Ok(true)
+    }
+
+    fn delete_ended(&self, jobs: &[Ended]) -> Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
         }
         // Files first: on a full disk there is no room for any other change.
         let remove_files = || {
-            let removed = expired.iter().map(|job| self.spool.remove(&job.body));
+            let removed = jobs.iter().map(|job| self.spool.remove(&job.body));
             removed.fold(Ok(()), Result::and)
         };
         let removed = remove_files();
-        let numbers: Arc<Vec<i64>> = Arc::new(expired.iter().map(|job| job.number).collect());
+        let numbers: Arc<Vec<i64>> = Arc::new(jobs.iter().map(|job| job.number).collect());
         let delete = || {
             let numbers = numbers.clone();
             self.database
@@ -266,8 +291,7 @@ impl Store {
         }
         self.reserve.fill();
         // Files again, for pages that were rendered meanwhile.
-        removed.and(remove_files())?;
-        Ok(expired.len())
+        removed.and(remove_files())
     }
 
     /// Limits the pages of the database, which cannot shrink: a database that cannot grow behaves
@@ -294,10 +318,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::{
-        report::Verdict,
-        serve::{job::now, refusal::Refusal},
-    };
+    use crate::serve::{job::now, refusal::Refusal};
 
     /// Keeps a job of 1000 bytes. An even one has a file of its own.
     fn accept(store: &Store, id: usize) -> Result<Job> {
@@ -358,7 +379,7 @@ mod tests {
         for job in left {
             store.finish_now(&job.view.id, &done(), now()).unwrap();
         }
-        let list = store.list(Some(State::Done), 1000, None).unwrap();
+        let list = store.list(Some(State::Done), None, 1000, None).unwrap();
         assert_eq!(list.jobs.len(), accepted);
     }
 
@@ -428,14 +449,14 @@ mod tests {
         assert_eq!(store.delete_expired(50.0, u64::MAX).unwrap(), 1);
         assert_eq!(store.delete_expired(50.0, 12_100).unwrap(), 2);
         let ids = |jobs: Vec<JobView>| jobs.into_iter().map(|it| it.id).collect::<Vec<_>>();
-        let left = store.list(None, 10, None).unwrap();
+        let left = store.list(None, None, 10, None).unwrap();
         assert_eq!(ids(left.jobs), ["job-5", "job-4", "job-3"]);
         // One of those bodies has a file, and there is one page.
         assert_eq!(files(folder.path()), 2);
         // Queued jobs stay, however much they take.
         assert_eq!(store.delete_expired(1e12, 0).unwrap(), 1);
         assert_eq!(
-            ids(store.list(None, 10, None).unwrap().jobs),
+            ids(store.list(None, None, 10, None).unwrap().jobs),
             ["job-5", "job-4"]
         );
         // The page of a deleted job is not kept.

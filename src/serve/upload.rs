@@ -49,6 +49,9 @@ pub(super) const TYPES: [&str; 6] = [
     "application/x-zip-compressed",
 ];
 
+/// Content types of the forms that `curl -F` and `curl -d` send.
+const FORMS: [&str; 2] = ["multipart/form-data", "application/x-www-form-urlencoded"];
+
 /// A received body. Dropping it deletes it.
 pub(super) struct Upload {
     pub(super) body: ReceivedBody,
@@ -103,7 +106,15 @@ pub(super) fn check_head(service: &Service, headers: &HeaderMap) -> Result<(), R
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
         let kind = kind.to_str().unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim();
-        if !TYPES.contains(&essence.to_ascii_lowercase().as_str()) {
+        let essence = essence.to_ascii_lowercase();
+        if FORMS.contains(&essence.as_str()) {
+            return unsupported(format!(
+                "Content-Type is {essence}, a form; send the file as it is, with \
+                 curl -X POST -T FILE, or with curl --data-binary @FILE \
+                 -H 'Content-Type: application/octet-stream'"
+            ));
+        }
+        if !TYPES.contains(&essence.as_str()) {
             return unsupported(format!(
                 "Content-Type is {essence}; send a safetensors or npz file as \
                  application/octet-stream"

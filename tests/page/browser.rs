@@ -135,6 +135,16 @@ impl Browser {
         self.post("frame/parent", &json!({}));
     }
 
+    /// Sets the width and the height of the window.
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        self.post("window/rect", &json!({ "width": width, "height": height }));
+    }
+
+    /// Goes back in the history.
+    pub(crate) fn back(&self) {
+        self.post("back", &json!({}));
+    }
+
     fn element(&self, found: &Value) -> Element<'_> {
         Element {
             browser: self,

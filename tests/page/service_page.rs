@@ -41,12 +41,20 @@ impl Page {
         }
     }
 
+    /// Waits until a script returns true.
+    fn wait_until(&self, script: &str) {
+        let started = Instant::now();
+        while self.0.execute(script, &[]) != true {
+            assert!(started.elapsed() < Duration::from_secs(10), "{script}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Returns the text of the report that is shown, empty while there is none.
     fn report(&self) -> String {
-        let frame = self.find("report");
-        if !frame.is_displayed() {
+        let Ok(frame) = self.0.find("#report") else {
             return String::new();
-        }
+        };
         self.0.enter_frame(&frame);
         // The content of the frame may be changing.
         let text = self.0.find("body").and_then(|body| body.text());
@@ -111,7 +119,7 @@ fn checks_files_with_settings_and_goes_back_to_past_checks() {
     page.choose(right);
     page.wait_for("current-name", right);
     page.wait_for("status", "All 2 gradients are right.");
-    page.wait_for("report", "PASS: grad is right");
+    page.wait_for("report", "grad is right: all 6 entries agree");
 
     // A broken file, and an unknown setting.
     page.choose("truncated.safetensors");
@@ -177,4 +185,138 @@ fn the_page_requests_a_token_and_loads_nothing_from_elsewhere() {
             .all(|url| url.starts_with(&service.url("/")) || url.starts_with("data:")),
         "{loaded:?}"
     );
+}
+
+/// The frame is as high as the report in a window of any width, so that only the page scrolls.
+#[test]
+fn the_frame_follows_the_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let driver = Driver::start();
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
+    page.find("example").click();
+    page.wait_for("report", "as if 10 backward passes had been summed");
+    let height = "return document.getElementById('report').getBoundingClientRect().height";
+    let fits = "const frame = document.getElementById('report'); \
+                const content = frame.contentDocument.documentElement; \
+                const rest = frame.clientHeight - content.getBoundingClientRect().height; \
+                return rest >= 0 && rest < 2 && innerWidth";
+    let mut heights = Vec::new();
+    for width in [1280, 600, 1280] {
+        page.0.resize(width, 900);
+        page.wait_until(&format!("{fits} === {width}"));
+        heights.push(page.0.execute(height, &[]).as_f64().unwrap());
+    }
+    assert!(heights[1] > 1.2 * heights[0], "{heights:?}");
+    assert!((heights[2] - heights[0]).abs() < 20.0, "{heights:?}");
+}
+
+#[test]
+fn back_leaves_a_report_and_an_ended_check_can_be_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let driver = Driver::start();
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
+    for (name, past) in [("right", "pass"), ("wrong-sum", "fail")] {
+        page.choose(&format!("{name}.safetensors"));
+        page.wait_for("report", "This run");
+        page.wait_for("past", past);
+    }
+    // Back to the first report, and then to none.
+    page.0.back();
+    page.wait_for("current-name", "right.safetensors");
+    page.wait_for("report", "grad is right");
+    page.0.back();
+    page.wait_until("return document.getElementById('current').hidden");
+    assert_eq!(page.0.execute("return document.title", &[]), "gradprobe");
+
+    // The list can be limited to a verdict. A gradient that passed has no finding.
+    let rows = "return [...document.querySelectorAll('#past tbody tr')].map( \
+                row => [...row.cells].slice(0, 3).map(cell => cell.textContent))";
+    page.find("filter").send_keys("pass");
+    let passed = serde_json::json!([["right.safetensors", "pass", "grad, grad_logits"]]);
+    page.wait_until(&format!(
+        "return JSON.stringify((() => {{ {rows} }})()) === '{passed}'"
+    ));
+    assert_eq!(page.text("past-name"), "Past checks");
+
+    // The button must be pressed twice.
+    page.0.find_link("right.safetensors").click();
+    page.wait_for("report", "grad is right");
+    page.find("delete").click();
+    page.wait_for("delete", "Press again to delete the file and its report");
+    assert_eq!(service.jobs().len(), 2);
+    page.find("delete").click();
+    page.wait_for("none", "None with this verdict.");
+    assert!(!page.find("current").is_displayed());
+    assert_eq!(service.jobs().len(), 1);
+}
+
+#[test]
+fn the_page_shows_how_to_make_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let driver = Driver::start();
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
+    assert!(!page.find("pytorch").is_displayed());
+    let pickled = folder.path().join("mine.pt");
+    std::fs::write(&pickled, "PK").unwrap();
+    page.find("file").send_keys(pickled.to_str().unwrap());
+    page.wait_for(
+        "status",
+        "mine.pt is neither a .safetensors nor an .npz file.",
+    );
+    assert!(page.find("pytorch").is_displayed());
+    assert!(page.text("numpy").contains("weight=W.T"));
+    let copy = page.0.find("[data-of=pytorch]").unwrap();
+    copy.click();
+    page.wait_until(
+        "return ['Copied', 'Selected'].includes( \
+         document.querySelector('[data-of=pytorch]').textContent)",
+    );
+}
+
+#[test]
+fn the_page_notices_that_the_service_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let driver = Driver::start();
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
+    page.choose("right.safetensors");
+    page.wait_for("past", "pass");
+    drop(service);
+    page.find("example").click();
+    page.wait_for("status", "The service is gone: it does not answer.");
+    page.choose("right.safetensors");
+    page.wait_for("status", "The service is gone: it does not answer.");
+    page.0.find_link("right.safetensors").click();
+    page.wait_for(
+        "status",
+        "The service is gone: it does not answer. Trying again.",
+    );
+}
+
+/// Nothing is wider than a narrow window, and a name breaks only after its punctuation.
+#[test]
+fn the_page_fits_a_phone() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
+    let body = std::fs::read("tests/cli/data/right.safetensors").unwrap();
+    let name = "a_folder/a-rather-long-name.of_a_case.safetensors";
+    service.post(&format!("wait=60&name={name}"), &body);
+    let driver = Driver::start();
+    let page = Page(driver.browser());
+    page.0.goto(&service.url("/"));
+    page.0.resize(500, 900);
+    page.wait_for("past", "pass");
+    let fits = "return document.documentElement.scrollWidth <= innerWidth";
+    assert_eq!(page.0.execute(fits, &[]), true);
+    let pieces = "return [...document.querySelector('#past a').childNodes] \
+                  .filter(node => node.nodeType === Node.TEXT_NODE).map(node => node.data) \
+                  .every(piece => piece.length <= 11)";
+    assert_eq!(page.0.execute(pieces, &[]), true);
 }

@@ -78,7 +78,7 @@ fn accepts_lists_and_counts_jobs() {
     // The page is the one of --html, and a second request gets the same.
     let page = service.get(&format!("{location}/report.html"));
     assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
-    assert!(page.text.contains("PASS: grad is right"), "{}", page.text);
+    assert!(page.text.contains("grad is right: all 48"), "{}", page.text);
     assert!(page.text.contains("<svg"));
     assert_eq!(
         service.get(&format!("{location}/report.html")).text,
@@ -130,11 +130,10 @@ fn short_jobs_overtake_a_long_one_that_is_watched_and_cancelled() {
         (cancelled.status, cancelled.json()["state"].as_str()),
         (200, Some("cancelled"))
     );
+    // It has ended, so that another request deletes it.
     let again = service.delete(&format!("/v1/checks/{second}"));
-    assert_eq!(
-        (again.status, again.detail().as_str()),
-        (409, "the check has already ended: it was cancelled")
-    );
+    assert_eq!((again.status, &*again.text), (204, ""));
+    assert_eq!(service.get(&format!("/v1/checks/{second}")).status, 404);
 
     // The first one reports its progress until it ends.
     let mut stream = TcpStream::connect(service.address()).unwrap();
@@ -194,4 +193,62 @@ fn a_cancellation_outlives_a_kill() {
     service.kill();
     let service = Service::start(&data, &ON_CPU);
     assert_eq!(service.job(&id)["state"], "cancelled");
+}
+
+#[test]
+fn an_ended_job_can_be_deleted_with_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let service = Service::start(&data, &ON_CPU);
+    let files = || std::fs::read_dir(data.join("spool")).unwrap().count();
+    // A short body is in the database, a long one in a file.
+    let long = case(folder.path(), [400, 100, 4], 16.0);
+    for body in [small(folder.path()), long] {
+        let kept = service.post("wait=60", &body).id();
+        let deleted = service.post("wait=60", &body).id();
+        for id in [&kept, &deleted] {
+            service.get(&format!("/v1/checks/{id}/report.html"));
+        }
+        let before = files();
+        let path = format!("/v1/checks/{deleted}");
+        assert_eq!(service.delete(&path).status, 204);
+        assert!(files() < before, "{} files, {before} before", files());
+        assert_eq!(service.delete(&path).status, 404);
+        for part in ["", "/events", "/report.html"] {
+            assert_eq!(service.get(&format!("{path}{part}")).status, 404, "{part}");
+        }
+        let ids: Vec<Value> = service.jobs().iter().map(|job| job["id"].clone()).collect();
+        assert!(!ids.contains(&deleted.as_str().into()), "{ids:?}");
+        assert_eq!(service.job(&kept)["state"], "done");
+    }
+    drop(service);
+    let service = Service::start(&data, &ON_CPU);
+    assert_eq!(service.jobs().len(), 2);
+}
+
+#[test]
+fn the_list_can_be_filtered_by_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &ON_CPU);
+    let wrong = case(folder.path(), [16, 6, 4], 16.0);
+    let right = small(folder.path());
+    for body in [&wrong, &right, &wrong, &right, &wrong] {
+        service.post("wait=60", body);
+    }
+    for (verdict, expected) in [("fail", 3), ("pass", 2), ("inconclusive", 0)] {
+        let mut found = 0;
+        let mut next = Some(String::new());
+        while let Some(cursor) = next {
+            let path = format!("/v1/checks?verdict={verdict}&state=done&limit=2{cursor}");
+            let page = service.get(&path).json();
+            for job in page["checks"].as_array().unwrap() {
+                assert_eq!(job["verdict"], verdict);
+                found += 1;
+            }
+            next = page["next"].as_i64().map(|next| format!("&cursor={next}"));
+        }
+        assert_eq!(found, expected, "{verdict}");
+    }
+    let queued = service.get("/v1/checks?verdict=fail&state=queued").json();
+    assert_eq!(queued["checks"], json!([]));
 }

@@ -39,6 +39,24 @@ fn every_documented_setting_and_content_type_is_accepted() {
             assert!(answer.status < 300, "{name}={value}: {answer:?}");
         }
     }
+    // A client that reads the schema sends no empty step and no range without ends.
+    for name in ["eps", "rows"] {
+        let parameters = post["parameters"].as_array().unwrap();
+        let parameter = parameters.iter().find(|it| it["name"] == name);
+        let pattern = parameter.unwrap()["schema"]["pattern"].as_str().unwrap();
+        assert!(
+            pattern.starts_with('^') && pattern.ends_with('$'),
+            "{pattern}"
+        );
+        assert_eq!(service.post(&format!("{name}="), &small).status, 400);
+    }
+    let list = &document["paths"]["/v1/checks"]["get"]["parameters"];
+    let cursor = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["name"] == "cursor");
+    assert_eq!(cursor.unwrap()["schema"]["minimum"], 1);
     for name in ["wait", "wrt", "label-smoothing", "scheme", "rows", "seed"] {
         assert!(names.contains(&name), "{names:?}");
     }

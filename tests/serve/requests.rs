@@ -86,6 +86,10 @@ fn refuses_unknown_paths_methods_and_list_parameters() {
             "state=new",
             "state is 'new'; expected one of queued, running, done, failed, cancelled",
         ),
+        (
+            "verdict=wrong",
+            "verdict is 'wrong'; expected one of pass, inconclusive, fail",
+        ),
         ("limit=0", "limit is '0'; expected a number from 1 to 1000"),
         ("limit=1&limit=2", "limit is given twice"),
         (
@@ -94,7 +98,7 @@ fn refuses_unknown_paths_methods_and_list_parameters() {
         ),
         (
             "page=2",
-            "unknown parameter 'page'; expected state, limit or cursor",
+            "unknown parameter 'page'; expected state, verdict, limit or cursor",
         ),
     ] {
         let answer = service.get(&format!("/v1/checks?{query}"));
@@ -161,6 +165,18 @@ fn refuses_bodies_that_cannot_be_checked() {
             packed.send(&small[..]),
             Err(ureq::Error::StatusCode(415))
         ));
+    }
+    // The forms of curl -F and curl -d.
+    for kind in [
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded",
+    ] {
+        let answer = service.post_with("", &small, kind);
+        assert_eq!(answer.status, 415);
+        let detail = answer.detail();
+        for way in ["curl -X POST -T FILE", "curl --data-binary @FILE"] {
+            assert!(detail.contains(way), "{detail}");
+        }
     }
 }
 

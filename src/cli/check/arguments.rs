@@ -1,6 +1,6 @@
 //! The flags of `gradprobe check`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::SystemTime};
 
 use bytesize::ByteSize;
 use clap::Args;
@@ -140,7 +140,7 @@ impl CheckArguments {
         } else {
             Vec::new()
         };
-        Ok(Run::new(name(source), report, sweeps))
+        Ok(Run::new(name(source), report, sweeps).at(SystemTime::now()))
     }
 
     /// Opens the file of `--numeric`.

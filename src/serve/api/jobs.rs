@@ -1,4 +1,4 @@
-//! Jobs under `/v1/checks`: list, state, events, page and cancellation.
+//! Jobs under `/v1/checks`: list, state, events, page, cancellation and deletion.
 
 use std::{fs, sync::Arc};
 
@@ -47,12 +47,20 @@ fn find(service: &Service, request: &ListRequest) -> Result<List, Refusal> {
         job::State::Running => job::State::Queued,
         other => other,
     });
-    let mut cursor = request.cursor;
+    let &ListRequest {
+        state,
+        verdict,
+        limit,
+        mut cursor,
+    } = request;
     loop {
-        let JobList { jobs, next } = service.store.list(stored, request.limit, cursor)?;
+        let JobList { jobs, next } = service.store.list(stored, verdict, limit, cursor)?;
         let current = jobs.into_iter().map(|view| current(service, view));
         let mut checks = current.collect::<Result<Vec<_>, _>>()?;
-        checks.retain(|view| request.state.is_none_or(|state| view.state == state));
+        checks.retain(|view| {
+            let has_verdict = verdict.is_none() || view.verdict == verdict;
+            has_verdict && state.is_none_or(|state| view.state == state)
+        });
         // Skip an empty page.
         if !checks.is_empty() || next.is_none() {
             return Ok(List { checks, next });
@@ -120,15 +128,18 @@ pub(super) async fn watch(
     Ok(events::single(stored(&service, id).await?.view).into_response())
 }
 
-/// Cancels a job. A running one stops a moment later.
-pub(super) async fn cancel(
+/// Cancels a job, or deletes one that has ended. A running job stops a moment later.
+pub(super) async fn delete(
     State(service): State<Arc<Service>>,
     Id(id): Id,
 ) -> Result<Response, Refusal> {
     let Some((handle, queued)) = service.queue.cancel(&id) else {
-        let view = stored(&service, id).await?.view;
-        let detail = format!("the check has already ended: it {}", view.state.predicate());
-        return Err(Refusal::new(StatusCode::CONFLICT, detail));
+        let deleted = blocking(move || Ok(service.store.delete(&id)?));
+        return if deleted.await? {
+            Ok(StatusCode::NO_CONTENT.into_response())
+        } else {
+            Err(Refusal::unknown_check())
+        };
     };
     let status = if queued.is_some() {
         StatusCode::OK

@@ -1,13 +1,16 @@
 //! The OpenAPI document: templates/openapi.json, completed by the version and by the settings of a
 //! check, which are flags of the command line.
 
-use std::{any::TypeId, sync::LazyLock};
+use std::{any::TypeId, ops::Range, sync::LazyLock};
 
 use axum::Json;
 use clap::Arg;
 use serde_json::{Value, json};
 
-use crate::settings::Settings;
+use crate::settings::{Auto, Settings};
+
+/// The pattern of a positive number, which a client may send as a string.
+const NUMBER: &str = "[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,3})?";
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
 
@@ -45,6 +48,15 @@ fn parameter(arg: &Arg) -> Option<Value> {
         "string"
     };
     let mut value = json!({ "type": kind });
+    if is(&[TypeId::of::<u64>(), TypeId::of::<usize>()]) {
+        value["minimum"] = 0.into();
+    }
+    if is(&[TypeId::of::<Auto<f64>>()]) {
+        value["pattern"] = format!("^(auto|{NUMBER})$").into();
+    }
+    if is(&[TypeId::of::<Range<usize>>()]) {
+        value["pattern"] = "^[0-9]{1,18}[.][.][0-9]{1,18}$".into();
+    }
     let names = arg.get_possible_values();
     if !names.is_empty() {
         value["enum"] = names.iter().map(|value| value.get_name()).collect();
@@ -57,7 +69,7 @@ fn parameter(arg: &Arg) -> Option<Value> {
     if arg.get_value_delimiter().is_some() {
         parameter["style"] = "form".into();
         parameter["explode"] = false.into();
-        value = json!({ "type": "array", "items": value });
+        value = json!({ "type": "array", "items": value, "minItems": 1 });
     }
     parameter["schema"] = value;
     Some(parameter)
@@ -81,7 +93,7 @@ mod tests {
         let wait = &checks["post"]["parameters"][0];
         assert_eq!(wait["name"], "wait");
         assert_eq!(wait["schema"]["maximum"].as_f64(), Some(MAX_WAIT));
-        let limit = &checks["get"]["parameters"][1];
+        let limit = &checks["get"]["parameters"][2];
         assert_eq!(limit["name"], "limit");
         assert_eq!(limit["schema"]["maximum"], MAX_LIMIT);
         assert_eq!(limit["schema"]["default"], DEFAULT_LIMIT);

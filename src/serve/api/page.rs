@@ -8,8 +8,8 @@ use axum::{
 /// Content security policy of every answer. Nothing is loaded from elsewhere and no other site may
 /// frame the service. The page shows a report in a frame without scripts.
 pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; \
-    style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'self'";
+    style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-src blob:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// Answers with the page.
 pub(super) async fn page() -> Html<&'static str> {

@@ -5,7 +5,10 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use serde_json::value::RawValue;
 
-use crate::serve::job::{Cost, Job, JobView, Outcome, State};
+use crate::{
+    report::Verdict,
+    serve::job::{Cost, Job, JobView, Outcome, State},
+};
 
 /// Version of the tables. A database of another version is not touched.
 pub(super) const LAYOUT: i64 = 2;
@@ -48,7 +51,7 @@ pub(in crate::serve) struct JobList {
 }
 
 /// An ended job that is to be deleted.
-pub(super) struct Expired {
+pub(super) struct Ended {
     pub(super) number: i64,
     /// File name of its body.
     pub(super) body: String,
@@ -182,10 +185,12 @@ pub(super) fn queued_jobs(connection: &Connection, spool: &Path) -> Result<Vec<J
         .collect()
 }
 
-/// Returns up to `limit` jobs before `cursor`, of one state or of all.
+/// Returns up to `limit` jobs before `cursor`, of one state or of all, and of one verdict or of
+/// all.
 pub(super) fn list(
     connection: &Connection,
     state: Option<State>,
+    verdict: Option<Verdict>,
     limit: usize,
     cursor: Option<i64>,
 ) -> Result<JobList> {
@@ -196,11 +201,13 @@ pub(super) fn list(
     };
     let mut statement = connection.prepare_cached(&format!(
         "SELECT number, id, state, name, bytes, created, finished, verdict, summary, error
-         FROM jobs WHERE {filter} = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+         FROM jobs WHERE {filter} = ?1 AND COALESCE(verdict = ?2, ?2 IS NULL) AND number < ?3
+         ORDER BY number DESC LIMIT ?4",
     ))?;
+    let verdict = verdict.map(|verdict| verdict.to_string());
     let before = cursor.unwrap_or(i64::MAX);
     // One row more than asked for shows that there is a next page.
-    let rows = statement.query_map(params![value, before, limit as i64 + 1], |row| {
+    let rows = statement.query_map(params![value, verdict, before, limit as i64 + 1], |row| {
         Ok((row.get::<_, i64>("number")?, read_view(row)?))
     })?;
     let mut rows = rows.collect::<Result<Vec<_>>>()?;
@@ -211,13 +218,22 @@ pub(super) fn list(
     Ok(JobList { jobs, next })
 }
 
+/// Returns a job to delete, unless it has not ended.
+pub(super) fn ended(connection: &Connection, id: &str) -> Result<Option<Ended>> {
+    let mut statement = connection
+        .prepare_cached("SELECT number, body FROM jobs WHERE id = ?1 AND finished IS NOT NULL")?;
+    let found = statement.query_row([id], |row| {
+        Ok(Ended {
+            number: row.get("number")?,
+            body: row.get("body")?,
+        })
+    });
+    found.optional()
+}
+
 /// Returns the ended jobs to delete: those that ended before `oldest`, in seconds since 1970, and
 /// of the others the first ones until all jobs together keep at most `max_bytes`.
-pub(super) fn expired(
-    connection: &Connection,
-    oldest: f64,
-    max_bytes: i64,
-) -> Result<Vec<Expired>> {
+pub(super) fn expired(connection: &Connection, oldest: f64, max_bytes: i64) -> Result<Vec<Ended>> {
     // Two look-ups in an index: usually nothing is expired, and no reader must wait for that.
     let mut statement = connection.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE finished < ?1),
@@ -238,7 +254,7 @@ pub(super) fn expired(
     while let Some(row) = ended.next()?
         && (row.get("is_old")? || surplus > 0)
     {
-        expired.push(Expired {
+        expired.push(Ended {
             number: row.get("number")?,
             body: row.get("body")?,
         });

@@ -6,7 +6,7 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use super::{device::OpenDevice, execution::Execution};
@@ -125,7 +125,9 @@ impl<'a> Runner<'a> {
     /// Renders a report as a page, and keeps the page.
     fn render(&self, job: &Job, loaded: &Loaded, report: Report) -> Result<String> {
         let sweeps = loaded.settings.sweeps(&loaded.inputs, &report)?;
-        let text = html::render(&[Run::new(job.display_name(), report, sweeps)]);
+        let run = Run::new(job.display_name(), report, sweeps);
+        let created = Duration::try_from_secs_f64(job.view.created).unwrap_or_default();
+        let text = html::render(&[run.at(UNIX_EPOCH + created)]);
         if let Err(error) = self.service.store.keep_page(job, &text) {
             // The next request for the page renders it again.
             tracing::warn!("{error}");
