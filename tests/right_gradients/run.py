@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Gives right gradients to gradprobe and counts its verdicts: none may fail.
+
+  run.py --count 100000                 100,000 right gradients; exit code 1 if one fails
+  run.py --count 10000 --promise        also scales each that passes by 1 ± 1.05 times the error that the pass says it
+                                        would have detected; exit code 1 if one still passes
+  run.py --seed 1 --only 7 --keep DIR   makes problem 7 of seed 1 again, and keeps its file
+
+Two runs with the same seed make the same files. Requires: pip install -r requirements.txt
+"""
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+# One thread a process: set before torch, NumPy and JAX are loaded.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+import formulations  # noqa: E402
+import problems  # noqa: E402
+import tables  # noqa: E402
+
+BATCH = 40  # files in one call of gradprobe; chosen
+PROMISED = 1.05  # times the error that a pass says it would have detected
+NAMES = {"input": "grad", "logits": "grad_logits", "weight": "grad_weight", "bias": "grad_bias"}
+
+
+def main():
+    options = arguments()
+    torch.set_num_threads(1)
+    started = time.time()
+    if options.only is not None:
+        results = [check_batch(options, options.only, options.only + 1)]
+    else:
+        results = drawn(options)
+    result = tables.merge(results)
+    result["seconds"] = round(time.time() - started, 1)
+    result["command"] = " ".join(["run.py", *sys.argv[1:]])
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=1))
+    print(tables.render(result, options.promise))
+    broken = [row for row in result["promises"] if not row["failed"]]
+    failed = [row for row in result["rows"] if row["verdict"] == "fail"]
+    sys.exit(1 if failed or broken or result["errors"] else 0)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000, help="gradients to draw [default: 10000]")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes [default: one a core]")
+    parser.add_argument("--gradprobe", default="target/release/gradprobe", metavar="PATH")
+    parser.add_argument("--device", default="cpu", help="gradprobe's --device [default: cpu]")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the files of gradients that fail")
+    parser.add_argument("--json", metavar="FILE", help="write the counts and every verdict as JSON")
+    parser.add_argument("--promise", action="store_true", help="also check scaled gradients, which must fail")
+    parser.add_argument("--only", type=int, metavar="INDEX", help="make and keep one problem")
+    parser.add_argument("--families", nargs="+", choices=list(formulations.FORMULATIONS), help="only these")
+    return parser.parse_args()
+
+
+def drawn(options):
+    """Yields the results of batches in the order of their indices, until there are enough gradients."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
+        gradients, batch, waiting = 0, 0, []
+        shown = time.time()
+        while gradients < options.count:
+            while len(waiting) < 2 * options.jobs:
+                span = (options, batch * BATCH, (batch + 1) * BATCH)
+                waiting.append(pool.apply_async(check_batch, span))
+                batch += 1
+            result = waiting.pop(0).get()
+            gradients += len(result["rows"])
+            yield result
+            if time.time() - shown > 30:
+                shown = time.time()
+                print(f"{gradients} of {options.count} gradients", file=sys.stderr)
+        pool.terminate()
+
+
+def check_batch(options, first, after):
+    """Makes the files of the problems from `first` to before `after`, checks them, and returns what was found."""
+    result = {"rows": [], "promises": [], "excluded": Counter(), "errors": []}
+    with tempfile.TemporaryDirectory(prefix="right-gradients-") as folder:
+        folder = Path(folder)
+        recipes = {}
+        for index in range(first, after):
+            recipe, reasons = make(options, folder, index)
+            result["excluded"].update(reasons)
+            if recipe:
+                recipes[recipe["file"]] = recipe
+        for name, report in checked(options, folder, result):
+            for check in report["checks"]:
+                row = tables.row(recipes[name], check)
+                result["rows"].append(row)
+            if options.keep and (options.only is not None or any(c["verdict"] == "fail" for c in report["checks"])):
+                keep(options.keep, folder / name, recipes[name], report)
+            if options.promise:
+                result["promises"] += scaled(folder, folder / "scaled", name, recipes[name], report)
+        if options.promise and result["promises"]:
+            judge_scaled(options, folder / "scaled", result)
+    return result
+
+
+def make(options, folder, index):
+    """Writes the file of a problem. Returns its recipe, or `None` without a gradient, and why gradients are left out."""
+    problem, random = problems.draw(options.seed, index)
+    family = formulations.draw(problem, random, options.families)
+    recipe = problem.recipe | {"family": family, "file": f"{options.seed}-{index:06}-{family}.safetensors"}
+    gradients, details = formulations.FORMULATIONS[family][0](problem, random)
+    recipe |= details
+    if overflows(problem):
+        return None, {"overflow": len(gradients)}
+    # Infinities and NaN are what an overflow leaves: nobody calls them right.
+    right = {name: gradient for name, gradient in gradients.items() if torch.isfinite(gradient).all()}
+    if right:
+        tensors = {name: tensor.detach().contiguous() for name, tensor in (problem.tensors() | right).items()}
+        save_file(tensors, folder / recipe["file"], problem.metadata() | details.get("metadata", {}))
+    return recipe if right else None, {"not finite": len(gradients) - len(right)}
+
+
+def overflows(problem):
+    """Returns true if the normalizer or a sample's weight exceeds the dtype's largest number.
+
+    Then torch's gradient in f16 is zero or infinite. Nothing else is left out but what is not finite: the gradient
+    itself is never compared with a right one, which could hide a false alarm.
+    """
+    _, total, normalizer = problem.loss_terms(torch.float64)
+    return max(normalizer.item(), total.max().item()) > torch.finfo(problem.dtype).max
+
+
+def checked(options, folder, result):
+    """Runs gradprobe on a folder. Yields the name and the report of each file."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return
+    # Two files at least: the report of a single one has another schema.
+    command = [options.gradprobe, "check", *files, "--device", options.device, "--json", "-"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        document = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        raise SystemExit(f"gradprobe failed with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
+    several = document.get("files") or [{"file": str(files[0]), "report": document}]
+    for entry in several:
+        name = Path(entry["file"]).name
+        if "report" in entry:
+            yield name, entry["report"]
+        else:
+            result["errors"].append({"file": name, "error": entry["error"]})
+
+
+def keep(target, file, recipe, report):
+    target.mkdir(parents=True, exist_ok=True)
+    (target / file.name).write_bytes(file.read_bytes())
+    rows = [tables.row(recipe, check) for check in report["checks"]]
+    text = json.dumps({"recipe": recipe, "checks": rows}, indent=1)
+    (target / file.name).with_suffix(".json").write_text(text + "\n")
+
+
+# The promise of a pass ------------------------------------------------------------------------------------------------
+
+
+def scaled(folder, target, name, recipe, report):
+    """Writes two files with every gradient that passed, scaled up and down. Returns a row for each gradient in them."""
+    target.mkdir(exist_ok=True)
+    passed = [check for check in report["checks"] if check["verdict"] == "pass"]
+    tensors = load_file(folder / name) if passed else {}
+    rest = {name: tensor for name, tensor in tensors.items() if name not in NAMES.values()}
+    metadata = {name: recipe[name] for name in ("reduction", "label_smoothing", "ignore_index") if name in recipe}
+    rows = []
+    for sign in (1, -1):
+        wrong = {}
+        for check in passed:
+            sees = check["detectable"]
+            if not isinstance(sees, float) or not 0 < sees < 1e6:
+                continue
+            gradient = tensors[NAMES[check["wrt"]]]
+            other = scaled_away(gradient, 1 + sign * PROMISED * sees)
+            if other is None:
+                continue
+            wrong[NAMES[check["wrt"]]] = other
+            row = {"file": f"{name.removesuffix('.safetensors')}{'+' if sign > 0 else '-'}.safetensors"}
+            rows.append(tables.row(recipe, check) | row | {"sign": sign})
+        if wrong:
+            save_file(rest | wrong, target / rows[-1]["file"], metadata)
+    return rows
+
+
+def scaled_away(gradient, factor):
+    """Returns gradient · factor, rounded away from the gradient: off by at least |factor - 1|. `None` if it cannot be."""
+    exact = gradient.double().numpy().astype(np.longdouble)
+    wanted = exact * np.longdouble(factor)
+    result = torch.from_numpy(wanted.astype(np.float64)).to(gradient.dtype)
+    held = result.double().numpy().astype(np.longdouble)
+    short = held < wanted if factor > 1 else held > wanted
+    short = torch.from_numpy(np.asarray(np.where(exact < 0, (held > wanted) if factor > 1 else (held < wanted), short)))
+    up = (gradient > 0) == (factor > 1)
+    infinity = torch.tensor(torch.inf, dtype=gradient.dtype)
+    result = torch.where(short, torch.nextafter(result, torch.where(up, infinity, -infinity)), result)
+    changed = torch.isfinite(result).all() and (result != gradient).any()
+    return result if changed else None
+
+
+def judge_scaled(options, folder, result):
+    verdicts = {}
+    for name, report in checked(options, folder, result):
+        for check in report["checks"]:
+            verdicts[name, check["wrt"]] = check["verdict"]
+            if options.keep and check["verdict"] == "pass":
+                (options.keep / "promise").mkdir(parents=True, exist_ok=True)
+                (options.keep / "promise" / name).write_bytes((folder / name).read_bytes())
+    for row in result["promises"]:
+        row["verdict"] = verdicts.get((row["file"], row["wrt"]), "error")
+        row["failed"] = row["verdict"] == "fail"
+
+
+if __name__ == "__main__":
+    main()
