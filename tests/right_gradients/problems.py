@@ -231,13 +231,12 @@ def draw_target(random, x, weight, bias):
         index = np.minimum(random.zipf(1.5, n), k) - 1
     elif kind.startswith("soft"):
         if kind == "soft-one-hot":
-            rows = np.eye(k)[uniform] if n * k < 1e6 else None
+            rows = np.zeros((n, k))
+            rows[np.arange(n), uniform] = 1
         else:
             spread = np.exp(random.standard_normal((n, k)) * (2 if kind == "soft" else 20))
             rows = spread / spread.sum(1, keepdims=True)
-        if rows is not None:
-            return torch.from_numpy(rows).to(x.dtype), kind
-        index = uniform
+        return torch.from_numpy(rows).to(x.dtype), kind
     else:
         index = uniform
     return torch.from_numpy(index.astype(np.int64)), kind
