@@ -23,6 +23,7 @@ from pathlib import Path
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
 os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
 
+import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
@@ -111,6 +112,8 @@ def check_batch(options, first, after):
                 result["promises"] += scaled(folder, folder / "scaled", name, recipes[name], report)
         if options.promise and result["promises"]:
             judge_scaled(options, folder / "scaled", result)
+    # Each shape is compiled anew, and none comes again.
+    jax.clear_caches()
     return result
 
 
@@ -119,7 +122,10 @@ def make(options, folder, index):
     problem, random = problems.draw(options.seed, index)
     family = formulations.draw(problem, random, options.families)
     recipe = problem.recipe | {"family": family, "file": f"{options.seed}-{index:06}-{family}.safetensors"}
-    gradients, details = formulations.FORMULATIONS[family][0](problem, random)
+    try:
+        gradients, details = formulations.FORMULATIONS[family][0](problem, random)
+    except formulations.Underflow:
+        return None, {"underflow": len(NAMES) - (problem.bias is None)}
     recipe |= details
     if overflows(problem):
         return None, {"overflow": len(gradients)}
