@@ -38,9 +38,12 @@ def draw(problem, random, families=None):
 # By autograd ----------------------------------------------------------------------------------------------------------
 
 
+def layer_of(problem):
+    return problem.x, problem.weight, problem.bias
+
+
 def leaves(problem):
-    parameters = (problem.x, problem.weight, problem.bias)
-    return [None if leaf is None else leaf.clone().requires_grad_() for leaf in parameters]
+    return [None if leaf is None else leaf.clone().requires_grad_() for leaf in layer_of(problem)]
 
 
 def named(x, z, weight, bias):
@@ -109,24 +112,46 @@ def logsumexp(problem, random):
     return by_autograd(problem, loss), {}
 
 
-@formulation(2)
-def manual_softmax(problem, random):
-    """log(softmax), where no probability that the loss needs is so small that it has lost digits."""
-    form = str(random.choice(["max subtracted", "max detached", "plain exp", "log of F.softmax"]))
+@formulation(1.5)
+def log_of_softmax(problem, random):
+    """log(softmax(z)) in two steps. The maximum is subtracted outside of the graph, or not at all."""
+    form = str(random.choice(["max detached", "plain exp", "F.softmax"]))
 
     def loss(z):
-        if form == "log of F.softmax":
-            e = p = F.softmax(z, 1)
-        else:
-            top = 0 if form == "plain exp" else z.amax(1, keepdim=True)
-            e = torch.exp(z - (top.detach() if form == "max detached" else top))
-            p = e / e.sum(1, keepdim=True)
-        needed = problem.loss_terms(torch.float64)[0] > 0
-        if (torch.minimum(p, e)[needed] < torch.finfo(z.dtype).tiny).any():
-            raise Underflow
-        return loss_of_log_p(problem, torch.log(p))
+        if form == "F.softmax":
+            return loss_of_exp(problem, F.softmax(z, 1), 1)
+        e = torch.exp(z - z.amax(1, keepdim=True).detach() if form == "max detached" else z)
+        return loss_of_exp(problem, e, e.sum(1, keepdim=True))
 
     return by_autograd(problem, loss), {"form": form}
+
+
+@formulation(0.5)
+def max_in_the_graph(problem, random):
+    """The same with the maximum in the graph: the rounding errors of all classes meet at the largest logit."""
+
+    def loss(z):
+        e = torch.exp(z - z.amax(1, keepdim=True))
+        return loss_of_exp(problem, e, e.sum(1, keepdim=True))
+
+    return by_autograd(problem, loss), {}
+
+
+def loss_of_exp(problem, e, total):
+    """Returns the loss of p = e/total, unless a term e, e/total or e/total² that it needs is subnormal."""
+    p = e / total
+    needed = problem.loss_terms(torch.float64)[0] > 0
+    if any((term[needed] < torch.finfo(p.dtype).tiny).any() for term in (e, p, p / total)):
+        raise Underflow
+    return loss_of_log_p(problem, torch.log(p))
+
+
+@formulation(0.5)
+def loss_scaled(problem, random):
+    """Automatic mixed precision's loss scale: the loss times a power of two, the gradients divided by it."""
+    scale = 2.0 ** int(random.integers(1, 11))
+    gradients = by_autograd(problem, lambda z: torch_loss(problem, z) * scale)
+    return {name: gradient / scale for name, gradient in gradients.items()}, {"scale": scale}
 
 
 @formulation(2)
@@ -172,22 +197,24 @@ def accumulator(problem, random):
     return problem.dtype
 
 
-def by_hand(problem, random, softmax, work=None):
-    work = work or accumulator(problem, random)
-    z = F.linear(problem.x, problem.weight, problem.bias)
-    grad_z = logits_gradient(problem, softmax(z.to(work)), work)
+def by_hand(problem, random, softmax):
+    work = accumulator(problem, random)
+    # Fused kernels do not store the logits: they are not rounded to half precision.
+    fused = problem.half and work == torch.float32 and bool(random.random() < 0.4)
+    layer = [None if leaf is None else leaf.to(work if fused else leaf.dtype) for leaf in layer_of(problem)]
+    grad_z = logits_gradient(problem, softmax(F.linear(*layer).to(work)), work)
     weight = grad_z.T @ problem.x
     bias = None if problem.bias is None else grad_z.sum(0)
-    return named(grad_z @ problem.weight, grad_z, weight, bias), {"work": str(work)[6:]}
+    return named(grad_z @ problem.weight, grad_z, weight, bias), {"work": str(work)[6:], "fused": fused}
 
 
 def logits_gradient(problem, p, work):
-    """Returns (R·p - r) / Z, with r subtracted at the target only where that suffices."""
+    """Returns (R·p - r) / Z."""
     r, total, normalizer = problem.loss_terms(work)
     return ((total * p - r) / normalizer).to(problem.dtype)
 
 
-@formulation(2)
+@formulation(2.5)
 def exp_minus_lse(problem, random):
     """The backward pass of flash attention and cut cross-entropy: softmax as exp(z - logsumexp)."""
     return by_hand(problem, random, lambda z: torch.exp(z - torch.logsumexp(z, 1, keepdim=True)))
@@ -340,7 +367,7 @@ def jax_grad(problem, random):
             return -jnp.sum(total[:, 0] * own) / normalizer
         return -jnp.sum(r * log_p) / normalizer
 
-    compiled = bool(random.random() < 0.8)
+    compiled = bool(random.random() < 0.9)
     gradient = jax.grad(loss, argnums=(0, 1, 2, 3))
     gradient = jax.jit(gradient) if compiled else gradient
     bias = torch.zeros(k, dtype=problem.dtype) if problem.bias is None else problem.bias

@@ -15,7 +15,7 @@ MOST = {"n": 8192, "d": 4096, "k": 128_256}
 VOCABULARIES = [32_000, 50_257, 128_256]
 
 # Bounds on multiply-adds and on numbers in an array. Chosen: a file takes about 0.1 s in all.
-WORK, NUMBERS = 1.5e7, 4e5
+WORK, NUMBERS = 5e7, 1e6
 LARGE = 8  # factor on both bounds, for one problem in fifty
 
 

@@ -127,8 +127,8 @@ def make(options, folder, index):
     except formulations.Underflow:
         return None, {"underflow": len(NAMES) - (problem.bias is None)}
     recipe |= details
-    if overflows(problem):
-        return None, {"overflow": len(gradients)}
+    if reason := undefined(problem):
+        return None, {reason: len(gradients)}
     # Infinities and NaN are what an overflow leaves: nobody calls them right.
     right = {name: gradient for name, gradient in gradients.items() if torch.isfinite(gradient).all()}
     if right:
@@ -137,14 +137,18 @@ def make(options, folder, index):
     return recipe if right else None, {"not finite": len(gradients) - len(right)}
 
 
-def overflows(problem):
-    """Returns true if the normalizer or a sample's weight exceeds the dtype's largest number.
+def undefined(problem):
+    """Returns the reason if the loss is a mean over nothing, or its normalizer overflows the dtype.
 
-    Then torch's gradient in f16 is zero or infinite. Nothing else is left out but what is not finite: the gradient
+    In f16 torch's gradient is then zero or infinite. Nothing else is left out but what is not finite: the gradient
     itself is never compared with a right one, which could hide a false alarm.
     """
     _, total, normalizer = problem.loss_terms(torch.float64)
-    return max(normalizer.item(), total.max().item()) > torch.finfo(problem.dtype).max
+    if normalizer == 0:
+        return "mean of nothing"
+    if max(normalizer.item(), total.max().item()) > torch.finfo(problem.dtype).max:
+        return "overflow"
+    return None
 
 
 def checked(options, folder, result):
