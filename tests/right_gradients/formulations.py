@@ -3,6 +3,8 @@
 Each formulation is a function of a problem and a random generator that returns {"grad", "grad_logits", "grad_weight",
 "grad_bias"} and a dict of what it drew. All are correct: they differ in where they round.
 """
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -339,9 +341,6 @@ def numpy_cs231n(problem, random):
 
 @formulation(1)
 def jax_grad(problem, random):
-    import jax
-    import jax.numpy as jnp
-
     def array(tensor):
         wide = tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
         return jnp.asarray(wide, dtype=str(tensor.dtype)[6:])
@@ -350,10 +349,10 @@ def jax_grad(problem, random):
     form = str(random.choice(["log_softmax", "logsumexp", "one-hot"]))
     plain = not (problem.soft or problem.smoothing)
     work = torch.float32 if problem.half else problem.dtype
-    r, total, normalizer = (array(term) for term in problem.loss_terms(work if form == "one-hot" else problem.dtype))
+    terms = [array(term) for term in problem.loss_terms(work if form == "one-hot" else problem.dtype)]
     index = None if problem.soft else array(torch.where(problem.target == problem.ignore_index, 0, problem.target))
 
-    def loss(x, weight, bias, shift):
+    def loss(x, weight, bias, shift, r, total, normalizer, index):
         z = x @ weight.T + bias + shift
         if form == "logsumexp":
             lse = jax.scipy.special.logsumexp(z, axis=1)
@@ -371,7 +370,8 @@ def jax_grad(problem, random):
     gradient = jax.grad(loss, argnums=(0, 1, 2, 3))
     gradient = jax.jit(gradient) if compiled else gradient
     bias = torch.zeros(k, dtype=problem.dtype) if problem.bias is None else problem.bias
-    results = gradient(array(problem.x), array(problem.weight), array(bias), jnp.zeros((n, k), dtype=str(problem.dtype)[6:]))
+    shift = torch.zeros(n, k, dtype=problem.dtype)  # has the gradient of the logits
+    results = gradient(*map(array, (problem.x, problem.weight, bias, shift)), *terms, index)
     x, weight, bias, z = (torch.from_numpy(np.array(g, dtype=np.float64)).to(problem.dtype) for g in results)
     return named(x, z, weight, None if problem.bias is None else bias), {"form": form, "jit": compiled}
 
