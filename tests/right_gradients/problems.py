@@ -99,7 +99,6 @@ def draw(seed, index):
         "input": input_kind, "weight": weight_kind, "bias": bias_kind, "logits": scale, "target": target_kind,
     }  # fmt: skip
     draw_options(random, problem)
-    problem.recipe |= problem.metadata()
     return problem, random
 
 

@@ -1,28 +1,29 @@
 """Rows of verdicts, and the tables that count them."""
+import math
 from collections import Counter, defaultdict
 from statistics import median
 
 VERDICTS = ("pass", "inconclusive", "fail")
 WRT = ("input", "logits", "weight", "bias")
-KEPT = ("file", "family", "dtype", "n", "d", "k", "reduction", "target", "bias", "weight", "input", "logits")
+KEPT = ("file", "family", "dtype", "n", "d", "k")
 
 
 def row(recipe, check):
     """Returns what is counted of one gradient."""
-    worst = [entry["severity"] for entry in map(severity, check["worst"])]
     return {name: recipe[name] for name in KEPT} | {
         "wrt": check["wrt"],
         "verdict": check["verdict"],
         "detectable": check["detectable"],
-        "worst": max(worst, default=None),
-        "codes": [finding.get("code") for finding in check.get("findings", [])],
+        "worst": max(map(severity, check["worst"]), default=None),
+        "codes": [finding["code"] for finding in check["findings"]],
     }
 
 
 def severity(entry):
+    """Returns |analytic - numeric| over what is allowed."""
     error = abs(number(entry["analytic"]) - number(entry["numeric"]))
     allowed = number(entry["tolerance"]) + number(entry["noise"])
-    return {"severity": error / allowed if allowed else float(error > 0) and 1e99}
+    return error / allowed if allowed else error and math.inf
 
 
 def number(value):
@@ -30,8 +31,9 @@ def number(value):
 
 
 def merge(results):
-    whole = {"rows": [], "promises": [], "excluded": Counter(), "errors": []}
+    whole = {"rows": [], "promises": [], "excluded": Counter(), "errors": [], "cpu": 0.0}
     for result in results:
+        whole["cpu"] += result["cpu"]
         for name in ("rows", "promises", "errors"):
             whole[name] += result[name]
         whole["excluded"].update(result["excluded"])
@@ -48,7 +50,7 @@ def render(result, promise):
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(result["excluded"].items()) if count)
     verdicts = Counter(row["verdict"] for row in rows)
     counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in VERDICTS)
-    parts.append(f"{len(rows):,} right gradients: {counts}; left out: {left_out or 'none'}; {result['seconds']} s")
+    parts.append(f"{len(rows):,} right gradients: {counts}; left out: {left_out or 'none'}; {result['seconds']:.0f} s, {result['cpu']:.0f} s of processors")
     if result["errors"]:
         parts.append(f"{len(result['errors'])} files refused, the first: {result['errors'][0]}")
     return "\n\n".join(filter(None, parts))
