@@ -339,6 +339,11 @@ def numpy_cs231n(problem, random):
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in gradients.items()}, {}
 
 
+# Classes up to which XLA (jaxlib 0.10.2, CPU) compiles f64 rightly. Measured: at n = 2 to 6 and d = 3, 5 or 6 the compiled
+# z - max(z) of z = x @ weight.T is off by up to 10 with 20,000 classes, and exact with 8,000.
+XLA_CLASSES = 8000
+
+
 @formulation(1)
 def jax_grad(problem, random):
     def array(tensor):
@@ -366,7 +371,7 @@ def jax_grad(problem, random):
             return -jnp.sum(total[:, 0] * own) / normalizer
         return -jnp.sum(r * log_p) / normalizer
 
-    compiled = bool(random.random() < 0.9)
+    compiled = bool(random.random() < 0.9) and not (problem.dtype == torch.float64 and k > XLA_CLASSES)
     gradient = jax.grad(loss, argnums=(0, 1, 2, 3))
     gradient = jax.jit(gradient) if compiled else gradient
     bias = torch.zeros(k, dtype=problem.dtype) if problem.bias is None else problem.bias
