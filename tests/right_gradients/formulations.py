@@ -339,8 +339,8 @@ def numpy_cs231n(problem, random):
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in gradients.items()}, {}
 
 
-# Classes up to which XLA (jaxlib 0.10.2, CPU) compiles f64 rightly. Measured: at n = 2 to 6 and d = 3, 5 or 6 the compiled
-# z - max(z) of z = x @ weight.T is off by up to 10 with 20,000 classes, and exact with 8,000.
+# Classes up to which XLA (jaxlib 0.10.2, CPU) compiles f64 rightly. Measured: at n = 2 to 6 and d = 3, 5 or 6 the
+# compiled z - max(z) of z = x @ weight.T is off by up to 10 with 20,000 classes, and exact with 8,000.
 XLA_CLASSES = 8000
 
 

@@ -126,7 +126,7 @@ def cpu_seconds():
 
 
 def make(options, folder, index):
-    """Writes the file of a problem. Returns its recipe, or `None` without a gradient, and why gradients are left out."""
+    """Writes the file of a problem. Returns its recipe, or `None`, and the numbers of gradients left out by reason."""
     problem, random = problems.draw(options.seed, index)
     family = formulations.draw(problem, random, options.families)
     recipe = problem.recipe | {"family": family, "file": f"{options.seed}-{index:06}-{family}.safetensors"}

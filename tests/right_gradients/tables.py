@@ -50,7 +50,8 @@ def render(result, promise):
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(result["excluded"].items()) if count)
     verdicts = Counter(row["verdict"] for row in rows)
     counts = ", ".join(f"{verdicts[verdict]:,} {verdict}" for verdict in VERDICTS)
-    parts.append(f"{len(rows):,} right gradients: {counts}; left out: {left_out or 'none'}; {result['seconds']:.0f} s, {result['cpu']:.0f} s of processors")
+    parts.append(f"{len(rows):,} right gradients: {counts}; left out: {left_out or 'none'}")
+    parts.append(f"{result['seconds']:.0f} s, processors {result['cpu']:.0f} s")
     if result["errors"]:
         parts.append(f"{len(result['errors'])} files refused, the first: {result['errors'][0]}")
     return "\n\n".join(filter(None, parts))
@@ -85,8 +86,8 @@ def failures(rows):
         return ""
     lines = [("failed", "wrt", "dtype", "n", "d", "k", "error/allowed", "codes")]
     for row in failed[:40]:
-        shape = (row["n"], row["d"], row["k"])
-        lines.append((row["file"], row["wrt"], row["dtype"], *shape, f"{number(row['worst']):.3g}", ",".join(row["codes"])))
+        cells = (row[name] for name in ("file", "wrt", "dtype", "n", "d", "k"))
+        lines.append((*cells, f"{number(row['worst']):.3g}", ",".join(row["codes"])))
     return aligned(lines)
 
 
