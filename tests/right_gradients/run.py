@@ -9,10 +9,12 @@
 Two runs with the same seed make the same files. Requires: pip install -r requirements.txt
 """
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,23 +78,28 @@ def arguments():
 
 
 def drawn(options):
-    """Yields the results of batches in the order of their indices, until there are enough gradients."""
+    """Yields the results of batches in the order of their indices, until there are enough gradients or Ctrl-C."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
-        gradients, batch, waiting = 0, 0, []
-        shown = time.time()
-        while gradients < options.count:
-            while len(waiting) < 2 * options.jobs:
-                span = (options, batch * BATCH, (batch + 1) * BATCH)
-                waiting.append(pool.apply_async(check_batch, span))
-                batch += 1
-            result = waiting.pop(0).get()
-            gradients += len(result["rows"])
-            yield result
-            if time.time() - shown > 30:
-                shown = time.time()
-                print(f"{gradients} of {options.count} gradients", file=sys.stderr)
-        pool.terminate()
+    batches = ((options, first, first + BATCH) for first in itertools.count(0, BATCH))
+    with context.Pool(options.jobs, prepare) as pool:
+        waiting = [pool.apply_async(check_batch, next(batches)) for _ in range(2 * options.jobs)]
+        gradients, shown = 0, time.time()
+        try:
+            while gradients < options.count:
+                result = waiting.pop(0).get()
+                waiting.append(pool.apply_async(check_batch, next(batches)))
+                gradients += len(result["rows"])
+                yield result
+                if time.time() - shown > 30:
+                    shown = time.time()
+                    print(f"{gradients} of {options.count} gradients", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+
+
+def prepare():
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
 
 
 def check_batch(options, first, after):
