@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,29 +169,32 @@ def undefined(problem):
 
 
 def checked(options, folder, result):
-    """Runs gradprobe on a folder. Yields the name and the report of each file."""
+    """Runs gradprobe on a folder. Yields the name and the report of each file, and notes the files that it refuses."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         return
-    # Two files at least: the report of a single one has another schema.
     command = [options.gradprobe, "check", *files, "--device", options.device, "--json", "-"]
     done = subprocess.run(command, capture_output=True, text=True)
-    try:
+    if done.stdout:
         document = json.loads(done.stdout)
-    except json.JSONDecodeError:
+        entries = document.get("files", [{"report": document}])
+    elif len(files) == 1:
+        entries = [{"error": done.stderr.strip()}]
+    else:
         raise SystemExit(f"gradprobe failed with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
-    several = document.get("files") or [{"file": str(files[0]), "report": document}]
-    for entry in several:
-        name = Path(entry["file"]).name
+    for file, entry in zip(files, entries, strict=True):
         if "report" in entry:
-            yield name, entry["report"]
-        else:
-            result["errors"].append({"file": name, "error": entry["error"]})
+            yield file.name, entry["report"]
+            continue
+        result["errors"].append({"file": file.name, "error": entry["error"]})
+        if options.keep:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, options.keep)
 
 
 def keep(target, file, recipe, report):
     target.mkdir(parents=True, exist_ok=True)
-    (target / file.name).write_bytes(file.read_bytes())
+    shutil.copy(file, target)
     rows = [tables.row(recipe, check) for check in report["checks"]]
     text = json.dumps({"recipe": recipe, "checks": rows}, indent=1)
     (target / file.name).with_suffix(".json").write_text(text + "\n")
@@ -203,7 +207,7 @@ def judge(options, folder, result):
         verdicts |= {(name, check["wrt"]): check["verdict"] for check in report["checks"]}
         if options.keep and any(check["verdict"] != "fail" for check in report["checks"]):
             options.keep.mkdir(parents=True, exist_ok=True)
-            (options.keep / name).write_bytes((folder / name).read_bytes())
+            shutil.copy(folder / name, options.keep)
     for row in result["promises"]:
         row["verdict"] = verdicts.get((row["file"], row["wrt"]), "error")
 
