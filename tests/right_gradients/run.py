@@ -6,7 +6,7 @@
                                         would have detected; exit code 1 if one still passes
   run.py --seed 1 --only 7 --keep DIR   makes problem 7 of seed 1 again, and keeps its file
 
-Two runs with the same seed make the same files. Requires: pip install -r requirements.txt
+Two runs with the same seed make the same arrays. Requires: pip install -r requirements.txt
 """
 import argparse
 import itertools
