@@ -159,34 +159,25 @@ def loss_scaled(problem, random):
 @formulation(2)
 def micro_batches(problem, random):
     """Sums the gradients of parts of the batch, in the dtype as torch's .grad does, or in f32."""
-    n = problem.shape[0]
-    wide = bool(random.random() < 0.5)
+    sums = torch.float32 if problem.half and random.random() < 0.5 else problem.dtype
     # In half precision, many parts summed in the dtype lose digits: that is a bug, not a formulation.
-    parts = int(random.integers(2, 9 if problem.half and not wide else 65))
+    parts = int(random.integers(2, 9 if sums.itemsize == 2 else 65))
     _, _, normalizer = problem.loss_terms(torch.float64)
-    x, weight, bias = leaves(problem)
-    sums, logits = None, []
-    for rows in torch.arange(n).chunk(parts):
-        z = F.linear(x[rows], weight, bias)
+    x, *parameters = leaves(problem)
+    totals = [None if leaf is None else torch.zeros_like(leaf, dtype=sums) for leaf in parameters]
+    logits = []
+    for rows in torch.arange(problem.shape[0]).chunk(parts):
+        z = F.linear(x[rows], *parameters)
         z.retain_grad()
         part = torch_loss(problem, z, problem.target[rows], "sum") / normalizer.to(z.dtype)
         part.backward()
         logits.append(z.grad)
-        if wide:
-            parameters = [leaf for leaf in (weight, bias) if leaf is not None]
-            held = [leaf.grad.float() if problem.half else leaf.grad for leaf in parameters]
-            sums = held if sums is None else [a + b for a, b in zip(sums, held)]
-            weight.grad = None
-            if bias is not None:
-                bias.grad = None
-    if wide:
-        sums = [total.to(problem.dtype) for total in sums]
-    else:
-        sums = [weight.grad] + ([] if bias is None else [bias.grad])
-    return named(x.grad, torch.cat(logits), sums[0], sums[1] if bias is not None else None), {
-        "parts": parts,
-        "sums": "f32" if wide else "dtype",
-    }
+        for leaf, total in zip(parameters, totals):
+            if leaf is not None:
+                total += leaf.grad
+                leaf.grad = None
+    weight, bias = (None if total is None else total.detach().to(problem.dtype) for total in totals)
+    return named(x.grad, torch.cat(logits), weight, bias), {"parts": parts, "sums": str(sums)[6:]}
 
 
 # Backward passes written by hand --------------------------------------------------------------------------------------
