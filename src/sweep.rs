@@ -12,7 +12,7 @@ use crate::{
     plan::{Differentiation, Plan},
     problem::{Problem, Wrt},
     scheme::{Method, Precision},
-    tensor::{Dtype, Tensor},
+    tensor::Dtype,
 };
 
 /// The steps that a sweep may cover. Chosen.
@@ -72,11 +72,10 @@ impl Sweep {
 /// Those of [`sweep`].
 pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
     let (k, m) = (problem.k(), problem.columns(subject.wrt));
-    if subject.wrt.is_parameter() || 2 * k * m * problem.d() > budget::GLANCE_ROW_WORK {
+    if subject.wrt.is_parameter() || 2 * k * m * problem.d().max(1) > budget::GLANCE_ROW_WORK {
         return Ok(None);
     }
-    let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
-    let precision = if subject.gradient.as_ref().is_some_and(is_f64) {
+    let precision = if subject.dtype(problem) == Some(Dtype::F64) {
         Precision::F64
     } else {
         Precision::F32
