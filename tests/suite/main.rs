@@ -13,6 +13,7 @@ mod bugs;
 mod cli;
 mod diagnosis;
 mod docs;
+mod forms;
 mod output;
 mod properties;
 mod rows;
