@@ -5,9 +5,9 @@
 //    so that a saturated row keeps its relative accuracy.
 // 2. With E the logit error, rounding moves p[c] by at most
 //    p[c] ((1 - p[c]) E[c] + sum_{b != c} p[b] E[b]). The sum is `elsewhere`.
-// 3. The weight of class c is sums (R p[c] + |R p[c] - r[c]|) + alike R p[c], plus R times the
+// 3. The weight of class c is sums (|R| p[c] + |R p[c] - r[c]|) + alike |R| p[c], plus |R| times the
 //    bound of 2. and the rounding of log p[c], or that of logsumexp(z), if it is larger. The
-//    largest logit, or one that may be the largest, has at_max R besides.
+//    largest logit, or one that may be the largest, has at_max |R| besides.
 //    RoundingModel in src/rounding.rs derives it.
 
 struct Params {
@@ -112,10 +112,11 @@ fn main(place: Place) {
         }
         residual[entry] = difference;
         gradient[entry] = derivative;
+        let weight = abs(total);
         let minus_log = log_sum + (largest - logits[entry]);
         let of_p = max(not_p * logit_error(entry) + elsewhere + minus_log, of_lse);
-        conditioning[entry] = params.sums * (total * p + abs(derivative))
-            + total * p * (params.alike + of_p)
-            + select(real(0.0), params.at_max * total, largest - logits[entry] <= ties);
+        conditioning[entry] = params.sums * (weight * p + abs(derivative))
+            + weight * p * (params.alike + of_p)
+            + select(real(0.0), params.at_max * weight, largest - logits[entry] <= ties);
     }
 }

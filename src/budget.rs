@@ -196,21 +196,21 @@ pub(crate) fn diagnosed_rows(problem: &Problem, wrt: Wrt) -> usize {
     let rows = if wrt.is_parameter() {
         DIAGNOSIS_ENTRIES / problem.columns(wrt)
     } else {
-        (DIAGNOSIS_WORK / (k * d)).min(DIAGNOSIS_ENTRIES / d.max(k))
+        (DIAGNOSIS_WORK / (k * d.max(1))).min(DIAGNOSIS_ENTRIES / d.max(k))
     };
     rows.max(DIAGNOSIS_LEAST_ROWS).min(problem.rows(wrt))
 }
 
 /// Returns the number of samples whose softmax is compared with each other.
 pub(crate) fn compared_samples(problem: &Problem) -> usize {
-    (COMPARED_WORK / (problem.k() * problem.d()))
+    (COMPARED_WORK / (problem.k() * problem.d().max(1)))
         .clamp(LEAST_COMPARED, COMPARED_SAMPLES)
         .min(problem.n())
 }
 
 /// Returns the number of samples that a first look covers.
 pub(crate) fn first_look_samples(problem: &Problem) -> usize {
-    let samples = FIRST_LOOK_WORK / (problem.k() * problem.d());
+    let samples = FIRST_LOOK_WORK / (problem.k() * problem.d().max(1));
     samples.max(DIAGNOSIS_LEAST_ROWS).min(problem.n())
 }
 

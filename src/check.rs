@@ -13,7 +13,7 @@ use crate::{
     },
     rounding::{Noise, Tolerance},
     scheme::Precision,
-    tensor::Tensor,
+    tensor::{Dtype, Tensor},
 };
 
 mod by_rows;
@@ -77,7 +77,7 @@ pub fn check(
 ) -> Result<Report> {
     let started = std::time::Instant::now();
     validate(problem, subjects, options)?;
-    let precision = options.precision_for(subjects, device);
+    let precision = options.precision_for(problem, subjects, device);
     let wrt: Vec<Wrt> = subjects.iter().map(|subject| subject.wrt).collect();
     let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
@@ -97,7 +97,8 @@ pub fn check(
             let number = |row| selection.range.row_number(subject.wrt, row);
             comparison.tally.number_rows(number);
         }
-        checks.push(Check::new(comparison, findings, tried));
+        let layout = problem.layout(subject.wrt);
+        checks.push(Check::new(comparison, layout, findings, tried));
         check_seconds.push(begun.elapsed().as_secs_f64());
     }
     let relations = related(&selection, subjects, &checks);
@@ -132,13 +133,15 @@ fn related(selection: &Selection<'_>, subjects: &[Subject], checks: &[Check]) ->
 fn info(problem: &Problem) -> ProblemInfo {
     ProblemInfo {
         n: problem.n(),
-        d: problem.d(),
+        d: (!problem.is_of_logits()).then(|| problem.d()),
         k: problem.k(),
-        dtype: problem.input().dtype(),
+        dtype: problem.samples().dtype(),
         reduction: problem.loss().reduction,
         label_smoothing: problem.loss().label_smoothing,
         ignore_index: problem.loss().ignore_index,
         class_weight: problem.loss().class_weight.is_some(),
+        sample_weight: problem.sample_weight().is_some(),
+        normalizer: problem.loss().normalizer,
     }
 }
 
@@ -165,7 +168,7 @@ fn compare_one(
     let plan = comparator.plan;
     let gradient = subject.gradient.as_ref();
     let gradient = gradient.map(|gradient| selection.gradient(wrt, gradient));
-    let bytes = gradient.as_ref().map_or(0, Tensor::nbytes) + problem.input().nbytes();
+    let bytes = gradient.as_ref().map_or(0, Tensor::nbytes) + problem.samples().nbytes();
     let entries = selection.rows(wrt) * comparator.columns();
     listener.begin(wrt, entries as u64, bytes as u64);
     let (name, on) = (wrt.grad_name(), device.info().name);
@@ -217,8 +220,7 @@ fn comparator<'a>(
     listener: &dyn Listener,
 ) -> Comparator<'a> {
     let derivative = options.derivative(subject.wrt);
-    let gradient = subject.gradient.as_ref();
-    let dtype = gradient.map_or_else(|| precision.dtype(), Tensor::dtype);
+    let dtype = subject.dtype(problem).unwrap_or_else(|| precision.dtype());
     let plan = Plan::new(problem, derivative, options.eps, precision).for_gradient_of(dtype);
     let likeness = Likeness::of(problem, dtype);
     let multiplicity = likeness.of_rows(plan.wrt);
@@ -279,6 +281,12 @@ fn diagnose_one(
 }
 
 impl Subject {
+    /// Returns the type that the gradient was computed in, or `None` if none is given.
+    pub(crate) fn dtype(&self, problem: &Problem) -> Option<Dtype> {
+        let gradient = self.gradient.as_ref()?;
+        Some(problem.computed_in().unwrap_or_else(|| gradient.dtype()))
+    }
+
     /// Requires the gradient to fit the problem.
     ///
     /// # Errors
@@ -289,6 +297,24 @@ impl Subject {
         };
         let name = self.wrt.grad_name();
         gradient.require_float(name)?;
+        let (stored, computed) = (gradient.dtype(), problem.computed_in());
+        let is_finer = |dtype: &Dtype| dtype.unit_roundoff() < stored.unit_roundoff();
+        if let Some(dtype) = computed.filter(is_finer) {
+            return Err(Error::Setting {
+                name: "computed_in",
+                found: dtype.to_string(),
+                expected: format!(
+                    "{name} holds {stored}, which cannot hold the numbers of {dtype}"
+                ),
+            });
+        }
+        if problem.is_of_logits() && self.wrt != Wrt::Logits {
+            return Err(Error::Setting {
+                name: "wrt",
+                found: self.wrt.name().to_owned(),
+                expected: "the logits are given, and are the only variable".to_owned(),
+            });
+        }
         let shape = problem.gradient_shape(self.wrt);
         if gradient.shape() != shape {
             let expected = format!("it must be {shape:?}, the shape of {}", self.wrt.name());

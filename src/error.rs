@@ -86,7 +86,8 @@ pub enum Error {
     },
     /// A target is not the index of a class.
     #[error(
-        "target[{row}] is {found}, but weight has {classes} rows (classes 0 to {}); {}",
+        "target[{}] is {found}, but there are {classes} classes (0 to {}); {}",
+        join(index),
         classes - 1,
         if *starts_at_one {
             "the labels start at 1, so subtract 1 from each".to_owned()
@@ -96,7 +97,7 @@ pub enum Error {
     )]
     Target {
         /// The sample.
-        row: usize,
+        index: Vec<usize>,
         /// The target.
         found: i64,
         /// The number of classes, k.

@@ -32,7 +32,9 @@
 //! no reader ever sees a partial file.
 
 mod archive;
+mod arrays;
 mod bytes;
+mod forms;
 mod load;
 mod names;
 mod npy;

@@ -8,6 +8,9 @@
 //! l[j] = R[j] logsumexp(z[j,:]) - sum_c r[j,c] z[j,c]        L = sum_j l[j] / Z
 //! dl[j]/dz[j,c] = R[j] p[j,c] - r[j,c]
 //! ```
+//!
+//! A weight of each sample, which may be negative, multiplies `r[j,:]`, hence `R[j]` and `l[j]`. Z
+//! does not depend on it.
 
 use std::{fmt, ops::Range};
 
@@ -52,6 +55,9 @@ pub struct CrossEntropy {
     pub ignore_index: i64,
     /// The share of the target that is spread evenly over all classes, 0 to 1.
     pub label_smoothing: f64,
+    /// Z, if it is not that of the reduction: the samples of all parts of a batch whose gradients
+    /// are added up, or averaged over workers.
+    pub normalizer: Option<f64>,
 }
 
 impl Default for CrossEntropy {
@@ -61,6 +67,7 @@ impl Default for CrossEntropy {
             class_weight: None,
             ignore_index: IGNORE_INDEX,
             label_smoothing: 0.0,
+            normalizer: None,
         }
     }
 }
@@ -83,10 +90,24 @@ pub const NO_LABEL: u32 = u32::MAX;
 pub struct TargetRows<T> {
     /// The class with more than half of R, or [`NO_LABEL`], `[rows]`.
     pub labels: Vec<u32>,
-    /// The total R of each row, `[rows]`.
+    /// The total R of each row, `[rows]`. It is negative if the sample's weight is.
     pub totals: Vec<T>,
     /// The linear part, [rows, k]. `None` if every target is one class: it would be 0.
     pub linear: Option<Vec<T>>,
+}
+
+impl<T: Real> TargetRows<T> {
+    /// Returns the targets of samples whose losses have these weights, of k classes.
+    pub(crate) fn weighted(mut self, weights: &[f64], k: usize) -> Self {
+        let weight = |value: &mut T, weight: f64| *value = T::of(value.f64() * weight);
+        for (row, &by) in weights.iter().enumerate() {
+            weight(&mut self.totals[row], by);
+            let linear = self.linear.as_mut();
+            let of_row = linear.map_or(&mut [][..], |linear| &mut linear[row * k..][..k]);
+            of_row.iter_mut().for_each(|value| weight(value, by));
+        }
+        self
+    }
 }
 
 impl CrossEntropy {
@@ -95,6 +116,15 @@ impl CrossEntropy {
     /// # Errors
     /// [`Error::Shape`], [`Error::NotFinite`] or [`Error::Setting`].
     pub(crate) fn validate(&self, k: usize) -> Result<()> {
+        if let Some(normalizer) = self.normalizer
+            && !(normalizer > 0.0 && normalizer.is_finite())
+        {
+            return Err(Error::Setting {
+                name: "normalizer",
+                found: normalizer.to_string(),
+                expected: "it must be a finite number above 0".to_owned(),
+            });
+        }
         if !(0.0..=1.0).contains(&self.label_smoothing) {
             let found = self.label_smoothing.to_string();
             let expected = "it must lie between 0 and 1".to_owned();
@@ -135,6 +165,9 @@ impl CrossEntropy {
 
     /// Returns Z, the divisor of the sum of the samples' losses, for n samples.
     pub(crate) fn normalizer(&self, target: &Target, n: usize) -> f64 {
+        if let Some(normalizer) = self.normalizer {
+            return normalizer;
+        }
         match (self.reduction, target) {
             (Reduction::Sum, _) => 1.0,
             (Reduction::Mean, Target::Probabilities(_)) => n as f64,

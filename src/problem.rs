@@ -1,30 +1,33 @@
-//! The function that is differentiated: a linear layer, cross-entropy and their tensors, validated
-//! once. Later stages do not validate again.
+//! The function that is differentiated: a linear layer or given logits, cross-entropy and their
+//! tensors, validated once. Later stages do not validate again.
 
 use std::{ops::Range, sync::Arc};
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     loss::{CrossEntropy, Target, TargetRows},
-    tensor::{Real, Tensor},
+    tensor::{Dtype, Real, Tensor},
 };
 
+mod layout;
+mod model;
+mod part;
 mod read;
 mod slopes;
 mod wrt;
 
+pub use layout::{Layout, WeightLayout};
 pub use wrt::Wrt;
 
-use slopes::ColumnRange;
+use model::{Linear, Model};
 
-/// z = input · weightᵀ + bias, and the cross-entropy of z against the targets.
+/// The logits z = input · weightᵀ + bias, or given logits, and the cross-entropy of z against the
+/// targets.
 ///
 /// A problem may hold some rows of a larger one. Its loss is still taken over all samples.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    input: Tensor,
-    weight: Tensor,
-    bias: Option<Tensor>,
+    model: Model,
     /// The targets of all samples that the loss is taken over.
     all_targets: Arc<Target>,
     /// The targets. Those from `first_row` on belong to the rows of the input.
@@ -34,8 +37,12 @@ pub struct Problem {
     normalizer: f64,
     /// The largest share of a sample's target that is spread evenly over all classes.
     uniform_share: f64,
-    input_range: ColumnRange,
-    weight_range: ColumnRange,
+    /// The weight of each sample's loss, in the order of `target`. `None` is 1 for every sample.
+    sample_weight: Option<Arc<Vec<f64>>>,
+    /// The layout of each variable's gradient in the user's file, by [`Wrt::ALL`]. `None` is a
+    /// matrix, or a vector for the bias.
+    layouts: Arc<[Option<Layout>; 4]>,
+    computed_in: Option<Dtype>,
 }
 
 impl Problem {
@@ -43,7 +50,7 @@ impl Problem {
     /// classes or [n, k] probabilities.
     ///
     /// # Errors
-    /// [`Error`](crate::error::Error) for the first fault in a shape, type, value, target or
+    /// [`Error`] for the first fault in a shape, type, value, target or
     /// option.
     pub fn new(
         input: Tensor,
@@ -53,6 +60,16 @@ impl Problem {
         loss: CrossEntropy,
     ) -> Result<Self> {
         let problem = Self::unread(input, weight, bias, target, loss)?;
+        problem.require_finite(0..problem.n())?;
+        Ok(problem)
+    }
+
+    /// Creates a problem whose variable is `logits` [n, k], with `target` as for [`Problem::new`].
+    ///
+    /// # Errors
+    /// Those of [`Problem::new`].
+    pub fn of_logits(logits: Tensor, target: &Tensor, loss: CrossEntropy) -> Result<Self> {
+        let problem = Self::unread_logits(logits, target, loss)?;
         problem.require_finite(0..problem.n())?;
         Ok(problem)
     }
@@ -70,91 +87,124 @@ impl Problem {
         loss: CrossEntropy,
     ) -> Result<Self> {
         let sizes = read::sizes(&input, &weight, bias.as_ref())?;
-        loss.validate(sizes.k)?;
-        let target = Arc::new(read::target(target, &sizes, &loss)?);
         weight.require_finite("weight")?;
         if let Some(bias) = &bias {
             bias.require_finite("bias")?;
         }
+        let model = Model::Linear(Box::new(Linear::new(input, weight, bias)));
+        Self::of_model(model, &sizes, target, loss)
+    }
+
+    /// Creates a problem without reading its logits, as [`Problem::unread`] does for the input.
+    ///
+    /// # Errors
+    /// Those of [`Problem::of_logits`].
+    pub(crate) fn unread_logits(
+        logits: Tensor,
+        target: &Tensor,
+        loss: CrossEntropy,
+    ) -> Result<Self> {
+        let sizes = read::sizes_of_logits(&logits)?;
+        Self::of_model(Model::Logits(logits), &sizes, target, loss)
+    }
+
+    fn of_model(
+        model: Model,
+        sizes: &read::Sizes,
+        target: &Tensor,
+        loss: CrossEntropy,
+    ) -> Result<Self> {
+        loss.validate(sizes.k)?;
+        let target = Arc::new(read::target(target, sizes, &loss)?);
         let normalizer = read::normalizer(&target, sizes.n, &loss)?;
         let uniform_share = loss.uniform_share(&target);
         Ok(Self {
-            input,
-            weight,
-            bias,
+            model,
             all_targets: Arc::clone(&target),
             target,
             first_row: 0,
             loss,
             normalizer,
             uniform_share,
-            input_range: ColumnRange::default(),
-            weight_range: ColumnRange::default(),
+            sample_weight: None,
+            layouts: Arc::default(),
+            computed_in: None,
         })
     }
 
-    /// Requires the input to be finite in a range of rows.
+    /// Returns the problem with a weight `[n]` for each sample's loss: an upstream gradient. It may
+    /// be negative. The normalizer does not depend on it.
     ///
     /// # Errors
-    /// [`NotFinite`](crate::error::Error::NotFinite) with the first entry that is not.
+    /// [`Error`] if the shape, the type or a value is not allowed.
+    pub fn with_sample_weight(self, sample_weight: &Tensor) -> Result<Self> {
+        let sample_weight = read::sample_weight(sample_weight, self.n())?;
+        Ok(Self {
+            sample_weight: Some(Arc::new(sample_weight)),
+            ..self
+        })
+    }
+
+    /// Returns the problem with the same weight for every sample's loss.
+    pub(crate) fn without_sample_weight(&self) -> Self {
+        Self {
+            sample_weight: None,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the problem with the type that its gradients were computed in, if they are stored in
+    /// a wider one: autocast stores numbers of bf16 in f32. Their tolerance is that of this type.
+    pub fn with_computed_in(self, computed_in: Option<Dtype>) -> Self {
+        Self {
+            computed_in,
+            ..self
+        }
+    }
+
+    /// Returns the type that the gradients were computed in, if it is not that of each gradient.
+    pub fn computed_in(&self) -> Option<Dtype> {
+        self.computed_in
+    }
+
+    /// Returns the problem with the layout that the gradient with respect to `wrt` has in the
+    /// user's file. Only the places of entries in messages and reports depend on it.
+    pub fn with_layout(mut self, wrt: Wrt, layout: Layout) -> Self {
+        Arc::make_mut(&mut self.layouts)[wrt as usize] = Some(layout);
+        self
+    }
+
+    /// Requires the input, or the logits, to be finite in a range of rows.
+    ///
+    /// # Errors
+    /// [`NotFinite`](Error::NotFinite) with the first entry that is not.
     pub(crate) fn require_finite(&self, rows: Range<usize>) -> Result<()> {
-        self.input
-            .require_finite_rows("input", rows, self.first_row)
+        let name = self.model.samples_name();
+        let samples = self.samples();
+        let finite = samples.require_finite_rows(name, rows, self.first_row);
+        finite.map_err(|error| match error {
+            Error::NotFinite { name, index, value } => Error::NotFinite {
+                name,
+                index: match self.layout(self.samples_wrt()) {
+                    Some(layout) => layout.index(index[0], index[1]),
+                    None => index,
+                },
+                value,
+            },
+            error => error,
+        })
     }
 
     /// Returns this problem with another loss, or `None` if that loss has no sample to average
     /// over.
     pub(crate) fn with_loss(&self, loss: CrossEntropy) -> Option<Self> {
-        let normalizer = loss.normalizer(&self.all_targets, self.samples());
+        let normalizer = loss.normalizer(&self.all_targets, self.sample_count());
         (normalizer > 0.0).then(|| Self {
             uniform_share: loss.uniform_share(&self.all_targets),
             loss,
             normalizer,
             ..self.clone()
         })
-    }
-
-    /// Returns a range of the rows. The loss is still taken over all samples.
-    pub(crate) fn slice(&self, rows: Range<usize>) -> Self {
-        Self {
-            input: self.input.slice(rows.clone()),
-            first_row: self.first_row + rows.start,
-            input_range: ColumnRange::default(),
-            ..self.clone()
-        }
-    }
-
-    /// Returns a copy of some rows. The loss is still taken over all samples.
-    pub(crate) fn gather(&self, rows: &[usize]) -> Self {
-        let in_target: Vec<usize> = rows.iter().map(|row| self.first_row + row).collect();
-        let target = match &*self.target {
-            Target::Classes(classes) => {
-                Target::Classes(in_target.iter().map(|&row| classes[row]).collect())
-            }
-            Target::Probabilities(probabilities) => {
-                Target::Probabilities(probabilities.gather(&in_target))
-            }
-        };
-        Self {
-            input: self.input.gather(rows),
-            target: Arc::new(target),
-            first_row: 0,
-            input_range: ColumnRange::default(),
-            ..self.clone()
-        }
-    }
-
-    /// Returns a problem of some rows, with the loss taken over these alone.
-    ///
-    /// # Errors
-    /// [`Setting`](crate::error::Error::Setting) if all of them are ignored.
-    pub(crate) fn of_rows(&self, rows: &[usize]) -> Result<Self> {
-        let part = self.gather(rows);
-        let target = match &*part.target {
-            Target::Classes(classes) => Tensor::from_classes(classes),
-            Target::Probabilities(probabilities) => probabilities.clone(),
-        };
-        Self::new(part.input, part.weight, part.bias, &target, part.loss)
     }
 
     /// Converts a row of this problem to its row number in the whole gradient with respect to
@@ -167,8 +217,19 @@ impl Problem {
         }
     }
 
+    /// Returns the layout that the gradient with respect to `wrt` has in the user's file, unless
+    /// it is a matrix, or a vector for the bias.
+    pub fn layout(&self, wrt: Wrt) -> Option<&Layout> {
+        self.layouts[wrt as usize].as_ref()
+    }
+
+    /// Returns the text form of an entry's place in the user's file: `grad[3,5]`, `grad_bias[3]`.
+    pub fn place(&self, wrt: Wrt, row: usize, column: usize) -> String {
+        wrt.place(&wrt.index(self.layout(wrt), self.row_number(wrt, row), column))
+    }
+
     /// Returns the number of samples that the loss is taken over.
-    fn samples(&self) -> usize {
+    fn sample_count(&self) -> usize {
         match &*self.all_targets {
             Target::Classes(classes) => classes.len(),
             Target::Probabilities(probabilities) => probabilities.shape()[0],
@@ -178,7 +239,7 @@ impl Problem {
     /// Returns the number of samples that the loss is taken over, and of those that are not
     /// ignored.
     pub fn valid_samples(&self) -> (usize, usize) {
-        let samples = self.samples();
+        let samples = self.sample_count();
         let ignored = match &*self.all_targets {
             Target::Classes(classes) => {
                 let ignored = |class: &&i64| **class == self.loss.ignore_index;
@@ -191,51 +252,108 @@ impl Problem {
 
     /// Returns n, the number of samples.
     pub fn n(&self) -> usize {
-        self.input.shape()[0]
+        self.samples().shape()[0]
     }
 
-    /// Returns d, the number of features.
+    /// Returns d, the number of features; 0 if the logits are given.
     pub fn d(&self) -> usize {
-        self.input.shape()[1]
+        match &self.model {
+            Model::Linear(linear) => linear.input.shape()[1],
+            Model::Logits(_) => 0,
+        }
     }
 
     /// Returns k, the number of classes.
     pub fn k(&self) -> usize {
-        self.weight.shape()[0]
+        match &self.model {
+            Model::Linear(linear) => linear.weight.shape()[0],
+            Model::Logits(logits) => logits.shape()[1],
+        }
+    }
+
+    /// Returns true if the logits are given. They are then the only variable: there is no layer,
+    /// and neither input nor weight.
+    pub fn is_of_logits(&self) -> bool {
+        matches!(self.model, Model::Logits(_))
+    }
+
+    /// Returns the tensor with one row per sample: the input [n, d], or given logits [n, k].
+    pub fn samples(&self) -> &Tensor {
+        self.model.samples()
+    }
+
+    /// Returns the variable that [`Problem::samples`] holds.
+    fn samples_wrt(&self) -> Wrt {
+        match self.model {
+            Model::Linear(_) => Wrt::Input,
+            Model::Logits(_) => Wrt::Logits,
+        }
     }
 
     /// Returns the input, [n, d].
+    ///
+    /// # Panics
+    /// If the logits are given.
     pub fn input(&self) -> &Tensor {
-        &self.input
+        &self.layer().input
     }
 
     /// Returns the weight, [k, d].
+    ///
+    /// # Panics
+    /// If the logits are given.
     pub fn weight(&self) -> &Tensor {
-        &self.weight
+        &self.layer().weight
     }
 
-    /// Returns true if the layer has a bias.
+    fn layer(&self) -> &Linear {
+        match &self.model {
+            Model::Linear(linear) => linear,
+            Model::Logits(_) => unreachable!("given logits are the only variable"),
+        }
+    }
+
+    /// Returns the elements of the weight, [k, d]: none if the logits are given.
+    pub fn weight_values<T: Real>(&self) -> Vec<T> {
+        match &self.model {
+            Model::Linear(linear) => linear.weight.values(),
+            Model::Logits(_) => Vec::new(),
+        }
+    }
+
+    /// Returns true if there is a layer, and it has a bias.
     pub fn has_bias(&self) -> bool {
-        self.bias.is_some()
+        self.bias_tensor().is_some()
     }
 
-    /// Returns the bias `[k]`: zeros if the layer has none.
+    /// Returns the bias `[k]`: zeros if there is none.
     pub fn bias<T: Real>(&self) -> Vec<T> {
-        self.bias
-            .as_ref()
+        self.bias_tensor()
             .map_or_else(|| vec![T::zero(); self.k()], Tensor::values)
     }
 
     /// Returns the bias as it was given.
-    #[cfg(feature = "files")]
     pub(crate) fn bias_tensor(&self) -> Option<&Tensor> {
-        self.bias.as_ref()
+        match &self.model {
+            Model::Linear(linear) => linear.bias.as_ref(),
+            Model::Logits(_) => None,
+        }
+    }
+
+    /// Returns the weights of the rows' losses, or `None` if every weight is 1.
+    pub fn sample_weight(&self) -> Option<&[f64]> {
+        let weights = self.sample_weight.as_ref()?;
+        Some(&weights[self.first_row..][..self.n()])
     }
 
     /// Returns the targets of a range of rows in the kernels' form.
     pub fn target_rows<T: Real>(&self, rows: Range<usize>) -> TargetRows<T> {
-        let rows = self.first_row + rows.start..self.first_row + rows.end;
-        self.loss.target_rows(&self.target, rows, self.k())
+        let in_target = self.first_row + rows.start..self.first_row + rows.end;
+        let targets = self.loss.target_rows(&self.target, in_target, self.k());
+        match self.sample_weight() {
+            Some(weights) => targets.weighted(&weights[rows], self.k()),
+            None => targets,
+        }
     }
 
     /// Returns the targets. A range of rows returns all targets of the problem that it is part of.
@@ -267,16 +385,23 @@ impl Problem {
         matches!(*self.target, Target::Classes(_)) && self.loss.label_smoothing == 0.0
     }
 
+    /// Returns true if neither classes nor samples have weights.
+    pub fn is_unweighted(&self) -> bool {
+        self.loss.class_weight.is_none() && self.sample_weight.is_none()
+    }
+
     /// Returns the number of equal targets behind the sum of a sample's targets: k times the share
     /// that is spread evenly over all classes.
     pub fn equal_targets(&self) -> f64 {
         self.k() as f64 * self.uniform_share
     }
 
-    /// Returns a bound on R, the weight of a sample's loss.
+    /// Returns a bound on |R|, the weight of a sample's loss.
     pub fn largest_total(&self) -> f64 {
-        let largest = |weights: &[f64]| weights.iter().fold(0.0f64, |largest, w| largest.max(*w));
-        let weight = self.loss.class_weight.as_deref().map_or(1.0, largest);
+        let larger = |largest: f64, w: &f64| largest.max(w.abs());
+        let largest = |weights: &[f64]| weights.iter().fold(0.0, larger);
+        let weight = self.loss.class_weight.as_deref().map_or(1.0, largest)
+            * self.sample_weight().map_or(1.0, largest);
         match &*self.target {
             Target::Classes(_) => weight,
             Target::Probabilities(tensor) => {
@@ -330,33 +455,5 @@ impl Problem {
         } else {
             self.k()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gathered_rows_keep_the_loss_over_all_samples() {
-        let tensor = |shape: &[usize]| {
-            let values: Vec<f64> = (0..shape.iter().product()).map(|i| i as f64).collect();
-            Tensor::from_f64(shape, &values)
-        };
-        let target = Tensor::from_classes(&[0, -100, 1, 1, 0]);
-        let loss = CrossEntropy::default();
-        let problem = Problem::new(tensor(&[5, 3]), tensor(&[2, 3]), None, &target, loss).unwrap();
-        let part = problem.slice(1..5).gather(&[0, 3]);
-        assert_eq!(part.n(), 2);
-        assert!(part.is_ignored(0));
-        assert_eq!(part.label(1), Some(0));
-        assert_eq!((part.valid_samples(), part.normalizer()), ((5, 4), 4.0));
-        let other = part.with_loss(CrossEntropy {
-            ignore_index: 1,
-            ..CrossEntropy::default()
-        });
-        assert_eq!(other.unwrap().normalizer(), 3.0);
-        assert_eq!(part.of_rows(&[1]).unwrap().valid_samples(), (1, 1));
-        assert!(part.of_rows(&[0]).is_err());
     }
 }

@@ -39,7 +39,7 @@ pub use entry::{Decision, Entry};
 pub use finding::{Finding, Places, Proof};
 pub use histogram::Histogram;
 pub use kept::Kept;
-pub use location::{Affected, Location, WrongClass, WrongColumn};
+pub use location::{Affected, Location, WrongClass, WrongColumn, column_noun};
 pub use picture::{Cell, Pairs, Picture};
 pub use places::WrongPlaces;
 pub use ranges::Ranges;

@@ -11,10 +11,11 @@ use crate::{
     error::{Error, Result},
     io::{self, Inputs, Request, Source},
     loss::Reduction,
-    problem::Wrt,
+    problem::{WeightLayout, Wrt},
     report::{Check, Report},
     scheme::{Method, Precision, Scheme},
     sweep::{self, Sweep},
+    tensor::Dtype,
 };
 
 mod values;
@@ -25,7 +26,7 @@ pub(crate) use values::number;
 pub(crate) use words::flags;
 pub(crate) use words::{command_line, in_a_line};
 
-use values::{eps, precision, rows, whole};
+use values::{eps, float_type, precision, rows, whole};
 
 /// The longest name that a client of a service may give a check, in characters.
 #[cfg(any(feature = "serve", feature = "remote"))]
@@ -93,6 +94,42 @@ pub struct LossSettings {
         value_name = "true|false"
     )]
     pub self_test: bool,
+    /// Divisor of the sum of the losses [default: the file's, else that of the reduction]
+    ///
+    /// It replaces the number of samples, or the sum of their class weights, of a mean, for a
+    /// gradient that is accumulated over several batches or workers: num_items_in_batch.
+    #[arg(
+        long,
+        help_heading = LOSS,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = number
+    )]
+    pub normalizer: Option<f64>,
+    /// Axes of weight: kd is classes by features, dk features by classes [default: by the shapes]
+    ///
+    /// PyTorch's nn.Linear has [k, d]; NumPy's X @ W, Keras and flax have [d, k]. The shapes leave
+    /// the choice open if k equals d: it is then the file's weight_layout, else kd.
+    #[arg(
+        long,
+        help_heading = LOSS,
+        value_enum,
+        value_name = "kd|dk",
+        hide_possible_values = true
+    )]
+    pub weight_layout: Option<WeightLayout>,
+    /// Type that the gradients were computed in [default: the file's, else that of each gradient]
+    ///
+    /// For numbers of a narrower type in a wider array, such as those of bf16 in the f32 gradients
+    /// of torch.autocast. The rounding of this type is then allowed for.
+    #[arg(
+        long,
+        help_heading = LOSS,
+        value_name = "bf16|f16|f32|f64",
+        hide_possible_values = true,
+        value_parser = float_type()
+    )]
+    pub computed_in: Option<Dtype>,
 }
 
 impl LossSettings {
@@ -107,6 +144,9 @@ impl LossSettings {
             ignore_index: self.ignore_index,
             label_smoothing: self.label_smoothing,
             self_test: self.self_test,
+            normalizer: self.normalizer,
+            weight_layout: self.weight_layout,
+            computed_in: self.computed_in,
         }
     }
 }
@@ -378,10 +418,17 @@ mod tests {
             ("rows", "2..4"),
             ("scheme", "five-point"),
             ("precision", "f32"),
+            ("normalizer", "46"),
+            ("weight_layout", "dk"),
+            ("computed-in", "bf16"),
         ])
         .unwrap();
         assert_eq!(settings.loss.wrt, [Wrt::Input, Wrt::Weight]);
         assert_eq!(settings.loss.ignore_index, Some(-1));
+        let request = settings.loss.request(None);
+        assert_eq!(request.normalizer, Some(46.0));
+        assert_eq!(request.weight_layout, Some(WeightLayout::Dk));
+        assert_eq!(request.computed_in, Some(Dtype::BF16));
         let options = settings.options(false);
         assert_eq!((options.rtol, options.rows), (Some(1e-3), Some(2..4)));
         assert_eq!(options.scheme, Scheme::FivePoint);
@@ -404,8 +451,8 @@ mod tests {
             (
                 ("rtols", "1"),
                 "unknown setting 'rtols'; the settings are wrt, reduction, ignore-index, \
-                 label-smoothing, self-test, eps, method, scheme, precision, compare, rtol, atol, \
-                 min-power, rows, sample, seed",
+                 label-smoothing, self-test, normalizer, weight-layout, computed-in, eps, method, \
+                 scheme, precision, compare, rtol, atol, min-power, rows, sample, seed",
             ),
             (
                 ("eps", "x"),

@@ -12,7 +12,7 @@ use crate::{
     plan::{Differentiation, Plan},
     problem::{Problem, Wrt},
     scheme::{Method, Precision},
-    tensor::{Dtype, Tensor},
+    tensor::Dtype,
 };
 
 /// Smallest mean relative error that counts as a wrong gradient: in f32, that of a right one was
@@ -123,8 +123,7 @@ pub fn glance(problem: &Problem, subject: &Subject) -> Result<Option<Sweep>> {
     if !is_quick || !is_affordable(problem, subject.wrt, budget::GLANCE_WORK) {
         return Ok(None);
     }
-    let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
-    let precision = if subject.gradient.as_ref().is_some_and(is_f64) {
+    let precision = if subject.dtype(problem) == Some(Dtype::F64) {
         Precision::F64
     } else {
         Precision::F32

@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 
 mod dtype;
 mod real;
+mod transpose;
+
+#[cfg(feature = "files")]
+pub(crate) use transpose::transposed;
 
 /// Memory that holds the bytes of tensors: a vector, or a memory-mapped file.
 pub trait Storage: Send + Sync {
@@ -254,6 +258,28 @@ impl Tensor {
         self.bytes
             .was_read(rows.len() * self.columns() * self.dtype.size());
         Self::from_le(self.dtype, &shape, copied)
+    }
+
+    /// Returns the tensor in another shape of as many elements. It shares the bytes.
+    ///
+    /// # Panics
+    /// If the number of elements differs.
+    pub fn reshaped(&self, shape: &[usize]) -> Self {
+        let count = |shape: &[usize]| shape.iter().product::<usize>();
+        assert_eq!(count(shape), count(&self.shape));
+        Self {
+            shape: shape.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns a copy in which each of the consecutive row-major matrices [rows, columns] that the
+    /// tensor consists of is transposed: a tensor [matrices, columns, rows].
+    pub(crate) fn transposed(&self, rows: usize, columns: usize) -> Self {
+        let bytes = transpose::transposed(self.as_bytes(), self.dtype.size(), rows, columns);
+        self.bytes.was_read(bytes.len());
+        let matrices = self.shape.iter().product::<usize>() / (rows * columns);
+        Self::from_le(self.dtype, &[matrices, columns, rows], bytes)
     }
 
     /// Requires floating-point elements, and at least one of them. `name` is for the message.

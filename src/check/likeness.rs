@@ -36,7 +36,7 @@ impl Likeness {
         let draw = rand::seq::index::sample(&mut random, n, budget::compared_samples(problem));
         let mut draw = draw.into_vec();
         draw.sort_unstable();
-        let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight().values(), problem.bias());
+        let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight_values(), problem.bias());
         let mut minus_log = vec![0.0f64; k];
         let (mut exact, mut rounded) = (Vec::new(), [Vec::new(), Vec::new()]);
         for row in draw {
@@ -44,7 +44,12 @@ impl Likeness {
             if targets.totals[0] == 0.0 {
                 continue;
             }
-            let z = logits(&problem.input().rows(row..row + 1), &weight, &bias, d).logits;
+            let sample = problem.samples().rows(row..row + 1);
+            let z = if problem.is_of_logits() {
+                sample
+            } else {
+                logits(&sample, &weight, &bias, d).logits
+            };
             let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
             let log = sum.ln();

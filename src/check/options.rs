@@ -12,7 +12,7 @@ use crate::{
     report::DeviceKind,
     rounding::Given,
     scheme::{Method, Precision, Scheme},
-    tensor::{Dtype, Tensor},
+    tensor::Dtype,
 };
 
 /// The options of a check.
@@ -104,11 +104,15 @@ impl Options {
     }
 
     /// Returns the arithmetic. The default is f64 if a gradient is f64, else that of the device.
-    pub(super) fn precision_for(&self, subjects: &[Subject], device: &Device) -> Precision {
-        let is_f64 = |gradient: &Tensor| gradient.dtype() == Dtype::F64;
-        let mut gradients = subjects.iter().filter_map(|it| it.gradient.as_ref());
+    pub(super) fn precision_for(
+        &self,
+        problem: &Problem,
+        subjects: &[Subject],
+        device: &Device,
+    ) -> Precision {
+        let mut dtypes = subjects.iter().filter_map(|subject| subject.dtype(problem));
         self.precision.unwrap_or_else(|| {
-            if gradients.any(is_f64) {
+            if dtypes.any(|dtype| dtype == Dtype::F64) {
                 Precision::F64
             } else {
                 device.natural_precision()
@@ -164,7 +168,7 @@ impl Options {
             Some(rows) if rows.is_empty() || rows.end > n => Err(Error::Setting {
                 name: "--rows",
                 found: format!("{}..{}", rows.start, rows.end),
-                expected: format!("input has {n} rows; A..B needs A < B <= {n}"),
+                expected: format!("there are {n} rows; A..B needs A < B <= {n}"),
             }),
             _ if self.sample.is_some_and(|sample| sample.rows == 0) => Err(Error::Setting {
                 name: "--sample",

@@ -38,7 +38,7 @@ pub(super) fn confirm<'a>(
         if !((entry.numeric - on_host).abs() <= bound) {
             return Err(Error::OraclesDisagree {
                 device: device.to_owned(),
-                place: wrt.place(row, column),
+                place: problem.place(wrt, row, column),
                 numeric: entry.numeric,
                 on_host,
                 bound,

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgGroup, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
 use crate::{
     error::{Error, Result},
@@ -20,15 +20,19 @@ pub(super) struct InputArguments {
     /// A folder selects all .safetensors and .npz files in it and below. Each file holds
     ///
     ///   input   [n, d]
-    ///   weight  [k, d]
+    ///   weight  [k, d], or [d, k]
     ///   target  [n] class indices, or [n, k] class probabilities
     ///
-    /// and, optionally, bias [k], class_weight [k] and the gradients to check:
+    /// or logits [n, k] instead of input and weight; optionally bias [k], class_weight [k] and
+    /// sample_weight [n], an upstream gradient; and the gradients to check:
     ///
     ///   grad         [n, d], with respect to the input
     ///   grad_logits  [n, k]
-    ///   grad_weight  [k, d]
+    ///   grad_weight  as weight
     ///   grad_bias    [k]
+    ///
+    /// n may be several axes, as in [batch, sequence, d]; logits [n, k, h, w] have their classes on
+    /// axis 1. docs/arrays.md lists all forms.
     #[arg(id = FILES, value_name = "FILE", verbatim_doc_comment)]
     pub(super) files: Vec<PathBuf>,
 
@@ -54,7 +58,7 @@ impl InputArguments {
         if self.files.is_empty() {
             return Err(Error::Usage(
                 "no files to check: name .safetensors or .npz files, folders of them or patterns, \
-                 or pass --input, --weight and --target"
+                 or pass --input, --weight and --target, or --logits and --target"
                     .to_owned(),
             ));
         }
@@ -67,18 +71,30 @@ impl InputArguments {
 }
 
 /// The tensors that can be read from .npy files: name, flag and description.
-const TENSORS: [(&str, &str, &str); 9] = [
+const TENSORS: [(&str, &str, &str); 11] = [
     ("input", "input", "Input [n, d]"),
-    ("weight", "weight", "Weight [k, d]"),
+    ("weight", "weight", "Weight [k, d], or [d, k]"),
     ("bias", "bias", "Bias [k]"),
+    (
+        "logits",
+        "logits",
+        "Logits [n, k], without input and weight",
+    ),
     ("target", "target", "Target [n], or probabilities [n, k]"),
     ("class_weight", "class-weight", "Class weights [k]"),
+    (
+        "sample_weight",
+        "sample-weight",
+        "Sample weights [n], an upstream gradient",
+    ),
     ("grad", "grad", "Gradient of input [n, d]"),
     ("grad_logits", "grad-logits", "Gradient of logits [n, k]"),
     ("grad_weight", "grad-weight", "Gradient of weight [k, d]"),
     ("grad_bias", "grad-bias", "Gradient of bias [k]"),
 ];
 
+/// The id of the flags that name a tensor with one row per sample, for clap.
+const SAMPLES: &str = "samples";
 /// The id of the positional arguments, for clap.
 const FILES: &str = "files";
 
@@ -95,13 +111,16 @@ impl Args for NpyFiles {
                 .value_name("FILE.npy")
                 .conflicts_with(FILES)
                 .value_parser(value_parser!(PathBuf));
-            if name == "input" {
-                flag.requires_all(["weight", "target"])
-            } else {
-                flag.requires("input")
+            match name {
+                "input" => flag.requires_all(["weight", "target"]),
+                "logits" => flag
+                    .requires("target")
+                    .conflicts_with_all(["input", "weight"]),
+                _ => flag.requires(SAMPLES),
             }
         });
-        command.args(flags)
+        let samples = ArgGroup::new(SAMPLES).args(["input", "logits"]);
+        command.args(flags).group(samples)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -29,8 +29,8 @@ pub(super) struct Kernels<'a, T> {
     pub(super) weight: Vec<T>,
     /// The bias b, `[k]`.
     pub(super) bias: Vec<T>,
-    /// W in the layout of the matrix products.
-    packed: Packed<T, 1>,
+    /// W in the layout of the matrix products, with respect to the input.
+    packed: Option<Packed<T, 1>>,
     /// Tables of `difference` with respect to the input.
     growths: Option<Growths<T>>,
 }
@@ -44,7 +44,8 @@ pub(super) struct Forward<T> {
 
 impl<'a, T: Real> Kernels<'a, T> {
     pub(super) fn new(problem: &'a Problem, plan: Plan) -> Self {
-        let weight: Vec<T> = problem.weight().values();
+        let weight: Vec<T> = problem.weight_values();
+        let packed = (plan.wrt == Wrt::Input).then(|| Packed::new([&weight], problem.d()));
         let growths = match (plan.method, plan.wrt) {
             (Method::Difference, Wrt::Input) => {
                 let slopes: Vec<f64> = problem.weight().values();
@@ -57,16 +58,20 @@ impl<'a, T: Real> Kernels<'a, T> {
             problem,
             plan,
             bias: problem.bias(),
-            packed: Packed::new([&weight], problem.d()),
+            packed,
             weight,
             growths,
         }
     }
 
-    /// Computes logits, residual and conditioning weights of a block of rows.
-    pub(super) fn forward(&self, input: &[T], targets: &TargetRows<T>) -> Forward<T> {
-        let logits::Logits { logits, magnitude } =
-            logits(input, &self.weight, &self.bias, self.problem.d());
+    /// Computes logits, residual and conditioning weights of a block of rows of the input, or of
+    /// given logits, which are exact.
+    pub(super) fn forward(&self, samples: &[T], targets: &TargetRows<T>) -> Forward<T> {
+        let logits::Logits { logits, magnitude } = if self.problem.is_of_logits() {
+            logits::given(samples)
+        } else {
+            logits(samples, &self.weight, &self.bias, self.problem.d())
+        };
         let model = RoundingModel::of_gradient(self.problem, &self.plan);
         let softmax = residual(&logits, &magnitude, targets, model, self.problem.k());
         Forward { logits, softmax }
@@ -90,12 +95,12 @@ impl<'a, T: Real> Kernels<'a, T> {
         let m = self.problem.columns(self.plan.wrt);
         let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
         let mut input = T::reuse(&mut evaluation.spare.0);
-        self.problem.input().read(rows, &mut input);
+        self.problem.samples().read(rows, &mut input);
         let Forward { logits, softmax } = self.forward(&input, &targets);
         let (base, conditioning) = match self.plan.wrt {
             Wrt::Input => {
                 let mut product = T::reuse(&mut evaluation.bounds.conditioning);
-                matmul_magnitudes(&mut product, &softmax.conditioning, &self.packed);
+                matmul_magnitudes(&mut product, &softmax.conditioning, self.packed());
                 (input, product)
             }
             _ => (logits, softmax.conditioning),
@@ -122,7 +127,7 @@ impl<'a, T: Real> Kernels<'a, T> {
         bounds.conditioning = select(conditioning);
         bounds.magnitude = of_rows.iter().map(|[magnitude, _]| *magnitude).collect();
         bounds.logit_error = of_rows.iter().map(|[_, error]| *error).collect();
-        bounds.totals = T::widen(targets.totals);
+        bounds.totals = T::widen(targets.totals.iter().map(|total| total.abs()).collect());
     }
 
     /// Overwrites `derivative` [rows, m] with the loss differences of a block of rows.
@@ -143,8 +148,13 @@ impl<'a, T: Real> Kernels<'a, T> {
     /// Returns `left` [rows, k] times W, [rows, d].
     fn times_weight(&self, left: &[T]) -> Vec<T> {
         let mut product = Vec::new();
-        matmul_into(&mut product, left, &self.packed);
+        matmul_into(&mut product, left, self.packed());
         product
+    }
+
+    fn packed(&self) -> &Packed<T, 1> {
+        let packed = self.packed.as_ref();
+        packed.expect("the weight is packed with respect to the input")
     }
 
     /// Computes the loss of each row with one of its columns perturbed. Returns a vector
@@ -174,8 +184,8 @@ impl<'a, T: Real> Kernels<'a, T> {
 
     fn backward_rows(&self, rows: Range<usize>) -> Vec<f64> {
         let targets: TargetRows<T> = self.problem.target_rows(rows.clone());
-        let input: Vec<T> = self.problem.input().rows(rows);
-        let gradient = self.backward_logits(&input, &targets);
+        let samples: Vec<T> = self.problem.samples().rows(rows);
+        let gradient = self.backward_logits(&samples, &targets);
         T::widen(match self.plan.wrt {
             Wrt::Input => self.times_weight(&gradient),
             _ => gradient,

@@ -41,6 +41,14 @@ pub struct Logits<T> {
     pub magnitude: Vec<T>,
 }
 
+/// Returns given logits [rows, k]. Nothing was summed, so the magnitude of each is its own.
+pub fn given<T: Real>(logits: &[T]) -> Logits<T> {
+    Logits {
+        logits: logits.to_vec(),
+        magnitude: logits.iter().map(|z| z.abs()).collect(),
+    }
+}
+
 /// Computes the logits of `input` [rows, d] under `weight` [k, d] and `bias` `[k]`.
 ///
 /// 1. Each product x·W is added to one of 16 partial sums. These stay in vector registers, and

@@ -67,7 +67,7 @@ impl<T: Real> Kernels<'_, T> {
             let values = row_bounds.iter().map(|bounds| bounds[bound].f64());
             values.fold(0.0, |largest, value| value.max(largest))
         };
-        let total = compensated_sum(targets.totals.iter().map(|total| total.f64()));
+        let total = compensated_sum(targets.totals.iter().map(|total| total.f64().abs()));
         let bounds = Bounds {
             conditioning: conditioning[entries.clone()].to_vec(),
             squares: squares[entries].to_vec(),

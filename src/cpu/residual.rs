@@ -4,9 +4,9 @@
 //! ```text
 //! residual[c]     = p[c] - 1[c = y]
 //! gradient[c]     = R p[c] - r[c] = R residual[c] + linear[c]
-//! conditioning[c] = sums (R p[c] + |gradient[c]|) + alike R p[c]
-//!                   + R p[c] max((1 - p[c]) M[c] + sum_{b != c} p[b] M[b] - log p[c], |lse| / 2)
-//!                   + at_max R if z[c] is the largest, or may be, in view of its error
+//! conditioning[c] = sums (|R| p[c] + |gradient[c]|) + alike |R| p[c]
+//!                   + |R| p[c] max((1 - p[c]) M[c] + sum_{b != c} p[b] M[b] - log p[c], |lse| / 2)
+//!                   + at_max |R| if z[c] is the largest, or may be, in view of its error
 //! lse             = log sum_c exp(z[c])
 //! bounds          = max_c A[c], max_c M[c]
 //! ```
@@ -116,16 +116,17 @@ impl<T: Real> Residual<T> {
             };
             let gradient = total * residual + linear.map_or(T::zero(), |linear| linear[c]);
             let minus_log = log + (largest - z[c]);
+            let weight = total.abs();
             let of_p = larger(not_p * errors[c] + elsewhere + minus_log, of_lse);
             let of_max = if largest - z[c] <= ties {
-                at_max * total
+                at_max * weight
             } else {
                 T::zero()
             };
             self.residual.push(residual);
             self.gradient.push(gradient);
             self.conditioning
-                .push(sums * (total * p + gradient.abs()) + total * p * (alike + of_p) + of_max);
+                .push(sums * (weight * p + gradient.abs()) + weight * p * (alike + of_p) + of_max);
         }
     }
 }

@@ -39,7 +39,11 @@ impl Evidence<'_> {
     }
 }
 
+/// Returns `None` if there is no layer, or the loss is flat.
 fn descent(evidence: &Evidence, samples: &[usize]) -> Option<Descent> {
+    if evidence.problem.is_of_logits() {
+        return None;
+    }
     let direction = evidence.layer_gradient(&evidence.layer, samples);
     let step = STEP * evidence.layer.norm() / direction.norm();
     if !step.is_finite() {

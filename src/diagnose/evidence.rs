@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     loss::Reduction,
-    problem::{Problem, Wrt},
-    report::{Comparison, Ranges},
+    problem::{Layout, Problem, Wrt},
+    report::{Comparison, Ranges, column_noun},
     tensor::Tensor,
 };
 
@@ -49,7 +49,7 @@ pub(super) struct Evidence<'a> {
 impl<'a> Evidence<'a> {
     pub(super) fn new(problem: &'a Problem, gradient: &'a Tensor, check: &'a Comparison) -> Self {
         let layer = Layer {
-            weight: problem.weight().values(),
+            weight: problem.weight_values(),
             bias: problem.bias(),
         };
         Self {
@@ -109,6 +109,16 @@ impl<'a> Evidence<'a> {
     /// Returns the gradient's name in the file.
     pub(super) fn name(&self) -> &'static str {
         self.wrt.grad_name()
+    }
+
+    /// Returns the layout of the gradient in the user's file.
+    pub(super) fn layout(&self) -> Option<&Layout> {
+        self.problem.layout(self.wrt)
+    }
+
+    /// Returns the noun for a column of the gradient.
+    pub(super) fn column_noun(&self) -> &'static str {
+        column_noun(self.layout())
     }
 
     /// Returns the number of columns of the gradient.

@@ -62,11 +62,15 @@ pub(super) fn of_problem(evidence: &Evidence) -> Vec<(Code, f64)> {
             add(Code::SumInsteadOfMean, valid);
         }
         add(Code::MeanInsteadOfSum, 1.0 / z);
-        add(Code::DividedByAllRows, valid / all);
+        // A given normalizer does not count the rows.
+        if evidence.problem.loss().normalizer.is_none() {
+            add(Code::DividedByAllRows, valid / all);
+        }
         add(Code::DividedByCountNotWeights, z / valid);
     } else {
         let mean = CrossEntropy {
             reduction: Reduction::Mean,
+            normalizer: None,
             ..evidence.problem.loss().clone()
         };
         let weights = evidence

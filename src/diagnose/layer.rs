@@ -48,6 +48,11 @@ impl Layer {
 
     /// Returns the weight transposed, for a square one of `k` classes.
     pub(super) fn transposed_weight(&self, k: usize) -> Vec<f64> {
-        (0..k * k).map(|e| self.weight[e % k * k + e / k]).collect()
+        transposed(&self.weight, k)
     }
+}
+
+/// Transposes a square matrix of `k` rows.
+pub(super) fn transposed(values: &[f64], k: usize) -> Vec<f64> {
+    (0..k * k).map(|e| values[e % k * k + e / k]).collect()
 }

@@ -48,7 +48,10 @@ pub(super) fn target(problem: &Problem, index: usize, r: &mut [f64]) -> f64 {
             return 0.0;
         };
         let weights = &problem.loss().class_weight;
-        r[label] = weights.as_ref().map_or(1.0, |weights| weights[label]);
+        r[label] = weights.as_ref().map_or(1.0, |weights| weights[label])
+            * problem
+                .sample_weight()
+                .map_or(1.0, |weights| weights[index]);
         return r[label];
     }
     let TargetRows {

@@ -34,6 +34,7 @@ mod reduced_precision;
 mod rows_permuted;
 mod rows_scaled;
 mod rows_zero;
+mod sample_weight_missing;
 mod scaled;
 mod sigmoid;
 mod sign_flipped;
@@ -125,6 +126,7 @@ pub(super) const STAGES: [Stage; 10] = [
             (Code::LabelsShifted, labels_shifted::rule),
             (Code::LabelSmoothingMissing, label_smoothing_missing::rule),
             (Code::ClassWeightsMissing, class_weights_missing::rule),
+            (Code::SampleWeightMissing, sample_weight_missing::rule),
             (Code::SoftmaxOverBatch, softmax_over_batch::rule),
             (Code::SigmoidInsteadOfSoftmax, sigmoid::rule),
             (Code::SoftmaxTwice, softmax_twice::rule),
@@ -184,16 +186,21 @@ pub(super) const STAGES: [Stage; 10] = [
     },
 ];
 
-/// Returns true if a cause can occur in this gradient. The report lists only such causes as tried.
+/// Returns true if a cause can occur in this gradient. Only the rules of such causes are tried.
 pub(super) fn applies(code: Code, evidence: &Evidence) -> bool {
     let problem = evidence.problem;
     match code {
         Code::WeightTransposedOrWrong => weight_wrong::applies(evidence),
         Code::WrongLabels => !evidence.wrt.is_parameter() && problem.is_one_hot(),
         Code::InputScalingMissed => matches!(evidence.wrt, Wrt::Input | Wrt::Weight),
-        Code::ReducedPrecisionMatmul => evidence.check.dtype == Dtype::F32,
+        // Given logits have no layer below them.
+        Code::BiasMissing | Code::StaleWeights => !problem.is_of_logits(),
+        Code::ReducedPrecisionMatmul => {
+            evidence.check.dtype == Dtype::F32 && !problem.is_of_logits()
+        }
         Code::IgnoredRowsNotMasked | Code::DividedByAllRows => evidence.has_ignored(),
         Code::DividedByCountNotWeights => evidence.is_weighted(),
+        Code::SampleWeightMissing => problem.sample_weight().is_some(),
         _ => true,
     }
 }

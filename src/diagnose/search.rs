@@ -136,7 +136,8 @@ impl<'a> Search<'a> {
         };
         let pair = &self.pair;
         let mut found = Vec::new();
-        for (_, rule) in stage.rules {
+        let rules = stage.rules.iter();
+        for (_, rule) in rules.filter(|(code, _)| applies(*code, evidence)) {
             self.is_cancelled |= !(self.continues)();
             if self.is_cancelled {
                 break;

@@ -59,7 +59,7 @@ pub struct Bounds {
     /// The largest [logit error](crate::rounding::RoundingModel::logit_error) of each row, in units
     /// of the unit roundoff.
     pub logit_error: Vec<f64>,
-    /// R of each row: the weight of the sample's loss, 0 if the sample is ignored.
+    /// |R| of each row: the weight of the sample's loss, 0 if the sample is ignored.
     pub totals: Vec<f64>,
 }
 

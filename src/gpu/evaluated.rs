@@ -70,7 +70,7 @@ impl<T: Element> RowSource for Evaluated<T> {
             .map(|[magnitude, _]| magnitude.f64())
             .collect();
         bounds.logit_error = of_rows.iter().map(|[_, error]| error.f64()).collect();
-        bounds.totals = self.totals[rows].iter().map(|v| v.f64()).collect();
+        bounds.totals = self.totals[rows].iter().map(|v| v.f64().abs()).collect();
     }
 }
 
@@ -94,7 +94,7 @@ impl<T: Element> Evaluated<T> {
         };
         let squares = self.squares.as_ref();
         let squares = squares.map(|squares| read(squares.values()));
-        let total = self.totals.iter().map(|v| v.f64()).sum();
+        let total = self.totals.iter().map(|v| v.f64().abs()).sum();
         Evaluation {
             bounds: Bounds {
                 conditioning: read(self.conditioning.values()),

@@ -7,6 +7,7 @@ use super::{
     Batch, Buffer, Element, GpuDevice, kernel::residual::Residual, sizes::Sizes, weight::Weight,
 };
 use crate::{
+    cpu::logits,
     loss::TargetRows,
     problem::{Problem, Wrt},
     rounding::RoundingModel,
@@ -14,7 +15,7 @@ use crate::{
 
 /// The operands and the results of the forward pass, [rows, k] unless stated otherwise.
 pub(super) struct Forward {
-    /// The input, [rows, d].
+    /// The input, [rows, d]. Empty if the logits are given.
     pub(super) input: Buffer,
     /// The labels, `[rows]`.
     pub(super) labels: Buffer,
@@ -41,7 +42,7 @@ pub(super) struct Forward {
 
 /// The operands of a range of rows that the host keeps.
 pub(super) struct Uploaded<T> {
-    /// The input, padded.
+    /// The input, padded; empty if the logits are given.
     pub(super) input: Vec<T>,
     /// The totals R.
     pub(super) totals: Vec<T>,
@@ -78,7 +79,13 @@ impl Forward {
         rows: Range<usize>,
         sizes: &Sizes,
     ) -> Uploaded<T> {
-        let input = sizes.input.pad(problem.input().rows(rows.clone()));
+        let mut input = problem.samples().rows(rows.clone());
+        if problem.is_of_logits() {
+            let logits::Logits { logits, magnitude } = logits::given(&std::mem::take(&mut input));
+            device.write(&self.logits, &logits);
+            device.write(&self.magnitude, &magnitude);
+        }
+        let input = sizes.input.pad(input);
         let targets: TargetRows<T> = problem.target_rows(rows);
         device.write(&self.input, &input);
         device.write(&self.labels, &targets.labels);

@@ -41,7 +41,8 @@ pub(super) fn needs_growths(plan: &Plan) -> bool {
 }
 
 impl Weight {
-    /// Uploads the bias, and the weight in windows that fit in one binding.
+    /// Uploads the bias, and the weight in windows that fit in one binding. There is no window if
+    /// the logits are given.
     pub(super) fn new<T: Element>(device: &GpuDevice, problem: &Problem, plan: &Plan) -> Self {
         let columns = Columns::padded(problem.d());
         let tables = if needs_growths(plan) {
@@ -50,9 +51,10 @@ impl Weight {
             1
         };
         // One binding holds the growths of all steps.
-        let length = (device.binding_elements::<T>() / columns.padded / tables).max(1);
+        let length = (device.binding_elements::<T>() / columns.padded.max(1) / tables).max(1);
         let k = problem.k();
-        let windows = (0..k).step_by(length).map(|begin| {
+        let classes = if problem.is_of_logits() { 0 } else { k };
+        let windows = (0..classes).step_by(length).map(|begin| {
             let classes = begin..k.min(begin + length);
             Window::new::<T>(device, problem, plan, classes, columns)
         });

@@ -66,6 +66,29 @@ impl Budget {
     /// # Errors
     /// [`Error::Setting`] if the copy does not fit.
     pub(super) fn require_convertible(self, name: &str, bytes: usize) -> Result<()> {
+        let order = "in Fortran order or big-endian";
+        self.require_copy(
+            name,
+            bytes,
+            order,
+            "save the array with numpy.ascontiguousarray",
+        )
+    }
+
+    /// Checks that an array of `bytes` bytes can be copied into a matrix with its rows together.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the copy does not fit.
+    pub(super) fn require_reordered(self, name: &str, bytes: usize) -> Result<()> {
+        self.require_copy(
+            name,
+            bytes,
+            "with its columns before its last axis",
+            "save it as a matrix",
+        )
+    }
+
+    fn require_copy(self, name: &str, bytes: usize, order: &str, advice: &str) -> Result<()> {
         if bytes <= self.memory / 2 {
             return Ok(());
         }
@@ -74,8 +97,7 @@ impl Budget {
             name: "--memory",
             found: ByteSize::b(self.memory as u64).to_string(),
             expected: format!(
-                "{name} has {} in Fortran order or big-endian, and converting it takes {}: \
-                 raise --memory, or save the array with numpy.ascontiguousarray",
+                "{name} has {} {order}, and converting it takes {}: raise --memory, or {advice}",
                 ByteSize::b(size),
                 ByteSize::b(needed)
             ),

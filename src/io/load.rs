@@ -4,7 +4,9 @@ use std::{ops::Range, path::Path, str::FromStr};
 
 use super::{
     archive::Archive,
+    arrays::{Arrays, missing},
     bytes::Budget,
+    forms::{self, Formed, SUM_ERROR},
     names::{self, Spelled},
     source::Source,
 };
@@ -12,8 +14,8 @@ use crate::{
     check::Subject,
     error::{Error, Result, short},
     loss::{CrossEntropy, IGNORE_INDEX, Reduction},
-    problem::{Problem, Wrt},
-    tensor::Tensor,
+    problem::{Problem, WeightLayout, Wrt},
+    tensor::{Dtype, Tensor},
 };
 
 /// A problem and the gradients to check, as read from files.
@@ -23,7 +25,8 @@ pub struct Inputs {
     pub problem: Problem,
     /// The gradients under test.
     pub subjects: Vec<Subject>,
-    /// Sentences on the tensors that were not read, and why.
+    /// Sentences on the tensors that were not read, and why; and on those that were read in another
+    /// form than PyTorch's.
     pub notes: Vec<String>,
 }
 
@@ -41,6 +44,13 @@ pub struct Request {
     pub ignore_index: Option<i64>,
     /// The share of the target that is spread over all classes. `None` takes the file's, or 0.
     pub label_smoothing: Option<f64>,
+    /// The divisor of the sum of the losses. `None` takes the file's, or that of the reduction.
+    pub normalizer: Option<f64>,
+    /// The order of the weight's axes. `None` takes the file's, or follows from the shapes.
+    pub weight_layout: Option<WeightLayout>,
+    /// The type that the gradients were computed in, if they are stored in a wider one. `None`
+    /// takes the file's, or that of each gradient.
+    pub computed_in: Option<Dtype>,
     /// The memory for arrays other than the weights, in bytes. `None` takes 1 GiB.
     pub memory: Option<usize>,
     /// The largest unpacked size of a compressed array, in bytes. `None` sets no limit.
@@ -62,27 +72,71 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     budget.unpacked = request.unpacked.unwrap_or(budget.unpacked);
     let mut archive = source.open(budget)?;
     let (archive, path) = (&mut Spelled::new(archive.as_mut()), source.path());
-    let (problem, target_note) = problem(archive, path, request)?;
-    let subjects = subjects(archive, path, request, &problem)?;
-    let (n, d, k) = (problem.n(), problem.d(), problem.k());
+    let mut arrays = Arrays::read(archive, path)?;
+    let loss = loss(archive, &arrays, request)?;
+    let weight_layout = match request.weight_layout {
+        Some(layout) => Some(layout),
+        None => weight_layout(archive)?,
+    };
+    let computed_in = match request.computed_in {
+        Some(dtype) => Some(dtype),
+        None => number(archive, "computed_in", "it must be bf16, f16, f32 or f64")?,
+    };
+    let mut formed = forms::form(&arrays, loss, weight_layout, budget)?;
+    formed.problem = formed.problem.with_computed_in(computed_in);
+    let n = formed.problem.n();
+    let rows = request.rows.clone().unwrap_or(0..n);
+    // The check reports rows beyond the last one, with the name of the flag.
+    let problem = &formed.problem;
+    problem.require_finite(rows.start.min(n)..rows.end.min(n))?;
+    let target_note = target_note(&formed.target, problem.k());
+    let subjects = subjects(archive, path, request, &mut arrays, &mut formed)?;
+    let Formed { problem, notes, .. } = formed;
     let names: Vec<_> = subjects.iter().map(|it| it.wrt.grad_name()).collect();
     tracing::info!(
-        "{}: input [{n}, {d}] and weight [{k}, {d}]; to check: {}",
+        "{}: {} {:?}, {} classes; to check: {}",
         path.display(),
+        if problem.is_of_logits() {
+            "logits"
+        } else {
+            "input"
+        },
+        problem.samples().shape(),
+        problem.k(),
         names.join(", ")
     );
+    let computed_in = computed_in_note(&problem, &subjects);
+    let notes = names::notes(archive)
+        .into_iter()
+        .chain(arrays.notes)
+        .chain(notes)
+        .chain(target_note)
+        .chain(computed_in)
+        .collect();
     Ok(Inputs {
         problem,
         subjects,
-        notes: names::notes(archive)
-            .into_iter()
-            .chain(target_note)
-            .collect(),
+        notes,
     })
 }
 
-/// Largest distance of a sum of probabilities from 1 that rounding explains, in f16 too. Chosen.
-const SUM_ERROR: f64 = 0.01;
+/// Returns a note on gradients that were computed in a narrower type than they are stored in.
+fn computed_in_note(problem: &Problem, subjects: &[Subject]) -> Option<String> {
+    let dtype = problem.computed_in()?;
+    let is_wider = |subject: &&Subject| {
+        let stored = subject.gradient.as_ref().map(Tensor::dtype);
+        stored.is_some_and(|stored| stored.unit_roundoff() < dtype.unit_roundoff())
+    };
+    let wider = subjects.iter().filter(is_wider);
+    let wider: Vec<&str> = wider.map(|it| it.wrt.grad_name()).collect();
+    let wider = wider.join(", ");
+    (!wider.is_empty()).then(|| {
+        format!(
+            "computed_in={dtype}: the rounding of {dtype} is allowed for, though {wider} is stored \
+             in a wider type"
+        )
+    })
+}
 
 /// Returns a note on a target that PyTorch's cross_entropy would not take, or on probabilities that
 /// do not add up to 1.
@@ -117,38 +171,6 @@ fn sums_note(target: &Tensor) -> Option<String> {
     })
 }
 
-/// Returns the problem, and a note if its target has an unusual form.
-fn problem(
-    archive: &mut dyn Archive,
-    path: &Path,
-    request: &Request,
-) -> Result<(Problem, Option<String>)> {
-    let input = required(archive, path, "input")?;
-    let weight = required(archive, path, "weight")?;
-    let target = required(archive, path, "target")?;
-    let loss = loss(archive, request)?;
-    let problem = Problem::unread(input, weight, archive.tensor("bias")?, &target, loss)?;
-    let n = problem.n();
-    let rows = request.rows.clone().unwrap_or(0..n);
-    // The check reports rows beyond the last one, with the name of the flag.
-    problem.require_finite(rows.start.min(n)..rows.end.min(n))?;
-    let note = target_note(&target, problem.k());
-    Ok((problem, note))
-}
-
-fn required(archive: &mut dyn Archive, path: &Path, name: &'static str) -> Result<Tensor> {
-    let tensor = archive.tensor(name)?;
-    tensor.ok_or_else(|| missing(archive, path, name))
-}
-
-fn missing(archive: &dyn Archive, path: &Path, name: &'static str) -> Error {
-    Error::MissingTensor {
-        name,
-        path: path.to_owned(),
-        present: archive.names(),
-    }
-}
-
 /// Returns the requested gradients. Without a request, returns those in the file.
 ///
 /// # Errors
@@ -158,16 +180,23 @@ fn subjects(
     archive: &mut dyn Archive,
     path: &Path,
     request: &Request,
-    problem: &Problem,
+    arrays: &mut Arrays,
+    formed: &mut Formed,
 ) -> Result<Vec<Subject>> {
-    let present = archive.names();
-    let has = |wrt: Wrt| present.iter().any(|name| name == wrt.grad_name());
-    if !problem.has_bias() && (request.wrt.contains(&Wrt::Bias) || has(Wrt::Bias)) {
+    let is_of_logits = formed.problem.is_of_logits();
+    let asked = |wrt: Wrt| request.wrt.contains(&wrt);
+    let has = |wrt: Wrt| arrays.gradients[wrt as usize].is_some();
+    if is_of_logits {
+        formed
+            .notes
+            .extend(of_layer(archive, path, request, arrays)?);
+    } else if !formed.problem.has_bias() && (asked(Wrt::Bias) || has(Wrt::Bias)) {
         // If a forgotten bias counted as 0, every gradient would be wrong.
         return Err(missing(archive, path, "bias"));
     }
     if request.self_test {
         let wrt = match request.wrt.as_slice() {
+            [] if is_of_logits => &[Wrt::Logits],
             [] => &[Wrt::Input],
             wrt => wrt,
         };
@@ -179,57 +208,116 @@ fn subjects(
     }
     let mut subjects = Vec::new();
     for wrt in Wrt::ALL {
-        let name = wrt.grad_name();
-        let gradient = archive.tensor(name)?;
-        if gradient.is_none() && request.wrt.contains(&wrt) {
-            return Err(missing(archive, path, name));
+        let gradient = arrays.gradients[wrt as usize].take();
+        if gradient.is_none() && asked(wrt) {
+            return Err(missing(archive, path, wrt.grad_name()));
         }
-        if gradient.is_some() && (request.wrt.is_empty() || request.wrt.contains(&wrt)) {
+        let is_checked = request.wrt.is_empty() || asked(wrt);
+        if let Some(gradient) = gradient.filter(|_| is_checked)
+            && (wrt == Wrt::Logits || !is_of_logits)
+        {
+            let gradient = Some(formed.gradient(wrt, &gradient)?);
             subjects.push(Subject { wrt, gradient });
         }
     }
     if subjects.is_empty() {
         return Err(Error::NoGradient {
             path: path.to_owned(),
-            present,
+            present: archive.names(),
         });
     }
     Ok(subjects)
 }
 
+/// Returns a note on the gradients of a layer in a file of logits.
+///
+/// # Errors
+/// [`Error::MissingTensor`] if one of them is requested, or the file has no other gradient.
+fn of_layer(
+    archive: &dyn Archive,
+    path: &Path,
+    request: &Request,
+    arrays: &Arrays,
+) -> Result<Option<String>> {
+    let has = |wrt: &Wrt| arrays.gradients[*wrt as usize].is_some();
+    let of_layer = [Wrt::Input, Wrt::Weight, Wrt::Bias];
+    let is_asked = of_layer.iter().any(|wrt| request.wrt.contains(wrt));
+    let unchecked: Vec<&str> = of_layer
+        .iter()
+        .filter(|wrt| has(wrt))
+        .map(|it| it.grad_name())
+        .collect();
+    if is_asked || (!unchecked.is_empty() && !has(&Wrt::Logits)) {
+        let has_input = archive.names().iter().any(|name| name == "input");
+        let absent = if has_input { "weight" } else { "input" };
+        return Err(missing(archive, path, absent));
+    }
+    let names = unchecked.join(", ");
+    let note = || format!("{names} was not checked: it needs both input and weight");
+    Ok((!unchecked.is_empty()).then(note))
+}
+
+/// Returns the order of the weight's axes that is stored beside the tensors.
+fn weight_layout(archive: &mut dyn Archive) -> Result<Option<WeightLayout>> {
+    const NAME: &str = "weight_layout";
+    let layout = |text: String| match text.trim().to_lowercase().as_str() {
+        "kd" => Ok(WeightLayout::Kd),
+        "dk" => Ok(WeightLayout::Dk),
+        _ => Err(unusable(NAME, &text, "it must be kd or dk")),
+    };
+    archive.setting(NAME).map(layout).transpose()
+}
+
 /// Returns the loss. Each option is that of the request, else the file's, else PyTorch's default.
-fn loss(archive: &mut dyn Archive, request: &Request) -> Result<CrossEntropy> {
-    let class_weight = archive.tensor("class_weight")?;
-    if let Some(weight) = &class_weight {
+/// The weights of samples are an upstream gradient of their losses, so the default is then the sum.
+fn loss(archive: &mut dyn Archive, arrays: &Arrays, request: &Request) -> Result<CrossEntropy> {
+    const NUMBER: &str = "it must be a number";
+    if let Some(weight) = &arrays.class_weight {
         weight.require_float("class_weight")?;
     }
+    let is_upstream = arrays.sample_weight.is_some();
     let reduction = match (request.reduction, archive.setting("reduction").as_deref()) {
         (Some(reduction), _) => reduction,
-        (None, None | Some("mean")) => Reduction::Mean,
-        (None, Some("sum")) => Reduction::Sum,
-        (None, Some(found)) => return Err(unusable("reduction", found, "it must be mean or sum")),
+        (None, None) if !is_upstream => Reduction::Mean,
+        (None, Some("mean")) => Reduction::Mean,
+        (None, None | Some("sum")) => Reduction::Sum,
+        (None, Some("none")) if is_upstream => Reduction::Sum,
+        (None, Some(found)) => {
+            let expected = "it must be mean or sum; none needs the upstream gradient of the \
+                            samples' losses, as sample_weight [n]";
+            return Err(unusable("reduction", found, expected));
+        }
     };
     let label_smoothing = match request.label_smoothing {
         Some(smoothing) => smoothing,
-        None => number(archive, "label_smoothing")?.unwrap_or(0.0),
+        None => number(archive, "label_smoothing", NUMBER)?.unwrap_or(0.0),
     };
     let ignore_index = match request.ignore_index {
         Some(index) => index,
-        None => number(archive, "ignore_index")?.unwrap_or(IGNORE_INDEX),
+        None => number(archive, "ignore_index", NUMBER)?.unwrap_or(IGNORE_INDEX),
+    };
+    let normalizer = match request.normalizer {
+        Some(normalizer) => Some(normalizer),
+        None => number(archive, "normalizer", NUMBER)?,
     };
     Ok(CrossEntropy {
         reduction,
-        class_weight: class_weight.map(|weight| weight.values()),
+        class_weight: arrays.class_weight.as_ref().map(Tensor::values),
         ignore_index,
         label_smoothing,
+        normalizer,
     })
 }
 
-/// Returns the number that is stored beside the tensors under this name, if there is one.
-fn number<T: FromStr>(archive: &mut dyn Archive, name: &'static str) -> Result<Option<T>> {
+/// Returns the value that is stored beside the tensors under this name, if there is one.
+fn number<T: FromStr>(
+    archive: &mut dyn Archive,
+    name: &'static str,
+    expected: &str,
+) -> Result<Option<T>> {
     let parse = |text: String| {
-        let number = text.trim().parse();
-        number.map_err(|_| unusable(name, &text, "it must be a number"))
+        let value = text.trim().parse();
+        value.map_err(|_| unusable(name, &text, expected))
     };
     archive.setting(name).map(parse).transpose()
 }

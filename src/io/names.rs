@@ -13,16 +13,21 @@ use crate::{
     tensor::Tensor,
 };
 
-/// Names that a file may hold beside gradients. The last three are settings.
-const KNOWN: [&str; 8] = [
+/// Names that a file may hold beside gradients. Those from `reduction` on are settings.
+const KNOWN: [&str; 13] = [
     "input",
     "weight",
     "bias",
+    "logits",
     "target",
     "class_weight",
+    "sample_weight",
     "reduction",
     "label_smoothing",
     "ignore_index",
+    "normalizer",
+    "weight_layout",
+    "computed_in",
 ];
 
 /// Metadata that no loss depends on: the framework that saved the file, and its version.

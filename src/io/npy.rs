@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    tensor::{Bytes, Tensor},
+    tensor::{Bytes, Tensor, transposed},
 };
 
 mod header;
@@ -103,14 +103,6 @@ pub(super) fn scalar(bytes: Vec<u8>) -> Option<String> {
         return None;
     };
     Some(value.to_string())
-}
-
-/// Transposes a row-major array [rows, columns] of elements of `size` bytes.
-fn transposed(elements: &[u8], size: usize, rows: usize, columns: usize) -> Vec<u8> {
-    let starts =
-        (0..columns).flat_map(|column| (0..rows).map(move |row| (row * columns + column) * size));
-    let elements = starts.flat_map(|start| &elements[start..start + size]);
-    elements.copied().collect()
 }
 
 #[cfg(test)]

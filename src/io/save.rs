@@ -9,11 +9,12 @@ use crate::{
     check::Subject,
     error::{Error, Result},
     loss::Target,
-    problem::Problem,
+    problem::{Problem, Wrt},
     tensor::{Dtype, Tensor},
 };
 
-/// Writes a problem with one gradient.
+/// Writes a problem with one gradient. The weight has the axes that it has in the user's file, so
+/// that the same settings apply; every other array is a matrix or a vector.
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be written.
@@ -25,13 +26,29 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
     };
     let class_weight = loss.class_weight.as_ref();
     let class_weight = class_weight.map(|weights| Tensor::from_f64(&[weights.len()], weights));
+    let sample_weight = problem.sample_weight();
+    let sample_weight = sample_weight.map(|weights| Tensor::from_f64(&[weights.len()], weights));
+    let layout = problem.layout(Wrt::Weight);
+    let as_stored = |weight: &Tensor| match layout {
+        Some(layout) => layout.restored(weight),
+        None => weight.clone(),
+    };
+    let is_linear = !problem.is_of_logits();
+    let weight = is_linear.then(|| as_stored(problem.weight()));
+    let gradient = subject.gradient.as_ref();
+    let gradient = gradient.map(|gradient| match subject.wrt {
+        Wrt::Weight => as_stored(gradient),
+        _ => gradient.clone(),
+    });
+    let samples = if is_linear { "input" } else { "logits" };
     let tensors = [
-        ("input", Some(problem.input())),
-        ("weight", Some(problem.weight())),
+        (samples, Some(problem.samples())),
+        ("weight", weight.as_ref()),
         ("bias", problem.bias_tensor()),
         ("target", Some(&target)),
         ("class_weight", class_weight.as_ref()),
-        (subject.wrt.grad_name(), subject.gradient.as_ref()),
+        ("sample_weight", sample_weight.as_ref()),
+        (subject.wrt.grad_name(), gradient.as_ref()),
     ];
     let mut views = Vec::new();
     for (name, tensor) in tensors {
@@ -42,14 +59,21 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
         let view = TensorView::new(stored(tensor.dtype()), shape, tensor.as_bytes());
         views.push((name, view.expect("a tensor has the bytes of its shape")));
     }
-    let metadata = HashMap::from([
-        ("reduction".to_owned(), loss.reduction.to_string()),
+    let weight_layout = layout.map(|layout| if layout.is_transposed() { "dk" } else { "kd" });
+    let settings = [
+        ("reduction", Some(loss.reduction.to_string())),
+        ("label_smoothing", Some(loss.label_smoothing.to_string())),
+        ("ignore_index", Some(loss.ignore_index.to_string())),
+        ("normalizer", loss.normalizer.map(|it| it.to_string())),
+        ("weight_layout", weight_layout.map(str::to_owned)),
         (
-            "label_smoothing".to_owned(),
-            loss.label_smoothing.to_string(),
+            "computed_in",
+            problem.computed_in().map(|it| it.to_string()),
         ),
-        ("ignore_index".to_owned(), loss.ignore_index.to_string()),
-    ]);
+    ];
+    let metadata = settings.into_iter();
+    let metadata = metadata.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let metadata = metadata.collect::<HashMap<_, _>>();
     let bytes = ::safetensors::serialize(views, Some(metadata)).map_err(|error| Error::Io {
         action: "write",
         path: path.to_owned(),

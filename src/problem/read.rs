@@ -33,12 +33,39 @@ pub(super) fn sizes(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> R
         if bias.shape() != [k] {
             return Err(Error::Shape {
                 name: "bias",
-                expected: format!("it must be [{k}], as weight has shape [{k}, {d}]"),
+                expected: format!("it must be [{k}], one element per class"),
                 found: bias.shape().to_vec(),
             });
         }
     }
     Ok(Sizes { n, k })
+}
+
+/// Checks the shape and type of logits [n, k].
+///
+/// # Errors
+/// [`Error::Shape`] or [`Error::Dtype`].
+pub(super) fn sizes_of_logits(logits: &Tensor) -> Result<Sizes> {
+    let (n, k) = matrix("logits", logits, "[n, k]: samples by classes")?;
+    Ok(Sizes { n, k })
+}
+
+/// Reads the weights of n samples' losses.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::Dtype`] or [`Error::NotFinite`].
+pub(super) fn sample_weight(weight: &Tensor, n: usize) -> Result<Vec<f64>> {
+    const NAME: &str = "sample_weight";
+    weight.require_float(NAME)?;
+    if weight.shape() != [n] {
+        return Err(Error::Shape {
+            name: NAME,
+            expected: format!("it must be [{n}], one weight per sample"),
+            found: weight.shape().to_vec(),
+        });
+    }
+    weight.require_finite(NAME)?;
+    Ok(weight.values())
 }
 
 fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usize)> {
@@ -85,7 +112,7 @@ pub(super) fn target(target: &Tensor, sizes: &Sizes, loss: &CrossEntropy) -> Res
         Some(row) => {
             let mut counted = classes.iter().filter(|class| is_counted(class));
             Err(Error::Target {
-                row,
+                index: vec![row],
                 found: classes[row],
                 classes: k,
                 starts_at_one: counted.all(|class| (1..=k as i64).contains(class)),

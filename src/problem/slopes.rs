@@ -36,13 +36,15 @@ impl Problem {
             Wrt::Logits => (1.0, vec![1.0; self.k()]),
             Wrt::Bias => (1.0, vec![1.0]),
             Wrt::Input => {
-                let (low, high) = self.weight_range.of(&self.weight);
+                let layer = self.layer();
+                let (low, high) = layer.weight_range.of(&layer.weight);
                 let pairs = low.iter().zip(high);
                 let ranges = pairs.map(|(low, high)| high - low).collect();
                 (largest(low).max(largest(high)), ranges)
             }
             Wrt::Weight => {
-                let (low, high) = self.input_range.of(&self.input);
+                let layer = self.layer();
+                let (low, high) = layer.input_range.of(&layer.input);
                 let pairs = low.iter().zip(high);
                 let ranges = pairs.map(|(low, high)| low.abs().max(high.abs()));
                 let ranges: Vec<f64> = ranges.collect();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Layout;
+
 /// The variable that a gradient is taken with respect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -26,12 +28,20 @@ impl Wrt {
         matches!(self, Self::Weight | Self::Bias)
     }
 
-    /// Returns the text form of an entry's place: `grad[3,5]`, `grad_bias[3]`.
-    pub fn place(self, row: usize, column: usize) -> String {
-        match self {
-            Self::Bias => format!("{}[{row}]", self.grad_name()),
-            _ => format!("{}[{row},{column}]", self.grad_name()),
+    /// Returns the place of an entry in the gradient as the user has it: in its layout, else as a
+    /// matrix, or a vector for the bias.
+    pub fn index(self, layout: Option<&Layout>, row: usize, column: usize) -> Vec<usize> {
+        match (layout, self) {
+            (Some(layout), _) => layout.index(row, column),
+            (None, Self::Bias) => vec![row],
+            (None, _) => vec![row, column],
         }
+    }
+
+    /// Returns the text form of an entry's place: `grad[3,5]`, `grad_bias[3]`.
+    pub fn place(self, index: &[usize]) -> String {
+        let index: Vec<String> = index.iter().map(ToString::to_string).collect();
+        format!("{}[{}]", self.grad_name(), index.join(","))
     }
 
     /// Returns the variable's name in flags and JSON.

@@ -7,7 +7,7 @@ use super::{
     Tally, Verdict, number, tolerance,
 };
 use crate::{
-    problem::Wrt,
+    problem::{Layout, Wrt},
     rounding::Tolerance,
     scheme::{Method, Precision, Scheme},
     tensor::Dtype,
@@ -65,7 +65,7 @@ pub struct Check {
     /// The relative errors in five numbers.
     pub rel_err: RelErr,
     /// The entries of greatest severity, the worst first.
-    pub worst: Vec<Entry>,
+    pub worst: Vec<Entry<Vec<usize>>>,
     /// The places of the wrong entries, if there are any.
     #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
@@ -136,12 +136,20 @@ pub struct RelErr {
 
 impl Check {
     /// Returns the result of a comparison, with the causes that a diagnosis found and those that it
-    /// tried in vain.
-    pub fn new(comparison: Comparison, findings: Vec<Finding>, tried: Vec<Code>) -> Self {
+    /// tried in vain. Places are those in a gradient of `layout`, as in [`Wrt::index`].
+    pub fn new(
+        comparison: Comparison,
+        layout: Option<&Layout>,
+        findings: Vec<Finding>,
+        tried: Vec<Code>,
+    ) -> Self {
+        let wrt = comparison.wrt;
+        let worst = comparison.tally.kept.worst.iter();
+        let worst = worst.map(|entry| entry.placed(wrt, layout)).collect();
         let tally = &comparison.tally;
         let coverage = &comparison.coverage;
         Self {
-            wrt: comparison.wrt,
+            wrt,
             source: comparison.source,
             dtype: comparison.dtype,
             verdict: comparison.verdict(),
@@ -162,8 +170,8 @@ impl Check {
             is_zero: comparison.is_zero(),
             blind_to: comparison.blind_to(),
             rel_err: RelErr::new(tally),
-            worst: tally.kept.worst.clone(),
-            location: comparison.location(),
+            worst,
+            location: comparison.location(layout),
             findings,
             tried,
             comparison: Some(Box::new(comparison)),

@@ -55,6 +55,8 @@ pub enum Code {
     LabelSmoothingMissing,
     /// Class weights in only one of gradient and loss.
     ClassWeightsMissing,
+    /// A loss that gives every sample the same weight, instead of its own of the file.
+    SampleWeightMissing,
     /// A softmax over the samples, not over the classes.
     SoftmaxOverBatch,
     /// A sigmoid for each class, not a softmax over them.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Coverage, Location, Sums, Tally, Verdict};
 use crate::{
-    problem::Wrt,
+    problem::{Layout, Wrt},
     rounding::{Caught, Tolerance},
     scheme::{Method, Precision, Scheme},
     tensor::Dtype,
@@ -102,10 +102,11 @@ impl Comparison {
         Some(self)
     }
 
-    /// Returns the places of the wrong entries, or `None` if no entry is wrong.
-    pub fn location(&self) -> Option<Location> {
+    /// Returns the places of the wrong entries in a gradient of `layout`, or `None` if no entry is
+    /// wrong.
+    pub fn location(&self, layout: Option<&Layout>) -> Option<Location> {
         let shape = self.tally.shape()?;
-        Some(Location::new(self.wrt, shape, &self.tally.places))
+        Some(Location::new(self.wrt, layout, shape, &self.tally.places))
     }
 
     /// Returns the smallest relative error, the same in every entry, that would have failed.

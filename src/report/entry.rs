@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::number;
-use crate::problem::Wrt;
+use crate::problem::{Layout, Wrt};
 
 /// One entry of a gradient, with its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The row and the column.
-    pub index: [usize; 2],
+pub struct Entry<Index = [usize; 2]> {
+    /// The row and the column of the matrix that is checked; or, in a
+    /// [`Check`](super::Check), the place in the gradient as the user has it.
+    pub index: Index,
     /// The gradient under test.
     #[serde(with = "number")]
     pub analytic: f64,
@@ -42,12 +43,29 @@ pub enum Decision {
 }
 
 impl Entry {
+    /// Returns the entry at its place in a gradient with respect to `wrt` of this layout.
+    pub(super) fn placed(&self, wrt: Wrt, layout: Option<&Layout>) -> Entry<Vec<usize>> {
+        let [row, column] = self.index;
+        Entry {
+            index: wrt.index(layout, row, column),
+            analytic: self.analytic,
+            numeric: self.numeric,
+            rel_err: self.rel_err,
+            noise: self.noise,
+            tolerance: self.tolerance,
+            decision: self.decision,
+        }
+    }
+}
+
+impl Entry<Vec<usize>> {
     /// Returns the name of the entry in a gradient with respect to `wrt`, such as `grad[3,5]`.
     pub fn place(&self, wrt: Wrt) -> String {
-        let [row, column] = self.index;
-        wrt.place(row, column)
+        wrt.place(&self.index)
     }
+}
 
+impl<Index> Entry<Index> {
     /// Returns `|analytic - numeric|` in units of the allowed error. Above 1 the entry is wrong.
     /// Returns infinity if one of the two is NaN or infinite, and 0 if they are equal.
     pub fn severity(&self) -> f64 {

@@ -5,10 +5,12 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 use super::{Ranges, WrongPlaces, number, ranges};
-use crate::problem::Wrt;
+use crate::problem::{Layout, Wrt};
 
 /// The most classes that are listed, as for the ranges of rows and columns.
 const CLASSES: usize = 100;
+/// The most rows or columns that are named by several axes in words. Chosen.
+const NAMED: usize = 3;
 /// The most columns that are listed with their counts. Chosen.
 const COLUMNS: usize = 10;
 
@@ -65,8 +67,13 @@ pub struct WrongClass {
 
 impl Location {
     /// Returns the location of the wrong `places` in the compared part of a gradient, [rows,
-    /// columns].
-    pub fn new(wrt: Wrt, [rows, columns]: [usize; 2], places: &WrongPlaces) -> Self {
+    /// columns], whose places in words are those of `layout`.
+    pub fn new(
+        wrt: Wrt,
+        layout: Option<&Layout>,
+        [rows, columns]: [usize; 2],
+        places: &WrongPlaces,
+    ) -> Self {
         let share = |wrong: u64, all: u64| wrong as f64 / all as f64;
         let counts = places.columns.iter().enumerate();
         let mut most: Vec<WrongColumn> = counts
@@ -81,7 +88,7 @@ impl Location {
         most.truncate(COLUMNS);
         let classes = places.classes.iter().enumerate();
         Self {
-            text: in_words(wrt, [rows, columns], places),
+            text: in_words(wrt, layout, [rows, columns], places),
             rows: Affected::new(places.rows.clone(), rows),
             columns: Affected::new(places.wrong_columns(), columns),
             most,
@@ -108,21 +115,42 @@ impl Affected {
     }
 }
 
-fn in_words(wrt: Wrt, [rows, columns]: [usize; 2], places: &WrongPlaces) -> String {
+/// Returns the noun for a column of the matrix that is checked. In a transposed weight, [d, k], the
+/// columns of the file are classes.
+pub fn column_noun(layout: Option<&Layout>) -> &'static str {
+    if layout.is_some_and(Layout::is_transposed) {
+        "feature"
+    } else {
+        "column"
+    }
+}
+
+fn in_words(
+    wrt: Wrt,
+    layout: Option<&Layout>,
+    [rows, columns]: [usize; 2],
+    places: &WrongPlaces,
+) -> String {
     let classes = places.wrong_classes();
     let few_classes = 2 * classes.len() <= places.classes_met();
     let by_class = few_classes && !classes.is_empty() && places.rows.len() > classes.len();
+    let row_name = |row: usize| layout.map_or_else(|| row.to_string(), |it| it.row_name(row));
     let of_rows = if wrt.is_parameter() {
-        restriction("class", "classes", &places.rows, rows)
+        restriction("class", "classes", &places.rows, rows, &|class| {
+            class.to_string()
+        })
     } else if by_class {
         Some(format!("only in rows with target {classes}"))
     } else {
-        restriction("row", "rows", &places.rows, rows)
+        restriction("row", "rows", &places.rows, rows, &row_name)
     };
     let of_columns = if wrt == Wrt::Bias {
         None
     } else {
-        restriction("column", "columns", &places.wrong_columns(), columns)
+        let noun = column_noun(layout);
+        let name = |column| layout.map_or_else(|| format!("{column}"), |it| it.column_name(column));
+        let wrong = places.wrong_columns();
+        restriction(noun, &format!("{noun}s"), &wrong, columns, &name)
     };
     match (of_rows, of_columns) {
         (None, None) => "everywhere".to_owned(),
@@ -134,10 +162,21 @@ fn in_words(wrt: Wrt, [rows, columns]: [usize; 2], places: &WrongPlaces) -> Stri
 }
 
 /// Returns `only in rows 3 and 7` or `in 998 of 1000 rows`, or `None` if the set holds all indices.
-fn restriction(one: &str, many: &str, set: &Ranges, all: usize) -> Option<String> {
+/// A few indices have the names that `name` returns.
+fn restriction(
+    one: &str,
+    many: &str,
+    set: &Ranges,
+    all: usize,
+    name: &dyn Fn(usize) -> String,
+) -> Option<String> {
+    let names = || set.iter().map(name).collect::<Vec<String>>();
     match set.len() {
         count if count == all => None,
-        1 => Some(format!("only in {one} {set}")),
+        1 => Some(format!("only in {one} {}", names().concat())),
+        count if count <= NAMED && names().concat().contains('[') => {
+            Some(format!("only in {many} {}", names().join(" and ")))
+        }
         count if 2 * count <= all || set.ranges().len() <= 2 => {
             Some(format!("only in {many} {set}"))
         }

@@ -47,11 +47,12 @@ impl fmt::Display for DeviceKind {
 pub struct ProblemInfo {
     /// Samples.
     pub n: usize,
-    /// Features.
-    pub d: usize,
+    /// Features. `None` if the logits are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub d: Option<usize>,
     /// Classes.
     pub k: usize,
-    /// The element type of the input.
+    /// The element type of the input, or of given logits.
     pub dtype: Dtype,
     /// The reduction of the samples' losses to one number.
     pub reduction: Reduction,
@@ -61,6 +62,12 @@ pub struct ProblemInfo {
     pub ignore_index: i64,
     /// True if the classes have weights.
     pub class_weight: bool,
+    /// True if the samples have weights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sample_weight: bool,
+    /// The divisor of the sum of the losses, if it is not that of the reduction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalizer: Option<f64>,
 }
 
 /// Wall-clock durations in seconds.

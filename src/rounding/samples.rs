@@ -67,7 +67,7 @@ impl Common {
     /// Returns the weights, or `None` if samples share no error. `close` is the largest |log p| of
     /// each class if samples are close.
     pub(crate) fn new(problem: &Problem, plan: &Plan, close: Option<&[f64]>) -> Option<Self> {
-        let is_exact = problem.is_one_hot() && problem.loss().class_weight.is_none();
+        let is_exact = problem.is_one_hot() && problem.is_unweighted();
         if is_exact && close.is_none() {
             return None;
         }

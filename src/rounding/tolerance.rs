@@ -68,7 +68,7 @@ impl Tolerance {
         let (wrt, dtype) = (plan.wrt, plan.dtype);
         let u = dtype.unit_roundoff();
         let is_half = dtype.is_half();
-        let is_unweighted = problem.is_one_hot() && problem.loss().class_weight.is_none();
+        let is_unweighted = problem.is_one_hot() && problem.is_unweighted();
         // Roundings that all entries share.
         let roundings = match dtype {
             // One rounding if the samples are alike, and the error of 1/Z.

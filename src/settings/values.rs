@@ -8,7 +8,7 @@ use clap::{
 };
 
 use super::Auto;
-use crate::scheme::Precision;
+use crate::{scheme::Precision, tensor::Dtype};
 
 pub(super) fn rows(text: &str) -> Result<Range<usize>, String> {
     let (first, end) = text.split_once("..").unwrap_or_default();
@@ -32,6 +32,13 @@ pub(crate) fn number(text: &str) -> Result<f64, &'static str> {
 
 pub(super) fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "expected a whole number")
+}
+
+pub(super) fn float_type() -> impl TypedValueParser<Value = Dtype> {
+    PossibleValuesParser::new(["bf16", "f16", "f32", "f64"]).map(|name| {
+        let dtype = name.parse();
+        dtype.expect("these are names of floating-point types")
+    })
 }
 
 pub(super) fn precision() -> impl TypedValueParser<Value = Auto<Precision>> {

@@ -1,6 +1,6 @@
 //! Element types, and the error of rounding to them.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,22 @@ impl Dtype {
             Self::BF16 | Self::F32 => f64::from(f32::MIN_POSITIVE),
             Self::F64 => f64::MIN_POSITIVE,
             _ => 0.0,
+        }
+    }
+}
+
+/// Reads the name of a floating-point type: as JSON uses it, or as PyTorch and NumPy do.
+impl FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.trim().to_lowercase();
+        match name.strip_prefix("torch.").unwrap_or(&name) {
+            "bf16" | "bfloat16" => Ok(Self::BF16),
+            "f16" | "float16" | "half" => Ok(Self::F16),
+            "f32" | "float32" | "float" => Ok(Self::F32),
+            "f64" | "float64" | "double" => Ok(Self::F64),
+            _ => Err("it must be bf16, f16, f32 or f64".to_owned()),
         }
     }
 }

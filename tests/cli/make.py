@@ -68,9 +68,80 @@ def wrong_gradients():
     save_wrong("two-columns", right + noise * np.isin(np.arange(5), [1, 3]))
 
 
+def gradients():
+    """Returns the samples of batch() with the gradients of all four variables."""
+    tensors, grad = batch()
+    x, w, b, t = (tensors[name] for name in ["input", "weight", "bias", "target"])
+    z = x @ w.T + b
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    p[np.arange(12), t] -= 1
+    g = p / 12
+    of_all = {"grad": grad, "grad_logits": g, "grad_weight": g.T @ x, "grad_bias": g.sum(0)}
+    return {**tensors, **of_all, "logits": z}
+
+
+def save_form(name, names, metadata=None, **changed):
+    """Saves some of the arrays of gradients(), each in the form that a function in `changed` gives it."""
+    tensors = {key: value for key, value in gradients().items() if key in names.split()}
+    tensors |= {key: form(tensors[key]) if callable(form) else form for key, form in changed.items()}
+    tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    save_file(tensors, DATA / f"form-{name}.safetensors", metadata)
+
+
+def with_wrong_entry(array, index):
+    array = array.copy()
+    array[index] += 1
+    return array
+
+
+def bfloat16(array):
+    """Returns an array rounded to bfloat16 (half up), as float32."""
+    return ((array.astype(np.float32).view(np.uint32) + 0x8000) & 0xFFFF0000).view(np.float32)
+
+
+def forms():
+    """Saves right and wrong gradients in forms that are no matrices."""
+    rows, labels = (lambda a: a.reshape(3, 4, 5)), (lambda a: a.reshape(3, 4))
+    layer = "input weight bias target grad"
+    save_form("sequences", layer, input=rows, grad=rows, target=labels)
+    wrong = {"grad": lambda a: with_wrong_entry(rows(a), (1, 2, 3))}
+    save_form("sequences-wrong", layer, input=rows, target=labels, **wrong)
+    save_form("sequences-labels", layer, input=rows, grad=rows, target=lambda a: a.reshape(4, 3))
+    save_form("sequences-range", layer, input=rows, grad=rows, target=lambda a: with_wrong_entry(labels(a), (1, 2)) + 9)
+    pixels = lambda a: a.reshape(2, 2, 3, 3).transpose(0, 3, 1, 2)
+    save_form("pixels", "logits target grad_logits", logits=pixels, grad_logits=pixels, target=lambda a: a.reshape(2, 2, 3))
+    wrong = {"grad_logits": lambda a: with_wrong_entry(pixels(a), (1, 2, 0, 1))}
+    save_form("pixels-wrong", "logits target grad_logits", logits=pixels, target=lambda a: a.reshape(2, 2, 3), **wrong)
+    save_form("logits", "logits target grad_logits")
+    save_form("logits-grad", "logits target", grad=gradients()["grad_logits"])
+    save_form("logits-more", "logits target grad_logits grad_weight")
+    all_of_layer = layer + " grad_weight grad_bias"
+    save_form("weight-dk", all_of_layer, weight=np.transpose, grad_weight=np.transpose)
+    wrong = {"grad_weight": lambda a: with_wrong_entry(a.T, (4, 1))}
+    save_form("weight-dk-wrong", all_of_layer, weight=np.transpose, **wrong)
+    save_form("weight-dk-grad", all_of_layer, weight=np.transpose)
+    save_form("bias-row", all_of_layer, bias=lambda a: a[None], grad_bias=lambda a: a[None])
+    sample_weight = np.array([1, 0, -2, 0.5] * 3)
+    upstream = 12 * sample_weight[:, None]
+    of_sum = {"grad_logits": lambda a: a * upstream}
+    save_form("sample-weight", "logits target grad_logits", sample_weight=sample_weight, **of_sum)
+    of_mean = {"grad_logits": lambda a: a * sample_weight[:, None]}
+    save_form("sample-weight-mean", "logits target grad_logits", {"reduction": "mean"}, sample_weight=sample_weight, **of_mean)
+    save_form("sample-weight-shape", "logits target grad_logits", sample_weight=sample_weight[:5])
+    save_form("normalizer", layer, {"normalizer": "48"}, grad=lambda a: a / 4)
+    save_form("normalizer-zero", layer, {"normalizer": "0"})
+    single = {name: lambda a: a.astype(np.float32) for name in ["input", "weight", "bias"]}
+    save_form("autocast", layer, **single, grad=bfloat16)
+    save_form("computed-in", layer, {"computed_in": "torch.bfloat16"}, **single, grad=bfloat16)
+    save_form("computed-in-int8", layer, {"computed_in": "int8"})
+    save_form("weight-layout-word", layer, {"weight_layout": "torch"})
+    save_form("one-class", layer, weight=lambda a: a[:1], bias=lambda a: a[:1], target=lambda a: 0 * a, grad=lambda a: 0 * a)
+
+
 def main():
     DATA.mkdir(exist_ok=True)
     wrong_gradients()
+    forms()
     save("right", {"reduction": "mean"})
     save("no-grad", without=["grad", "grad_logits"])
     save("no-bias", without=["bias", "grad", "grad_logits"])
@@ -100,8 +171,8 @@ def main():
     save("label-smoothing-text", {"label_smoothing": "some"})
     save("class-weight-shape", class_weight=np.ones(3, dtype=np.float32))
     save("class-weight-negative", class_weight=np.array([1, -1], dtype=np.float32))
-    save("input-rank", input=np.zeros((3, 2, 1), dtype=np.float32))
-    save("weight-shape", weight=np.zeros((2, 5), dtype=np.float32))
+    save("input-rank", input=np.zeros(3, dtype=np.float32))
+    save("weight-shape", weight=np.zeros((3, 5), dtype=np.float32))
     save("bias-shape", bias=np.zeros(3, dtype=np.float32))
     save("one-hot", target=np.eye(2, dtype=np.int64)[problem()["target"]])
     save("whole-numbers", target=problem()["target"].astype(np.float32)[:, None])

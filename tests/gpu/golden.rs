@@ -115,3 +115,33 @@ fn forward_passes_agree_with_pytorch() {
         }
     }
 }
+
+/// Sequences, images, pixels, upstream gradients, parts of a batch and autocast.
+#[test]
+fn gradients_of_pytorch_in_other_forms_pass_on_every_device() {
+    let files = std::fs::read_dir("tests/golden/forms").unwrap();
+    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 9);
+    for device in all_devices() {
+        for path in &files {
+            let source = Source::File(path.clone());
+            let inputs = io::load(&source, &Request::default()).unwrap();
+            let (problem, subjects) = (&inputs.problem, &inputs.subjects);
+            let report = check::check(problem, subjects, &Options::default(), &device, &mut ());
+            let (report, name) = (report.unwrap(), path.display());
+            let on = &report.device.name;
+            assert_eq!(report.verdict, Verdict::Pass, "{name} on {on}");
+            for subject in subjects.iter().filter(|_| !problem.is_of_logits()) {
+                let gradient = subject.gradient.as_ref().unwrap().values::<f64>();
+                let error = distance(&gradient, &exact(problem, subject.wrt));
+                let bound = if problem.computed_in().is_some() {
+                    2e-2
+                } else {
+                    1e-6
+                };
+                assert!(error < bound, "{name} {:?}: {error:e}", subject.wrt);
+            }
+        }
+    }
+}

@@ -40,8 +40,8 @@ fn refuses_unknown_settings_and_impossible_values() {
             "device=cpu",
             400,
             "unknown setting 'device'; the settings are wrt, reduction, ignore-index, \
-             label-smoothing, eps, method, scheme, precision, compare, rtol, atol, rows, sample, \
-             seed",
+             label-smoothing, normalizer, weight-layout, computed-in, eps, method, scheme, \
+             precision, compare, rtol, atol, rows, sample, seed",
         ),
         (
             "wait=-1",
@@ -52,7 +52,7 @@ fn refuses_unknown_settings_and_impossible_values() {
         (
             "rows=2..2",
             422,
-            "--rows is 2..2, but input has 8 rows; A..B needs A < B <= 8",
+            "--rows is 2..2, but there are 8 rows; A..B needs A < B <= 8",
         ),
         (
             "wrt=weight&sample=2",

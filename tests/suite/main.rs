@@ -13,6 +13,7 @@ mod bugs;
 mod cli;
 mod diagnosis;
 mod docs;
+mod forms;
 mod model;
 mod output;
 mod properties;

@@ -26,13 +26,15 @@ fn report(checks: Vec<Check>) -> Report {
     };
     let problem = ProblemInfo {
         n: 24,
-        d: 6,
+        d: Some(6),
         k: 4,
         dtype: Dtype::F64,
         reduction: Reduction::Mean,
         label_smoothing: 0.0,
         ignore_index: -100,
         class_weight: false,
+        sample_weight: false,
+        normalizer: None,
     };
     Report {
         command: Some("gradprobe check 'a file.npz' --device cpu".to_owned()),
@@ -94,9 +96,9 @@ fn passing() -> Check {
     }
 }
 
-fn entry(index: [usize; 2], analytic: f64, numeric: f64) -> Entry {
+fn entry(index: [usize; 2], analytic: f64, numeric: f64) -> Entry<Vec<usize>> {
     Entry {
-        index,
+        index: index.to_vec(),
         analytic,
         numeric,
         rel_err: (analytic - numeric).abs() / analytic.abs().max(numeric.abs()),

@@ -91,7 +91,7 @@ proptest! {
                 let eps = Some(10f64.powf(exponent));
                 let options = Options { method, eps, ..Options::default() };
                 let report = run(&problem, wrt, None, &options);
-                let worst = report.checks[0].worst[0];
+                let worst = &report.checks[0].worst[0];
                 prop_assert_ne!(report.verdict, Verdict::Fail, "{:?}", worst);
             }
         }
@@ -136,7 +136,7 @@ proptest! {
         let check = &report.checks[0];
         prop_assert_eq!((report.verdict, check.wrong), (Verdict::Fail, 1));
         let worst = &check.worst[0];
-        prop_assert_eq!(worst.index, [entry / d, entry % d]);
+        prop_assert_eq!(&worst.index, &vec![entry / d, entry % d]);
     }
 }
 

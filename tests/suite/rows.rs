@@ -99,7 +99,9 @@ fn a_seed_repeats_a_draw_and_the_whole_is_diagnosed() {
     let drawn: Vec<usize> = coverage(check).ranges.iter().collect();
     assert_eq!(drawn.len(), 50);
     for entry in &check.worst {
-        let [row, column] = entry.index;
+        let [row, column] = entry.index[..] else {
+            panic!("a place in a matrix")
+        };
         assert!(drawn.contains(&row));
         assert_eq!(entry.analytic, f64::from(values[row * 6 + column] as f32));
     }
@@ -144,7 +146,7 @@ fn refuses_parts_that_cannot_be_checked() {
         message(Wrt::Bias, sample(4, 0)),
         "--sample is a selection of the samples, but grad_bias is a sum over all of them"
     );
-    let past = "input has 8 rows; A..B needs A < B <= 8";
+    let past = "there are 8 rows; A..B needs A < B <= 8";
     for (range, found) in [(4..9, "4..9"), (5..5, "5..5")] {
         assert_eq!(
             message(Wrt::Logits, rows(range)),

@@ -157,11 +157,18 @@ impl CheckArguments {
                 inputs.subjects.len()
             )));
         };
-        let mut shape = inputs.problem.gradient_shape(subject.wrt);
-        if let Some(rows) = &self.settings.rows {
-            shape[0] = rows.len();
-        }
-        NumericFile::create(path, &shape).map(Some)
+        let problem = &inputs.problem;
+        let mut shape = problem.gradient_shape(subject.wrt);
+        let file = match (&self.settings.rows, problem.layout(subject.wrt)) {
+            (None, Some(layout)) => NumericFile::in_layout(path, layout),
+            (None, None) => NumericFile::create(path, &shape),
+            // Some rows do not fill the axes of a larger array.
+            (Some(rows), _) => {
+                shape[0] = rows.len();
+                NumericFile::create(path, &shape)
+            }
+        };
+        file.map(Some)
     }
 }
 

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use super::Evidence;
 use crate::{
-    cpu::{logits::logits, ordered::fold_parts},
+    cpu::{
+        logits::{given, logits},
+        ordered::fold_parts,
+    },
     diagnose::{
         layer::Layer,
         losses::{Datum, LossDerivative, softmax, target},
@@ -16,7 +19,7 @@ pub(super) const STRIP: usize = 64;
 
 /// A few samples, with the derivative of a loss at each of them.
 pub(super) struct Strip {
-    /// [samples, d].
+    /// [samples, d]; empty if the logits are given.
     pub(super) input: Vec<f64>,
     /// z, [samples, k].
     pub(super) logits: Vec<f64>,
@@ -85,12 +88,16 @@ impl Evidence<'_> {
         let (d, k) = (self.problem.d(), self.problem.k());
         let mut input: Vec<f64> = samples
             .iter()
-            .flat_map(|&j| self.problem.input().rows::<f64>(j..j + 1))
+            .flat_map(|&j| self.problem.samples().rows::<f64>(j..j + 1))
             .collect();
         if let Some(rounding) = self.operand_rounding {
             input.iter_mut().for_each(|x| *x = rounding(*x));
         }
-        let z = logits(&input, &layer.weight, &layer.bias, d);
+        let z = if self.problem.is_of_logits() {
+            given(&std::mem::take(&mut input))
+        } else {
+            logits(&input, &layer.weight, &layer.bias, d)
+        };
         let (mut p, mut r) = (vec![0.0; k], vec![0.0; k]);
         for (&index, logits) in samples.iter().zip(z.logits.chunks_exact(k)) {
             p.copy_from_slice(logits);

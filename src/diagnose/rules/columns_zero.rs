@@ -29,7 +29,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
         return None;
     }
     let rest = pair.without(|entry| is_zero(entry % pair.columns));
-    let words = words(evidence, &counted("column", &columns));
+    let words = words(evidence, &counted(evidence.column_noun(), &columns));
     Some(
         Hypothesis::new(Code::ColumnsZero, rest, words)
             .evidence("columns", columns.len() as f64)

@@ -24,7 +24,8 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let dtype = narrower_type(pair)?;
     let is_exact = |value: &f64| dtype.round(*value) == *value;
     // A wrong gradient may consist of entries of the weight, which may be narrower themselves.
-    let of_weight = evidence.layer.weight.iter().all(is_exact);
+    let weight = &evidence.layer.weight;
+    let of_weight = !weight.is_empty() && weight.iter().all(is_exact);
     if distinct_fractions(pair) < LEAST || pair.storage > 0.0 || of_weight {
         return None;
     }
@@ -109,6 +110,11 @@ fn words(evidence: &Evidence, wide: Dtype, dtype: Dtype, zeros: usize) -> Words 
         }
         _ => String::new(),
     };
+    let cast = match dtype {
+        Dtype::BF16 => ".bfloat16()",
+        Dtype::F16 => ".half()",
+        _ => ".float()",
+    };
     Words {
         message: format!(
             "{name} is stored as {wide}, but {dtype} holds every value in it exactly: it passed \
@@ -116,8 +122,9 @@ fn words(evidence: &Evidence, wide: Dtype, dtype: Dtype, zeros: usize) -> Words 
         ),
         correction: format!("allowing for the rounding to {dtype}"),
         fix: format!(
-            "save the gradient as {dtype}, the type that it was computed in, so that its rounding \
-             is allowed for; if {dtype} is not intended, look for torch.autocast, model.half(), \
+            "if {dtype} is intended, as under torch.autocast, pass --computed-in {dtype} \
+             (computed_in in the file) or save the gradient with {cast}, which loses nothing, so \
+             that its rounding is allowed for; if not, look for torch.autocast, model.half(), \
              .to() or a {dtype} parameter"
         ),
         ..Words::default()

@@ -29,11 +29,12 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     let off: Vec<usize> = (0..pair.columns)
         .filter(|&column| (factors[column] - 1.0).abs() > uncertainty)
         .collect();
+    let noun = evidence.column_noun();
     let which = match *off.as_slice() {
         [] => return None,
-        [..] if off.len() == pair.columns => "each column".to_owned(),
-        [column] => format!("column {column}"),
-        [..] => format!("each of {} columns", off.len()),
+        [..] if off.len() == pair.columns => format!("each {noun}"),
+        [column] => format!("{noun} {column}"),
+        [..] => format!("each of {} {noun}s", off.len()),
     };
     let (smallest, largest) = off
         .iter()

@@ -30,8 +30,7 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
 
 fn words(evidence: &Evidence, first: &Entry, count: u64) -> Words {
     let [row, column] = first.index;
-    let row = evidence.problem.row_number(evidence.wrt, row);
-    let place = evidence.wrt.place(row, column);
+    let place = evidence.problem.place(evidence.wrt, row, column);
     let others = match count {
         1 => String::new(),
         2 => ", and 1 more entry is not finite".to_owned(),

@@ -91,7 +91,7 @@ impl BatchSoftmax {
     /// Returns softmax - target, as it is written by hand.
     fn by_hand(&self) -> impl Fn(&Datum, &mut [f64], &mut [f64]) {
         move |sample, soft, hard| {
-            if sample.total > 0.0 {
+            if sample.total != 0.0 {
                 (0..soft.len()).for_each(|c| soft[c] = self.at(sample, c));
                 hard.copy_from_slice(sample.target);
             }

@@ -55,7 +55,7 @@ fn whole(pair: &Pair, place: Place) -> Pair {
 
 /// Returns a draw of the entries of a, paired with the entries of g at their places.
 fn drawn(evidence: &Evidence, pair: &Pair, place: Place) -> Pair {
-    let row = evidence.problem.k() * evidence.problem.d();
+    let row = evidence.problem.k() * evidence.problem.d().max(1);
     let drawn = (MOST_WORK / row).clamp(LEAST_DRAWN, MOST_DRAWN);
     let every = (pair.a.len() / drawn).max(1);
     let entries: Vec<usize> = (0..pair.a.len())

@@ -142,7 +142,7 @@ fn message(evidence: &Evidence, step: usize, scale: f64, cosine: f64) -> String 
         return format!("no cause in the catalogue explains the errors that are left in {name}");
     }
     if check.tally.counts.wrong == 0 {
-        return no_single_entry(check);
+        return no_single_entry(check, evidence.column_noun());
     }
     let skipped = if evidence.is_affordable() {
         ""
@@ -204,25 +204,28 @@ fn near_one(cosine: f64) -> String {
 fn whereabouts(evidence: &Evidence) -> String {
     let number = |row| evidence.problem.row_number(evidence.wrt, row);
     let location = if number(0) == 0 {
-        evidence.check.location()
+        evidence.check.location(evidence.layout())
     } else {
         let mut check = evidence.check.clone();
         check.tally.number_rows(number);
-        check.location()
+        check.location(evidence.layout())
     };
     location.map_or_else(|| "in no single entry".to_owned(), |location| location.text)
 }
 
 /// Describes a gradient that is off as a whole, or in whole columns, by too little to show in a
 /// single entry.
-fn no_single_entry(check: &Comparison) -> String {
+fn no_single_entry(check: &Comparison, column_noun: &str) -> String {
     let name = check.wrt.grad_name();
     let off = check.columns_off();
     let few = 2 * off.len() < check.tally.columns.0.len();
     let (part, scale) = match (off.as_slice(), check.scale()) {
-        ([(column, scale)], _) if few => (format!("column {column} of {name}"), *scale),
+        ([(column, scale)], _) if few => (format!("{column_noun} {column} of {name}"), *scale),
         ([(column, scale), ..], _) if few => (
-            format!("column {column} of {name} (and {} more)", off.len() - 1),
+            format!(
+                "{column_noun} {column} of {name} (and {} more)",
+                off.len() - 1
+            ),
             *scale,
         ),
         (_, Some(scale)) => (name.to_owned(), scale),

@@ -3,8 +3,13 @@
 use crate::{
     cpu::matmul::matmul,
     diagnose::{
-        evidence::Evidence, hypothesis::Hypothesis, layer::Layer, least_squares::orthonormal,
-        losses::cross_entropy, pair::Pair, words::Words,
+        evidence::Evidence,
+        hypothesis::Hypothesis,
+        layer::{Layer, transposed},
+        least_squares::orthonormal,
+        losses::cross_entropy,
+        pair::Pair,
+        words::Words,
     },
     problem::Wrt,
     report::Code,
@@ -26,8 +31,17 @@ enum Other {
     Product,
 }
 
-/// Returns true if the search for another weight is possible.
+/// Returns true if the weight may be transposed, or the search for another one is possible.
 pub(super) fn applies(evidence: &Evidence) -> bool {
+    is_square(evidence) || is_searched(evidence)
+}
+
+fn is_square(evidence: &Evidence) -> bool {
+    let k = evidence.problem.k();
+    k >= 2 && k == evidence.problem.d()
+}
+
+fn is_searched(evidence: &Evidence) -> bool {
     evidence.wrt == Wrt::Input && evidence.problem.k() <= MOST_CLASSES
 }
 
@@ -36,21 +50,39 @@ pub(super) fn rule(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
     if !applies(evidence) || pair.storage > 0.0 {
         return None;
     }
-    transposed_layer(evidence, pair).or_else(|| other_product(evidence, pair))
+    let other = || is_searched(evidence).then(|| other_product(evidence, pair));
+    transposed_layer(evidence, pair).or_else(|| other().flatten())
 }
 
 fn transposed_layer(evidence: &Evidence, pair: &Pair) -> Option<Hypothesis> {
-    let (k, d) = (evidence.problem.k(), evidence.problem.d());
-    if k != d || k < 2 {
+    if !is_square(evidence) {
         return None;
     }
+    let k = evidence.problem.k();
     let layer = Layer {
         weight: evidence.layer.transposed_weight(k),
         bias: evidence.layer.bias.clone(),
     };
-    let after = evidence.explains(pair, &layer, &cross_entropy)?;
+    let after = if evidence.wrt == Wrt::Weight {
+        in_its_own_axes(evidence, pair, &layer)?
+    } else {
+        evidence.explains(pair, &layer, &cross_entropy)?
+    };
     let words = words(evidence, Other::TransposedLayer);
     Some(Hypothesis::new(Code::WeightTransposedOrWrong, after, words))
+}
+
+/// Returns the pair against the weight's gradient over the transposed layer. A gradient has the
+/// axes of its weight, so it is transposed too.
+fn in_its_own_axes(evidence: &Evidence, pair: &Pair, layer: &Layer) -> Option<Pair> {
+    if !evidence.is_whole() {
+        return None;
+    }
+    let k = evidence.problem.k();
+    let g = evidence.predict(layer, &cross_entropy);
+    let allowed = evidence.allowed(layer, &cross_entropy, &g, pair.dtype);
+    let after = pair.against(transposed(&g, k), transposed(&allowed, k));
+    after.leaves_one_factor().then_some(after)
 }
 
 /// Tests a = G·V with an unknown V: such a V exists exactly if a lies in the span of G's columns.
@@ -130,8 +162,9 @@ fn words(evidence: &Evidence, other: Other) -> Words {
                  the other way round"
             ),
             "compared with the transposed weight",
-            "save the weight as [classes, features], as nn.Linear stores it; flax's Dense stores \
-             [features, classes]",
+            "set --weight-layout dk (weight_layout in the file) if the weight is [features, \
+             classes], as NumPy's X @ W and flax's Dense have it; or save it as nn.Linear has it, \
+             [classes, features]",
         ),
         Other::TransposedProduct => (
             format!(

@@ -140,7 +140,10 @@ pub fn problem(problem: &ProblemInfo) -> String {
         reduction,
         ..
     } = problem;
-    let mut text = format!("input [{n}, {d}] {dtype}, {k} classes; reduction='{reduction}'");
+    let mut text = match d {
+        Some(d) => format!("input [{n}, {d}] {dtype}, {k} classes; reduction='{reduction}'"),
+        None => format!("logits [{n}, {k}] {dtype}; reduction='{reduction}'"),
+    };
     if problem.label_smoothing > 0.0 {
         text += &format!(", label_smoothing={}", problem.label_smoothing);
     }
@@ -149,6 +152,12 @@ pub fn problem(problem: &ProblemInfo) -> String {
     }
     if problem.class_weight {
         text += ", with class weights";
+    }
+    if problem.sample_weight {
+        text += ", with sample weights";
+    }
+    if let Some(normalizer) = problem.normalizer {
+        text += &format!(", normalizer={normalizer}");
     }
     text
 }
