@@ -19,8 +19,8 @@ def scale(file, folder, names, recipe, report):
     for sign, word in ((1, "up"), (-1, "down")):
         wrong, name = {}, f"{file.stem}-{word}.safetensors"
         for check in report["checks"]:
-            sees = check["detectable"]
-            if check["verdict"] != "pass" or not sees or sees > 1e6:
+            sees = tables.number(check["detectable"])
+            if check["verdict"] != "pass" or not 0 < sees < 1e6:
                 continue
             gradient = scaled_away(tensors[names[check["wrt"]]], 1 + sign * FACTOR * sees)
             if gradient is not None:

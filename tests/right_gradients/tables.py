@@ -27,6 +27,7 @@ def severity(entry):
 
 
 def number(value):
+    """Reads a number of gradprobe's JSON, where infinity is the string "inf"."""
     return float("nan") if value is None else float(value)
 
 
