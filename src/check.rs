@@ -223,7 +223,7 @@ fn comparator<'a>(
     let dtype = subject.dtype(problem).unwrap_or_else(|| precision.dtype());
     let plan = Plan::new(problem, derivative, options.eps, precision).for_gradient_of(dtype);
     let likeness = Likeness::of(problem, dtype);
-    let multiplicity = likeness.of_rows(plan.wrt);
+    let multiplicity = likeness.of_sums();
     Comparator {
         problem,
         plan,

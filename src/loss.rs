@@ -180,12 +180,12 @@ impl CrossEntropy {
         }
     }
 
-    /// Returns the largest share of a sample's target that is spread evenly over all classes, or its
-    /// root if the rest is spread over several: equal terms then round in proportion to the rest.
+    /// Returns the root of the largest share of a sample's target that is spread evenly over all
+    /// classes. The root, because equal terms round in proportion to the rest of the sum, too.
     pub(crate) fn uniform_share(&self, target: &Target) -> f64 {
         let smoothing = self.label_smoothing;
         let Target::Probabilities(probabilities) = target else {
-            return smoothing;
+            return smoothing.sqrt();
         };
         let share = |row| {
             let row = probabilities.rows::<f64>(row..row + 1);

@@ -35,7 +35,7 @@ pub struct Problem {
     first_row: usize,
     loss: CrossEntropy,
     normalizer: f64,
-    /// The largest share of a sample's target that is spread evenly over all classes.
+    /// The root of the largest share of a sample's target that is spread evenly over all classes.
     uniform_share: f64,
     /// The weight of each sample's loss, in the order of `target`. `None` is 1 for every sample.
     sample_weight: Option<Arc<Vec<f64>>>,

@@ -2,13 +2,7 @@
 
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
-use crate::{
-    budget,
-    cpu::logits::logits,
-    loss::TargetRows,
-    problem::{Problem, Wrt},
-    tensor::Dtype,
-};
+use crate::{budget, cpu::logits::logits, loss::TargetRows, problem::Problem, tensor::Dtype};
 
 /// How alike the samples are, by a random draw of them.
 ///
@@ -78,13 +72,10 @@ impl Likeness {
         self.close.map(|_| self.minus_log.as_slice())
     }
 
-    /// Returns the multiplicity for the errors of a gradient with one row per sample, or of the
-    /// parameter's.
-    pub(crate) fn of_rows(&self, wrt: Wrt) -> f64 {
-        match self.close {
-            Some(close) if !wrt.is_parameter() => close,
-            _ => self.multiplicity,
-        }
+    /// Returns the multiplicity of samples that are equal or close. The additions of their terms
+    /// round to the same side.
+    pub(crate) fn of_sums(&self) -> f64 {
+        self.close.unwrap_or(self.multiplicity)
     }
 }
 

@@ -71,13 +71,28 @@ pub(super) fn pairwise<T: Real>(mut sums: [T; LANES]) -> T {
     sums[0]
 }
 
-/// Returns the sum of `values`. Value i is added to lane i modulo [`LANES`].
-pub(super) fn sum<T: Real>(values: impl Iterator<Item = T>) -> T {
+/// Values that a lane adds up in sequence. A sum of equal values, such as the exponentials of equal
+/// logits, would drift in a long sequence.
+const CHAIN: usize = 64;
+
+/// Returns the sum of `values`. Value i is added to lane i modulo [`LANES`]. The sums of
+/// [`CHAIN`] values per lane are added up in turn.
+pub(super) fn sum<T: Real>(mut values: impl Iterator<Item = T>) -> T {
     let mut sums = [T::zero(); LANES];
-    for (i, value) in values.enumerate() {
-        sums[i % LANES] += value;
+    loop {
+        let mut chain = [T::zero(); LANES];
+        let mut count = 0;
+        for value in values.by_ref().take(LANES * CHAIN) {
+            chain[count % LANES] += value;
+            count += 1;
+        }
+        for (sum, chain) in sums.iter_mut().zip(chain) {
+            *sum += chain;
+        }
+        if count < LANES * CHAIN {
+            return pairwise(sums);
+        }
     }
-    pairwise(sums)
 }
 
 #[cfg(test)]
@@ -86,7 +101,7 @@ mod tests {
 
     #[test]
     fn sums_any_number_of_values() {
-        for count in [0, 1, 15, 16, 17, 100] {
+        for count in [0, 1, 15, 16, 17, 100, 1024, 3000] {
             // Sums of small integers are exact in any order.
             let expected = (0..count).sum::<i32>();
             let found = sum((0..count).map(f64::from));

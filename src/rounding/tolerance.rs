@@ -18,6 +18,17 @@ const MARGIN: f64 = 2.0;
 /// below 100 where p underflows in f32. Chosen above both.
 const LOST: f64 = 1000.0;
 
+/// Returns the smallest positive value that a framework keeps. In f16 with so many classes that 1/k
+/// is subnormal, PyTorch was seen to lose p altogether.
+fn smallest_kept(problem: &Problem, dtype: Dtype) -> f64 {
+    let smallest_normal = 2f64.powi(-14);
+    if dtype == Dtype::F16 && 1.0 / (problem.k() as f64) < smallest_normal {
+        smallest_normal
+    } else {
+        dtype.smallest_kept()
+    }
+}
+
 /// Roundings of the sum over samples itself: of a matrix product for the weight, and of a plain sum
 /// for the bias. JAX splits a plain sum in bf16 and f16 into a few of that type, and was measured at
 /// 3.6.
@@ -91,7 +102,7 @@ impl Tolerance {
         };
         Self {
             rounding: MARGIN * RoundingModel::LOGITS * u,
-            floor: underflow_floor(problem, wrt, dtype.smallest_kept()),
+            floor: underflow_floor(problem, wrt, smallest_kept(problem, dtype)),
             lost: LOST * underflow_floor(problem, wrt, plan.precision.smallest_normal()),
             drift,
             shared: roundings * u + drift,
