@@ -75,9 +75,11 @@ fn worst_rows(problem: &Problem, wrt: Wrt, checks: &[Check]) -> Vec<usize> {
     let first = problem.row_number(wrt, 0);
     let checks = checks.iter();
     let checks = checks.filter(|check| [wrt, Wrt::Logits].contains(&check.wrt));
+    // The tally has rows of the matrix; a check has places in the user's own shape.
     let worst = checks
         .filter(|check| check.wrt == wrt || !wrt.is_parameter())
-        .flat_map(|check| &check.worst);
+        .filter_map(Check::tally)
+        .flat_map(|tally| &tally.kept.worst);
     worst
         .filter_map(|entry| entry.index[0].checked_sub(first))
         .filter(|row| *row < problem.rows(wrt))
