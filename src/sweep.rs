@@ -95,8 +95,7 @@ impl Sweep {
             _ => return None,
         };
         Some(format!(
-            "The error is {} {steps}: the gradient is wrong, not the step. gradprobe check finds \
-             the cause.",
+            "The error is {} {steps}: the gradient is wrong, not the step.",
             rounded(error)
         ))
     }

@@ -49,8 +49,7 @@ fn plot(points: &[Point]) -> String {
     let height = ((high - low) * LINES) as usize + 1;
     let mut lines = vec![vec![' '; points.len() * COLUMNS]; height];
     let line = |error: f64| (((high - exponent(error)) * LINES).round() as usize).min(height - 1);
-    // The axis rises, as on the HTML page.
-    for (i, point) in points.iter().rev().enumerate() {
+    for (i, point) in points.iter().enumerate() {
         let column = i * COLUMNS + COLUMNS / 2;
         lines[line(point.floor)][column] = '·';
         lines[line(point.difference)][column] = 'd';
@@ -70,7 +69,7 @@ fn plot(points: &[Point]) -> String {
         "          +{}\n           ",
         "-".repeat(points.len() * COLUMNS)
     );
-    for point in points.iter().rev() {
+    for point in points {
         text += &format!("{:^COLUMNS$}", format!("{:.0e}", point.eps));
     }
     text.trim_end().to_owned()
@@ -80,7 +79,7 @@ fn plot(points: &[Point]) -> String {
 /// Returns the explanation of the plot.
 fn summary(sweep: &Sweep) -> String {
     if let Some(conclusion) = sweep.conclusion() {
-        return conclusion.replace(". ", ".\n") + "\n";
+        return format!("{conclusion}\ngradprobe check finds the cause.\n");
     }
     let mut text = String::new();
     if let Some(best) = sweep.best() {

@@ -340,7 +340,7 @@ fn the_steps_of_a_wrong_gradient_are_flat() {
     let (_, page) = run(&problem(), &[Wrt::Input], |g| {
         g.iter_mut().for_each(|g| *g *= 10.0);
     });
-    let sentence = "The error is 0.900 at every step: the gradient is wrong, not the step.";
+    let sentence = "The error is 0.90 at every step: the gradient is wrong, not the step.";
     assert!(page.contains(sentence));
     let steps = figure(&page, "steps");
     // The largest step is on the left, and the curves have a power of ten above them.

@@ -73,13 +73,14 @@ pub(super) fn figure(name: &str, check: &Check, sweep: &Sweep) -> Option<Figure>
     Some(svg.figure(caption))
 }
 
-/// Returns the remark that the errors are those of the first rows only.
+/// Returns the remark that the errors are those of the first rows only. Those of a parameter are
+/// sums over all samples.
 fn coverage(check: &Check, sweep: &Sweep) -> String {
     let columns = check
         .tally()
         .map_or(0, |tally| tally.columns.0.len() as u64);
     match check.entries.checked_div(columns) {
-        Some(rows) if rows > sweep.rows as u64 => format!(
+        Some(rows) if rows > sweep.rows as u64 && !check.wrt.is_parameter() => format!(
             " The errors are those of the first {} of {} rows.",
             group(sweep.rows as u64),
             group(rows)
