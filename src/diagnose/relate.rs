@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// Largest relative distance of the factors of two parameters that were accumulated together.
-/// Chosen: the weights move between the passes.
-const SAME_PASSES: f64 = 0.1;
+/// Chosen: the weights move between the passes, and the bias's gradient changes most.
+const SAME_PASSES: f64 = 0.5;
 /// Confidence in a cause that another gradient shows. Chosen.
 const SHARED: f64 = 0.6;
 

@@ -45,7 +45,8 @@ pub(crate) fn render(bench: &Bench) -> String {
         memory: share of the host's memory bandwidth.\n\
         total: from tensors in memory to the finished report. Kernels run while the host\n\
         compares, so the parts may add up to more.\n\
-        error: |numeric - exact|/|exact|; the exact gradient is by the chain rule in f64.\n"
+        error: |numeric - exact|/|exact|, with the exact gradient by the chain rule\n\
+        in f64.\n"
 }
 
 fn cells(bench: &Bench, run: &Run) -> [String; 8] {

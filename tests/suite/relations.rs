@@ -192,7 +192,7 @@ fn an_unknown_large_factor_suggests_passes() {
     }
 }
 
-/// A script without any zero_grad(): the bias shows only one factor, and the weight's passes name it.
+/// A script without any zero_grad(). The bias shows one factor, which the weight's passes explain.
 #[test]
 fn parameters_that_were_summed_together_have_one_cause() {
     for seed in 0..6 {
