@@ -51,11 +51,10 @@ fn finish(row: u32, c: u32, sums: Sums) {
     }
     let entry = row * params.classes + c;
     var sum = total(sums.products);
-    let root = sqrt(total(sums.squares));
     let length = min(params.tile_end - params.tile_begin, CHAIN);
-    let partial = max(max(abs(sum), root), abs(bias[c]));
-    let drift = DRIFT * sqrt(real(length)) * partial;
-    var bound = max(total(sums.magnitudes), drift);
+    let first = select(real(0.0), bias[c], params.tile_begin == 0u);
+    let partial = max(max(abs(sum), sqrt(total(sums.squares))), abs(first));
+    var bound = max(total(sums.magnitudes), DRIFT * sqrt(real(length)) * partial);
     if (params.tile_begin > 0u) {
         sum += logits[entry];
         bound += magnitude[entry];

@@ -5,10 +5,7 @@
 //    so that a saturated row keeps its relative accuracy.
 // 2. With E the logit error, rounding moves p[c] by at most
 //    p[c] ((1 - p[c]) E[c] + sum_{b != c} p[b] E[b]). The sum is `elsewhere`.
-// 3. The weight of class c is sums (|R| p[c] + |R p[c] - r[c]|) + alike |R| p[c], plus |R| times
-//    the bound of 2. and the rounding of log p[c], or that of logsumexp(z), if it is larger. The
-//    largest logit, or one that may be the largest, has at_max |R| besides.
-//    RoundingModel in src/rounding.rs derives it.
+// 3. RoundingModel in src/rounding.rs derives the weights of the conditioning.
 
 struct Params {
     sums: real,             // RoundingModel: the weight of S

@@ -215,8 +215,8 @@ static CPU_NAME: LazyLock<String> = LazyLock::new(|| {
     name.unwrap_or(std::env::consts::ARCH).to_owned()
 });
 
-/// Returns the name of the CPU and its vector instructions. A report does not depend on the number of
-/// threads, so it does not name it.
+/// Returns the name of the CPU and its vector instructions. A report does not depend on the number
+/// of threads, so it does not name it.
 pub fn cpu_info() -> DeviceInfo {
     DeviceInfo {
         name: CPU_NAME.clone(),

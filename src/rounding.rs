@@ -44,13 +44,15 @@ use crate::{
     tensor::{Dtype, Real},
 };
 
+mod additions;
 mod noise;
 mod samples;
 mod tolerance;
 mod verdict;
 
+pub(crate) use additions::ENGINE_CHAIN;
 pub(crate) use noise::Noise;
-pub(crate) use samples::{Common, ENGINE_CHAIN, SampleSum};
+pub(crate) use samples::{Common, SampleSum};
 pub use tolerance::{Given, Tolerance};
 pub use verdict::{Caught, Conditioning, Judgement, RowBounds};
 
@@ -58,8 +60,8 @@ pub use verdict::{Caught, Conditioning, Judgement, RowBounds};
 /// products begin a new sum after a few hundred. Chosen.
 const THIN: usize = 16;
 
-/// Classes per unit of [`RoundingModel::sums`] in such a sequence, where terms below the roundoff of
-/// the partial sum are lost. PyTorch was measured at k/21 roundings (4x3x128256).
+/// Classes per unit of [`RoundingModel::sums`] in such a sequence, where terms below the roundoff
+/// of the partial sum are lost. PyTorch was measured at k/21 roundings (4x3x128256).
 const SWAMPED: f64 = 100.0;
 
 /// A model of the rounding that accumulates in a gradient, whichever program computes it.
@@ -81,9 +83,9 @@ const SWAMPED: f64 = 100.0;
 /// 3. A kernel that computes p = exp(z - logsumexp(z)) does not normalize p, so the rounding of
 ///    logsumexp remains in it, even if p is close to 1 (Dao et al., "FlashAttention", 2022;
 ///    Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024).
-/// 4. Automatic differentiation of z - max z adds minus the sum of the row's gradient to its largest
-///    logit. The sum is 0 but for rounding, up to u·R. The conditioning of that class therefore
-///    gains [`at_max`](Self::at_max)·R.
+/// 4. Automatic differentiation of z - max z adds minus the sum of the row's gradient to its
+///    largest logit. The sum is 0 but for rounding, up to u·R. The conditioning of that class
+///    therefore gains [`at_max`](Self::at_max)·R.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundingModel {
     /// The weight of S relative to T. Sums over k terms drift as sqrt(k), unless they are

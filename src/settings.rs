@@ -79,9 +79,10 @@ pub struct LossSettings {
         value_parser = number
     )]
     pub label_smoothing: Option<f64>,
-    /// Check gradprobe's own backward pass, not a gradient in the file
+    /// Check gradprobe's own backward pass
     ///
-    /// With respect to the input, unless --wrt names others.
+    /// No gradient in the file is checked. The pass is that with respect to the input, unless --wrt
+    /// names others.
     #[arg(
         long,
         help_heading = LOSS,
@@ -94,7 +95,7 @@ pub struct LossSettings {
         value_name = "true|false"
     )]
     pub self_test: bool,
-    /// Divisor of the sum of the losses [default: the file's, else that of the reduction]
+    /// Divisor of the sum of the losses [default: the reduction's]
     ///
     /// It replaces the number of samples, or the sum of their class weights, of a mean, for a
     /// gradient that is accumulated over several batches or workers: num_items_in_batch.
@@ -106,7 +107,9 @@ pub struct LossSettings {
         value_parser = number
     )]
     pub normalizer: Option<f64>,
-    /// Axes of weight: kd is classes by features, dk features by classes [default: by the shapes]
+    /// Axes of weight: kd or dk [default: by the shapes]
+    ///
+    /// kd is classes by features, as in PyTorch, dk features by classes.
     ///
     /// PyTorch's nn.Linear has [k, d]; NumPy's X @ W, Keras and flax have [d, k]. The shapes leave
     /// the choice open if k equals d: it is then the file's weight_layout, else kd.
@@ -118,7 +121,7 @@ pub struct LossSettings {
         hide_possible_values = true
     )]
     pub weight_layout: Option<WeightLayout>,
-    /// Type that the gradients were computed in [default: the file's, else that of each gradient]
+    /// Type that the gradients were computed in [default: theirs]
     ///
     /// For numbers of a narrower type in a wider array, such as those of bf16 in the f32 gradients
     /// of torch.autocast. The rounding of this type is then allowed for.
@@ -244,7 +247,7 @@ pub struct Settings {
         value_parser = number
     )]
     pub atol: Option<f64>,
-    /// Largest error that a check may fail to detect and still pass [default: 0.1]
+    /// Largest error that a pass may miss [default: 0.1]
     ///
     /// A relative error of this size in all entries. If rounding would hide it, the check is
     /// inconclusive.

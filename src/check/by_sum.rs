@@ -8,7 +8,7 @@ use crate::{
     budget,
     cpu::{logits::logits, ordered::fold_parts, outer::outer},
     device::Device,
-    engine::{Engine, Evaluation},
+    engine::{Bounds, Engine, Evaluation},
     error::Result,
     loss::{NO_LABEL, TargetRows},
     plan::Plan,
@@ -91,7 +91,16 @@ impl Comparator<'_> {
             };
             entries.map(of_entry).collect::<Vec<f64>>()
         });
-        sum.condition(&mut evaluation.bounds, &common.unwrap_or_default());
+        let Bounds {
+            conditioning,
+            squares,
+            peak,
+            magnitude,
+            tolerated,
+            ..
+        } = &mut evaluation.bounds;
+        let common = common.unwrap_or_default();
+        *tolerated = sum.condition(conditioning, [squares, peak, magnitude], &common);
     }
 }
 
@@ -116,8 +125,8 @@ fn target_sums(problem: &Problem, wrt: Wrt) -> Vec<f64> {
     })
 }
 
-/// Returns the sum of R dz/dx over the samples in which the class has the largest logit, or may have
-/// it, in view of the errors of the logits, [k·m].
+/// Returns the sum of R dz/dx over the samples in which the class has the largest logit, or may
+/// have it, in view of the errors of the logits, [k·m].
 fn max_sums(problem: &Problem, plan: &Plan) -> Vec<f64> {
     let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight().values(), problem.bias());
     let model = RoundingModel::of_gradient(problem, plan);
@@ -141,8 +150,8 @@ fn max_sums(problem: &Problem, plan: &Plan) -> Vec<f64> {
     })
 }
 
-/// Sums over the samples, [k·m]. `add` takes the sums, and the targets, the input and dz/dx of a few
-/// samples.
+/// Sums over the samples, [k·m]. `add` takes the sums, and the targets, the input and dz/dx of a
+/// few samples.
 fn sums(
     problem: &Problem,
     wrt: Wrt,

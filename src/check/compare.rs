@@ -128,9 +128,9 @@ impl Comparator<'_> {
         let mut numeric = Vec::new();
         let mut next = start;
         while next < rows.end {
-            // The first strips are small: while few entries have been compared, nearly every row has
-            // a candidate for the worst entries. The sizes must not depend on the thread, because
-            // they decide the last bits of the sums.
+            // The first strips are small: while few entries have been compared, nearly every row
+            // has a candidate for the worst entries. The sizes must not depend on the thread,
+            // because they decide the last bits of the sums.
             let here = size.min(next.max(MATMUL_ROWS));
             strip.rows = next..rows.end.min(next + here);
             next = strip.rows.end;

@@ -1,13 +1,13 @@
-//! How alike the samples of a problem are. The rounding errors of alike samples do not average out.
+//! The likeness of a problem's samples. The rounding errors of alike samples do not average out.
 
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 
 use crate::{budget, cpu::logits::logits, loss::TargetRows, problem::Problem, tensor::Dtype};
 
-/// How alike the samples are, by a random draw of them.
+/// The likeness of the samples, by a random draw of them.
 ///
-/// Two samples are equal if their softmax is: if the sums behind it have the same bits in f64. Every
-/// program then makes the same rounding errors in both.
+/// Two samples are equal if their softmax is: if the sums behind it have the same bits in f64.
+/// Every program then makes the same rounding errors in both.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Likeness {
     /// The number of equal samples that a sample has on average, itself included: 1 to n.

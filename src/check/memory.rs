@@ -24,7 +24,7 @@ const PER_DIAGNOSED_ROW: usize = 32;
 /// Rows that a diagnosis examines if they are long.
 const DIAGNOSED_ROWS: usize = 16;
 /// Vectors as long as a parameter, per part of its sum.
-const PER_PART: usize = 3;
+const PER_PART: usize = 5;
 /// Vectors as long as a parameter in a diagnosis.
 const IN_A_DIAGNOSIS: usize = 12;
 

@@ -19,8 +19,8 @@
 //!    multiply-adds from 0. It does not depend on tile or thread: an entry computed alone has the
 //!    same bits as in a whole block. The error of such a sum is at most
 //!    (`CLASSES_PER_PASS` + passes)·u·sum |terms| (Higham, "Accuracy and Stability of Numerical
-//!    Algorithms", 2002, section 4.1). If all terms are equal, as with equal rows of the weight, the
-//!    error of a plain sum would be near k·u, and
+//!    Algorithms", 2002, section 4.1). If all terms are equal, as with equal rows of the weight,
+//!    the error of a plain sum would be near k·u, and
 //!    [`RoundingModel`](crate::rounding::RoundingModel) allows for sqrt(k)·u.
 
 use rayon::prelude::*;

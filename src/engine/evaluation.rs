@@ -184,6 +184,8 @@ impl Evaluation {
     /// Appends the evaluation of the entries that follow in the same rows.
     pub(crate) fn append_entries(mut self, next: Self) -> Self {
         self.bounds.conditioning.extend(next.bounds.conditioning);
+        self.bounds.squares.extend(next.bounds.squares);
+        self.bounds.peak.extend(next.bounds.peak);
         match (&mut self.values, next.values) {
             (Values::Derivative(values), Values::Derivative(next)) => values.extend(next),
             (Values::Losses(losses), Values::Losses(next)) => {

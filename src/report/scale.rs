@@ -10,8 +10,8 @@ pub struct Scale {
     /// s = <analytic, numeric> / <numeric, numeric>.
     #[serde(with = "number")]
     pub factor: f64,
-    /// The bound on |s - 1| of a correct gradient; infinite if rounding and noise may hide the whole
-    /// gradient.
+    /// The bound on |s - 1| of a correct gradient; infinite if rounding and noise may hide the
+    /// whole gradient.
     #[serde(with = "number")]
     pub allowed: f64,
 }
@@ -21,8 +21,8 @@ pub struct Scale {
 const LEAST_SQUARES: f64 = 1e-120;
 
 impl Scale {
-    /// Returns the relative error s above which the gradient, times 1 ± s, would have a scale that is
-    /// off; infinite if none would.
+    /// Returns the relative error s above which the gradient, times 1 ± s, would have a scale that
+    /// is off; infinite if none would.
     pub(super) fn detectable(&self, unit_roundoff: f64) -> f64 {
         let off = (self.factor - 1.0).abs() + unit_roundoff;
         if self.factor > 0.0 {
@@ -41,8 +41,8 @@ impl Comparison {
     /// Returns the scale of the whole gradient, or `None` if it has none.
     ///
     /// The errors of independent rows average out, but similar rows have similar errors, so three
-    /// times the averaged tolerance is allowed, and more if rows are equal. In half precision the roundings that all entries
-    /// share are already that large, so only the average is allowed.
+    /// times the averaged tolerance is allowed, and more if rows are equal. In half precision the
+    /// roundings that all entries share are already that large, so only the average is allowed.
     pub fn scale(&self) -> Option<Scale> {
         let sums = &self.tally.sums;
         let margin = if self.dtype.is_half() { 1.0 } else { 3.0 };

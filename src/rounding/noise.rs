@@ -13,7 +13,7 @@
 //! 4. Underflow: [`underflow_floor`] of the working precision. Underflow in a loss is divided by
 //!    eps, like the rounding of a loss.
 
-use super::{RoundingModel, samples, underflow_floor};
+use super::{RoundingModel, additions, underflow_floor};
 use crate::{plan::Plan, problem::Problem, scheme::Method};
 
 /// Lanes in which every engine sums a dot product. Each lane sums d/16 products in sequence.
@@ -33,7 +33,7 @@ pub(crate) struct Noise {
     by_total: f64,
     /// Absolute noise of every entry.
     floor: f64,
-    /// Noise per unit of |numeric|: see [`samples`].
+    /// Noise per unit of |numeric|: see [`additions`].
     pub(crate) drift: f64,
 }
 
@@ -119,8 +119,8 @@ fn drift(problem: &Problem, plan: &Plan, multiplicity: f64) -> f64 {
     if !plan.wrt.is_parameter() || plan.method == Method::ForwardPass {
         return 0.0;
     }
-    let chain = samples::chain(problem.n());
-    samples::drift(chain, multiplicity.min(chain)) / 2.0
+    let chain = additions::chain(problem.n());
+    additions::drift(chain, multiplicity.min(chain)) / 2.0
 }
 
 /// Returns the noise in a derivative from the rounding of its losses: per unit of magnitude and R,

@@ -17,32 +17,20 @@
 //!    need.
 //! 2. Some errors are the same share of p, or of the target, in every sample. They add up as the
 //!    terms of the gradient do, with signs ([`Common`]).
-//! 3. Each addition rounds by up to u_acc/2 of the partial sum, u_acc being the roundoff of the type
-//!    in which the samples are added up. 2.4 sqrt(n) is 4 standard deviations of n such roundings.
-//!    The peak is the largest partial sum that was seen.
+//! 3. Each addition rounds by up to u_acc/2 of the partial sum, u_acc being the roundoff of the
+//!    type in which the samples are added up. 2.4 sqrt(n) is 4 standard deviations of n such
+//!    roundings. The peak is the largest partial sum that was seen.
 //! 4. Equal terms round to the same side: the drift is n/2 roundings if all samples are equal.
 //!    PyTorch was measured at n/7 for n up to 20,000.
 
-use super::{Noise, RoundingModel, Tolerance};
-use crate::{engine::Bounds, plan::Plan, problem::Problem, tensor::Dtype};
+use super::{
+    Noise, RoundingModel, Tolerance,
+    additions::{accumulated_in, chain},
+};
+use crate::{plan::Plan, problem::Problem};
 
 /// 4 standard deviations of roundings that are uniform within u: see 3. of the module.
 const ACCUMULATION: f64 = 2.4;
-
-/// Samples that an engine adds up in sequence, at most. The sums of these chains are added up in
-/// sequence again.
-pub(crate) const ENGINE_CHAIN: usize = 64;
-
-/// Returns the number of additions in sequence behind an engine's sum of n samples.
-pub(super) fn chain(n: usize) -> f64 {
-    (ENGINE_CHAIN + n / ENGINE_CHAIN).min(n) as f64
-}
-
-/// The relative bound on one-sided rounding in a sum of n samples of this multiplicity, in units of
-/// roundoff.
-pub(super) fn drift(n: f64, multiplicity: f64) -> f64 {
-    (n * multiplicity).sqrt() / 2.0
-}
 
 /// The errors that are the same share of p, or of the target, in every sample, in units of
 /// conditioning.
@@ -115,29 +103,30 @@ impl<'a> SampleSum<'a> {
         }
     }
 
-    /// Replaces the conditioning of every entry, `[k·m]`, by that of the sums. `common` is that of
-    /// errors which samples share, or empty if there are none.
-    pub(crate) fn condition(&self, bounds: &mut Bounds, common: &[f64]) {
+    /// Replaces the conditioning of every entry, `[k·m]`, by that of the noise of the sums, and
+    /// returns that of their tolerance. `common` is that of errors which samples share, or empty if
+    /// there are none.
+    pub(crate) fn condition(
+        &self,
+        conditioning: &mut [f64],
+        [squares, peak, magnitude]: [&[f64]; 3],
+        common: &[f64],
+    ) -> Vec<f64> {
         let columns = self.noise.by_column.len();
         let margin = (1.0 + (self.multiplicity / self.n).sqrt()) / 2.0;
-        let mut tolerated = Vec::with_capacity(bounds.conditioning.len());
-        for (entry, all) in bounds.conditioning.iter_mut().enumerate() {
+        let of_entry = |(entry, all): (usize, &mut f64)| {
             // Squares may have left the range of the engine's arithmetic.
-            let independent = bounds.squares[entry].sqrt();
+            let independent = squares[entry].sqrt();
             let independent = independent.clamp(*all / self.n.sqrt(), *all);
             let errors = (margin * self.multiplicity.sqrt() * independent).min(*all);
-            let peak = bounds.peak[entry];
+            let peak = peak[entry];
             let common = common.get(entry).copied().unwrap_or_default();
-            tolerated.push(errors + common + self.accumulation * peak);
-            let magnitude = bounds.magnitude[entry / columns];
-            let noise = self.noise.of_sum(entry % columns, magnitude);
+            let noise = self
+                .noise
+                .of_sum(entry % columns, magnitude[entry / columns]);
             *all = noise(*all, errors, self.own_accumulation * peak);
-        }
-        bounds.tolerated = tolerated;
+            errors + common + self.accumulation * peak
+        };
+        conditioning.iter_mut().enumerate().map(of_entry).collect()
     }
-}
-
-/// Returns the type in which frameworks add up samples: half precision is accumulated in f32.
-pub(super) fn accumulated_in(dtype: Dtype) -> Dtype {
-    if dtype.is_half() { Dtype::F32 } else { dtype }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     RoundingModel,
-    samples::{accumulated_in, drift},
+    additions::{accumulated_in, drift},
     underflow_floor,
 };
 use crate::{
@@ -30,8 +30,8 @@ fn smallest_kept(problem: &Problem, dtype: Dtype) -> f64 {
 }
 
 /// Roundings of the sum over samples itself: of a matrix product for the weight, and of a plain sum
-/// for the bias. JAX splits a plain sum in bf16 and f16 into a few of that type, and was measured at
-/// 3.6.
+/// for the bias. JAX splits a plain sum in bf16 and f16 into a few of that type, and was measured
+/// at 3.6.
 const RESULT: [f64; 2] = [2.0, 5.0];
 
 /// The bound on the error of a correct analytic entry.
@@ -69,7 +69,8 @@ pub struct Given {
 }
 
 impl Tolerance {
-    /// Returns the tolerance of a gradient of the plan's type, where samples have this multiplicity.
+    /// Returns the tolerance of a gradient of the plan's type, where samples have this
+    /// multiplicity.
     pub(crate) fn new(
         problem: &Problem,
         plan: &Plan,

@@ -69,8 +69,8 @@ impl Judgement {
         self.tolerance + self.noise
     }
 
-    /// Returns the relative error s above which the entry, times 1 ± s and rounded to the type of the
-    /// gradient, would be wrong; infinite if none would.
+    /// Returns the relative error s above which the entry, times 1 ± s and rounded to the type of
+    /// the gradient, would be wrong; infinite if none would.
     #[inline(always)]
     pub fn detectable(&self, bounds: &RowBounds, numeric: f64) -> f64 {
         // With a = g + error, |a (1 ± s) - g| >= s (|g| - |error|) - |error|. A relative tolerance

@@ -170,7 +170,10 @@ fn a_long_row_is_overtaken_and_cancelled() {
     let small = small(folder.path());
     for (query, size) in [
         (SLOW, [1, 2000, 2000]),
-        ("method=forward-pass&wrt=weight", [1, 500, 500]),
+        (
+            "method=forward-pass&wrt=weight&self-test=true",
+            [1, 500, 500],
+        ),
     ] {
         let row = case(folder.path(), size, 1.0);
         let id = service.post(query, &row).id();

@@ -67,19 +67,31 @@ fn the_estimate_bounds_the_memory_of_a_check() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("body.safetensors");
     for (sizes, grad, query) in [
-        ([8, 512, 8192], None, "wrt=input"),
-        ([8, 512, 8192], None, "wrt=input&scheme=five-point"),
+        ([8, 512, 8192], None, "wrt=input&self-test=true"),
+        (
+            [8, 512, 8192],
+            None,
+            "wrt=input&scheme=five-point&self-test=true",
+        ),
         ([8, 1024, 2048], Some("grad"), ""),
-        ([16, 1024, 4096], None, "wrt=weight"),
-        ([64, 1, 50_000], None, "wrt=input"),
+        ([16, 1024, 4096], None, "wrt=weight&self-test=true"),
+        ([64, 1, 50_000], None, "wrt=input&self-test=true"),
         ([64, 50_000, 2], Some("grad"), ""),
         ([64, 2, 20_000], Some("grad_logits"), ""),
-        ([64, 1, 50_000], None, "wrt=logits"),
-        ([16, 512, 2048], None, "wrt=weight"),
+        ([64, 1, 50_000], None, "wrt=logits&self-test=true"),
+        ([16, 512, 2048], None, "wrt=weight&self-test=true"),
         ([4, 512, 2048], Some("grad_weight"), ""),
-        ([300, 1, 10_000], None, "wrt=bias"),
-        ([4, 4000, 3], None, "wrt=input&method=forward-pass"),
-        ([4, 3, 4000], None, "wrt=logits&method=forward-pass"),
+        ([300, 1, 10_000], None, "wrt=bias&self-test=true"),
+        (
+            [4, 4000, 3],
+            None,
+            "wrt=input&method=forward-pass&self-test=true",
+        ),
+        (
+            [4, 3, 4000],
+            None,
+            "wrt=logits&method=forward-pass&self-test=true",
+        ),
         ([1_000_000, 1, 2], Some("grad"), ""),
     ] {
         write_body(&path, sizes, grad);

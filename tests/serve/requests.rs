@@ -55,7 +55,7 @@ fn refuses_unknown_settings_and_impossible_values() {
             "--rows is 2..2, but there are 8 rows; A..B needs A < B <= 8",
         ),
         (
-            "wrt=weight&sample=2",
+            "wrt=weight&self-test=true&sample=2",
             422,
             "--sample is a selection of the samples, but grad_weight is a sum over all of them",
         ),
@@ -150,7 +150,7 @@ fn refuses_bodies_that_cannot_be_checked() {
         )
     );
     // The tables of a weight of 2 MB: each column is padded to 16, in f64, several times over.
-    let (status, detail) = refusal("", &many_classes(1_000_000));
+    let (status, detail) = refusal("self-test=true", &many_classes(1_000_000));
     assert_eq!(status, 422);
     assert!(
         detail

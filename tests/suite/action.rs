@@ -117,7 +117,7 @@ fn every_input_is_used_and_has_its_default() {
 #[test]
 fn a_job_with_right_gradients_succeeds_and_writes_a_page() {
     let folder = tempfile::tempdir().unwrap();
-    let paths = data(&["right.npz", "sum.safetensors"]);
+    let paths = data(&["right.npz", "right.safetensors"]);
     let outputs = run(
         folder.path(),
         &[("paths", &paths), ("wrt", "input"), ("device", "cpu")],

@@ -187,7 +187,13 @@ fn an_interrupted_check_reports_what_it_has_and_leaves_nothing_half_written() {
     let file = folder.path().join("long.safetensors");
     long_problem(&file);
     let child = Command::new(env!("CARGO_BIN_EXE_gradprobe"))
-        .args(["check", "long.safetensors", "--method", "forward-pass"])
+        .args([
+            "check",
+            "long.safetensors",
+            "--method",
+            "forward-pass",
+            "--self-test",
+        ])
         .args(["--device", "cpu", "--json", "r.json", "--numeric", "g.npy"])
         .current_dir(folder.path())
         .stdout(std::process::Stdio::null())

@@ -27,8 +27,8 @@ pub fn sentence(check: &Check) -> String {
     }
 }
 
-/// The relative error that a check must be able to detect for its sentence to say "is right". With a
-/// larger one, the sentence tells how large.
+/// The relative error that a check must be able to detect for its sentence to say "is right". With
+/// a larger one, the sentence states how large.
 const SHARP: f64 = 0.01;
 
 fn pass(check: &Check, name: &str) -> String {

@@ -102,7 +102,8 @@ fn hold_block(pairs: &mut Pairs, found: &Block, expected: &Block, slack: f64, ro
     pairs.hold("undecided", a.undecided as f64, b.undecided as f64, 0.0);
     let severity = slack / b.least_detectable + relative(b.severity);
     pairs.hold("severity", a.severity, b.severity, severity);
-    let least = relative(b.least_detectable);
+    // The error of an entry is part of it.
+    let least = relative(b.least_detectable) + 4.0 * slack;
     pairs.hold(
         "least_detectable",
         a.least_detectable,
