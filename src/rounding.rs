@@ -18,7 +18,7 @@
 //! | rounding | bound on accumulated rounding per unit of conditioning | 1 |
 //! | truncation | bound on the scheme's own error over S ([`truncation`]) | 1 |
 //! | multiplicity | m: the number of equal samples that a sample has on average | 1 |
-//! | drift | relative bound on one-sided rounding in a sum over samples ([`samples`]) | 1 |
+//! | drift | relative bound on one-sided rounding in a sum over samples (`additions`) | 1 |
 //! | floor | absolute bound on losses to underflow ([`underflow_floor`]) | gradient |
 //! | shared | relative bound on rounding that all entries share ([`Tolerance::shared`]) | 1 |
 //! | tolerance | bound on a correct analytic entry's error ([`Tolerance`]) | gradient |

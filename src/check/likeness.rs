@@ -132,6 +132,6 @@ mod tests {
         let near: Vec<f64> = (0..100).map(|j| 0.5 + j as f64 * 1e-5).collect();
         let classes = vec![0; 100];
         assert!(of(&near, &classes, Dtype::BF16).close.is_some());
-        assert!(!of(&near, &classes, Dtype::F32).close.is_some());
+        assert!(of(&near, &classes, Dtype::F32).close.is_none());
     }
 }

@@ -147,9 +147,10 @@ impl Evaluation {
                 conditioning: of_entries(&bounds.conditioning),
                 squares: Vec::new(),
                 peak: Vec::new(),
-                tolerated: match bounds.tolerated.is_empty() {
-                    true => Vec::new(),
-                    false => of_entries(&bounds.tolerated),
+                tolerated: if bounds.tolerated.is_empty() {
+                    Vec::new()
+                } else {
+                    of_entries(&bounds.tolerated)
                 },
                 magnitude: bounds.magnitude[rows.clone()].to_vec(),
                 logit_error: bounds.logit_error[rows.clone()].to_vec(),

@@ -112,7 +112,12 @@ fn agree_in_digits(what: &str, [found, host]: &[Check; 2]) {
     // Errors as small as rounding differ between the two sides, and a detectable error contains
     // one.
     let rounding = 8.0 * u / host.detectable;
-    close("detectable", found.detectable, host.detectable, 1e-3 + rounding);
+    close(
+        "detectable",
+        found.detectable,
+        host.detectable,
+        1e-3 + rounding,
+    );
     let noise = |error: f64| 0.05 + 8.0 * u / error.max(u);
     let (a, b) = (found.rel_err, host.rel_err);
     close("mean", a.mean, b.mean, noise(b.mean));
