@@ -71,6 +71,9 @@ const STRIP_ENTRIES: usize = 1 << 13;
 const CACHED_WEIGHT: usize = 1 << 15;
 /// Logits or entries of a strip if the weight is not cached. Each f64 vector then takes 8 MiB.
 const MOST_STRIP_LOGITS: usize = 1 << 20;
+/// Rows of the first strip of a block, if strips are that long. Measured: 4 rows cost more strips,
+/// 64 more candidates (4096x1024x100, 200000x64x10).
+pub(crate) const FIRST_STRIP_ROWS: usize = 16;
 /// Rows of a strip at most.
 const MOST_STRIP_ROWS: usize = 64;
 /// Rows of a tile of the CPU's matrix products. With fewer rows, a part of the tile is unused.

@@ -35,7 +35,7 @@ pub use options::{CompareOn, Options, RandomRows};
 pub use smallest::{Smallest, smallest};
 
 use compare::Comparator;
-use likeness::Likeness;
+use likeness::Draw;
 use selection::Selection;
 
 /// A gradient under test.
@@ -82,10 +82,13 @@ pub fn check(
     let fallback = device.fallback(precision, options.method, &wrt);
     let device = fallback.as_ref().unwrap_or(device);
     let selection = Selection::new(problem, options)?;
+    let draw = Draw::of(selection.problem());
     let (mut checks, mut check_seconds, mut interrupted) = (Vec::new(), Vec::new(), false);
     for subject in subjects {
         let begun = std::time::Instant::now();
-        let comparison = compare_one(&selection, subject, options, precision, device, listener)?;
+        let comparison = compare_one(
+            &selection, &draw, subject, options, precision, device, listener,
+        )?;
         let Some(mut comparison) = comparison else {
             interrupted = true;
             break;
@@ -157,6 +160,7 @@ struct Compared {
 /// before the first row is compared.
 fn compare_one(
     selection: &Selection<'_>,
+    draw: &Draw,
     subject: &Subject,
     options: &Options,
     precision: Precision,
@@ -164,7 +168,7 @@ fn compare_one(
     listener: &mut dyn Listener,
 ) -> Result<Option<Comparison>> {
     let (problem, wrt) = (selection.problem(), subject.wrt);
-    let comparator = comparator(problem, subject, options, precision, listener);
+    let comparator = comparator(problem, draw, subject, options, precision, listener);
     let plan = comparator.plan;
     let gradient = subject.gradient.as_ref();
     let gradient = gradient.map(|gradient| selection.gradient(wrt, gradient));
@@ -214,6 +218,7 @@ fn compare_one(
 /// Plans the numeric gradient of a subject, and bounds the errors of both.
 fn comparator<'a>(
     problem: &'a Problem,
+    draw: &Draw,
     subject: &Subject,
     options: &Options,
     precision: Precision,
@@ -222,7 +227,7 @@ fn comparator<'a>(
     let derivative = options.derivative(subject.wrt);
     let dtype = subject.dtype(problem).unwrap_or_else(|| precision.dtype());
     let plan = Plan::new(problem, derivative, options.eps, precision).for_gradient_of(dtype);
-    let likeness = Likeness::of(problem, dtype);
+    let likeness = draw.likeness(dtype);
     let multiplicity = likeness.of_sums();
     Comparator {
         problem,

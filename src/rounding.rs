@@ -165,6 +165,12 @@ impl RoundingModel {
         model
     }
 
+    /// Returns the distance within which a logit may be the largest of its row, in view of the
+    /// row's largest logit error.
+    pub fn ties<T: Real>(&self, largest_error: T) -> T {
+        T::of(2.0 * self.unit_roundoff) * largest_error
+    }
+
     /// Returns a bound on the rounding error of a logit z with magnitude a, in units of u. It is a,
     /// or |z| plus [`accumulation`](Self::accumulation) times a.
     pub fn logit_error<T: Real>(&self, z: T, a: T) -> T {

@@ -140,7 +140,7 @@ fn max_sums(problem: &Problem, plan: &Plan) -> Vec<f64> {
         for (((z, a), places), total) in rows.zip(places).zip(&targets.totals) {
             let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let errors = z.iter().zip(a).map(|(&z, &a)| model.logit_error(z, a));
-            let ties = 2.0 * model.unit_roundoff * errors.fold(0.0, f64::max);
+            let ties = model.ties(errors.fold(0.0, f64::max));
             for (place, z) in places.iter_mut().zip(z) {
                 *place = if largest - z <= ties { *total } else { 0.0 };
             }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::likeness::Likeness;
 use crate::{
-    budget::{self, MATMUL_ROWS},
+    budget,
     cpu::simd,
     engine::{self, RowSource},
     plan::Plan,
@@ -128,10 +128,10 @@ impl Comparator<'_> {
         let mut numeric = Vec::new();
         let mut next = start;
         while next < rows.end {
-            // The first strips are small: while few entries have been compared, nearly every row
-            // has a candidate for the worst entries. The sizes must not depend on the thread,
-            // because they decide the last bits of the sums.
-            let here = size.min(next.max(MATMUL_ROWS));
+            // Strips start small: while few entries have been compared, nearly every entry is a
+            // candidate for the worst. Their sizes decide the last bits of the sums, so they must
+            // not depend on what the thread has compared before.
+            let here = size.min((next - start).max(budget::FIRST_STRIP_ROWS));
             strip.rows = next..rows.end.min(next + here);
             next = strip.rows.end;
             fill(strip);
@@ -174,18 +174,13 @@ impl Comparator<'_> {
         strip: &Strip,
     ) {
         let columns = self.columns();
-        let threshold = row::threshold(tally);
+        let limits = row::limits(tally, self.plan.dtype.unit_roundoff());
         scratch.rows.clear();
         for here in 0..strip.rows.len() {
             let row = strip.row(here, columns);
             let bounds = self.row_bounds(&strip.evaluation.bounds, here);
             if row.is_finite() {
-                let row = lanes::Row {
-                    here,
-                    bounds,
-                    threshold,
-                };
-                scratch.rows.push(row);
+                scratch.rows.push(lanes::Row { here, bounds });
             } else {
                 self.compare_not_finite(tally, scratch, strip, here, &bounds);
             }
@@ -198,6 +193,7 @@ impl Comparator<'_> {
             scratch,
             totals,
             strip,
+            limits,
             !tally.sensitivity.caught.is_complete(),
         );
         for (row, totals) in scratch.rows.iter().zip(&scratch.totals) {
@@ -217,16 +213,23 @@ impl Comparator<'_> {
         scratch: &mut Scratch,
         totals: &mut Totals,
         strip: &Strip,
+        limits: lanes::Limits,
         catches: bool,
     ) {
         let noise = &self.noise.by_column;
         simd(
             #[inline(always)]
             || match (self.tolerance.given.is_some(), catches) {
-                (true, true) => lanes::compare::<true, true>(scratch, totals, strip, noise),
-                (true, false) => lanes::compare::<true, false>(scratch, totals, strip, noise),
-                (false, true) => lanes::compare::<false, true>(scratch, totals, strip, noise),
-                (false, false) => lanes::compare::<false, false>(scratch, totals, strip, noise),
+                (true, true) => lanes::compare::<true, true>(scratch, totals, strip, noise, limits),
+                (true, false) => {
+                    lanes::compare::<true, false>(scratch, totals, strip, noise, limits)
+                }
+                (false, true) => {
+                    lanes::compare::<false, true>(scratch, totals, strip, noise, limits)
+                }
+                (false, false) => {
+                    lanes::compare::<false, false>(scratch, totals, strip, noise, limits)
+                }
             },
         );
     }
@@ -266,12 +269,10 @@ impl Comparator<'_> {
         } = self.tolerance;
         let Given { rtol, atol } = given.unwrap_or_default();
         let u = self.plan.dtype.unit_roundoff();
-        let magnitude = bounds.magnitude[here];
-        let rounding = rounding * nonlinearity(u, bounds.logit_error[here]);
-        RowBounds {
+        let bounds_of_all = RowBounds {
             rounding,
             drift,
-            floor: floor + rounding * lost * (1.0 + magnitude),
+            floor,
             is_given: given.is_some(),
             rtol,
             atol,
@@ -279,6 +280,8 @@ impl Comparator<'_> {
             noise_drift: self.noise.drift,
             noise_floor,
             unit_roundoff: u,
-        }
+        };
+        let nonlinearity = nonlinearity(u, bounds.logit_error[here]);
+        bounds_of_all.in_row(nonlinearity, lost * (1.0 + bounds.magnitude[here]))
     }
 }

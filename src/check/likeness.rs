@@ -1,10 +1,23 @@
 //! The likeness of a problem's samples. The rounding errors of alike samples do not average out.
 
 use rand::{SeedableRng, rngs::ChaCha8Rng};
+use rayon::prelude::*;
 
-use crate::{budget, cpu::logits::logits, loss::TargetRows, problem::Problem, tensor::Dtype};
+use crate::{budget, cpu::logits::logits, problem::Problem, tensor::Dtype};
 
-/// The likeness of the samples, by a random draw of them.
+/// The softmax of a random draw of the samples that are not ignored.
+pub(super) struct Draw {
+    /// The number of all samples.
+    n: usize,
+    /// The sum of exp(z - max z) of each.
+    sums: Vec<f64>,
+    /// logsumexp(z) of each.
+    lse: Vec<f64>,
+    /// The largest -log p of each class, or |logsumexp| if it is larger, `[k]`.
+    minus_log: Vec<f64>,
+}
+
+/// The likeness of the samples to each other.
 ///
 /// Two samples are equal if their softmax is: if the sums behind it have the same bits in f64.
 /// Every program then makes the same rounding errors in both.
@@ -21,51 +34,75 @@ pub(crate) struct Likeness {
 /// Share of the pairs of samples that round to the same value, above which samples are close. With
 /// log p spread over eight values or more, rounding errors average out.
 const CLOSE: f64 = 1.0 / 8.0;
+/// Samples whose logits are computed side by side.
+const SIDE_BY_SIDE: usize = 2;
 
-impl Likeness {
-    /// Compares a draw of the samples, for a gradient of type `dtype`.
-    pub(crate) fn of(problem: &Problem, dtype: Dtype) -> Self {
-        let (n, d, k) = (problem.n(), problem.d(), problem.k());
+impl Draw {
+    /// Computes the softmax of a draw of the samples.
+    pub(super) fn of(problem: &Problem) -> Self {
+        let (n, k) = (problem.n(), problem.k());
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let draw = rand::seq::index::sample(&mut random, n, budget::compared_samples(problem));
         let mut draw = draw.into_vec();
         draw.sort_unstable();
+        draw.retain(|&row| problem.target_rows::<f64>(row..row + 1).totals[0] != 0.0);
         let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight_values(), problem.bias());
-        let mut minus_log = vec![0.0f64; k];
-        let (mut exact, mut rounded) = (Vec::new(), [Vec::new(), Vec::new()]);
-        for row in draw {
-            let targets: TargetRows<f64> = problem.target_rows(row..row + 1);
-            if targets.totals[0] == 0.0 {
-                continue;
-            }
-            let sample = problem.samples().rows(row..row + 1);
-            let z = if problem.is_of_logits() {
-                sample
+        let mut drawn = Self {
+            n,
+            sums: Vec::new(),
+            lse: Vec::new(),
+            minus_log: vec![0.0; k],
+        };
+        let logits_of = |rows: &[usize]| {
+            let samples = rows.iter().map(|&row| problem.samples().rows(row..row + 1));
+            let samples = samples.collect::<Vec<Vec<f64>>>().concat();
+            if problem.is_of_logits() {
+                samples
             } else {
-                logits(&sample, &weight, &bias, d).logits
-            };
-            let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
-            let log = sum.ln();
-            for (bound, z) in minus_log.iter_mut().zip(z) {
-                *bound = bound.max(log + (largest - z)).max((largest + log).abs());
+                logits(&samples, &weight, &bias, problem.d()).logits
             }
-            exact.push(sum.to_bits());
-            for (keys, value) in rounded.iter_mut().zip([log, largest + log]) {
-                keys.push(dtype.round(value).to_bits());
-            }
+        };
+        // As many samples at a time as there are threads for, because classes may be many.
+        for draw in draw.chunks(SIDE_BY_SIDE * rayon::current_num_threads()) {
+            let all: Vec<Vec<f64>> = draw.par_chunks(SIDE_BY_SIDE).map(logits_of).collect();
+            let samples = all.iter().flat_map(|z| z.chunks_exact(k));
+            samples.for_each(|z| drawn.add(z));
         }
-        let pairs = exact.len() * exact.len().saturating_sub(1) / 2;
-        let share = |keys| equal_pairs(keys) as f64 / pairs.max(1) as f64;
-        let multiplicity = |share| 1.0 + (n - 1) as f64 * share;
-        let close = rounded.map(share).into_iter().fold(0.0, f64::max);
-        Self {
-            multiplicity: multiplicity(share(exact)),
-            close: (close > CLOSE).then(|| multiplicity(close)),
-            minus_log,
-        }
+        drawn
     }
 
+    /// Adds a sample with logits z.
+    fn add(&mut self, z: &[f64]) {
+        let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = z.iter().map(|z| (z - largest).exp()).sum();
+        let log = sum.ln();
+        let lse = largest + log;
+        for (bound, z) in self.minus_log.iter_mut().zip(z) {
+            *bound = bound.max(log + (largest - z)).max(lse.abs());
+        }
+        self.sums.push(sum);
+        self.lse.push(lse);
+    }
+
+    /// Compares the samples for a gradient of type `dtype`.
+    pub(super) fn likeness(&self, dtype: Dtype) -> Likeness {
+        let pairs = self.sums.len() * self.sums.len().saturating_sub(1) / 2;
+        let share = |values: &[f64], rounded: &dyn Fn(f64) -> f64| {
+            let keys = values.iter().map(|value| rounded(*value).to_bits());
+            equal_pairs(keys.collect()) as f64 / pairs.max(1) as f64
+        };
+        let multiplicity = |share| 1.0 + (self.n - 1) as f64 * share;
+        let close = share(&self.sums, &|sum| dtype.round(sum.ln()));
+        let close = close.max(share(&self.lse, &|lse| dtype.round(lse)));
+        Likeness {
+            multiplicity: multiplicity(share(&self.sums, &|sum| sum)),
+            close: (close > CLOSE).then(|| multiplicity(close)),
+            minus_log: self.minus_log.clone(),
+        }
+    }
+}
+
+impl Likeness {
     /// Returns the largest -log p of each class, if many samples are so close that log p rounds to
     /// the same value in the gradient's type.
     pub(crate) fn close_minus_log(&self) -> Option<&[f64]> {
@@ -102,7 +139,7 @@ mod tests {
             &Tensor::from_classes(target),
             CrossEntropy::default(),
         );
-        Likeness::of(&problem.unwrap(), dtype)
+        Draw::of(&problem.unwrap()).likeness(dtype)
     }
 
     #[test]

@@ -78,21 +78,27 @@ const CHAIN: usize = 64;
 /// Returns the sum of `values`. Value i is added to lane i modulo [`LANES`]. The sums of
 /// [`CHAIN`] values per lane are added up in turn.
 pub(super) fn sum<T: Real>(mut values: impl Iterator<Item = T>) -> T {
-    let mut sums = [T::zero(); LANES];
-    loop {
-        let mut chain = [T::zero(); LANES];
-        let mut count = 0;
-        for value in values.by_ref().take(LANES * CHAIN) {
-            chain[count % LANES] += value;
-            count += 1;
-        }
+    let (mut sums, mut is_full) = chain(&mut values);
+    while is_full {
+        let (chain, is_next_full) = chain(&mut values);
         for (sum, chain) in sums.iter_mut().zip(chain) {
             *sum += chain;
         }
-        if count < LANES * CHAIN {
-            return pairwise(sums);
-        }
+        is_full = is_next_full;
     }
+    pairwise(sums)
+}
+
+/// Adds up to [`CHAIN`] values per lane. Returns true beside the sums if there were that many.
+#[inline(always)]
+fn chain<T: Real>(values: &mut impl Iterator<Item = T>) -> ([T; LANES], bool) {
+    let mut sums = [T::zero(); LANES];
+    let mut count = 0;
+    for value in values.take(LANES * CHAIN) {
+        sums[count % LANES] += value;
+        count += 1;
+    }
+    (sums, count == LANES * CHAIN)
 }
 
 #[cfg(test)]

@@ -66,19 +66,21 @@ pub fn residual<T: Real>(
             let larger = |largest, &value| larger(value, largest);
             values.iter().fold(T::zero(), larger)
         };
-        result.bounds.extend([largest(a), largest(&errors)]);
-        result.push_row(row, z, &errors, targets, model);
+        let largest_error = largest(&errors);
+        result.bounds.extend([largest(a), largest_error]);
+        let ties = model.ties(largest_error);
+        result.push_row(row, (z, &errors, ties), targets, model);
     }
     result
 }
 
 impl<T: Real> Residual<T> {
-    /// Appends a row with logits z and the bounds on their errors.
+    /// Appends a row with logits z, the bounds on their errors, and the distance within which a
+    /// logit may be the largest.
     fn push_row(
         &mut self,
         row: usize,
-        z: &[T],
-        errors: &[T],
+        (z, errors, ties): (&[T], &[T], T),
         targets: &TargetRows<T>,
         model: RoundingModel,
     ) {
@@ -89,8 +91,6 @@ impl<T: Real> Residual<T> {
         let largest = z
             .iter()
             .fold(T::neg_infinity(), |largest, &z| largest.max(z));
-        let largest_error = errors.iter().fold(T::zero(), |a, &b| larger(a, b));
-        let ties = T::of(2.0 * model.unit_roundoff) * largest_error;
         let exp: Vec<T> = z.iter().map(|&z| (z - largest).exp()).collect();
         let others = || (0..k).filter(move |&c| !is_label(c));
         let sum_others = sum(others().map(|c| exp[c]));

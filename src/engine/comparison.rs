@@ -40,11 +40,10 @@ impl Allowance {
     /// Returns the bounds on the entries of a row with this magnitude and logit error.
     pub fn row_bounds(&self, magnitude: f64, logit_error: f64) -> RowBounds {
         let [rtol, atol] = self.given.unwrap_or_default();
-        let rounding = self.rounding * nonlinearity(self.unit_roundoff, logit_error);
-        RowBounds {
-            rounding,
+        let bounds = RowBounds {
+            rounding: self.rounding,
             drift: self.drift,
-            floor: self.floor + rounding * self.lost * (1.0 + magnitude),
+            floor: self.floor,
             is_given: self.given.is_some(),
             rtol,
             atol,
@@ -52,7 +51,9 @@ impl Allowance {
             noise_drift: self.noise_drift,
             noise_floor: self.noise_floor,
             unit_roundoff: self.unit_roundoff,
-        }
+        };
+        let nonlinearity = nonlinearity(self.unit_roundoff, logit_error);
+        bounds.in_row(nonlinearity, self.lost * (1.0 + magnitude))
     }
 }
 

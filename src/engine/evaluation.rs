@@ -93,6 +93,17 @@ impl Values {
     }
 }
 
+impl Bounds {
+    /// Returns the conditioning for the tolerance, [rows·m].
+    pub(crate) fn tolerated(&self) -> &[f64] {
+        if self.tolerated.is_empty() {
+            &self.conditioning
+        } else {
+            &self.tolerated
+        }
+    }
+}
+
 impl Evaluation {
     /// Returns the derivative, [rows·m].
     ///

@@ -71,14 +71,12 @@ impl Judgement {
 
     /// Returns the relative error s above which the entry, times 1 ± s and rounded to the type of
     /// the gradient, would be wrong; infinite if none would.
-    #[inline(always)]
     pub fn detectable(&self, bounds: &RowBounds, numeric: f64) -> f64 {
         // With a = g + error, |a (1 ± s) - g| >= s (|g| - |error|) - |error|. A relative tolerance
         // grows with s.
         let rounding = bounds.unit_roundoff * self.largest;
         let per_error = numeric.abs() - self.error - bounds.rtol * self.largest;
-        let per_error = if per_error > 0.0 { per_error } else { 0.0 };
-        (self.allowed() + self.error + rounding) / per_error
+        (self.allowed() + self.error + rounding) / per_error.max(0.0)
     }
 
     /// Returns true if the entry is shown to be right.
@@ -89,6 +87,17 @@ impl Judgement {
 }
 
 impl RowBounds {
+    /// Returns the bounds in a row whose rounding exceeds its first-order bound by the factor
+    /// `nonlinearity`, and where underflow in the engine may have lost the conditioning `lost`.
+    pub fn in_row(self, nonlinearity: f64, lost: f64) -> Self {
+        let rounding = self.rounding * nonlinearity;
+        Self {
+            rounding,
+            floor: self.floor + rounding * lost,
+            ..self
+        }
+    }
+
     /// Judges an entry, where `noise` is its column's noise per unit of conditioning.
     #[inline(always)]
     pub fn judge(

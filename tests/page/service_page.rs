@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
+
 use crate::{
     browser::{Browser, Driver, ENTER, Element, TAB},
     service::Service,
@@ -79,13 +81,19 @@ impl Page {
     }
 }
 
-#[test]
-fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
+/// Opens the page of a new service on the CPU. Its data lie in the folder.
+fn open() -> (TempDir, Service, Driver, Page) {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
     let driver = Driver::start();
     let page = Page(driver.browser());
     page.0.goto(&service.url("/"));
+    (folder, service, driver, page)
+}
+
+#[test]
+fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
+    let (_folder, _service, _driver, page) = open();
 
     // The example is the second element in the order of the keyboard.
     let started = Instant::now();
@@ -107,11 +115,7 @@ fn a_newcomer_sees_a_wrong_gradient_explained_within_ten_seconds() {
 
 #[test]
 fn checks_files_with_settings_and_goes_back_to_past_checks() {
-    let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
-    let driver = Driver::start();
-    let page = Page(driver.browser());
-    page.0.goto(&service.url("/"));
+    let (_folder, _service, _driver, page) = open();
     page.find("example").click();
     page.wait_for("status", "The gradient is wrong.");
 
@@ -190,11 +194,7 @@ fn the_page_requests_a_token_and_loads_nothing_from_elsewhere() {
 /// The frame is as high as the report in a window of any width, so that only the page scrolls.
 #[test]
 fn the_frame_follows_the_window() {
-    let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
-    let driver = Driver::start();
-    let page = Page(driver.browser());
-    page.0.goto(&service.url("/"));
+    let (_folder, _service, _driver, page) = open();
     page.find("example").click();
     page.wait_for("report", "as if 10 backward passes had been summed");
     let height = "return document.getElementById('report').getBoundingClientRect().height";
@@ -214,11 +214,7 @@ fn the_frame_follows_the_window() {
 
 #[test]
 fn back_leaves_a_report_and_an_ended_check_can_be_deleted() {
-    let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
-    let driver = Driver::start();
-    let page = Page(driver.browser());
-    page.0.goto(&service.url("/"));
+    let (_folder, service, _driver, page) = open();
     for (name, past) in [("right", "pass"), ("wrong-sum", "fail")] {
         page.choose(&format!("{name}.safetensors"));
         page.wait_for("report", "This run");
@@ -256,11 +252,7 @@ fn back_leaves_a_report_and_an_ended_check_can_be_deleted() {
 
 #[test]
 fn the_page_shows_how_to_make_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
-    let driver = Driver::start();
-    let page = Page(driver.browser());
-    page.0.goto(&service.url("/"));
+    let (folder, _service, _driver, page) = open();
     assert!(!page.find("pytorch").is_displayed());
     let pickled = folder.path().join("mine.pt");
     std::fs::write(&pickled, "PK").unwrap();
@@ -281,11 +273,7 @@ fn the_page_shows_how_to_make_a_file() {
 
 #[test]
 fn the_page_notices_that_the_service_is_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let service = Service::start(&folder.path().join("data"), &["--device", "cpu"]);
-    let driver = Driver::start();
-    let page = Page(driver.browser());
-    page.0.goto(&service.url("/"));
+    let (_folder, service, _driver, page) = open();
     page.choose("right.safetensors");
     page.wait_for("past", "pass");
     drop(service);

@@ -48,8 +48,17 @@ pub(super) struct Row {
     /// The row's index in the strip.
     pub(super) here: usize,
     pub(super) bounds: RowBounds,
-    /// The severity above which an entry is a candidate for the worst entries.
-    pub(super) threshold: f64,
+}
+
+/// The limits of a strip beyond which an entry is a candidate for the worst or for the most
+/// sensitive one.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// The severity of the worst.
+    pub(super) severity: f64,
+    /// Of the most sensitive: allowed + `per_error`·error against `per_numeric`·|numeric|.
+    pub(super) per_error: f64,
+    pub(super) per_numeric: f64,
 }
 
 /// Sums over the entries of one row, in lanes.
@@ -102,8 +111,6 @@ pub(super) struct Totals {
     analytic_analytic: [f64; LANES],
     error_error: [f64; LANES],
     max_rel_err: [f64; LANES],
-    /// The smallest [detectable](crate::rounding::Judgement::detectable) error.
-    least: [f64; LANES],
     undecided: Counts,
     zeroed: Counts,
     flipped: Counts,
@@ -120,7 +127,6 @@ impl Default for Totals {
             analytic_analytic: zeros,
             error_error: zeros,
             max_rel_err: zeros,
-            least: [f64::INFINITY; LANES],
             undecided: none,
             zeroed: none,
             flipped: none,
@@ -138,13 +144,14 @@ pub(super) fn compare<const IS_GIVEN: bool, const CATCHES: bool>(
     totals: &mut Totals,
     strip: &Strip,
     noise: &[f64],
+    limits: Limits,
 ) {
     let whole = noise.len() / LANES * LANES;
     for start in (0..whole).step_by(LANES) {
-        compare_group::<true, IS_GIVEN, CATCHES>(scratch, totals, strip, noise, start);
+        compare_group::<true, IS_GIVEN, CATCHES>(scratch, totals, strip, noise, limits, start);
     }
     if whole < noise.len() {
-        compare_group::<false, IS_GIVEN, CATCHES>(scratch, totals, strip, noise, whole);
+        compare_group::<false, IS_GIVEN, CATCHES>(scratch, totals, strip, noise, limits, whole);
     }
 }
 
@@ -155,6 +162,7 @@ fn compare_group<const IS_WHOLE: bool, const IS_GIVEN: bool, const CATCHES: bool
     totals: &mut Totals,
     strip: &Strip,
     noise: &[f64],
+    limits: Limits,
     start: usize,
 ) {
     let columns = noise.len();
@@ -165,8 +173,9 @@ fn compare_group<const IS_WHOLE: bool, const IS_GIVEN: bool, const CATCHES: bool
     for (row, of_row) in scratch.rows.iter().zip(&mut scratch.totals) {
         let row = *row;
         let entries = Entries::load(&strip.row(row.here, columns), start, width);
-        let bins = all
-            .add::<IS_WHOLE, IS_GIVEN, CATCHES>(&mut sums, of_row, &row, &noise, &entries, width);
+        let bins = all.add::<IS_WHOLE, IS_GIVEN, CATCHES>(
+            &mut sums, of_row, &row, limits, &noise, &entries, width,
+        );
         let place = row.here * columns + start;
         store(&mut scratch.bins[place..place + width], bins);
     }
@@ -186,6 +195,7 @@ impl Totals {
         columns: &mut ColumnSums<[f64; LANES]>,
         of_row: &mut RowTotals,
         row: &Row,
+        limits: Limits,
         noise: &[f64; LANES],
         entries: &Entries,
         width: usize,
@@ -215,11 +225,10 @@ impl Totals {
             self.analytic_analytic[lane] = a.mul_add(a, self.analytic_analytic[lane]);
             self.error_error[lane] = error.mul_add(error, self.error_error[lane]);
             self.max_rel_err[lane] = larger(rel_err, self.max_rel_err[lane]);
-            let detectable = judgement.detectable(&row.bounds, g);
-            self.least[lane] = smaller(detectable, self.least[lane]);
             let is_there = IS_WHOLE | (lane < width);
             let count = |is_counted: bool| u64::from(is_counted & is_there);
-            let is_candidate = error > row.threshold * allowed;
+            let is_candidate = (error > limits.severity * allowed)
+                | (limits.per_error.mul_add(error, allowed) < limits.per_numeric * g_abs);
             let candidate = if is_candidate { CANDIDATE } else { 0 };
             of_row.counts.add(lane, count(judgement.is_wrong));
             of_row
@@ -248,7 +257,6 @@ impl Totals {
             self.analytic_analytic[lane] += other.analytic_analytic[lane];
             self.error_error[lane] += other.error_error[lane];
             self.max_rel_err[lane] = larger(other.max_rel_err[lane], self.max_rel_err[lane]);
-            self.least[lane] = smaller(other.least[lane], self.least[lane]);
         }
         self.undecided.merge(&other.undecided);
         self.zeroed.merge(&other.zeroed);
@@ -269,8 +277,6 @@ impl Totals {
         tally.sums.error_error.add(sum(&self.error_error));
         let most = self.max_rel_err.iter().copied();
         tally.rel_err.max = most.fold(tally.rel_err.max, f64::max);
-        let least = self.least.iter().copied();
-        tally.sensitivity.least = least.fold(tally.sensitivity.least, f64::min);
         tally.counts.undecided += self.undecided.sum();
         tally.sensitivity.caught.merge(Caught {
             zeroed: self.zeroed.sum() > 0,
@@ -311,11 +317,6 @@ impl Entries {
             per_normalizer: row.per_normalizer,
         }
     }
-}
-
-#[inline(always)]
-fn smaller(a: f64, b: f64) -> f64 {
-    if a < b { a } else { b }
 }
 
 /// Returns up to [`LANES`] values, followed by zeros.

@@ -3,7 +3,7 @@
 
 use super::{
     Comparator,
-    lanes::{LANES, Scratch},
+    lanes::{LANES, Limits, Scratch},
     strip::Strip,
 };
 use crate::{
@@ -11,18 +11,43 @@ use crate::{
     rounding::{Caught, Conditioning, RowBounds},
 };
 
+/// Relative error of a product that takes the place of a quotient, with a margin.
+const ROUNDING: f64 = 1e-12;
+
 /// Returns the severity above which an entry may be one of the worst. Of entries with equal
 /// severity, those that came first are kept.
-pub(super) fn threshold(tally: &Tally) -> f64 {
+fn threshold(tally: &Tally) -> f64 {
     match tally.kept.worst.len() {
-        Kept::WORST => tally.kept.worst[Kept::WORST - 1].severity() * (1.0 - 1e-12),
+        Kept::WORST => tally.kept.worst[Kept::WORST - 1].severity() * (1.0 - ROUNDING),
         _ => -1.0,
+    }
+}
+
+/// Returns the limits of the candidates, for a gradient of this unit roundoff.
+///
+/// An entry is more sensitive than the most sensitive one so far, `least`, if allowed + error +
+/// u·largest < least·(|numeric| - error): see [`Judgement::detectable`]. |numeric| stands for the
+/// largest, and a relative tolerance is left out, which only adds candidates.
+///
+/// [`Judgement::detectable`]: crate::rounding::Judgement::detectable
+pub(super) fn limits(tally: &Tally, unit_roundoff: f64) -> Limits {
+    let least = tally.sensitivity.least * (1.0 + ROUNDING);
+    let (per_error, per_numeric) = if least < f64::INFINITY {
+        (1.0 + least, least - unit_roundoff)
+    } else {
+        (1.0, f64::MAX)
+    };
+    Limits {
+        severity: threshold(tally),
+        per_error,
+        per_numeric,
     }
 }
 
 impl Comparator<'_> {
     /// Adds a compared row: its counts, the places of its wrong entries, its candidates for the
-    /// worst (which lie in the lanes `candidates`), and one entry that may be drawn as a sample.
+    /// worst and for the most sensitive one, and one entry that may be drawn as a sample. The
+    /// candidates lie in the lanes `candidates`.
     pub(super) fn note_row(
         &self,
         tally: &mut Tally,
@@ -55,6 +80,9 @@ impl Comparator<'_> {
         for lane in (0..LANES).filter(|&lane| candidates[lane]) {
             for column in (lane..columns).step_by(LANES) {
                 let judgement = judge(column);
+                let (_, g, _) = entries.at(column);
+                let least = &mut tally.sensitivity.least;
+                *least = least.min(judgement.detectable(bounds, g));
                 // Earlier rows may have raised the threshold. NaN is always a candidate.
                 if !(judgement.error <= threshold(tally) * judgement.allowed()) {
                     tally.kept.add_worst(entry(column));
@@ -93,9 +121,9 @@ impl Comparator<'_> {
         let entries = strip.row(here, columns);
         let (mut wrong, mut tolerance) = (0, 0.0);
         for column in 0..columns {
-            let (a, g, _) = entries.at(column);
+            let (a, g, c) = entries.at(column);
             let place = (strip.rows.start + here, column);
-            let entry = self.entry(bounds, place, entries.at(column));
+            let entry = self.entry(bounds, place, (a, g, c));
             let allowed = entry.tolerance + entry.noise;
             wrong += u64::from(entry.decision == Some(Decision::Wrong));
             tally.counts.undecided += u64::from(entry.decision == Some(Decision::Undecided));
@@ -119,10 +147,6 @@ impl Comparator<'_> {
             sums.tolerance_numeric[column] += t;
             sums.noise_numeric[column] += entry.noise * g.abs();
             sums.numeric_abs[column] += g.abs();
-            let (_, _, conditioning) = entries.at(column);
-            let judgement = bounds.judge(a, g, conditioning, self.noise.by_column[column]);
-            let least = &mut tally.sensitivity.least;
-            *least = least.min(judgement.detectable(bounds, g));
             tally
                 .sensitivity
                 .caught

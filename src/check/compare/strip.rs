@@ -36,12 +36,11 @@ impl Strip {
     pub(super) fn row(&self, here: usize, columns: usize) -> RowEntries<'_> {
         let entries = here * columns..(here + 1) * columns;
         let bounds = &self.evaluation.bounds;
-        let conditioning = &bounds.conditioning[entries.clone()];
         RowEntries {
             analytic: &self.analytic[entries.clone()],
             derivative: &self.evaluation.derivative()[entries.clone()],
-            conditioning,
-            tolerated: bounds.tolerated.get(entries).unwrap_or(conditioning),
+            conditioning: &bounds.conditioning[entries.clone()],
+            tolerated: &bounds.tolerated()[entries],
             per_normalizer: self.per_normalizer,
         }
     }
