@@ -232,7 +232,13 @@ fn comparator<'a>(
     Comparator {
         problem,
         plan,
-        tolerance: Tolerance::new(problem, &plan, options.given(), multiplicity),
+        tolerance: Tolerance::new(
+            problem,
+            &plan,
+            options.given(),
+            multiplicity,
+            likeness.is_even(),
+        ),
         likeness,
         noise: Noise::new(problem, &plan, multiplicity),
         picture: options.picture,

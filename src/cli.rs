@@ -3,7 +3,7 @@
 //! Exit codes: 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted. The modules here
 //! parse, open files and print; everything they print is computed by the library.
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use crate::{demo, error::Result};
 
@@ -36,17 +36,20 @@ use arguments::Command;
 use config::CommandLine;
 use stdout::print;
 
-/// Runs the program with the process's arguments.
+/// The exit code of a program that did its job.
+const SUCCESS: u8 = 0;
+
+/// Runs the program with these arguments, the first of which is its name. Returns its exit code.
 ///
-/// # Errors Any error that prevents the program from running. The caller prints the error and exits
-/// with 2.
-pub fn run() -> Result<ExitCode> {
+/// # Errors
+/// Any error that prevents the program from running. The caller prints it and exits with 2.
+pub fn run(arguments: Vec<OsString>) -> Result<u8> {
     let CommandLine {
         arguments,
         words,
         settings,
         note,
-    } = config::command_line(std::env::args_os().collect())?;
+    } = config::command_line(arguments)?;
     let quiet = matches!(&arguments.command, Command::Check(check) if check.is_quiet());
     log::start(arguments.verbose, quiet);
     if let Some(note) = note {
@@ -65,7 +68,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Completions { shell } => print(&manual::completions(shell))?,
         Command::Man => print(&manual::manual())?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(SUCCESS)
 }
 
 #[cfg(not(feature = "serve"))]

@@ -277,15 +277,22 @@ impl CrossEntropy {
 pub(crate) fn compensated_sum(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut lost) = (0.0f64, 0.0);
     for value in values {
-        let next = sum + value;
-        lost += if sum.abs() >= value.abs() {
-            (sum - next) + value
-        } else {
-            (value - next) + sum
-        };
+        let (next, rest) = two_sum(sum, value);
+        lost += rest;
         sum = next;
     }
     sum + lost
+}
+
+/// Returns a + b, and the part that its rounding dropped.
+pub(crate) fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let rest = if a.abs() >= b.abs() {
+        (a - sum) + b
+    } else {
+        (b - sum) + a
+    };
+    (sum, rest)
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ pub use verdict::{Caught, Conditioning, Judgement, RowBounds};
 const THIN: usize = 16;
 
 /// Classes per unit of [`RoundingModel::sums`] in such a sequence, where terms below the roundoff
-/// of the partial sum are lost. PyTorch was measured at k/21 roundings (4x3x128256).
+/// of the partial sum are lost; and in the sum of a softmax whose terms are all nearly equal.
+/// PyTorch was measured at k/21 roundings of the former (4x3x128256) and k/100 of the latter.
 const SWAMPED: f64 = 100.0;
 
 /// A model of the rounding that accumulates in a gradient, whichever program computes it.

@@ -7,7 +7,7 @@ use crate::{
     budget,
     check::{Subject, rel_err},
     device::Device,
-    engine::{Evaluation, Values},
+    engine::{Evaluation, Losses, Values},
     error::{Error, Result},
     plan::{Differentiation, Plan},
     problem::{Problem, Wrt},
@@ -15,8 +15,8 @@ use crate::{
     tensor::Dtype,
 };
 
-/// Smallest mean relative error that counts as a wrong gradient: in f32, that of a right one was
-/// measured at up to 1e-4 (November 2026).
+/// Smallest error that counts as a wrong gradient: in f32, the mean relative error of a right one
+/// was measured at up to 1e-4 (November 2026).
 const LEAST_ERROR: f64 = 1e-3;
 /// Least part of the steps, in quarters, at which the error must be the same. Chosen: truncation
 /// may show at the largest steps.
@@ -36,6 +36,8 @@ pub struct Point {
     pub eps: f64,
     /// The mean relative error between the gradient and `difference`.
     pub difference: f64,
+    /// The norm of the error between the gradient and `difference`, over that of the latter.
+    pub distance: f64,
     /// The mean relative error between the gradient and `forward-pass`.
     pub forward_pass: f64,
     /// The mean relative error of `forward-pass` that rounding of the losses alone explains.
@@ -78,10 +80,12 @@ impl Sweep {
     /// Returns the conclusion if the error does not depend on the step: then the gradient is wrong,
     /// because truncation falls with the step. Returns `None` otherwise.
     ///
-    /// Only `difference` is examined: forward passes have noise at small steps.
+    /// Only `difference` is examined: forward passes have noise at small steps. The norm of the
+    /// error must not be small: entries near zero, as in a saturated softmax, are rounding.
     pub fn conclusion(&self) -> Option<String> {
-        let error = self.points.last()?.difference;
-        if !(error > LEAST_ERROR) || self.points.len() < LEAST_POINTS {
+        let last = self.points.last()?;
+        let error = last.difference;
+        if !(error.min(last.distance) > LEAST_ERROR) || self.points.len() < LEAST_POINTS {
             return None;
         }
         let is_same = |point: &&Point| (1.0 / FLAT..FLAT).contains(&(point.difference / error));
@@ -277,9 +281,13 @@ impl Differences {
         }
         if let Some(mut sum) = sum {
             // A program rounds the loss of the whole batch.
-            if let Values::Losses(losses) = &mut sum.values {
-                let losses = losses.at_steps.iter_mut().flatten();
+            if let Values::Losses(Losses {
+                at_steps, dropped, ..
+            }) = &mut sum.values
+            {
+                let losses = at_steps.iter_mut().flatten();
                 losses.for_each(|loss| *loss = plan.precision.round(*loss));
+                dropped.clear();
             }
             differences.add(sum, &plan, problem);
             if let Some(gradient) = &subject.gradient {
@@ -298,6 +306,14 @@ impl Differences {
         }
         let numeric = evaluation.numeric(plan, problem.normalizer());
         self.numeric.extend(numeric);
+    }
+
+    /// Returns ‖analytic - numeric‖/‖numeric‖; infinite or NaN if the latter is zero.
+    fn distance(&self) -> f64 {
+        let pairs = self.analytic.iter().zip(&self.numeric);
+        let squares = pairs.map(|(analytic, numeric)| (analytic - numeric).powi(2));
+        let of_numeric = self.numeric.iter().map(|numeric| numeric.powi(2));
+        (squares.sum::<f64>() / of_numeric.sum::<f64>()).sqrt()
     }
 
     fn mean_rel_err(&self) -> f64 {
@@ -331,6 +347,7 @@ impl Point {
         Self {
             eps,
             difference: difference.mean_rel_err(),
+            distance: difference.distance(),
             forward_pass: forward_pass.mean_rel_err(),
             floor: floors.sum::<f64>() / above.len() as f64,
             whole: units.iter().all(|units| units.fract() == 0.0),
@@ -370,6 +387,7 @@ mod tests {
         let point = |(i, &error): (usize, &f64)| Point {
             eps: 10f64.powi(-(i as i32)),
             difference: error,
+            distance: 1.0,
             forward_pass: error,
             floor: 1e-8,
             units: 10.0,

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Compared, Listener, compare::Comparator};
+use super::{Compared, Listener, compare::Comparator, likeness::Close};
 use crate::{
     budget,
     cpu::{logits::logits, ordered::fold_parts, outer::outer},
@@ -74,13 +74,16 @@ impl Comparator<'_> {
         let (problem, plan) = (self.problem, &self.plan);
         let multiplicity = self.likeness.multiplicity;
         let sum = SampleSum::new(problem, plan, &self.tolerance, &self.noise, multiplicity);
-        let common = Common::new(problem, plan, self.likeness.close_minus_log());
+        let close = self.likeness.close();
+        let common = Common::new(problem, plan, close.map(|close| close.minus_log));
         let common = common.map(|common| {
             let targets = target_sums(problem, plan.wrt);
             let at_max = match common.at_max {
                 0.0 => vec![0.0; targets.len()],
                 _ => max_sums(problem, plan),
             };
+            let lost = close.map(|close| lost_sums(problem, plan, &close));
+            let lost = lost.unwrap_or_else(|| vec![0.0; targets.len()]);
             let entries = evaluation.derivative().iter().zip(&targets).enumerate();
             let of_entry = |(entry, (derivative, target)): (usize, (&f64, &f64))| {
                 // The derivative is sum_j (R p - r) dz/dx.
@@ -88,6 +91,7 @@ impl Comparator<'_> {
                 common.soft[entry / self.columns()] * softmax.abs()
                     + common.hard * target.abs()
                     + common.at_max * at_max[entry].abs()
+                    + lost[entry] / self.tolerance.rounding
             };
             entries.map(of_entry).collect::<Vec<f64>>()
         });
@@ -148,6 +152,46 @@ fn max_sums(problem: &Problem, plan: &Plan) -> Vec<f64> {
         let part = outer(&is_largest, slopes, k, m);
         sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
     })
+}
+
+/// Returns the sum of R dp dz/dx over the samples, [k·m], for samples that are close: dp is the
+/// rounding error of p if its sign is that of the deviation from the mean of the samples, of the
+/// logit or of logsumexp.
+///
+/// If all samples' logits, or log p, lie about the middle of two neighbouring numbers, they round
+/// up or down as input · weight, or logsumexp, is above or below its mean. The errors then depend
+/// on the input as the terms of the gradient do, and do not average out.
+fn lost_sums(problem: &Problem, plan: &Plan, close: &Close<'_>) -> Vec<f64> {
+    let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight().values(), problem.bias());
+    let model = RoundingModel::of_gradient(problem, plan);
+    let (k, m) = (problem.k(), problem.columns(plan.wrt));
+    let of = |is_by_lse: bool| {
+        sums(problem, plan.wrt, |sums, targets, input, slopes| {
+            let forward = logits(input, &weight, &bias, problem.d());
+            let mut lost = forward.logits;
+            let rows = lost.chunks_exact_mut(k);
+            let rows = rows.zip(forward.magnitude.chunks_exact(k));
+            for ((z, a), total) in rows.zip(&targets.totals) {
+                let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let lse = largest + z.iter().map(|z| (z - largest).exp()).sum::<f64>().ln();
+                for ((z, &a), mean) in z.iter_mut().zip(a).zip(close.mean_logits) {
+                    let log_p = *z - lse;
+                    let (error, deviation) = if is_by_lse {
+                        (log_p.abs() + 1.0, close.mean_lse - lse)
+                    } else {
+                        (model.logit_error(*z, a) + log_p.abs() + 1.0, *z - mean)
+                    };
+                    let error = model.unit_roundoff * error.copysign(deviation);
+                    *z = total * log_p.exp() * error;
+                }
+            }
+            let part = outer(&lost, slopes, k, m);
+            sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
+        })
+    };
+    let both = of(false).into_iter().zip(of(true));
+    both.map(|(by_logit, by_lse)| by_logit.abs() + by_lse.abs())
+        .collect()
 }
 
 /// Sums over the samples, [k·m]. `add` takes the sums, and the targets, the input and dz/dx of a

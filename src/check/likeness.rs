@@ -15,6 +15,8 @@ pub(super) struct Draw {
     lse: Vec<f64>,
     /// The largest -log p of each class, or |logsumexp| if it is larger, `[k]`.
     minus_log: Vec<f64>,
+    /// The sum of the logits of each class, `[k]`.
+    logits: Vec<f64>,
 }
 
 /// The likeness of the samples to each other.
@@ -29,11 +31,31 @@ pub(crate) struct Likeness {
     close: Option<f64>,
     /// The largest -log p of each class among the draw, or |logsumexp| if it is larger, `[k]`.
     minus_log: Vec<f64>,
+    /// The mean logit of each class among the draw, `[k]`.
+    mean_logits: Vec<f64>,
+    /// The mean logsumexp.
+    mean_lse: f64,
+    /// The largest mean of exp(z - max z) over the classes of a sample.
+    evenness: f64,
+}
+
+/// The values that samples have in common if log p rounds to the same one in many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Close<'a> {
+    /// The largest -log p of each class, or |logsumexp| if it is larger, `[k]`.
+    pub(crate) minus_log: &'a [f64],
+    /// The mean logit of each class, `[k]`.
+    pub(crate) mean_logits: &'a [f64],
+    /// The mean logsumexp.
+    pub(crate) mean_lse: f64,
 }
 
 /// Share of the pairs of samples that round to the same value, above which samples are close. With
 /// log p spread over eight values or more, rounding errors average out.
 const CLOSE: f64 = 1.0 / 8.0;
+/// Mean of exp(z - max z) above which terms round to the same side in the sum of a softmax: most
+/// then lie between the same powers of two. Chosen.
+const EVEN: f64 = 0.5;
 /// Samples whose logits are computed side by side.
 const SIDE_BY_SIDE: usize = 2;
 
@@ -52,6 +74,7 @@ impl Draw {
             sums: Vec::new(),
             lse: Vec::new(),
             minus_log: vec![0.0; k],
+            logits: vec![0.0; k],
         };
         let logits_of = |rows: &[usize]| {
             let samples = rows.iter().map(|&row| problem.samples().rows(row..row + 1));
@@ -80,6 +103,7 @@ impl Draw {
         for (bound, z) in self.minus_log.iter_mut().zip(z) {
             *bound = bound.max(log + (largest - z)).max(lse.abs());
         }
+        self.logits.iter_mut().zip(z).for_each(|(sum, z)| *sum += z);
         self.sums.push(sum);
         self.lse.push(lse);
     }
@@ -94,19 +118,32 @@ impl Draw {
         let multiplicity = |share| 1.0 + (self.n - 1) as f64 * share;
         let close = share(&self.sums, &|sum| dtype.round(sum.ln()));
         let close = close.max(share(&self.lse, &|lse| dtype.round(lse)));
+        let drawn = self.sums.len().max(1) as f64;
         Likeness {
             multiplicity: multiplicity(share(&self.sums, &|sum| sum)),
             close: (close > CLOSE).then(|| multiplicity(close)),
             minus_log: self.minus_log.clone(),
+            mean_logits: self.logits.iter().map(|sum| sum / drawn).collect(),
+            mean_lse: self.lse.iter().sum::<f64>() / drawn,
+            evenness: self.sums.iter().fold(0.0f64, |a, b| a.max(*b)) / self.logits.len() as f64,
         }
     }
 }
 
 impl Likeness {
-    /// Returns the largest -log p of each class, if many samples are so close that log p rounds to
-    /// the same value in the gradient's type.
-    pub(crate) fn close_minus_log(&self) -> Option<&[f64]> {
-        self.close.map(|_| self.minus_log.as_slice())
+    /// Returns the values that samples have in common, if log p rounds to the same one in many, in
+    /// the gradient's type.
+    pub(crate) fn close(&self) -> Option<Close<'_>> {
+        self.close.map(|_| Close {
+            minus_log: &self.minus_log,
+            mean_logits: &self.mean_logits,
+            mean_lse: self.mean_lse,
+        })
+    }
+
+    /// Returns true if a softmax is nearly uniform.
+    pub(crate) fn is_even(&self) -> bool {
+        self.evenness > EVEN
     }
 
     /// Returns the multiplicity of samples that are equal or close. The additions of their terms

@@ -1,11 +1,11 @@
 //! `gradprobe bench`: the speed of a check on each device.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{destination::Destination, stdout::print, values::count};
+use super::{SUCCESS, destination::Destination, stdout::print, values::count};
 use crate::{bench, device::Device, error::Result, gpu, output};
 
 #[derive(Args)]
@@ -31,7 +31,7 @@ pub(super) struct BenchArguments {
 }
 
 impl BenchArguments {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(self) -> Result<u8> {
         let devices = match &self.device {
             Some(device) => vec![Device::select(device)?],
             None => every_device(),
@@ -51,7 +51,7 @@ impl BenchArguments {
         if !is_taken {
             print(&output::bench::render(&bench))?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(SUCCESS)
     }
 }
 

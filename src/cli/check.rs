@@ -1,6 +1,6 @@
 //! `gradprobe check`: reads one file or several, checks each, and delivers the report.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::ffi::OsString;
 
 use super::remote::Remote;
 use crate::error::Result;
@@ -23,7 +23,7 @@ pub(super) fn run(
     arguments: CheckArguments,
     words: Vec<OsString>,
     settings: Vec<(String, String)>,
-) -> Result<ExitCode> {
+) -> Result<u8> {
     let words = words.into_iter().skip(1).collect();
     let command = CheckCommand::new(arguments, words);
     let arguments = &command.arguments;

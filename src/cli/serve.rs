@@ -3,7 +3,6 @@
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
-    process::ExitCode,
     time::Duration,
 };
 
@@ -11,6 +10,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::{
+    SUCCESS,
     stdout::print,
     token::token,
     values::{bytes, count, memory},
@@ -123,7 +123,7 @@ fn some_time(text: &str) -> std::result::Result<Duration, String> {
 }
 
 impl ServeArguments {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(self) -> Result<u8> {
         let token = self.token_file.as_deref().map(token).transpose()?;
         let options = Options {
             listen: self.listen,
@@ -152,6 +152,6 @@ impl ServeArguments {
                 device.name
             ));
         })?;
-        Ok(ExitCode::SUCCESS)
+        Ok(SUCCESS)
     }
 }

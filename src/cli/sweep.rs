@@ -1,10 +1,8 @@
 //! `gradprobe sweep`: the error of the finite difference at every step.
 
-use std::process::ExitCode;
-
 use clap::Args;
 
-use super::{inputs::InputArguments, stdout::print};
+use super::{SUCCESS, inputs::InputArguments, stdout::print};
 use crate::{
     budget,
     device::Device,
@@ -63,7 +61,7 @@ pub(super) struct SweepArguments {
 }
 
 impl SweepArguments {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(super) fn run(self) -> Result<u8> {
         let device = Device::select(&self.device)?;
         let device = device
             .fallback(self.precision, Method::Difference, &[])
@@ -71,7 +69,7 @@ impl SweepArguments {
         for source in self.inputs.sources()? {
             self.sweep(&io::load(&source, &self.loss.request(None))?, &device)?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(SUCCESS)
     }
 
     fn sweep(&self, inputs: &Inputs, device: &Device) -> Result<()> {

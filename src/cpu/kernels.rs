@@ -117,6 +117,7 @@ impl<'a, T: Real> Kernels<'a, T> {
                 let losses = self.forward_passes(&base, &targets, columns.clone());
                 Values::Losses(Losses {
                     at_steps: losses.into_iter().map(T::widen).collect(),
+                    dropped: Vec::new(),
                     base: select(base),
                 })
             }

@@ -50,6 +50,7 @@ impl<T: Real> Kernels<'_, T> {
                 };
                 Values::Losses(Losses {
                     at_steps: self.plan.steps().map(losses).collect(),
+                    dropped: Vec::new(),
                     base: T::widen(base[entries.clone()].to_vec()),
                 })
             }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::plan::Plan;
+use crate::{loss::two_sum, plan::Plan};
 
 /// The result of an engine for a range of rows.
 ///
@@ -34,8 +34,31 @@ pub struct Losses {
     /// The sample's own loss after each step of the plan, not divided by the normalizer: one
     /// vector [rows·m] per step.
     pub at_steps: Vec<Vec<f64>>,
+    /// The part of each loss that its rounding dropped when the losses of samples were added up, as
+    /// in `at_steps`. Empty if none were. The difference of two of these sums is small.
+    pub dropped: Vec<Vec<f64>>,
     /// The unperturbed values as the engine rounded them, [rows·m].
     pub base: Vec<f64>,
+}
+
+impl Losses {
+    /// Adds the losses of other samples, with compensation.
+    fn add(&mut self, other: Self) {
+        let zeros = |losses: &Vec<f64>| vec![0.0; losses.len()];
+        self.dropped
+            .resize_with(self.at_steps.len(), || zeros(&self.base));
+        let steps = self.at_steps.iter_mut().zip(&mut self.dropped);
+        for (step, (sums, dropped)) in steps.enumerate() {
+            for (entry, (sum, dropped)) in sums.iter_mut().zip(dropped).enumerate() {
+                let (total, rest) = two_sum(*sum, other.at_steps[step][entry]);
+                *sum = total;
+                *dropped += rest;
+                if let Some(more) = other.dropped.get(step) {
+                    *dropped += more[entry];
+                }
+            }
+        }
+    }
 }
 
 /// The magnitudes from which bounds on rounding errors follow.
@@ -124,9 +147,16 @@ impl Evaluation {
         let derivative = |(entry, base): (usize, &f64)| {
             // The engine rounded both the step and the sum.
             let round = |value| plan.precision.round(value);
-            let points = plan.steps().map(|step| round(base + round(step)));
-            let losses = losses.at_steps.iter().map(|losses| losses[entry]);
-            plan.scheme.derivative(losses, points)
+            let of = |at_steps: &[Vec<f64>]| {
+                let points = plan.steps().map(|step| round(base + round(step)));
+                let losses = at_steps.iter().map(|losses| losses[entry]);
+                plan.scheme.derivative(losses, points)
+            };
+            if losses.dropped.is_empty() {
+                of(&losses.at_steps)
+            } else {
+                of(&losses.at_steps) + of(&losses.dropped)
+            }
         };
         let derivative = losses.base.iter().enumerate().map(derivative).collect();
         self.values = Values::Derivative(derivative);
@@ -151,6 +181,7 @@ impl Evaluation {
                 Values::Derivative(derivative) => Values::Derivative(of_entries(derivative)),
                 Values::Losses(losses) => Values::Losses(Losses {
                     at_steps: losses.at_steps.iter().map(of_entries).collect(),
+                    dropped: losses.dropped.iter().map(of_entries).collect(),
                     base: of_entries(&losses.base),
                 }),
             },
@@ -201,9 +232,11 @@ impl Evaluation {
         match (&mut self.values, next.values) {
             (Values::Derivative(values), Values::Derivative(next)) => values.extend(next),
             (Values::Losses(losses), Values::Losses(next)) => {
-                for (losses, next) in losses.at_steps.iter_mut().zip(next.at_steps) {
-                    losses.extend(next);
-                }
+                let pairs = losses.at_steps.iter_mut().zip(next.at_steps);
+                let dropped = losses.dropped.iter_mut().zip(next.dropped);
+                pairs
+                    .chain(dropped)
+                    .for_each(|(losses, next)| losses.extend(next));
                 losses.base.extend(next.base);
             }
             _ => unreachable!("one plan has one method"),
@@ -223,11 +256,7 @@ impl Evaluation {
                 let sums = values.iter().map(|sum| sum.abs()).collect();
                 raise(&mut self.bounds.peak, sums);
             }
-            (Values::Losses(losses), Values::Losses(other)) => {
-                for (losses, other) in losses.at_steps.iter_mut().zip(other.at_steps) {
-                    add(losses, other);
-                }
-            }
+            (Values::Losses(losses), Values::Losses(other)) => losses.add(other),
             _ => unreachable!("one plan has one method"),
         }
         add(&mut self.bounds.conditioning, other.bounds.conditioning);

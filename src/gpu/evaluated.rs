@@ -55,6 +55,7 @@ impl<T: Element> RowSource for Evaluated<T> {
                 let at_steps = losses.iter().map(|losses| unpadded(losses.values()));
                 evaluation.values = Values::Losses(Losses {
                     at_steps: at_steps.collect(),
+                    dropped: Vec::new(),
                     base: match base {
                         Base::Input(input) => unpadded(input),
                         Base::Logits(logits) => unpadded(logits.values()),

@@ -4,10 +4,13 @@
 //! sign. With c[j] the conditioning of sample j in an entry, and m the multiplicity of the samples,
 //!
 //! ```text
-//! conditioning = min((1 + sqrt(m / n)) / 2 · sqrt(m · sum_j c[j]²), sum_j c[j])
+//! conditioning = min((1 + sqrt(m / n_eff)) / 2 · sqrt(m · sum_j c[j]²), sum_j c[j])
 //!              + soft |sum_j R p dz/dx| + hard |sum_j r dz/dx| + at_max |sum_{j: z max} R dz/dx|
-//!              + (2.4 sqrt(n) + likeness² n / 5) peak · u_acc / rounding
+//!              + |sum_j R dp dz/dx| / rounding
+//!              + (2.4 sqrt(n) + likeness² n / 5 + equal_parts) peak · u_acc / rounding
+//! n_eff        = (sum_j c[j])² / sum_j c[j]²
 //! likeness     = min(1, 2 sums · peak / sqrt(n sum_j c[j]²))
+//! equal_parts  = n for a bias with smoothed targets, else m - 1
 //! drift        = sqrt(n m) / 2 · u_acc
 //! ```
 //!
@@ -15,13 +18,17 @@
 //! samples first. Its truncation has the same sign in every sample.
 //!
 //! 1. The bound on one sample's error has a margin that the sum of many independent errors does not
-//!    need.
+//!    need. n_eff of them are not negligible. With one feature, the errors are functions of one
+//!    number, so that those of neighbours are alike: then the margin stays.
 //! 2. Some errors are the same share of p, or of the target, in every sample. They add up as the
-//!    terms of the gradient do, with signs ([`Common`]).
+//!    terms of the gradient do, with signs ([`Common`]). dp is the error of p in samples so
+//!    close that it depends on the input as the terms of the gradient do: see `by_sum::lost_sums`.
 //! 3. Each addition rounds by up to u_acc/2 of the partial sum, u_acc being the roundoff of the
 //!    type in which the samples are added up. 2.4 sqrt(n) is 4 standard deviations of n such
 //!    roundings. The peak is the largest partial sum that was seen. Terms of one size and sign
-//!    round to the same side: PyTorch and NumPy were measured at n/10 roundings.
+//!    round to the same side: PyTorch and NumPy were measured at n/10 roundings. Equal samples, and
+//!    the equal parts of smoothed targets, do so beside a partial sum of other terms too, and then
+//!    by up to a whole rounding each: NumPy was measured at n/3.
 //! 4. Equal terms round to the same side: the drift is n/2 roundings if all samples are equal.
 //!    PyTorch was measured at n/7 for n up to 20,000.
 
@@ -29,7 +36,10 @@ use super::{
     Noise, RoundingModel, Tolerance,
     additions::{accumulated_in, chain},
 };
-use crate::{plan::Plan, problem::Problem};
+use crate::{
+    plan::Plan,
+    problem::{Problem, Wrt},
+};
 
 /// Roundings of a sum of equal terms, per term.
 const EQUAL_TERMS: f64 = 0.2;
@@ -58,7 +68,7 @@ impl Common {
     const CLOSE: f64 = 1.0;
 
     /// Returns the weights, or `None` if samples share no error. `close` is the largest |log p| of
-    /// each class if samples are close.
+    /// each class, `[k]`, if samples are close.
     pub(crate) fn new(problem: &Problem, plan: &Plan, close: Option<&[f64]>) -> Option<Self> {
         let is_exact = problem.is_one_hot() && problem.is_unweighted();
         if is_exact && close.is_none() {
@@ -84,11 +94,17 @@ pub(crate) struct SampleSum<'a> {
     multiplicity: f64,
     /// The weight of S: see [`RoundingModel::sums`].
     sums: f64,
+    /// The sum of squares below which it may lack squares that underflowed.
+    least_squares: f64,
     /// Conditioning of the analytic entry per unit of the peak: of terms that differ, and of equal
     /// ones.
     accumulation: [f64; 2],
     /// The same for the noise.
     own_accumulation: [f64; 2],
+    /// Conditioning of the analytic entry per unit of the peak, of equal parts of all samples.
+    equal_parts: f64,
+    /// True if there is one feature, d = 1.
+    is_on_a_line: bool,
 }
 
 impl<'a> SampleSum<'a> {
@@ -105,11 +121,20 @@ impl<'a> SampleSum<'a> {
             [ACCUMULATION * n.sqrt(), n * EQUAL_TERMS].map(|roundings| roundings * per_rounding)
         };
         let own = plan.precision.unit_roundoff() / 2.0;
+        let has_equal_parts = plan.wrt == Wrt::Bias && problem.equal_targets() > 0.0;
+        let equal_parts = if has_equal_parts {
+            n
+        } else {
+            multiplicity - 1.0
+        };
         Self {
             noise,
             n,
             multiplicity,
             sums: RoundingModel::of_gradient(problem, plan).sums,
+            least_squares: n * plan.precision.smallest_normal(),
+            equal_parts: equal_parts * accumulated / tolerance.rounding,
+            is_on_a_line: problem.d() == 1,
             accumulation: of(n, accumulated / tolerance.rounding),
             own_accumulation: of(chain(problem.n()), own),
         }
@@ -125,11 +150,21 @@ impl<'a> SampleSum<'a> {
         common: &[f64],
     ) -> Vec<f64> {
         let columns = self.noise.by_column.len();
-        let margin = (1.0 + (self.multiplicity / self.n).sqrt()) / 2.0;
         let of_entry = |(entry, all): (usize, &mut f64)| {
             // Squares may have left the range of the engine's arithmetic.
-            let independent = squares[entry].sqrt();
+            let independent = if squares[entry] > self.least_squares {
+                squares[entry].sqrt()
+            } else {
+                *all
+            };
             let independent = independent.clamp(*all / self.n.sqrt(), *all);
+            // 0 / 0 without any error: then there is nothing to bound.
+            let alike = (self.multiplicity.sqrt() * independent / *all).min(1.0);
+            let margin = if self.is_on_a_line {
+                1.0
+            } else {
+                (1.0 + alike) / 2.0
+            };
             let errors = (margin * self.multiplicity.sqrt() * independent).min(*all);
             let peak = peak[entry];
             let likeness = 2.0 * self.sums * peak / (self.n.sqrt() * independent);
@@ -141,7 +176,7 @@ impl<'a> SampleSum<'a> {
                 .noise
                 .of_sum(entry % columns, magnitude[entry / columns]);
             *all = noise(*all, errors, additions(self.own_accumulation));
-            errors + common + additions(self.accumulation)
+            errors + common + additions(self.accumulation) + self.equal_parts * peak
         };
         conditioning.iter_mut().enumerate().map(of_entry).collect()
     }

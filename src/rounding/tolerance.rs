@@ -1,7 +1,7 @@
 //! The bound on the error of a correct gradient under test.
 
 use super::{
-    RoundingModel,
+    RoundingModel, SWAMPED,
     additions::{accumulated_in, drift},
     underflow_floor,
 };
@@ -41,7 +41,8 @@ const RESULT: [f64; 2] = [2.0, 5.0];
 /// [`Given`] by the user.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// Twice [`RoundingModel::LOGITS`]·u.
+    /// Twice [`RoundingModel::LOGITS`]·u. It is more if a softmax over many classes is nearly
+    /// uniform.
     pub rounding: f64,
     /// The absolute bound on losses to underflow in the element type.
     pub floor: f64,
@@ -70,12 +71,13 @@ pub struct Given {
 
 impl Tolerance {
     /// Returns the tolerance of a gradient of the plan's type, where samples have this
-    /// multiplicity.
+    /// multiplicity. If a softmax `is_even`, its terms round to the same side in their sum.
     pub(crate) fn new(
         problem: &Problem,
         plan: &Plan,
         given: Option<Given>,
         multiplicity: f64,
+        is_even: bool,
     ) -> Self {
         let (wrt, dtype) = (plan.wrt, plan.dtype);
         let u = dtype.unit_roundoff();
@@ -101,8 +103,14 @@ impl Tolerance {
         } else {
             (0.0, multiplicity.sqrt())
         };
+        let in_softmax = if is_even && !is_half {
+            (problem.k() as f64 / SWAMPED - 1.0).max(0.0)
+        } else {
+            0.0
+        };
+        let even = 1.0 + in_softmax / RoundingModel::of_gradient(problem, plan).sums;
         Self {
-            rounding: MARGIN * RoundingModel::LOGITS * u,
+            rounding: MARGIN * RoundingModel::LOGITS * u * even,
             floor: underflow_floor(problem, wrt, smallest_kept(problem, dtype)),
             lost: LOST * underflow_floor(problem, wrt, plan.precision.smallest_normal()),
             drift,

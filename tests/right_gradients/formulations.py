@@ -375,7 +375,7 @@ def jax_grad(problem, random):
 # With settings that the file must declare -----------------------------------------------------------------------------
 
 
-@formulation(0, ("f32",))
+@formulation(0.5, ("f32",))
 def autocast(problem, random):
     x, weight, bias = leaves(problem)
     with torch.autocast("cpu", dtype=torch.bfloat16):

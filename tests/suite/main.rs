@@ -20,5 +20,6 @@ mod properties;
 mod relations;
 mod rows;
 mod style;
+mod sums;
 mod sweeps;
 mod tolerances;

@@ -45,6 +45,26 @@ fn a_flat_error_is_told_from_a_step_that_is_too_large() {
     }
 }
 
+/// In a saturated softmax most entries are rounding. They are wrong by as much as they are large,
+/// at every step.
+#[test]
+fn a_right_saturated_gradient_is_not_accused() {
+    let device = Device::Cpu { note: None };
+    let mut mean = 0.0;
+    for seed in 0..20 {
+        let mut model = Model::random(seed, Dtype::F32, (64, 20, 10));
+        model.weight.iter_mut().for_each(|w| *w *= 20.0);
+        let problem = model.problem();
+        for subject in subjects(&model, 1.0) {
+            let steps = (1e-2, 1e-6);
+            let swept = sweep(&problem, &subject, Precision::F32, steps, WORK, &device).unwrap();
+            assert_eq!(swept.conclusion(), None, "{:?}", subject.wrt);
+            mean = swept.points[4].difference.max(mean);
+        }
+    }
+    assert!(mean > 1e-2, "{mean:.1e}: no gradient is saturated");
+}
+
 /// Of a parameter, the numeric gradient by forward passes sums over all samples.
 #[test]
 fn both_methods_agree_for_parameters() {

@@ -4,12 +4,11 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use super::arguments::{CheckArguments, name};
 use crate::{
-    cli::interrupts::INTERRUPTED,
+    cli::{SUCCESS, interrupts::INTERRUPTED},
     error::{Error, Result},
     io::Source,
     output::Run,
@@ -61,7 +60,7 @@ impl CheckCommand {
     }
 
     /// Returns the highest exit code of all files.
-    pub(super) fn exit_code(&self, runs: &[Run]) -> ExitCode {
+    pub(super) fn exit_code(&self, runs: &[Run]) -> u8 {
         let code = |run: &Run| match &run.outcome {
             Ok(report) if report.interrupted => INTERRUPTED,
             Ok(report) => match report.verdict {
@@ -71,7 +70,7 @@ impl CheckCommand {
             },
             Err(_) => 2,
         };
-        ExitCode::from(runs.iter().map(code).max().unwrap_or(0))
+        runs.iter().map(code).max().unwrap_or(SUCCESS)
     }
 
     /// Checks that no result would overwrite an input or another result.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    process::ExitCode,
     sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
@@ -38,11 +37,7 @@ impl CheckCommand {
     /// # Errors
     /// [`Error::Usage`] with `--numeric`, and any error that keeps a result from being written. A
     /// file that cannot be checked is part of the report.
-    pub(super) fn run_several(
-        &self,
-        sources: &[Source],
-        remote: Option<&Remote>,
-    ) -> Result<ExitCode> {
+    pub(super) fn run_several(&self, sources: &[Source], remote: Option<&Remote>) -> Result<u8> {
         if self.arguments.numeric.is_some() {
             return Err(Error::Usage(format!(
                 "--numeric takes one gradient, but {} files are checked; name one",
@@ -80,7 +75,7 @@ impl CheckCommand {
         outputs.deliver(&runs)?;
         saved?;
         if runs.len() < sources.len() {
-            Ok(ExitCode::from(INTERRUPTED))
+            Ok(INTERRUPTED)
         } else {
             Ok(code)
         }

@@ -1,6 +1,6 @@
 //! The check of a single file.
 
-use std::{process::ExitCode, time::Instant};
+use std::time::Instant;
 
 use indicatif::HumanCount;
 
@@ -22,7 +22,7 @@ impl CheckCommand {
     ///
     /// # Errors
     /// Any error that keeps the check from running, or a result from being written.
-    pub(super) fn run_local(&self, source: &Source) -> Result<ExitCode> {
+    pub(super) fn run_local(&self, source: &Source) -> Result<u8> {
         let arguments = &self.arguments;
         let started = Instant::now();
         let inputs = arguments.load(source)?;
@@ -50,7 +50,7 @@ impl CheckCommand {
     ///
     /// # Errors
     /// Those of [`Remote::check`], or an error that keeps a result from being written.
-    pub(super) fn run_remote(&self, source: &Source, remote: &Remote) -> Result<ExitCode> {
+    pub(super) fn run_remote(&self, source: &Source, remote: &Remote) -> Result<u8> {
         let outputs = Outputs::open(&self.arguments.output)?;
         let interrupts = Interrupts::listen();
         let has_bar = !self.arguments.is_quiet();
@@ -66,7 +66,7 @@ impl CheckCommand {
         let checked = remote.check(&name, &interrupts, &mut follow);
         progress.finish()?;
         let Some(mut run) = checked? else {
-            return Ok(ExitCode::from(INTERRUPTED));
+            return Ok(INTERRUPTED);
         };
         if let Ok(report) = &mut run.outcome {
             report.command = Some(self.repeat());

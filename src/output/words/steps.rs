@@ -39,6 +39,7 @@ mod tests {
         let points = points.map(|([difference, forward_pass], eps)| Point {
             eps,
             difference,
+            distance: 1.0,
             forward_pass,
             floor: 0.0,
             units: 0.0,
