@@ -51,9 +51,9 @@ pub(crate) use bytes::open_regular;
 pub use load::{Inputs, Request, load};
 pub use numeric_file::NumericFile;
 pub use output_file::OutputFile;
-pub use save::save;
-pub use source::Source;
+pub use save::{save, save_tensors};
 #[cfg(any(feature = "serve", feature = "remote"))]
 pub(crate) use source::format;
 #[cfg(feature = "serve")]
 pub(crate) use source::{Format, is_packed};
+pub use source::{IN_MEMORY, Source};

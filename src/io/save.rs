@@ -1,6 +1,9 @@
 //! Saves a problem as a safetensors file that [`load`](super::load) reads.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use ::safetensors::{Dtype as Stored, tensor::TensorView};
 
@@ -50,15 +53,8 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
         ("sample_weight", sample_weight.as_ref()),
         (subject.wrt.grad_name(), gradient.as_ref()),
     ];
-    let mut views = Vec::new();
-    for (name, tensor) in tensors {
-        let Some(tensor) = tensor else {
-            continue;
-        };
-        let shape = tensor.shape().to_vec();
-        let view = TensorView::new(stored(tensor.dtype()), shape, tensor.as_bytes());
-        views.push((name, view.expect("a tensor has the bytes of its shape")));
-    }
+    let tensors = tensors.into_iter();
+    let tensors = tensors.filter_map(|(name, tensor)| Some((name.to_owned(), tensor?.clone())));
     let weight_layout = layout.map(|layout| if layout.is_transposed() { "dk" } else { "kd" });
     let settings = [
         ("reduction", Some(loss.reduction.to_string())),
@@ -71,9 +67,26 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
             problem.computed_in().map(|it| it.to_string()),
         ),
     ];
-    let metadata = settings.into_iter();
-    let metadata = metadata.filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    let metadata = metadata.collect::<HashMap<_, _>>();
+    let settings = settings.into_iter();
+    let settings = settings.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    save_tensors(path, &tensors.collect(), &settings.collect::<Vec<_>>())
+}
+
+/// Writes tensors, and settings beside them.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn save_tensors(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    settings: &[(String, String)],
+) -> Result<()> {
+    let views = tensors.iter().map(|(name, tensor)| {
+        let shape = tensor.shape().to_vec();
+        let view = TensorView::new(stored(tensor.dtype()), shape, tensor.as_bytes());
+        (name, view.expect("a tensor has the bytes of its shape"))
+    });
+    let metadata: HashMap<_, _> = settings.iter().cloned().collect();
     let bytes = ::safetensors::serialize(views, Some(metadata)).map_err(|error| Error::Io {
         action: "write",
         path: path.to_owned(),

@@ -24,14 +24,21 @@ pub enum Source {
     Bytes(PathBuf, Bytes),
     /// One .npy file per tensor, by the tensor's name.
     Separate(BTreeMap<&'static str, PathBuf>),
+    /// Tensors in memory, by name.
+    Tensors(BTreeMap<String, Tensor>),
 }
 
+/// The name of tensors in memory in messages.
+pub const IN_MEMORY: &str = "memory";
+
 impl Source {
-    /// Returns the name that messages use: the path, or "the command line" for separate files.
-    pub(super) fn path(&self) -> &Path {
+    /// Returns the name that messages use: the path, "the command line" for separate files, or
+    /// [`IN_MEMORY`].
+    pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Bytes(path, _) => path,
             Self::Separate(_) => Path::new("the command line"),
+            Self::Tensors(_) => Path::new(IN_MEMORY),
         }
     }
 
@@ -45,6 +52,7 @@ impl Source {
             Self::File(path) => (path, None),
             Self::Bytes(path, bytes) => (path, Some(bytes.clone())),
             Self::Separate(paths) => return Ok(Box::new(SeparateFiles { paths, budget })),
+            Self::Tensors(tensors) => return Ok(Box::new(InMemory(tensors))),
         };
         // Reports a wrong name before it opens the file.
         let format = format(path)?;
@@ -108,7 +116,7 @@ pub(crate) fn is_packed(source: &Source) -> bool {
     let (path, bytes) = match source {
         Source::File(path) => (path, None),
         Source::Bytes(path, bytes) => (path, Some(bytes.clone())),
-        Source::Separate(_) => return false,
+        Source::Separate(_) | Source::Tensors(_) => return false,
     };
     let map = || bytes.map_or_else(|| bytes::map(path, Budget::default()), Ok);
     matches!(format(path), Ok(Format::Npz)) && map().is_ok_and(super::npz::is_packed)
@@ -128,6 +136,23 @@ impl Archive for SeparateFiles<'_> {
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
         let path = self.paths.get(name);
         path.map(|path| npy::open(path, self.budget)).transpose()
+    }
+
+    fn setting(&mut self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Tensors in memory. Their settings are those of the request.
+struct InMemory<'a>(&'a BTreeMap<String, Tensor>);
+
+impl Archive for InMemory<'_> {
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
+        Ok(self.0.get(name).cloned())
     }
 
     fn setting(&mut self, _name: &str) -> Option<String> {

@@ -177,6 +177,7 @@ pub(super) fn name(source: &Source) -> String {
     let path = match source {
         Source::File(path) | Source::Bytes(path, _) => Some(path),
         Source::Separate(files) => files.values().next(),
+        Source::Tensors(_) => None,
     };
     path.map_or_else(String::new, |path| path.display().to_string())
 }

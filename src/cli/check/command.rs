@@ -82,6 +82,7 @@ impl CheckCommand {
         // Each path, with the flag that gives it, if it is a result.
         let mut taken: Vec<(PathBuf, Option<&str>)> = match source {
             Source::File(file) | Source::Bytes(file, _) => vec![(resolve(file), None)],
+            Source::Tensors(_) => Vec::new(),
             Source::Separate(files) => {
                 let files = files.values();
                 files.map(|file| (resolve(file), None)).collect()

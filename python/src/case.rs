@@ -1,0 +1,256 @@
+//! A case: arrays with names, in memory or in a file, and the work on it.
+
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr, time::Instant};
+
+use gradprobe::{
+    check::{self, Listener},
+    error::{Error, Result},
+    io::{self, Inputs, Source},
+    problem::{Layout, Wrt},
+    report::{Report, Verdict},
+    scheme,
+    settings::Settings,
+    sweep::{self, Sweep},
+    tensor::Tensor,
+};
+use pyo3::{prelude::*, types::PyDict};
+
+use crate::{array, opened, task::Interrupts};
+
+/// Entries up to which a picture of the errors is always drawn. Measured: at a million entries it
+/// takes a few milliseconds.
+const PICTURED: usize = 1 << 20;
+
+/// Work of a sweep at one step, in multiply-adds, as that of `gradprobe sweep`.
+const SWEEP_WORK: usize = 1 << 28;
+
+/// Arrays with names, in memory or in a file.
+#[pyclass(frozen, module = "gradprobe._native")]
+pub(crate) struct Case(Source);
+
+/// A case that a function takes from Python. It shares the arrays.
+impl<'a, 'py> FromPyObject<'a, 'py> for Case {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let case = object.cast::<Self>()?;
+        Ok(Self(case.get().0.clone()))
+    }
+}
+
+/// The precision of a sweep.
+pub(crate) struct Precision(scheme::Precision);
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "f32" => Ok(Self(scheme::Precision::F32)),
+            "f64" => Ok(Self(scheme::Precision::F64)),
+            _ => Err(Error::Setting {
+                name: "precision",
+                found: format!("\"{text}\""),
+                expected: "it must be f32 or f64".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The way to check a case.
+pub(crate) struct Request {
+    pub(crate) settings: Settings,
+    /// Sentences on the arrays, for the report.
+    pub(crate) notes: Vec<String>,
+    pub(crate) device: String,
+    /// Bytes for arrays apart from the weights.
+    pub(crate) memory: u64,
+    /// True to draw a picture of the errors; `None` draws one of a small gradient.
+    pub(crate) picture: Option<bool>,
+    /// True to keep the numeric gradients.
+    pub(crate) numeric: bool,
+}
+
+/// A checked case.
+pub(crate) struct Checked {
+    pub(crate) report: Report,
+    /// For each check the errors at every step size, if they were computed.
+    pub(crate) sweeps: Vec<Option<Sweep>>,
+    /// The axes of each gradient, if it is no matrix [rows, m].
+    pub(crate) layouts: Vec<Option<Layout>>,
+    /// The numeric gradients, if they were to be kept.
+    pub(crate) numeric: Vec<Numeric>,
+    /// The file, or the name of arrays in memory.
+    pub(crate) name: PathBuf,
+}
+
+/// A numeric gradient, and where the analytic one differs most from it.
+pub(crate) struct Numeric {
+    pub(crate) wrt: Wrt,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f64>,
+    /// The greatest |analytic - numeric|, and |analytic - numeric| / |numeric|, with their places.
+    pub(crate) greatest: [(f64, usize); 2],
+}
+
+/// Collects the numeric gradients of a check, unless it is to be interrupted.
+struct Collector {
+    interrupts: Interrupts,
+    keeps: bool,
+    values: Vec<Vec<f64>>,
+}
+
+impl Listener for Collector {
+    fn begin(&mut self, _wrt: Wrt, entries: u64, _bytes: u64) {
+        let capacity = if self.keeps { entries as usize } else { 0 };
+        self.values.push(Vec::with_capacity(capacity));
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupts.is_interrupted()
+    }
+
+    fn wants_numeric(&self) -> bool {
+        self.keeps
+    }
+
+    fn numeric(&mut self, rows: &[f64]) -> Result<()> {
+        if let Some(values) = self.values.last_mut() {
+            values.extend(rows);
+        }
+        Ok(())
+    }
+}
+
+impl Case {
+    pub(crate) fn new(source: Source) -> Self {
+        Self(source)
+    }
+
+    pub(crate) fn is_of_file(&self) -> bool {
+        matches!(self.0, Source::File(_))
+    }
+
+    /// Checks the case. If it is interrupted, the report covers the rows that are done.
+    ///
+    /// # Errors
+    /// Those of [`Settings::load`], [`opened::device`] and [`check::check`].
+    pub(crate) fn check(&self, request: &Request, interrupts: Interrupts) -> Result<Checked> {
+        let started = Instant::now();
+        let settings = &request.settings;
+        let inputs = settings.load(&self.0, request.memory, None)?;
+        let load = started.elapsed().as_secs_f64();
+        let device = opened::device(&request.device, request.memory)?;
+        let entries = |wrt: Wrt| inputs.problem.gradient_shape(wrt).iter().product::<usize>();
+        let is_small = inputs.subjects.iter().all(|it| entries(it.wrt) <= PICTURED);
+        let picture = request.picture.unwrap_or(is_small);
+        let mut collector = Collector {
+            interrupts,
+            keeps: request.numeric,
+            values: Vec::new(),
+        };
+        let options = settings.options(picture);
+        let (problem, subjects) = (&inputs.problem, &inputs.subjects);
+        let mut report = check::check(problem, subjects, &options, &device, &mut collector)?;
+        report.notes = [request.notes.clone(), inputs.notes.clone()].concat();
+        report.seconds.load = load;
+        report.seconds.total = started.elapsed().as_secs_f64();
+        // Errors over the step are drawn beside a picture of a wrong gradient.
+        let sweeps = if picture && report.verdict == Verdict::Fail {
+            settings.sweeps(&inputs, &report)?
+        } else {
+            Vec::new()
+        };
+        let layouts = report.checks.iter();
+        let layouts = layouts.map(|check| problem.layout(check.wrt).cloned());
+        Ok(Checked {
+            layouts: layouts.collect(),
+            numeric: collector.numeric_of(&inputs, &report),
+            name: self.0.path().to_owned(),
+            report,
+            sweeps,
+        })
+    }
+
+    /// Sweeps over the step for each gradient.
+    ///
+    /// # Errors
+    /// Those of [`io::load`], [`opened::device`] and [`sweep::sweep`].
+    pub(crate) fn sweep(
+        &self,
+        settings: &Settings,
+        steps: (f64, f64),
+        Precision(precision): Precision,
+        device: &str,
+    ) -> Result<Vec<Sweep>> {
+        let inputs = io::load(&self.0, &settings.loss.request(None))?;
+        let device = opened::device(device, 1 << 30)?;
+        let subjects = inputs.subjects.iter();
+        let of = |subject| {
+            sweep::sweep(
+                &inputs.problem,
+                subject,
+                precision,
+                steps,
+                SWEEP_WORK,
+                &device,
+            )
+        };
+        subjects.map(of).collect()
+    }
+}
+
+impl Collector {
+    fn numeric_of(self, inputs: &Inputs, report: &Report) -> Vec<Numeric> {
+        let kept = self.values.into_iter().zip(&report.checks);
+        let kept = kept.filter(|(values, _)| !values.is_empty());
+        kept.map(|(values, check)| Numeric::new(inputs, check.wrt, values))
+            .collect()
+    }
+}
+
+impl Numeric {
+    /// Compares the values with the analytic gradient, in the user's own shape if all are there.
+    fn new(inputs: &Inputs, wrt: Wrt, values: Vec<f64>) -> Self {
+        let problem = &inputs.problem;
+        let mut shape = problem.gradient_shape(wrt);
+        let columns: usize = shape.iter().skip(1).product();
+        let is_whole = values.len() == shape.iter().product::<usize>();
+        let subject = inputs.subjects.iter().find(|subject| subject.wrt == wrt);
+        let analytic = subject.and_then(|subject| subject.gradient.as_ref());
+        let mut greatest = [(0.0, 0); 2];
+        if let Some(analytic) = analytic.filter(|_| is_whole) {
+            let analytic = analytic.values::<f64>();
+            for (place, (a, g)) in analytic.iter().zip(&values).enumerate() {
+                let error = (a - g).abs();
+                for (most, error) in greatest.iter_mut().zip([error, error / g.abs()]) {
+                    if error > most.0 {
+                        *most = (error, place);
+                    }
+                }
+            }
+        }
+        if !is_whole {
+            shape[0] = values.len() / columns.max(1);
+        }
+        Self {
+            wrt,
+            shape,
+            values,
+            greatest,
+        }
+    }
+}
+
+/// Returns the arrays of a dict as tensors. A value is an array, or a pair of an array and the name
+/// of the element type that its bytes have.
+pub(crate) fn tensors(arrays: &Bound<'_, PyDict>) -> PyResult<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    for (name, value) in arrays {
+        let name: String = name.extract()?;
+        let (array, dtype): (Bound<'_, PyAny>, Option<String>) = value.extract()?;
+        let tensor = array::tensor(&name, &array, dtype.as_deref())?;
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}
