@@ -32,6 +32,9 @@ mod sweep;
 mod token;
 mod values;
 
+#[cfg(feature = "remote")]
+pub use remote::check_by_service;
+
 use arguments::Command;
 use config::CommandLine;
 use stdout::print;

@@ -76,25 +76,24 @@ impl Comparator<'_> {
         let sum = SampleSum::new(problem, plan, &self.tolerance, &self.noise, multiplicity);
         let close = self.likeness.close();
         let common = Common::new(problem, plan, close.map(|close| close.minus_log));
-        let common = common.map(|common| {
-            let targets = target_sums(problem, plan.wrt);
-            let at_max = match common.at_max {
-                0.0 => vec![0.0; targets.len()],
-                _ => max_sums(problem, plan),
-            };
-            let lost = close.map(|close| lost_sums(problem, plan, &close));
-            let lost = lost.unwrap_or_else(|| vec![0.0; targets.len()]);
-            let entries = evaluation.derivative().iter().zip(&targets).enumerate();
-            let of_entry = |(entry, (derivative, target)): (usize, (&f64, &f64))| {
-                // The derivative is sum_j (R p - r) dz/dx.
-                let softmax = derivative + target;
-                common.soft[entry / self.columns()] * softmax.abs()
-                    + common.hard * target.abs()
-                    + common.at_max * at_max[entry].abs()
-                    + lost[entry] / self.tolerance.rounding
-            };
-            entries.map(of_entry).collect::<Vec<f64>>()
-        });
+        let targets = target_sums(problem, plan.wrt);
+        let at_max = match common.at_max {
+            0.0 => vec![0.0; targets.len()],
+            _ => max_sums(problem, plan),
+        };
+        let lost = close.map(|close| lost_sums(problem, plan, &close));
+        let lost = lost.unwrap_or_else(|| vec![0.0; targets.len()]);
+        let entries = evaluation.derivative().iter().zip(&targets).enumerate();
+        let of_entry = |(entry, (derivative, target)): (usize, (&f64, &f64))| {
+            // The derivative is sum_j (R p - r) dz/dx.
+            let softmax = (derivative + target).abs();
+            let swamped = sum.swamped(softmax, evaluation.bounds.peak[entry]);
+            common.soft[entry / self.columns()] * softmax
+                + common.hard * target.abs()
+                + common.at_max * at_max[entry].abs()
+                + (lost[entry] + swamped) / self.tolerance.rounding
+        };
+        let common: Vec<f64> = entries.map(of_entry).collect();
         let Bounds {
             conditioning,
             squares,
@@ -103,7 +102,6 @@ impl Comparator<'_> {
             tolerated,
             ..
         } = &mut evaluation.bounds;
-        let common = common.unwrap_or_default();
         *tolerated = sum.condition(conditioning, [squares, peak, magnitude], &common);
     }
 }

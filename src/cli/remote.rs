@@ -61,6 +61,33 @@ fn address(text: &str) -> std::result::Result<String, &'static str> {
     }
 }
 
+/// Lets a service check a file, by settings with the names of flags. `token` is the file that holds
+/// its token. Fetches the report's HTML page too if `html` is set. Returns `None`, and cancels the
+/// job, if the listener interrupts.
+///
+/// # Errors
+/// [`Error::Usage`] if `server` is no address, and those of [`Remote::check`] and of reading the
+/// token.
+pub fn check_by_service(
+    server: &str,
+    token: Option<&Path>,
+    settings: Vec<(String, String)>,
+    html: bool,
+    file: &Path,
+    listener: &dyn Listener,
+) -> Result<Option<Run>> {
+    let server = address(server);
+    let server = server.map_err(|expected| Error::Usage(format!("--server: {expected}")))?;
+    let token = token.map(self::token).transpose()?;
+    let service = Service::new(server, token, PATIENCE);
+    let remote = Remote {
+        service,
+        settings,
+        html,
+    };
+    remote.check(&file.to_string_lossy(), listener, &mut |_, _| {})
+}
+
 /// A service, and the settings of the checks that it is to run.
 pub(super) struct Remote {
     service: Service,
