@@ -20,6 +20,7 @@ from ._check import (
     save_case,
     sweep,
 )
+from ._check_function import check_function
 from ._errors import CaseError, DeviceError, GradientError, GradprobeError, Inconclusive
 from ._report import Check, Entry, Finding, Report
 
@@ -41,6 +42,7 @@ __all__ = [
     "assert_gradients",
     "check",
     "check_file",
+    "check_function",
     "devices",
     "save_case",
     "self_test",

@@ -9,18 +9,16 @@ import array as lists
 from collections.abc import Sequence
 from typing import Any
 
-from . import _native
 from ._errors import CaseError
 
 Prepared = tuple[Any, str | None]
 """An array, and the name of the type that its bytes have if its own protocol has no such type."""
 
 
-def case_of(arrays: dict[str, Any]) -> tuple[_native.Case, list[str]]:
-    """Returns the case of these arrays, and notes on those that had to be copied."""
+def prepare_all(arrays: dict[str, Any]) -> tuple[dict[str, Prepared], list[str]]:
+    """Returns the arrays as the native part reads them, and notes on those that were copied."""
     notes: list[str] = []
-    prepared = {name: prepare(name, value, notes) for name, value in arrays.items()}
-    return _native.case_of_arrays(prepared), notes
+    return {name: prepare(name, value, notes) for name, value in arrays.items()}, notes
 
 
 def prepare(name: str, value: Any, notes: list[str]) -> Prepared:

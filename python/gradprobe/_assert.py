@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from ._check import IN_FILES, check, save_case
+from ._check_function import check_function
 from ._errors import GradientError, GradprobeError, Inconclusive
 from ._report import Check, Report
 
 SHOWN = 5
+KINDS = ("absolute", "relative")
 ARRAYS = (
     "input",
     "weight",
@@ -29,6 +31,9 @@ ARRAYS = (
 
 
 def assert_gradients(
+    fn: Callable[..., Any] | None = None,
+    inputs: Any = None,
+    grads: Any = None,
     *,
     msg: str | Callable[[str], str] | None = None,
     allow_inconclusive: bool = False,
@@ -38,22 +43,29 @@ def assert_gradients(
 ) -> Report:
     """Checks gradients, and raises GradientError if one is wrong.
 
+    With a function as its first argument it checks as `check_function` does, else as `check`.
+
     Args:
+        fn, inputs, grads: A function, its inputs and the gradients, as for `check_function`.
         msg: The message, or a function of it, as in torch.testing.assert_close.
         allow_inconclusive: True accepts a check that could not decide. By default it raises
             Inconclusive, which is a GradientError.
-        save_failures: A folder for the arrays of a check that does not pass.
+        save_failures: A folder for the arrays of a check of a layer that does not pass.
         name: The name of the file in that folder, without its extension.
-        **arguments: Those of `check`.
+        **arguments: The others of `check_function` or `check`.
 
     Returns:
         The report of a check that passed.
     """
     __tracebackhide__ = True
-    report = check(**arguments)
+    if fn is not None:
+        report: Report = check_function(fn, inputs, grads, **arguments)
+        save_failures = None
+    else:
+        report = check(**arguments)
     if report.passed or (allow_inconclusive and report.verdict == "inconclusive"):
         return report
-    if not arguments.get("numeric"):
+    if fn is None and not arguments.get("numeric"):
         # The greatest differences need the numeric gradient. A failure may take its time.
         report = check(**{**arguments, "numeric": True})
     saved = None if save_failures is None else _saved(Path(save_failures), name, arguments)
@@ -74,7 +86,7 @@ def _saved(folder: Path, name: str, arguments: dict[str, Any]) -> Path:
     return path
 
 
-def message(report: Report, saved: Path | None) -> str:
+def message(report: Report, saved: Path | None = None) -> str:
     """Returns the message of a failed assertion."""
     blocks = [_of_check(check, report) for check in report.checks if not check.passed]
     if report.notes:
@@ -95,7 +107,8 @@ def _of_check(check: Check, report: Report) -> str:
     share = 100.0 * check.wrong / max(check.entries, 1)
     lines.append("")
     lines.append(f"Mismatched elements: {check.wrong} / {check.entries} ({share:.1f}%)")
-    lines += _greatest(check, report)
+    for kind, (error, index) in zip(KINDS, report.greatest(check.name), strict=True):
+        lines.append(f"Greatest {kind} difference: {error:.6g} at index {index}")
     for entry in check.worst[:SHOWN]:
         place = f"{check.name}[{', '.join(map(str, entry.index))}]"
         allowed = entry.tolerance + entry.noise
@@ -104,28 +117,6 @@ def _of_check(check: Check, report: Report) -> str:
             f"(up to {allowed:.2g})"
         )
     return "\n".join(lines)
-
-
-def _greatest(check: Check, report: Report) -> list[str]:
-    try:
-        shape = report.numeric(check.name).shape or ()
-    except GradprobeError:
-        return []
-    lines = []
-    kinds = ("absolute", "relative")
-    for kind, (error, place) in zip(kinds, report._native.greatest(check.name), strict=True):
-        index = _index(place, shape)
-        lines.append(f"Greatest {kind} difference: {error:.6g} at index {index}")
-    return lines
-
-
-def _index(place: int, shape: Sequence[int]) -> tuple[int, ...]:
-    """Returns the index of the entry at this place in row-major order."""
-    index: tuple[int, ...] = ()
-    for extent in reversed(shape):
-        place, rest = divmod(place, extent)
-        index = (rest, *index)
-    return index
 
 
 def self_test() -> None:

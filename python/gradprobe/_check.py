@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from . import _native
-from ._arrays import case_of, prepare
+from ._arrays import prepare_all
 from ._errors import CaseError
-from ._report import Report
+from ._layer_report import LayerReport
 
 Wrt = Literal["input", "logits", "weight", "bias"]
 GIB = 1 << 30
@@ -54,7 +54,9 @@ def check(
     memory: int = GIB,
     picture: bool | None = None,
     numeric: bool = False,
-) -> Report:
+    server: str | None = None,
+    token_file: str | os.PathLike[str] | None = None,
+) -> LayerReport:
     """Checks gradients of cross-entropy behind a linear layer, entry by entry.
 
     The loss is `F.cross_entropy(input @ weight.T + bias, target)`, or `F.cross_entropy(logits,
@@ -90,10 +92,13 @@ def check(
         picture: True collects what `Report.to_html` draws, whatever the size; by default it is
             collected up to a million entries.
         numeric: True keeps the numeric gradients for `Report.numeric`.
+        server: The address of a running `gradprobe serve`, which checks in place of this process.
+        token_file: The file that holds the token of that service.
 
     Raises:
         CaseError: The arrays or settings cannot be checked, or there is no gradient.
         DeviceError: The device is missing or failed.
+        GradprobeError: The service cannot be reached, or refuses the case.
 
     Example:
         >>> import gradprobe
@@ -122,7 +127,8 @@ def check(
     given = {name: array for name, array in arrays.items() if array is not None}
     if "target" not in given:
         raise CaseError("target is None, but must hold class indices or probabilities")
-    case, notes = case_of(given)
+    prepared, notes = prepare_all(given)
+    case = _native.case_of_arrays(prepared)
     settings = _settings(
         reduction=reduction,
         label_smoothing=label_smoothing,
@@ -144,7 +150,23 @@ def check(
         sample=sample,
         seed=seed,
     )
-    return _checked(case, settings, notes, device, memory, picture, numeric)
+    if server is None:
+        return _checked(case, settings, notes, device, memory, picture, numeric)
+    if numeric or device != "auto":
+        raise CaseError("a service returns no numeric gradients, and chooses its own device")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "case.safetensors")
+        _native.save_case(path, prepared, [])
+        return LayerReport(
+            _native.check_by_service(
+                path,
+                settings,
+                notes=notes,
+                server=server,
+                token_file=token_file,
+                picture=picture,
+            )
+        )
 
 
 def check_file(
@@ -155,7 +177,7 @@ def check_file(
     picture: bool | None = None,
     numeric: bool = False,
     **settings: Any,
-) -> Report:
+) -> LayerReport:
     """Checks the gradients in a .safetensors or .npz file.
 
     Settings are those of `check`, from `reduction` to `seed`. They come before those in the file.
@@ -179,7 +201,7 @@ def save_case(path: str | os.PathLike[str], **arrays_and_settings: Any) -> None:
     """
     settings = {name: arrays_and_settings.pop(name, None) for name in IN_FILES}
     given = {name: value for name, value in arrays_and_settings.items() if value is not None}
-    prepared = {name: prepare(name, value, []) for name, value in given.items()}
+    prepared, _ = prepare_all(given)
     _native.save_case(path, prepared, _settings(**settings))
 
 
@@ -253,7 +275,7 @@ def sweep(
     """
     settings = {name: arrays_and_settings.pop(name, None) for name in (*IN_FILES, "wrt")}
     given = {name: value for name, value in arrays_and_settings.items() if value is not None}
-    case, _ = case_of(given)
+    case = _native.case_of_arrays(prepare_all(given)[0])
     if device != "cpu":
         quiet_software_driver()
     swept = _native.sweep(
@@ -273,7 +295,7 @@ def _checked(
     memory: int,
     picture: bool | None,
     numeric: bool,
-) -> Report:
+) -> LayerReport:
     if device != "cpu":
         quiet_software_driver()
     native = _native.check(
@@ -285,7 +307,7 @@ def _checked(
         picture=picture,
         numeric=numeric,
     )
-    return Report(native)
+    return LayerReport(native)
 
 
 def _settings(**settings: Any) -> list[tuple[str, str]]:

@@ -31,6 +31,15 @@ def check(
     picture: bool | None,
     numeric: bool,
 ) -> Report: ...
+def check_by_service(
+    path: str | PathLike[str],
+    settings: list[tuple[str, str]],
+    *,
+    notes: list[str],
+    server: str,
+    token_file: str | PathLike[str] | None,
+    picture: bool | None,
+) -> Report: ...
 def sweep(
     case: Case,
     settings: list[tuple[str, str]],

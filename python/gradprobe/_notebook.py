@@ -75,20 +75,20 @@ def _scale(check: Check) -> str:
         power = math.log10(value) if value > 0 else first
         return 20 + width * (min(max(power, first), last) - first) / (last - first)
 
-    marks = []
+    marks = ['<text x="20" y="12">relative errors</text>']
     for power in range(first, last + 1, 4):
         place = x(10.0**power)
         marks.append(f'<text x="{place:.1f}" y="46" text-anchor="middle">1e{power}</text>')
-    for name, dy in (("median", 12), ("max", 12)):
+    for name, dy in (("mean", 12), ("max", 12)):
         value = check.rel_err[name]
         place = x(value)
         marks.append(
             f'<line x1="{place:.1f}" x2="{place:.1f}" y1="16" y2="32" stroke="{COLOURS["fail"]}" '
             f'stroke-width="2"><title>{name} {value:.2g}</title></line>'
         )
-        anchor = "end" if name == "median" else "start"
-        marks.append(f'<text x="{place:.1f}" y="{dy}" text-anchor="{anchor}">{name}</text>')
-    label = f"relative errors: median {check.rel_err['median']:.2g}, max {check.rel_err['max']:.2g}"
+        anchor, gap = ("end", -3) if name == "mean" else ("start", 3)
+        marks.append(f'<text x="{place + gap:.1f}" y="{dy}" text-anchor="{anchor}">{name}</text>')
+    label = f"relative errors: mean {check.rel_err['mean']:.2g}, max {check.rel_err['max']:.2g}"
     return (
         f'<svg width="{width + 70}" height="50" role="img" aria-label="{label}">'
         f'<line x1="20" x2="{width + 20}" y1="32" y2="32" stroke="currentColor" opacity=".5"/>'

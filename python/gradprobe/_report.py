@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from . import _native
 from ._errors import CaseError
 
 Verdict = Literal["pass", "inconclusive", "fail"]
@@ -98,29 +98,26 @@ class Check:
         return self.verdict == "pass"
 
 
-class Report:
+class Report(ABC):
     """The result of a check. `print(report)` shows it in full.
 
     A report has no truth value, because an inconclusive one is neither true nor false: read
     `passed`.
     """
 
-    __slots__ = ("_data", "_native", "checks")
-
+    verdict: Verdict
+    """The worst verdict of the checks: "pass", "inconclusive" or "fail"."""
     checks: tuple[Check, ...]
     """A result for each gradient."""
+    notes: tuple[str, ...]
+    """Sentences on how the arrays or the function were taken."""
 
-    def __init__(self, native: _native.Report) -> None:
-        self._native = native
-        self._data: dict[str, Any] = json.loads(native.json())
-        sentences = native.sentences()
-        checks = zip(self._data["checks"], sentences, strict=True)
-        self.checks = tuple(_check(data, sentence, native) for data, sentence in checks)
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst verdict of the checks: "pass", "inconclusive" or "fail"."""
-        return cast(Verdict, self._data["verdict"])
+    def __init__(
+        self, verdict: Verdict, checks: Iterable[Check], notes: Iterable[str] = ()
+    ) -> None:
+        self.verdict = verdict
+        self.checks = tuple(checks)
+        self.notes = tuple(notes)
 
     @property
     def passed(self) -> bool:
@@ -132,16 +129,6 @@ class Report:
         """One sentence: that of the first check with the report's verdict."""
         of_verdict = [check for check in self.checks if check.verdict == self.verdict]
         return of_verdict[0].headline if of_verdict else "Nothing was checked."
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences on arrays that were copied, or read in another form than PyTorch's."""
-        return tuple(self._native.translate(note) for note in self._data.get("notes", ()))
-
-    @property
-    def device(self) -> str:
-        """The name of the device that computed."""
-        return str(self._data["device"]["name"])
 
     def __getitem__(self, name: str) -> Check:
         """Returns the check of the gradient with this name."""
@@ -155,66 +142,64 @@ class Report:
         raise TypeError("a report has no truth value: it may be inconclusive; read report.passed")
 
     def __repr__(self) -> str:
-        return f"<Report {self.verdict.upper()}: {self._native.brief()}>"
+        return f"<Report {self.verdict.upper()}: {self._brief()}>"
 
     def __str__(self) -> str:
         is_terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if is_terminal else None
         is_coloured = is_terminal and "NO_COLOR" not in os.environ
-        return self._native.text(is_coloured, width).rstrip("\n")
+        return self._text(is_coloured, width).rstrip("\n")
 
     def to_text(self) -> str:
         """Returns the report in full, without colours."""
-        return self._native.text(False, None)
-
-    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Returns the report as JSON, schema gradprobe/report/1. Writes it to `path` if given."""
-        return _written(self._native.json(), path)
+        return self._text(False, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as Python data, as in JSON."""
-        return cast(dict[str, Any], json.loads(self._native.json()))
+        return cast(dict[str, Any], json.loads(self.to_json()))
 
+    @abstractmethod
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Returns the report as JSON. Writes it to `path` if given."""
+
+    @abstractmethod
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Returns the report as a self-contained page. Writes it to `path` if given.
+        """Returns the report as a self-contained page. Writes it to `path` if given."""
 
-        The page has pictures of the errors if the check was made with `picture=True`, or the
-        gradients are small.
-        """
-        return _written(self._native.html(), path)
-
+    @abstractmethod
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         """Returns the report as Markdown. Writes it to `path` if given."""
-        return _written(self._native.markdown(), path)
 
+    @abstractmethod
     def numeric(self, name: str | None = None) -> memoryview[float]:
-        """Returns a numeric gradient in f64, in the shape [rows, columns] of the gradient.
+        """Returns a numeric gradient in f64. `name` may be left out if there is one gradient.
 
-        `numpy.asarray` and `torch.asarray` take it without a copy. The check must have been made
-        with `numeric=True`. `name` may be left out if there is one gradient.
+        `numpy.asarray` and `torch.asarray` take it without a copy.
         """
-        if name is None:
-            if len(self.checks) != 1:
-                names = ", ".join(check.name for check in self.checks)
-                raise CaseError(f"there are several gradients; choose one of {names}")
-            name = self.checks[0].name
-        try:
-            shape, values = self._native.numeric(name)
-        except KeyError:
-            raise CaseError(
-                f"the numeric gradient of {name} was not kept; check with numeric=True"
-            ) from None
-        return memoryview(values).cast("d", shape)
 
-    def merge(self, *others: Report) -> Report:
-        """Returns the report on the rows of all these reports, which are parts of one check.
+    @abstractmethod
+    def greatest(self, name: str) -> list[tuple[float, tuple[int, ...]]]:
+        """Returns the greatest absolute and relative difference of a gradient, with their index.
 
-        The parts are those of `check(..., rows=(start, stop))`. They must not overlap.
+        The numeric gradient must have been kept, as for `numeric`.
         """
-        merged = self._native
-        for other in others:
-            merged = merged.merge(other._native)
-        return Report(merged)
+
+    @abstractmethod
+    def _brief(self) -> str:
+        """Returns the names of the gradients, with the causes or verdicts of some."""
+
+    @abstractmethod
+    def _text(self, is_coloured: bool, width: int | None) -> str:
+        """Returns the report for a terminal."""
+
+    def _chosen(self, name: str | None) -> str:
+        """Returns the name of a gradient, or that of the only one."""
+        if name is not None:
+            return self[name].name
+        if len(self.checks) != 1:
+            names = ", ".join(check.name for check in self.checks)
+            raise CaseError(f"there are several gradients; choose one of {names}")
+        return self.checks[0].name
 
     def _repr_html_(self) -> str:
         from ._notebook import fragment
@@ -222,63 +207,10 @@ class Report:
         return fragment(self)
 
 
-def _written(text: str, path: str | os.PathLike[str] | None) -> str:
+def written(text: str, path: str | os.PathLike[str] | None) -> str:
     if path is not None:
         Path(path).write_text(text, encoding="utf-8")
     return text
-
-
-def _number(value: Any) -> float:
-    """Returns a number of JSON, in which those that are not finite are strings."""
-    return float(value)
-
-
-def _check(data: dict[str, Any], sentence: str, native: _native.Report) -> Check:
-    names = {"input": "grad", "logits": "grad_logits"}
-    wrt = data["wrt"]
-    return Check(
-        name=names.get(wrt, f"grad_{wrt}"),
-        verdict=data["verdict"],
-        headline=sentence,
-        dtype=data["dtype"],
-        entries=data["entries"],
-        wrong=data["wrong"],
-        undecided=data["undecided"],
-        detectable=_number(data["detectable"]),
-        rel_err={name: _number(value) for name, value in data["rel_err"].items()},
-        findings=tuple(_findings(data["findings"], native)),
-        worst=tuple(_entries(data["worst"])),
-        where=_where(data),
-        data=data,
-    )
-
-
-def _findings(findings: list[dict[str, Any]], native: _native.Report) -> Iterable[Finding]:
-    for data in findings:
-        factor = data.get("factor")
-        test = data.get("test")
-        yield Finding(
-            code=data["code"],
-            message=native.translate(data["message"]),
-            fix=native.translate(data["fix"]),
-            confidence=_number(data["confidence"]),
-            factor=None if factor is None else _number(factor),
-            test=None if test is None else native.translate(test),
-            evidence={name: _number(value) for name, value in dict(data["evidence"]).items()},
-            data=data,
-        )
-
-
-def _entries(worst: list[dict[str, Any]]) -> Iterable[Entry]:
-    for data in worst:
-        numbers = ("analytic", "numeric", "rel_err", "tolerance", "noise")
-        values = {name: _number(data[name]) for name in numbers}
-        yield Entry(index=tuple(data["index"]), **values)
-
-
-def _where(data: dict[str, Any]) -> str | None:
-    where = data.get("where")
-    return None if where is None else str(where["text"])
 
 
 def escaped(text: str) -> str:

@@ -46,21 +46,21 @@ class Gradprobe:
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
 
-    def __call__(self, **arguments: Any) -> Report:
+    def __call__(self, *arrays: Any, **arguments: Any) -> Report:
         """Checks gradients, and fails the test if one is wrong. See assert_gradients."""
         __tracebackhide__ = True
         from ._assert import assert_gradients
         from ._errors import GradientError
 
         option = self._request.config.getoption
-        if option("--gradprobe-device"):
+        if option("--gradprobe-device") and not arrays:
             arguments.setdefault("device", option("--gradprobe-device"))
         arguments.setdefault("save_failures", option("--gradprobe-save-failures"))
         arguments.setdefault("name", self._request.node.name)
-        if option("--gradprobe-html"):
+        if option("--gradprobe-html") and not arrays:
             arguments.setdefault("picture", True)
         try:
-            report = assert_gradients(**arguments)
+            report = assert_gradients(*arrays, **arguments)
         except GradientError as error:
             self._record(error.report)
             raise

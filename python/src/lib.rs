@@ -52,6 +52,31 @@ fn check(
     Ok(Report::new(checked, is_of_file))
 }
 
+/// Lets a service check a file. See `gradprobe.check`, argument `server`.
+#[pyfunction]
+#[pyo3(signature = (path, settings, *, notes, server, token_file, picture))]
+fn check_by_service(
+    py: Python<'_>,
+    path: PathBuf,
+    settings: Vec<(String, String)>,
+    notes: Vec<String>,
+    server: String,
+    token_file: Option<PathBuf>,
+    picture: Option<bool>,
+) -> PyResult<Report> {
+    let html = picture == Some(true);
+    let run = task::run(py, move |interrupts| {
+        let token = token_file.as_deref();
+        cli::check_by_service(&server, token, settings, html, &path, &interrupts)
+    })?;
+    let failed = |error| error::raised(py, &error);
+    let run = run.map_err(failed)?;
+    let run = run.ok_or_else(|| error::case_error("the check was interrupted".to_owned()))?;
+    let mut report = run.outcome.map_err(failed)?;
+    report.notes.splice(0..0, notes);
+    Ok(Report::received(report, run.page))
+}
+
 /// Sweeps over the step for each gradient of a case. Returns tuples of the gradient's name, the
 /// points, the conclusion, and the table as text. See `gradprobe.sweep`.
 #[pyfunction]
@@ -155,6 +180,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Report>()?;
     module.add_class::<Case>()?;
     module.add_function(wrap_pyfunction!(check, module)?)?;
+    module.add_function(wrap_pyfunction!(check_by_service, module)?)?;
     module.add_function(wrap_pyfunction!(sweep, module)?)?;
     module.add_function(wrap_pyfunction!(save_case, module)?)?;
     module.add_function(wrap_pyfunction!(case_of_arrays, module)?)?;

@@ -23,6 +23,8 @@ pub(crate) struct Report {
     sweeps: Vec<Option<Sweep>>,
     layouts: Vec<Option<Layout>>,
     numeric: Vec<Numeric>,
+    /// The page, if a service has rendered it.
+    page: Option<String>,
     name: PathBuf,
     time: SystemTime,
     is_of_file: bool,
@@ -42,9 +44,24 @@ impl Report {
             sweeps,
             layouts,
             numeric,
+            page: None,
             name,
             time: SystemTime::now(),
             is_of_file,
+        }
+    }
+
+    /// Returns the report of a service.
+    pub(crate) fn received(report: report::Report, page: Option<String>) -> Self {
+        Self {
+            layouts: vec![None; report.checks.len()],
+            report,
+            sweeps: Vec::new(),
+            numeric: Vec::new(),
+            page,
+            name: PathBuf::new(),
+            time: SystemTime::now(),
+            is_of_file: false,
         }
     }
 
@@ -72,7 +89,8 @@ impl Report {
 
     /// Returns the report as a self-contained HTML page.
     fn html(&self) -> String {
-        self.in_python(&html::render(&self.runs()))
+        let page = self.page.clone();
+        self.in_python(&page.unwrap_or_else(|| html::render(&self.runs())))
     }
 
     /// Returns the report as Markdown.
@@ -156,6 +174,7 @@ impl Report {
             sweeps: Vec::new(),
             layouts: self.layouts.clone(),
             numeric: Vec::new(),
+            page: None,
             name: self.name.clone(),
             time: self.time.max(other.time),
             is_of_file: self.is_of_file,

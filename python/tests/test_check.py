@@ -155,6 +155,31 @@ def test_a_sweep_tells_a_wrong_gradient_from_a_large_step(case: dict[str, Any]) 
     assert "forward-pass" in str(wrong)
 
 
+def test_a_service_checks_in_place_of_this_process(tmp_path: Path, case: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "gradprobe", "serve", "--device", "cpu"]
+    command += ["--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
+    service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert service.stdout is not None
+        line = service.stdout.readline()
+        url = next(word.rstrip(",;.") for word in line.split() if word.startswith("http://"))
+        case["grad"] = case["grad"] * np.float32(3)
+        here, there = gradprobe.check(**case), gradprobe.check(**case, server=url)
+        assert there["grad"].worst == here["grad"].worst
+        assert there["grad"].findings == here["grad"].findings
+        with pytest.raises(gradprobe.CaseError, match="a service returns no numeric gradients"):
+            gradprobe.check(**case, server=url, numeric=True)
+        with pytest.raises(gradprobe.GradprobeError, match="rtol is -1"):
+            gradprobe.check(**case, server=url, rtol=-1)
+    finally:
+        service.terminate()
+        service.wait(timeout=30)
+    with pytest.raises(gradprobe.GradprobeError):
+        gradprobe.check(**case, server=url)
+    with pytest.raises(gradprobe.CaseError, match="server: expected an address"):
+        gradprobe.check(**case, server="nowhere")
+
+
 LONG = """
     import signal, sys, threading, time
     import numpy as np
