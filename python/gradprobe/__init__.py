@@ -1,12 +1,14 @@
 """Checks a gradient entry by entry, at its real shape and dtype, and names the bug.
 
 `check` takes the arrays of a linear layer with cross-entropy, and the gradients that your code
-computed. `assert_gradients` raises if one is wrong.
+computed. `check_function` takes any function, and `record` a PyTorch module. `assert_gradients`
+raises if a gradient is wrong.
 """
 
 from __future__ import annotations
 
 import atexit
+from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._assert import assert_gradients, self_test
@@ -23,6 +25,9 @@ from ._check import (
 from ._check_function import check_function
 from ._errors import CaseError, DeviceError, GradientError, GradprobeError, Inconclusive
 from ._report import Check, Entry, Finding, Report
+
+if TYPE_CHECKING:
+    from .torch import record
 
 __version__ = _native.__version__
 __all__ = [
@@ -44,6 +49,7 @@ __all__ = [
     "check_file",
     "check_function",
     "devices",
+    "record",
     "save_case",
     "self_test",
     "sweep",
@@ -51,3 +57,12 @@ __all__ = [
 
 # A check that Ctrl-C has abandoned still holds arrays for a moment.
 atexit.register(_native.finish)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs PyTorch when it is asked for."""
+    if name == "record":
+        from .torch import record
+
+        return record
+    raise AttributeError(f"module 'gradprobe' has no attribute {name!r}")

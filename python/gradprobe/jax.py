@@ -61,7 +61,7 @@ def check_grads(
     for name, value in (("atol", atol), ("rtol", rtol)):
         if isinstance(value, dict):
             raise CaseError(f"{name}: expected a number; a table of dtypes is not supported")
-    settings = {"atol": atol, "rtol": rtol, "eps": eps}
+    settings: dict[str, Any] = {"atol": atol, "rtol": rtol, "eps": eps}
     point, names, flat = _flattened(f, args)
     Checker(names, modes, settings).check(flat, point, order, ())
 
@@ -69,9 +69,7 @@ def check_grads(
 class Checker:
     """Checks functions of a list of arrays that return a list of arrays."""
 
-    def __init__(
-        self, names: list[str], modes: tuple[str, ...], settings: dict[str, float | None]
-    ) -> None:
+    def __init__(self, names: list[str], modes: tuple[str, ...], settings: dict[str, Any]) -> None:
         self.names = names
         self.modes = modes
         self.settings = settings
@@ -94,7 +92,7 @@ class Checker:
                 self._reverse(f, point, weights, here)
                 derivative = _pulled(f, weights)
             if order > 1:
-                self.check(derivative, point, order - 1, here)
+                self.check(_compiled(derivative, point), point, order - 1, here)
 
     def _forward(
         self,
@@ -221,6 +219,19 @@ def _pulled(f: Flat, weights: list[Any]) -> Flat:
         return list(grads)
 
     return derivative
+
+
+def _compiled(derivative: Flat, point: list[Any]) -> Flat:
+    """Returns a derivative that is traced once, unless it branches on values.
+
+    A function itself is never compiled: one that keeps a state would seem to have none.
+    """
+    compiled: Flat = jax.jit(derivative)
+    try:
+        compiled(point)
+    except jax.errors.JAXTypeError:
+        return derivative
+    return compiled
 
 
 def _wide(value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

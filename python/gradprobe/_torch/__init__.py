@@ -1,0 +1,1 @@
+"""The checks that need PyTorch. `gradprobe.torch` exports what users call."""
