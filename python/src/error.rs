@@ -30,6 +30,14 @@ pub(crate) fn case_error(message: String) -> PyErr {
     Python::attach(|py| of_class(py, "CaseError", message))
 }
 
+/// Returns the exception for a forked process, which lacks the threads that do the work.
+pub(crate) fn forked() -> PyErr {
+    let message = "gradprobe has run before this process was forked, so that its threads are \
+                   missing here; start processes by spawn, as in \
+                   multiprocessing.get_context(\"spawn\")";
+    Python::attach(|py| of_class(py, "GradprobeError", message.to_owned()))
+}
+
 fn message(error: &Error) -> String {
     match error {
         Error::MissingTensor {

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{RecvTimeoutError, Sender, channel},
     },
@@ -14,6 +14,8 @@ use std::{
 
 use gradprobe::check::Listener;
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
+
+use crate::error;
 
 /// Time between two looks for a signal. Chosen: a person does not notice it.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -34,6 +36,8 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads without work. They are kept because each has its own devices, which take long to open.
 static IDLE: Mutex<Vec<Sender<Job>>> = Mutex::new(Vec::new());
+/// The process that the threads belong to. A fork has none of them.
+static OWNER: OnceLock<u32> = OnceLock::new();
 /// The number of jobs that are not done.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -59,11 +63,15 @@ fn worker() -> Sender<Job> {
 /// does, ends the wait at once; the work ends at its next look at the flag.
 ///
 /// # Errors
-/// The exception of a signal handler; RuntimeError if the work panics.
+/// The exception of a signal handler; RuntimeError if the work panics; GradprobeError in a process
+/// that was forked from one in which work has run.
 pub(crate) fn run<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce(Interrupts) -> T + Send + 'static,
 ) -> PyResult<T> {
+    if *OWNER.get_or_init(std::process::id) != std::process::id() {
+        return Err(error::forked());
+    }
     let interrupts = Interrupts::default();
     let (sender, receiver) = channel();
     let flag = interrupts.clone();

@@ -237,6 +237,24 @@ def test_other_threads_run_during_a_check() -> None:
     assert len(within) > 5
 
 
+def test_a_forked_process_is_refused_in_words(case: dict[str, Any]) -> None:
+    gradprobe.check(**case)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            gradprobe.check(**case)
+            text = "no error"
+        except gradprobe.GradprobeError as error:
+            text = str(error)
+        os.write(write, text.encode())
+        os._exit(0)
+    os.close(write)
+    assert os.waitpid(child, 0)[1] == 0
+    assert "start processes by spawn" in os.read(read, 1000).decode()
+    os.close(read)
+
+
 def test_importing_gradprobe_imports_no_array_library() -> None:
     code = "import sys, gradprobe; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -109,7 +109,7 @@ def _half_precision(pair: Pair) -> Finding | None:
         rounding = pair.allowed + np.abs(pair.g) * 2.0**-bits
         known = pair.measured()
         is_near = np.abs(pair.a - pair.g)[known] <= 1.5 * rounding[known]
-        if is_stored and bool(is_near.all()):
+        if is_stored and known.any() and bool(is_near.all()):
             return _finding(
                 "half-precision",
                 f"every entry of the gradient of {pair.name} is a number of {name}: it went "
@@ -319,6 +319,8 @@ def _unknown(pair: Pair) -> Finding:
 def places(wrong: NDArray[np.bool_]) -> str:
     """Returns the places of the wrong entries in words."""
     count = int(wrong.sum())
+    if count == 0:
+        return "along random directions, though in no entry that was measured"
     if wrong.all():
         return "everywhere"
     if wrong.ndim >= 1:

@@ -31,7 +31,9 @@ class Noise:
 def measure_noise(function: Function, terms: Array, rng: np.random.Generator) -> Noise:
     """Estimates the noise along random directions. Costs at most 32 calls."""
     case = function.case
-    floor = _reduced(function, (_roundoff(function) * terms) ** 2) ** 0.5
+    # A function may compute in f64 and return a narrower dtype.
+    roundoff = ROUNDOFF[function.output_dtype]
+    floor = _reduced(function, (roundoff * terms) ** 2) ** 0.5
     found = floor
     for _ in range(DIRECTIONS):
         direction = case.scale * rng.standard_normal(case.x.size)
@@ -46,14 +48,12 @@ def measure_noise(function: Function, terms: Array, rng: np.random.Generator) ->
     return Noise(float(found[0]), rows)
 
 
-def _roundoff(function: Function) -> float:
-    return 2.0**-53 if function.mode.wide else ROUNDOFF[function.output_dtype]
-
-
 def _spacings(function: Function) -> tuple[float, float]:
-    if function.mode.wide:
+    if function.mode.wide and function.output_dtype == "float64":
         return 2.0**-28, 2.0**-16
-    u = max(ROUNDOFF[leaf.dtype] for leaf in function.case.leaves)
+    u = max(
+        ROUNDOFF[function.output_dtype], *(ROUNDOFF[leaf.dtype] for leaf in function.case.leaves)
+    )
     return 16 * u, max(32 * u, u**0.5)
 
 

@@ -240,10 +240,11 @@ def _headline(leaf: LeafCheck, findings: tuple[Finding, ...]) -> str:
             counted = f"{leaf.wrong:,} of {leaf.compared:,} compared entries are wrong"
         return f"FAIL: {first.message} ({first.code}). {counted}."
     if leaf.verdict == "inconclusive":
-        decided = leaf.compared - leaf.undecided - leaf.kinks
+        # Entries for which no call was left are undecided too.
+        decided = leaf.entries - leaf.undecided - leaf.kinks
         return (
-            f"INCONCLUSIVE: no error was found in {name}, but only {decided:,} of "
-            f"{leaf.compared:,} compared entries could be decided."
+            f"INCONCLUSIVE: no error was found in {name}, but only {max(decided, 0):,} of "
+            f"{leaf.entries:,} entries could be decided."
             if leaf.undecided + leaf.kinks
             else f"INCONCLUSIVE: no error was found in {name}, but the check is too weak: "
             f"{_would_detect(leaf)}."
