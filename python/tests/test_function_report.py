@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,29 @@ def test_a_rounded_output_is_noise(dtype: torch.dtype) -> None:
     assert right.verdict != "fail"
     wrong = gradprobe.check_function(rounded, (x,), (3 * grad,), grad_output=weights)
     assert wrong.verdict == "fail"
+
+
+def biased(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.conv2d(x.to(bias), weight.to(bias), bias, padding=1)
+
+
+def test_a_bias_before_a_batch_norm_has_no_gradient() -> None:
+    """Its terms cancel, so that only their rounding errors are left."""
+    torch.manual_seed(0)
+    for _ in range(5):
+        conv, norm = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4)
+        x, target = torch.randn(4, 1, 8, 8), torch.randn(4, 4, 8, 8)
+        out = conv(x)
+        (arriving,) = torch.autograd.grad((norm(out) * target).sum(), out)
+        (grad,) = torch.autograd.grad(conv(x), conv.bias, arriving)
+
+        weight = conv.weight.detach()
+        fixed = partial(biased, x, weight)
+        bias = conv.bias.detach().requires_grad_()
+        right = gradprobe.check_function(fixed, (bias,), (grad,), grad_output=arriving)
+        assert right.passed, right
+        wrong = gradprobe.check_function(fixed, (bias,), (grad + 1e-3,), grad_output=arriving)
+        assert wrong.verdict == "fail"
 
 
 def test_every_format_has_the_report(tmp_path: Any) -> None:

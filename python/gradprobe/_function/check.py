@@ -21,7 +21,7 @@ from .gradients import computed_gradients
 from .noise import measure_noise
 from .probe import Index, Prober
 from .result import FunctionResult
-from .rounding import Tolerance, gradient_roundoff, moved_inputs
+from .rounding import Moved, Tolerance, gradient_roundoff, moved_inputs
 from .rows import separable
 from .settings import Settings
 from .summary import overall, summarize
@@ -84,7 +84,7 @@ class Session:
         if self.settings.method == "complex-step" and not self.function.mode.wide:
             raise CaseError("complex-step: the function does not run in complex numbers")
         prober = self._prober()
-        moved = []
+        moved: list[Moved] = []
         if self.tolerance.draws:
             moved = moved_inputs(self.function, self.tolerance.roundoff, self.settings.seed)
         walker = DirectionCheck(prober, self.analytic, self.tolerance, moved, self.rng)

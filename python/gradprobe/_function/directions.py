@@ -11,7 +11,7 @@ from .case import Case, Leaf
 from .decision import KINK, KINK_REACH, RIGHT, UNDECIDED, WRONG, Entries
 from .function import LimitReachedError
 from .probe import Index, Prober
-from .rounding import RESOLUTION, Tolerance, direction_spread
+from .rounding import RESOLUTION, Moved, Tolerance, direction_spread
 from .table import Estimate, Table
 
 # Random directions through each array, beside one along the gradient itself.
@@ -64,7 +64,7 @@ class DirectionCheck:
     prober: Prober
     analytic: Array
     tolerance: Tolerance
-    moved: list[Array]
+    moved: list[Moved]
     rng: np.random.Generator
     directions: list[Direction] = field(default_factory=list)
 

@@ -12,7 +12,7 @@ from .case import Leaf
 from .decision import KINK, KINK_REACH, RIGHT, UNDECIDED, UNSEEN, WRONG, Anchor, Entries
 from .function import LimitReachedError
 from .probe import Index, Lane, Prober
-from .rounding import Tolerance, entry_spread
+from .rounding import Moved, Tolerance, entry_spread
 from .settings import MIN_POWER
 from .table import SIGMAS, Estimate, Table, quick_estimate
 
@@ -38,7 +38,7 @@ class EntryCheck:
         entries: Index,
         analytic: Array,
         tolerance: Tolerance,
-        moved: list[Array],
+        moved: list[Moved],
         exact: Array | None = None,
     ) -> None:
         self.prober = prober

@@ -91,9 +91,12 @@ class Prober:
         steps = np.array([step]), np.array([step])
         table.record(k, np.zeros(1, dtype=np.intp), changes, steps)
 
-    def change(self, x: Array, rows: Index | None) -> Array:
-        """Returns the change of the loss, or of the rows of the loss, from the inputs to `x`."""
-        difference = self.function.terms(x) - self.terms
+    def change(self, x: Array, rows: Index | None, weights: Array | float = 1.0) -> Array:
+        """Returns the change of the loss, or of the rows of the loss, from the inputs to `x`.
+
+        `weights` multiply the terms of the loss.
+        """
+        difference = weights * (self.function.terms(x) - self.terms)
         if rows is None:
             return np.array([np.sum(difference)])
         every = np.bincount(self.function.term_rows, difference, self.function.rows)

@@ -2,7 +2,8 @@
 
 Three parts. A few units of roundoff of the entry itself and of its array, for the sums inside. A
 term for entries that are zero by cancellation, where the terms that cancel leave rounding errors.
-And the spread of the derivative when every input moves by its roundoff, measured by a few draws.
+And the spread of the derivative when every input, and every term of the loss, moves by its
+roundoff, measured by a few draws.
 """
 
 from __future__ import annotations
@@ -74,8 +75,13 @@ class Tolerance:
         return self.rtol is not None or self.atol is not None
 
     @property
+    def is_short(self) -> bool:
+        """Returns true for the types of 16 bits."""
+        return self.roundoff > 2.0**-20
+
+    @property
     def constants(self) -> Constants:
-        return SHORT if self.roundoff > 2.0**-20 else LONG
+        return SHORT if self.is_short else LONG
 
     @property
     def draws(self) -> bool:
@@ -132,40 +138,59 @@ def gradient_roundoff(case: Case) -> float:
     return max(ROUNDOFF[leaf.gradient_dtype] for leaf in case.checked)
 
 
-def moved_inputs(function: Function, u: float, seed: int) -> list[Array]:
-    """Returns copies of the inputs, each entry moved by a random part of its roundoff."""
+@dataclass(frozen=True)
+class Moved:
+    """Inputs and weights of the loss's terms, each moved by a random part of its roundoff.
+
+    The gradient that arrives at the output is rounded too. Where its entries cancel in a sum, as
+    those behind a batch norm do in the gradient of a bias, nothing else may be left.
+    """
+
+    x: Array
+    weights: Array
+
+
+def moved_inputs(function: Function, u: float, seed: int) -> list[Moved]:
+    """Returns a few draws of the inputs and weights."""
     rng = np.random.default_rng([seed, 0x5EED])
-    x = function.case.x
-    return [function.realised(x * (1 + u * rng.standard_normal(x.size))) for _ in range(DRAWS)]
+    x, terms = function.case.x, function.term_rows.size
+
+    def near_one(size: int) -> Array:
+        return 1 + u * rng.standard_normal(size)
+
+    return [Moved(function.realised(x * near_one(x.size)), near_one(terms)) for _ in range(DRAWS)]
 
 
 def entry_spread(
-    prober: Prober, moved: list[Array], entries: Index, lane: Lane, numeric: Array
+    prober: Prober, moved: list[Moved], entries: Index, lane: Lane, numeric: Array
 ) -> Array:
     """Returns the root mean square change of the derivatives of a lane over the moved inputs."""
     chosen = entries[lane.columns]
     step = prober.first_steps(chosen)
 
-    def slope(x: Array, k: int) -> Array:
-        ahead, behind = x.copy(), x.copy()
+    def slope(draw: Moved, k: int) -> Array:
+        ahead, behind = draw.x.copy(), draw.x.copy()
         ahead[chosen] += step * k
         behind[chosen] -= step * k
         ahead, behind = prober.function.realised(ahead), prober.function.realised(behind)
-        change = prober.change(ahead, lane.rows) - prober.change(behind, lane.rows)
+        changes = (prober.change(at, lane.rows, draw.weights) for at in (ahead, behind))
+        change = next(changes) - next(changes)
         with np.errstate(all="ignore"):
             return np.asarray(change / (ahead[chosen] - behind[chosen]))
 
-    return _root_mean_square([(4 * slope(x, 1) - slope(x, 2)) / 3 for x in moved], numeric)
+    found = [(4 * slope(draw, 1) - slope(draw, 2)) / 3 for draw in moved]
+    return _root_mean_square(found, numeric)
 
 
-def direction_spread(prober: Prober, moved: list[Array], direction: Array, slope: float) -> float:
+def direction_spread(prober: Prober, moved: list[Moved], direction: Array, slope: float) -> float:
     """Returns the root mean square change of a directional derivative over the moved inputs."""
     found = []
-    for x in moved:
-        first, second = (
-            prober.change(x + h * direction, None) - prober.change(x - h * direction, None)
-            for h in (1.0, 2.0)
-        )
+    for draw in moved:
+        changes = {
+            h: prober.change(draw.x + h * direction, None, draw.weights)
+            for h in (1.0, -1.0, 2.0, -2.0)
+        }
+        first, second = changes[1.0] - changes[-1.0], changes[2.0] - changes[-2.0]
         found.append((8 * first - second) / 12)
     return float(_root_mean_square(found, np.array([slope]))[0])
 
