@@ -66,8 +66,8 @@ fn address(text: &str) -> std::result::Result<String, &'static str> {
 /// job, if the listener interrupts.
 ///
 /// # Errors
-/// [`Error::Usage`] if `server` is no address, and those of [`Remote::check`] and of reading the
-/// token.
+/// [`Error::Usage`] if `server` is no address or the token is unusable, [`Error::Io`] if a file
+/// cannot be read, [`Error::Service`] if the service refuses the file or cannot be reached.
 pub fn check_by_service(
     server: &str,
     token: Option<&Path>,
