@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ._errors import GradprobeError
+
 if TYPE_CHECKING:
     from ._function.report import FunctionReport
 
@@ -58,8 +60,13 @@ def check_function(
         >>> report.verdict, report.checks[0].findings[0].code
         ('fail', 'sign-flipped')
     """
-    from ._function import check_function as measure
-    from ._function.report import FunctionReport
+    try:
+        from ._function import check_function as measure
+        from ._function.report import FunctionReport
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise GradprobeError("check_function needs NumPy: pip install numpy") from None
 
     result = measure(
         fn,

@@ -262,6 +262,20 @@ def test_importing_gradprobe_imports_no_array_library() -> None:
     assert not modules & {"numpy", "torch", "jax", "pytest"}
 
 
+def test_a_missing_numpy_is_told_in_words() -> None:
+    code = """
+import sys
+sys.modules["numpy"] = None
+import gradprobe
+try:
+    gradprobe.check_function(lambda x: x**2, 2.0, 4.0)
+except gradprobe.GradprobeError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "check_function needs NumPy: pip install numpy\n"
+
+
 @pytest.mark.parametrize("words", [["gradprobe"], [sys.executable, "-m", "gradprobe"]])
 def test_the_command_is_that_of_the_program(words: list[str]) -> None:
     if words == ["gradprobe"]:
