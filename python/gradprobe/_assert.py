@@ -74,8 +74,13 @@ def assert_gradients(
         text = msg(text)
     elif msg is not None:
         text = msg
+    raise failure(report, text)
+
+
+def failure(report: Report, text: str) -> GradientError:
+    """Returns the exception for a report that did not pass."""
     error = GradientError if report.verdict == "fail" else Inconclusive
-    raise error(text, report)
+    return error(text, report)
 
 
 def _saved(folder: Path, name: str, arguments: dict[str, Any]) -> Path:
@@ -89,6 +94,7 @@ def _saved(folder: Path, name: str, arguments: dict[str, Any]) -> Path:
 def message(report: Report, saved: Path | None = None) -> str:
     """Returns the message of a failed assertion."""
     blocks = [_of_check(check, report) for check in report.checks if not check.passed]
+    blocks = blocks or [report.headline]
     if report.notes:
         blocks.append("\n".join(f"note: {note}" for note in report.notes))
     if saved is not None:

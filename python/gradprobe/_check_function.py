@@ -61,19 +61,15 @@ def check_function(
         ('fail', 'sign-flipped')
     """
     try:
-        from ._function import check_function as measure
+        from ._function.check import check
         from ._function.report import FunctionReport
+        from ._function.settings import Settings
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise
         raise GradprobeError("check_function needs NumPy: pip install numpy") from None
 
-    result = measure(
-        fn,
-        inputs,
-        grads,
-        grad_output=grad_output,
-        reference=reference,
+    settings = Settings(
         method=method,
         budget=budget,
         seconds=seconds,
@@ -81,7 +77,6 @@ def check_function(
         rtol=rtol,
         atol=atol,
         eps=eps,
-        names=names,
         nondet_tol=nondet_tol,
     )
-    return FunctionReport(result)
+    return FunctionReport(check(fn, inputs, grads, grad_output, reference, names, settings))

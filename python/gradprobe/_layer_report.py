@@ -93,10 +93,9 @@ def _number(value: Any) -> float:
 
 
 def _check(data: dict[str, Any], sentence: str, native: _native.Report) -> Check:
-    names = {"input": "grad", "logits": "grad_logits"}
     wrt = data["wrt"]
     return Check(
-        name=names.get(wrt, f"grad_{wrt}"),
+        name="grad" if wrt == "input" else f"grad_{wrt}",
         verdict=data["verdict"],
         headline=sentence,
         dtype=data["dtype"],

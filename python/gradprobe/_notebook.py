@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from ._report import Check, Report, escaped
+from ._html import escaped
+
+if TYPE_CHECKING:
+    from ._report import Check, Report
 
 # Every rule is limited to the report, and colours follow those of the page, so that a notebook
 # looks the same with or without it.

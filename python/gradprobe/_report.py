@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import shutil
@@ -14,8 +13,15 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from ._errors import CaseError
+from ._notebook import fragment
 
 Verdict = Literal["pass", "inconclusive", "fail"]
+ORDER: tuple[Verdict, ...] = ("pass", "inconclusive", "fail")
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Returns the worst verdict; "inconclusive" if there is none."""
+    return max(verdicts, key=ORDER.index, default="inconclusive")
 
 
 @dataclass(frozen=True)
@@ -202,8 +208,6 @@ class Report(ABC):
         return self.checks[0].name
 
     def _repr_html_(self) -> str:
-        from ._notebook import fragment
-
         return fragment(self)
 
 
@@ -211,8 +215,3 @@ def written(text: str, path: str | os.PathLike[str] | None) -> str:
     if path is not None:
         Path(path).write_text(text, encoding="utf-8")
     return text
-
-
-def escaped(text: str) -> str:
-    """Returns text for HTML."""
-    return html.escape(text, quote=True)

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._assert import message
-from ._errors import CaseError, GradientError, Inconclusive
-from ._function import check_function
-from ._function.report import FunctionReport
+from ._assert import failure, message
+from ._check_function import check_function
+from ._errors import CaseError
 
 __all__ = ["check_grads"]
 
@@ -148,15 +147,12 @@ class Checker:
         path: tuple[str, ...],
     ) -> None:
         __tracebackhide__ = True
-        result = check_function(
+        report = check_function(
             fn, inputs, grads, grad_output=weights, names=names, **self.settings
         )
-        if result.verdict == "pass":
+        if report.passed:
             return
-        report = FunctionReport(result)
-        error = GradientError if result.verdict == "fail" else Inconclusive
-        text = message(report, None) or report.headline
-        raise error(f"{' of '.join(path)}, order {len(path)}: {text}", report)
+        raise failure(report, f"{' of '.join(path)}, order {len(path)}: {message(report)}")
 
     def _random(self, like: Any) -> Any:
         return jnp.asarray(self.rng.standard_normal(np.shape(like)), like.dtype)

@@ -1,18 +1,20 @@
 """The pytest plugin: a fixture and three options. It needs no configuration.
 
-Nothing of gradprobe is imported before a test asks for the fixture.
+It imports no array library.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from ._report import Report
+from ._assert import assert_gradients, self_test
+from ._errors import GradientError
+from ._html import framed
+from ._report import Report
 
 REPORTS: pytest.StashKey[list[tuple[str, Report]]] = pytest.StashKey()
 
@@ -49,9 +51,6 @@ class Gradprobe:
     def __call__(self, *arrays: Any, **arguments: Any) -> Report:
         """Checks gradients, and fails the test if one is wrong. See assert_gradients."""
         __tracebackhide__ = True
-        from ._assert import assert_gradients
-        from ._errors import GradientError
-
         option = self._request.config.getoption
         if option("--gradprobe-device") and not arrays:
             arguments.setdefault("device", option("--gradprobe-device"))
@@ -79,8 +78,6 @@ class Gradprobe:
 @pytest.fixture(scope="session")
 def _gradprobe_works() -> None:
     """Checks once that a corrupted gradient fails: a checker that passes everything is no use."""
-    from ._assert import self_test
-
     self_test()
 
 
@@ -94,10 +91,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     path: Path | None = session.config.getoption("--gradprobe-html")
     if path is None:
         return
-    from ._pages import page
-
     reports = session.config.stash[REPORTS]
-    path.write_text(page(reports), encoding="utf-8")
+    pages = ((nodeid, report.headline, report.to_html()) for nodeid, report in reports)
+    path.write_text(framed(pages), encoding="utf-8")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from functools import partial
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 import gradprobe
+from gradprobe._assert import message
 from gradprobe._function.diagnose import diagnose
+from gradprobe._function.report import FunctionReport
 
 RANDOM = np.random.default_rng(5)
 W, X = RANDOM.standard_normal((6, 6)), RANDOM.standard_normal((6, 9))
@@ -145,3 +148,12 @@ def test_assert_gradients_takes_a_function() -> None:
     lines = str(raised.value).splitlines()
     assert "Mismatched elements: 36 / 36 (100.0%)" in lines
     assert any(line.startswith("Greatest relative difference: 2 at index") for line in lines)
+
+
+def test_a_direction_through_several_arrays_has_words() -> None:
+    """It may accuse them together and none of them alone."""
+    report = gradprobe.check_function(lambda a, b: loss(a) + loss(b), (W, W), (SLOPE, SLOPE))
+    together = FunctionReport(dataclasses.replace(report.result, verdict="fail"))
+    assert together.headline.startswith("FAIL: random directions")
+    assert message(together).startswith("FAIL: random directions")
+    assert message(report).startswith("PASS: ")

@@ -23,7 +23,7 @@ from .probe import Index, Prober
 from .result import FunctionResult
 from .rounding import Moved, Tolerance, gradient_roundoff, moved_inputs
 from .rows import separable
-from .settings import Settings
+from .settings import DEFAULTS, Settings
 from .summary import overall, summarize
 from .taylor import remainders
 
@@ -35,10 +35,10 @@ def check(
     fn: Callable[..., Any],
     inputs: Any,
     grads: Any,
-    grad_output: Any,
-    reference: Callable[..., Any] | None,
-    names: str | Sequence[str] | None,
-    settings: Settings,
+    grad_output: Any = None,
+    reference: Callable[..., Any] | None = None,
+    names: str | Sequence[str] | None = None,
+    settings: Settings = DEFAULTS,
 ) -> FunctionResult:
     """Runs one check. The arguments are those of `check_function`."""
     started = time.monotonic()

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from .._report import Check, Entry, Finding, Report, escaped, written
+from .._html import page
+from .._report import Check, Entry, Finding, Report, written
 from .diagnose import diagnose, places
 from .result import FunctionResult, LeafCheck
 
@@ -24,6 +25,13 @@ class FunctionReport(Report):
         self.result = result
         """The numbers behind the report."""
         super().__init__(result.verdict, map(_check, result.checks), result.notes)
+
+    @property
+    def headline(self) -> str:
+        if self.verdict != "fail" or any(check.verdict == "fail" for check in self.checks):
+            return super().headline
+        # A direction through several arrays accuses none of them alone.
+        return "FAIL: random directions through all of the gradients show an error."
 
     @property
     def calls(self) -> int:
@@ -56,15 +64,7 @@ class FunctionReport(Report):
         return written(json.dumps(document, indent=2, allow_nan=False) + "\n", path)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        title = f"gradprobe: {self.verdict}"
-        page = (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width">'
-            f"<title>{escaped(title)}</title><style>:root{{color-scheme:light dark}}"
-            "body{font-family:system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
-            f"</style></head><body><h1>{escaped(title)}</h1>{self._repr_html_()}</body></html>\n"
-        )
-        return written(page, path)
+        return written(page(f"gradprobe: {self.verdict}", self._repr_html_()), path)
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         blocks = ["## gradprobe\n"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from .._report import Verdict
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Verdict = Literal["pass", "inconclusive", "fail"]
 Decision = Literal["right", "wrong", "undecided", "kink"]
 
 

@@ -64,3 +64,6 @@ class Settings:
             return False
         limit = self.second_limit if self.seconds is None else 1.2 * self.seconds
         return calls * call_seconds <= 0.5 * limit
+
+
+DEFAULTS = Settings()

@@ -7,11 +7,12 @@ from typing import get_args
 
 import numpy as np
 
+from .._report import Verdict, worst
 from .array import Array
 from .case import Leaf
 from .decision import KINK, RIGHT, UNSEEN, WRONG, Entries
 from .directions import Direction, DirectionCheck
-from .result import Decision, LeafCheck, RelativeError, Verdict, WorstEntry
+from .result import Decision, LeafCheck, RelativeError, WorstEntry
 from .rounding import Tolerance
 from .settings import MIN_POWER
 
@@ -94,8 +95,7 @@ def overall(checks: tuple[LeafCheck, ...], directions: DirectionCheck | None) ->
     """Returns the worst verdict; a wrong direction through several arrays fails them together."""
     if directions is not None and any(one.decision == WRONG for one in directions.directions):
         return "fail"
-    order: tuple[Verdict, ...] = ("pass", "inconclusive", "fail")
-    return max((check.verdict for check in checks), key=order.index)
+    return worst(check.verdict for check in checks)
 
 
 def _directions_of(leaf: Leaf, directions: DirectionCheck | None) -> list[Direction]:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._assert import message
-from .._errors import CaseError, GradientError, Inconclusive
-from .._function import check_function, tree
-from .._function.report import FunctionReport
+from .._assert import failure, message
+from .._check_function import check_function
+from .._errors import CaseError
+from .._function import tree
 
 SEED = 0
 # The defaults of the original, for the tolerance that is not given if the other one is.
@@ -77,7 +77,7 @@ def gradcheck(
         atol = ATOL if atol is None else atol
         rtol = RTOL if rtol is None else rtol
     grads, weights = _gradients(func, inputs, nondet_tol)
-    result = check_function(
+    report = check_function(
         lambda *values: _differentiable(func(*values), weights),
         tree.rebuild(inputs, (_detached(it) for _, it in tree.leaves(inputs, ""))),
         grads,
@@ -88,13 +88,11 @@ def gradcheck(
         atol=atol,
         rtol=rtol,
     )
-    if result.verdict == "pass":
+    if report.passed:
         return True
     if not raise_exception:
         return False
-    report = FunctionReport(result)
-    error = GradientError if result.verdict == "fail" else Inconclusive
-    raise error(message(report, None) or report.headline, report)
+    raise failure(report, message(report))
 
 
 def _gradients(

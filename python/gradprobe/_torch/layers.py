@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from .._errors import CaseError
-from .._function import FunctionResult, check_function
+from .._function.check import check
+from .._function.result import FunctionResult
+from .._function.settings import Settings
 from .piece import Piece, cut, differentiate
 from .recording import Call
 from .replica import Replica
@@ -113,14 +115,13 @@ class LayerChecker:
         names += [f"{call.name}.{name}" for name in piece.parameters]
         with self.replica.replaying(piece) as replay:
             self._compare(piece, replay, inputs)
-            return check_function(
+            return check(
                 replay,
                 tuple(inputs),
                 tuple(_narrowed(piece.gradients, [*inputs, *piece.upstream])),
                 grad_output=piece.upstream,
                 names=names,
-                budget=self.budget,
-                seconds=self.seconds,
+                settings=Settings(budget=self.budget, seconds=self.seconds),
             )
 
     def _compare(self, piece: Piece, replay: Callable[..., list[Tensor]], inputs: Any) -> None:
@@ -160,7 +161,8 @@ def check_loss(
 
     names = [f"{root.name}.{it.name}" for it in wanted]
     try:
-        result = check_function(loss, tuple(values), tuple(gradients), names=names, seconds=seconds)
+        settings = Settings(seconds=seconds)
+        result = check(loss, tuple(values), tuple(gradients), names=names, settings=settings)
     except Exception as error:
         return Layer("loss", "loss", _nothing(_sentence(error)))
     return Layer("loss", "loss", result)

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .._errors import CaseError
-from .._function import FunctionResult
 from .._function.report import FunctionReport
+from .._function.result import FunctionResult
+from .._html import escaped, page
 from .._notebook import fragment
-from .._report import Report, Verdict, escaped, written
+from .._report import Report, worst, written
 
 SCHEMA = "gradprobe/module/1"
-ORDER: tuple[Verdict, ...] = ("pass", "inconclusive", "fail")
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,8 @@ class ModuleReport(Report):
         found = list(layers)
         self.layers = {layer.name: FunctionReport(layer.result) for layer in found}
         self._kinds = {layer.name: layer.kind for layer in found}
-        verdicts = [report.verdict for report in self.layers.values()]
         super().__init__(
-            max(verdicts, key=ORDER.index, default="inconclusive"),
+            worst(report.verdict for report in self.layers.values()),
             (check for report in self.layers.values() for check in report.checks),
             notes,
         )
@@ -84,15 +83,7 @@ class ModuleReport(Report):
         return written(json.dumps(document, indent=2, allow_nan=False) + "\n", path)
 
     def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        title = f"gradprobe: {self.verdict}"
-        page = (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width">'
-            f"<title>{escaped(title)}</title><style>:root{{color-scheme:light dark}}"
-            "body{font-family:system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
-            f"</style></head><body><h1>{escaped(title)}</h1>{self._repr_html_()}</body></html>\n"
-        )
-        return written(page, path)
+        return written(page(f"gradprobe: {self.verdict}", self._repr_html_()), path)
 
     def to_markdown(self, path: str | os.PathLike[str] | None = None) -> str:
         rows = ["| layer | kind | verdict | result |", "|---|---|---|---|"]
@@ -160,9 +151,6 @@ def _result(report: FunctionReport, kind: str) -> str:
 
 def _sentence(report: FunctionReport) -> str:
     """Returns the headline without its verdict; the note, if nothing could be checked."""
-    of_verdict = [check for check in report.checks if check.verdict == report.verdict]
-    if of_verdict:
-        return of_verdict[0].headline.partition(": ")[2]
-    if report.verdict == "fail":
-        return "random directions through all of its gradients show an error."
+    if report.checks:
+        return report.headline.partition(": ")[2]
     return report.notes[0] if report.notes else "nothing was checked."
