@@ -114,7 +114,7 @@ pub(crate) const SMALLEST_ROWS: usize = 4096;
 // Sweeps over the step.
 
 /// Multiply-adds per step of a sweep: about 1 s on two cores.
-pub(crate) const SWEEP_WORK: usize = 1 << 29;
+pub const SWEEP_WORK: usize = 1 << 29;
 /// Multiply-adds per step of a sweep that takes no noticeable time.
 pub(crate) const GLANCE_WORK: usize = 1 << 22;
 /// Multiply-adds per row, above which a glance is skipped.

@@ -15,6 +15,8 @@ use crate::{
     tensor::Dtype,
 };
 
+pub use crate::budget::SWEEP_WORK as WORK;
+
 /// Smallest error that counts as a wrong gradient: in f32, the mean relative error of a right one
 /// was measured at up to 1e-4 (November 2026).
 const LEAST_ERROR: f64 = 1e-3;

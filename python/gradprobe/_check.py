@@ -278,9 +278,8 @@ def sweep(
     case = _native.case_of_arrays(prepare_all(given)[0])
     if device != "cpu":
         quiet_software_driver()
-    swept = _native.sweep(
-        case, _settings(**settings), steps=(eps_from, eps_to), precision=precision, device=device
-    )
+    spelled = _settings(precision=precision, **settings)
+    swept = _native.sweep(case, spelled, steps=(eps_from, eps_to), device=device)
     return tuple(
         Sweep(name, tuple(SweepPoint(*point) for point in points), conclusion, text)
         for name, points, conclusion, text in swept

@@ -1,14 +1,14 @@
 //! A case: arrays with names, in memory or in a file, and the work on it.
 
-use std::{collections::BTreeMap, path::PathBuf, str::FromStr, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use gradprobe::{
     check::{self, Listener},
-    error::{Error, Result},
+    error::Result,
     io::{self, Inputs, Source},
     problem::{Layout, Wrt},
     report::{Report, Verdict},
-    scheme,
+    scheme::Precision,
     settings::Settings,
     sweep::{self, Sweep},
     tensor::Tensor,
@@ -21,9 +21,6 @@ use crate::{array, opened, task::Interrupts};
 /// takes a few milliseconds.
 const PICTURED: usize = 1 << 20;
 
-/// Work of a sweep at one step, in multiply-adds, as that of `gradprobe sweep`.
-const SWEEP_WORK: usize = 1 << 28;
-
 /// Arrays with names, in memory or in a file.
 #[pyclass(frozen, module = "gradprobe._native")]
 pub(crate) struct Case(Source);
@@ -35,25 +32,6 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Case {
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         let case = object.cast::<Self>()?;
         Ok(Self(case.get().0.clone()))
-    }
-}
-
-/// The precision of a sweep.
-pub(crate) struct Precision(scheme::Precision);
-
-impl FromStr for Precision {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "f32" => Ok(Self(scheme::Precision::F32)),
-            "f64" => Ok(Self(scheme::Precision::F64)),
-            _ => Err(Error::Setting {
-                name: "precision",
-                found: format!("\"{text}\""),
-                expected: "it must be f32 or f64".to_owned(),
-            }),
-        }
     }
 }
 
@@ -180,10 +158,10 @@ impl Case {
         &self,
         settings: &Settings,
         steps: (f64, f64),
-        Precision(precision): Precision,
         device: &str,
     ) -> Result<Vec<Sweep>> {
         let inputs = io::load(&self.0, &settings.loss.request(None))?;
+        let precision = settings.options(false).precision.unwrap_or(Precision::F32);
         let device = opened::device(device, 1 << 30)?;
         let subjects = inputs.subjects.iter();
         let of = |subject| {
@@ -192,7 +170,7 @@ impl Case {
                 subject,
                 precision,
                 steps,
-                SWEEP_WORK,
+                sweep::WORK,
                 &device,
             )
         };

@@ -6,7 +6,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use gradprobe::{
     cli,
-    device::{Device, cpu_info},
+    device::cpu_info,
     io::{self, Source},
     output,
     report::DeviceInfo,
@@ -22,7 +22,7 @@ mod report;
 mod task;
 mod words;
 
-use case::{Case, Precision, Request};
+use case::{Case, Request};
 use report::Report;
 
 /// Checks the gradients of a case. See `gradprobe.check`.
@@ -80,23 +80,17 @@ fn check_by_service(
 /// Sweeps over the step for each gradient of a case. Returns tuples of the gradient's name, the
 /// points, the conclusion, and the table as text. See `gradprobe.sweep`.
 #[pyfunction]
-#[pyo3(signature = (case, settings, *, steps, precision, device))]
+#[pyo3(signature = (case, settings, *, steps, device))]
 #[allow(clippy::type_complexity)]
 fn sweep(
     py: Python<'_>,
     case: Case,
     settings: Vec<(String, String)>,
     steps: (f64, f64),
-    precision: String,
     device: String,
 ) -> PyResult<Vec<(String, Vec<[f64; 4]>, Option<String>, String)>> {
     let settings = Settings::parse(&settings).map_err(|error| error::raised(py, &error))?;
-    let precision: Precision = precision
-        .parse()
-        .map_err(|error| error::raised(py, &error))?;
-    let swept = task::run(py, move |_| {
-        case.sweep(&settings, steps, precision, &device)
-    })?;
+    let swept = task::run(py, move |_| case.sweep(&settings, steps, &device))?;
     let swept = swept.map_err(|error| error::raised(py, &error))?;
     let of_one = |sweep: gradprobe::sweep::Sweep| {
         let points = sweep.points.iter();
@@ -158,13 +152,6 @@ fn devices(py: Python<'_>) -> Vec<(usize, String, String, String, String)> {
     infos.into_iter().enumerate().map(row).collect()
 }
 
-/// Returns the name of the device that this choice selects.
-#[pyfunction]
-fn selected_device(py: Python<'_>, device: &str) -> PyResult<String> {
-    let selected = py.detach(|| Device::select(device).map(|device| device.info().name));
-    selected.map_err(|error| error::raised(py, &error))
-}
-
 /// Runs the command line. Returns its exit code, or the message of an error that exits with 2.
 #[pyfunction]
 fn run(py: Python<'_>, arguments: Vec<OsString>) -> (u8, Option<String>) {
@@ -187,7 +174,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(case_of_file, module)?)?;
     module.add_function(wrap_pyfunction!(memory_of, module)?)?;
     module.add_function(wrap_pyfunction!(devices, module)?)?;
-    module.add_function(wrap_pyfunction!(selected_device, module)?)?;
     module.add_function(wrap_pyfunction!(run, module)?)?;
     module.add_function(wrap_pyfunction!(task::finish, module)?)
 }

@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::{SUCCESS, inputs::InputArguments, stdout::print};
 use crate::{
-    budget,
     device::Device,
     error::Result,
     io::{self, Inputs},
@@ -73,7 +72,7 @@ impl SweepArguments {
     }
 
     fn sweep(&self, inputs: &Inputs, device: &Device) -> Result<()> {
-        let (problem, work) = (&inputs.problem, budget::SWEEP_WORK);
+        let (problem, work) = (&inputs.problem, sweep::WORK);
         let is_named = !self.loss.wrt.is_empty();
         for (index, subject) in inputs.subjects.iter().enumerate() {
             if !is_named && !sweep::is_affordable(problem, subject.wrt, work) {
