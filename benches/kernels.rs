@@ -103,6 +103,7 @@ fn kernels(
         sums: 1.0,
         alike: 0.0,
         at_max: 0.5,
+        lost_at_max: 0.0,
         unit_roundoff: 6e-8,
         accumulation: 1.0,
         rows,

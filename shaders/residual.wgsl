@@ -11,6 +11,7 @@ struct Params {
     sums: real,             // RoundingModel: the weight of S
     alike: real,            // RoundingModel: the weight of R p
     at_max: real,           // RoundingModel: the weight of R at the largest logit
+    lost_at_max: real,      // RoundingModel: the weight of R·sum there
     unit_roundoff: real,    // of the gradient under test
     accumulation: real,     // RoundingModel: the share of a magnitude in the logit error
     rows: u32,
@@ -109,11 +110,11 @@ fn main(place: Place) {
         }
         residual[entry] = difference;
         gradient[entry] = derivative;
-        let weight = abs(total);
         let minus_log = log_sum + (largest - logits[entry]);
         let of_p = max(not_p * logit_error(entry) + elsewhere + minus_log, of_lse);
-        conditioning[entry] = params.sums * (weight * p + abs(derivative))
-            + weight * p * (params.alike + of_p)
-            + select(real(0.0), params.at_max * weight, largest - logits[entry] <= ties);
+        let of_max = (params.at_max + params.lost_at_max * sum) * abs(total);
+        conditioning[entry] = params.sums * (abs(total) * p + abs(derivative))
+            + abs(total) * p * (params.alike + of_p)
+            + select(real(0.0), of_max, largest - logits[entry] <= ties);
     }
 }

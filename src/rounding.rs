@@ -50,6 +50,8 @@ mod samples;
 mod tolerance;
 mod verdict;
 
+use tolerance::smallest_kept;
+
 pub(crate) use additions::ENGINE_CHAIN;
 pub(crate) use noise::Noise;
 pub(crate) use samples::{Common, SampleSum};
@@ -85,8 +87,9 @@ const SWAMPED: f64 = 100.0;
 ///    logsumexp remains in it, even if p is close to 1 (Dao et al., "FlashAttention", 2022;
 ///    Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models", 2024).
 /// 4. Automatic differentiation of z - max z adds minus the sum of the row's gradient to its
-///    largest logit. The sum is 0 but for rounding, up to u·R. The conditioning of that class
-///    therefore gains [`at_max`](Self::at_max)·R.
+///    largest logit. The sum is 0 but for rounding, up to u·R, and for what underflow loses in each
+///    class, times exp(z - max z). The conditioning of that class therefore gains
+///    ([`at_max`](Self::at_max) + [`lost_at_max`](Self::lost_at_max)·sum_c exp(z[c] - max z))·R.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundingModel {
     /// The weight of S relative to T. Sums over k terms drift as sqrt(k), unless they are
@@ -98,11 +101,13 @@ pub struct RoundingModel {
     pub alike: f64,
     /// The weight of R at the largest logit.
     pub at_max: f64,
+    /// The weight of R sum_c exp(z\[c\] - max z) at the largest logit.
+    pub lost_at_max: f64,
     /// The unit roundoff of the type. Logits that differ by less than their errors may each be the
     /// largest.
     pub unit_roundoff: f64,
-    /// The share of A in the logit error. It is 1 unless logits are accumulated in f32 and rounded
-    /// once to f16 or bf16: then the logit error is |z| plus this share of A.
+    /// The share of A in the logit error. It is 1 unless logits are accumulated in f32, or in a few
+    /// partial sums, and rounded to f16 or bf16: then the logit error is |z| plus this share of A.
     pub accumulation: f64,
 }
 
@@ -117,6 +122,10 @@ impl RoundingModel {
     const AT_MAX: [f64; 2] = [2.0, 0.6];
     /// The same for a sum over samples in half precision, whose errors differ.
     const AT_MAX_OF_SUM: f64 = 0.5;
+    /// Share of A / sqrt(d) in the logit error in half precision, for products that add up partial
+    /// sums over the features in that type (split-K). A logit's partial sums are of the size of
+    /// A / sqrt(d), however small their sum. PyTorch was measured at 0.1 with 4 parts.
+    const PARTIAL_SUMS: f64 = 0.5;
     /// Share of the unit roundoff by which a sum of equal terms is off, per term, over
     /// [`LOGITS`](Self::LOGITS). PyTorch was measured at k/28 roundings in f32 and k/9 in f64
     /// (32,000 and 50,257 classes); with the margin of a tolerance the bound is k/4.
@@ -135,6 +144,7 @@ impl RoundingModel {
                     sums: 1.0,
                     alike: alike * accumulation,
                     at_max: Self::AT_MAX[0],
+                    lost_at_max: 0.0,
                     unit_roundoff,
                     accumulation,
                 }
@@ -145,6 +155,7 @@ impl RoundingModel {
                     sums,
                     alike,
                     at_max: Self::AT_MAX[1] * sums,
+                    lost_at_max: 0.0,
                     unit_roundoff,
                     accumulation: 1.0,
                 }
@@ -160,8 +171,17 @@ impl RoundingModel {
         if plan.wrt == Wrt::Input && is_thin && model.accumulation == 1.0 {
             model.sums += problem.k() as f64 / SWAMPED;
         }
-        if plan.wrt.is_parameter() && model.accumulation != 1.0 {
-            model.at_max = Self::AT_MAX_OF_SUM;
+        // The derivative of the sum of exp has a term for each class with a target.
+        let targets = if problem.is_one_hot() { 1 } else { problem.k() };
+        let lost = smallest_kept(problem, plan.dtype) * targets as f64 * problem.normalizer();
+        model.lost_at_max = lost / (Self::LOGITS * model.unit_roundoff);
+        if model.accumulation != 1.0 {
+            if !problem.is_of_logits() {
+                model.accumulation += Self::PARTIAL_SUMS / (problem.d() as f64).sqrt();
+            }
+            if plan.wrt.is_parameter() {
+                model.at_max = Self::AT_MAX_OF_SUM;
+            }
         }
         model
     }

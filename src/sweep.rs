@@ -151,8 +151,27 @@ fn least_work(problem: &Problem, wrt: Wrt) -> f64 {
 
 /// Returns true if a sweep with respect to `wrt` takes at most `work` multiply-adds per step, or
 /// can be limited to fewer rows.
-pub fn is_affordable(problem: &Problem, wrt: Wrt, work: usize) -> bool {
+fn is_affordable(problem: &Problem, wrt: Wrt, work: usize) -> bool {
     !wrt.is_parameter() || least_work(problem, wrt) <= work as f64
+}
+
+/// Returns the reason to leave out the sweep with respect to `wrt`, if it takes more than
+/// [`WORK`] and is none of those that were asked for.
+pub fn reason_to_skip(problem: &Problem, wrt: Wrt, asked: &[Wrt]) -> Option<String> {
+    let is_skipped = asked.is_empty() && !is_affordable(problem, wrt, WORK);
+    let (name, time) = (wrt.grad_name(), time_per_step(problem, wrt));
+    is_skipped.then(|| format!("{name} is not swept: each step needs all samples, {time}"))
+}
+
+/// Returns the time of a step over all samples, in words.
+fn time_per_step(problem: &Problem, wrt: Wrt) -> String {
+    // WORK takes about 1 s.
+    let seconds = least_work(problem, wrt) / WORK as f64;
+    match seconds.ceil() {
+        seconds if seconds < 120.0 => format!("about {seconds} s"),
+        seconds if seconds < 7200.0 => format!("about {:.0} min", seconds / 60.0),
+        seconds => format!("about {:.0} h", seconds / 3600.0),
+    }
 }
 
 /// Sweeps the powers of ten from `from` down to `to`, over as many leading rows as `work`
@@ -178,9 +197,9 @@ pub fn sweep(
             name: "--wrt",
             found: wrt.name().to_owned(),
             expected: format!(
-                "a sweep over all {} samples of this size would take hours; sweep a file with \
-                 fewer samples and classes",
-                problem.n()
+                "each step of its sweep needs all {} samples, {}: sweep fewer samples and classes",
+                problem.n(),
+                time_per_step(problem, wrt)
             ),
         });
     }

@@ -150,7 +150,7 @@ impl Case {
         })
     }
 
-    /// Sweeps over the step for each gradient.
+    /// Sweeps over the step for each gradient. Returns the reasons to leave out others too.
     ///
     /// # Errors
     /// Those of [`io::load`], [`opened::device`] and [`sweep::sweep`].
@@ -159,22 +159,22 @@ impl Case {
         settings: &Settings,
         steps: (f64, f64),
         device: &str,
-    ) -> Result<Vec<Sweep>> {
+    ) -> Result<(Vec<Sweep>, Vec<String>)> {
         let inputs = io::load(&self.0, &settings.loss.request(None))?;
         let precision = settings.options(false).precision.unwrap_or(Precision::F32);
         let device = opened::device(device, 1 << 30)?;
-        let subjects = inputs.subjects.iter();
-        let of = |subject| {
-            sweep::sweep(
-                &inputs.problem,
-                subject,
-                precision,
-                steps,
-                sweep::WORK,
-                &device,
-            )
-        };
-        subjects.map(of).collect()
+        let (problem, work) = (&inputs.problem, sweep::WORK);
+        let (mut sweeps, mut skipped) = (Vec::new(), Vec::new());
+        for subject in &inputs.subjects {
+            match sweep::reason_to_skip(problem, subject.wrt, &settings.loss.wrt) {
+                Some(reason) => skipped.push(reason),
+                None => {
+                    let sweep = sweep::sweep(problem, subject, precision, steps, work, &device)?;
+                    sweeps.push(sweep);
+                }
+            }
+        }
+        Ok((sweeps, skipped))
     }
 }
 

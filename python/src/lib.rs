@@ -2,7 +2,10 @@
 //!
 //! It holds nothing that computes. `gradprobe/__init__.py` is the package's interface.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::{CString, OsString},
+    path::PathBuf,
+};
 
 use gradprobe::{
     cli,
@@ -12,7 +15,7 @@ use gradprobe::{
     report::DeviceInfo,
     settings::Settings,
 };
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{exceptions::PyUserWarning, prelude::*, types::PyDict};
 
 mod array;
 mod case;
@@ -91,7 +94,11 @@ fn sweep(
 ) -> PyResult<Vec<(String, Vec<[f64; 4]>, Option<String>, String)>> {
     let settings = Settings::parse(&settings).map_err(|error| error::raised(py, &error))?;
     let swept = task::run(py, move |_| case.sweep(&settings, steps, &device))?;
-    let swept = swept.map_err(|error| error::raised(py, &error))?;
+    let (swept, skipped) = swept.map_err(|error| error::raised(py, &error))?;
+    for reason in skipped {
+        let category = py.get_type::<PyUserWarning>();
+        PyErr::warn(py, &category, &CString::new(reason)?, 2)?;
+    }
     let of_one = |sweep: gradprobe::sweep::Sweep| {
         let points = sweep.points.iter();
         let points = points.map(|at| [at.eps, at.difference, at.forward_pass, at.floor]);

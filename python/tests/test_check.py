@@ -155,6 +155,15 @@ def test_a_sweep_tells_a_wrong_gradient_from_a_large_step(case: dict[str, Any]) 
     assert "forward-pass" in str(wrong)
 
 
+def test_a_sweep_that_takes_long_is_left_out_unless_it_is_asked_for() -> None:
+    arrays = layer(n=2000, d=100, k=50)
+    with pytest.warns(UserWarning, match="grad_weight is not swept: each step needs all samples"):
+        swept = gradprobe.sweep(**arrays, eps_from=1e-2, eps_to=1e-2)
+    assert "grad_weight" not in [sweep.name for sweep in swept]
+    with pytest.raises(gradprobe.CaseError, match="each step of its sweep needs"):
+        gradprobe.sweep(**arrays, eps_from=1e-2, eps_to=1e-2, wrt="weight")
+
+
 def test_a_service_checks_in_place_of_this_process(tmp_path: Path, case: dict[str, Any]) -> None:
     command = [sys.executable, "-m", "gradprobe", "serve", "--device", "cpu"]
     command += ["--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]

@@ -87,11 +87,12 @@ impl Comparator<'_> {
         let of_entry = |(entry, (derivative, target)): (usize, (&f64, &f64))| {
             // The derivative is sum_j (R p - r) dz/dx.
             let softmax = (derivative + target).abs();
-            let swamped = sum.swamped(softmax, evaluation.bounds.peak[entry]);
+            let peak = evaluation.bounds.peak[entry];
+            let rounded = sum.swamped(softmax, peak) + sum.one_sided(*derivative, peak);
             common.soft[entry / self.columns()] * softmax
                 + common.hard * target.abs()
                 + common.at_max * at_max[entry].abs()
-                + (lost[entry] + swamped) / self.tolerance.rounding
+                + (lost[entry] + rounded) / self.tolerance.rounding
         };
         let common: Vec<f64> = entries.map(of_entry).collect();
         let Bounds {

@@ -73,11 +73,9 @@ impl SweepArguments {
 
     fn sweep(&self, inputs: &Inputs, device: &Device) -> Result<()> {
         let (problem, work) = (&inputs.problem, sweep::WORK);
-        let is_named = !self.loss.wrt.is_empty();
         for (index, subject) in inputs.subjects.iter().enumerate() {
-            if !is_named && !sweep::is_affordable(problem, subject.wrt, work) {
-                let name = subject.wrt.grad_name();
-                tracing::warn!("{name} is not swept: a step needs all samples, which takes hours");
+            if let Some(reason) = sweep::reason_to_skip(problem, subject.wrt, &self.loss.wrt) {
+                tracing::warn!("{reason}");
                 continue;
             }
             let range = (self.eps_from, self.eps_to);

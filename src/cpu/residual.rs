@@ -6,7 +6,8 @@
 //! gradient[c]     = R p[c] - r[c] = R residual[c] + linear[c]
 //! conditioning[c] = sums (|R| p[c] + |gradient[c]|) + alike |R| p[c]
 //!                   + |R| p[c] max((1 - p[c]) M[c] + sum_{b != c} p[b] M[b] - log p[c], |lse| / 2)
-//!                   + at_max |R| if z[c] is the largest, or may be, in view of its error
+//!                   + (at_max + lost_at_max sum_b exp(z[b] - max z)) |R|
+//!                   if z[c] is the largest, or may be, in view of its error
 //! lse             = log sum_c exp(z[c])
 //! bounds          = max_c A[c], max_c M[c]
 //! ```
@@ -84,7 +85,8 @@ impl<T: Real> Residual<T> {
         targets: &TargetRows<T>,
         model: RoundingModel,
     ) {
-        let [sums, alike, half, at_max] = [model.sums, model.alike, 0.5, model.at_max].map(T::of);
+        let [sums, alike, half] = [model.sums, model.alike, 0.5].map(T::of);
+        let [at_max, lost_at_max] = [model.at_max, model.lost_at_max].map(T::of);
         let (k, label, total) = (z.len(), targets.labels[row], targets.totals[row]);
         let linear = targets.linear.as_ref().map(|linear| &linear[row * k..]);
         let is_label = move |c: usize| c == label as usize;
@@ -119,7 +121,7 @@ impl<T: Real> Residual<T> {
             let weight = total.abs();
             let of_p = larger(not_p * errors[c] + elsewhere + minus_log, of_lse);
             let of_max = if largest - z[c] <= ties {
-                at_max * weight
+                (at_max + lost_at_max * whole) * weight
             } else {
                 T::zero()
             };
@@ -139,6 +141,7 @@ mod tests {
         sums: 2.0,
         alike: 0.25,
         at_max: 0.75,
+        lost_at_max: 0.125,
         unit_roundoff: 1e-6,
         accumulation: 1.0,
     };
@@ -173,7 +176,7 @@ mod tests {
         } = residual(&[0.0, 0.0], &[2.0, 4.0], &targets, MODEL, 2);
         assert_eq!(gradient, [1.0, -1.0]);
         let t = 1.5 * (0.25 + (0.5 * 2.0 + 0.5 * 4.0 + 2f64.ln()));
-        let expected = 2.0 * (1.5 + 1.0) + t + 0.75 * 3.0;
+        let expected = 2.0 * (1.5 + 1.0) + t + (0.75 + 0.125 * 2.0) * 3.0;
         assert_eq!(conditioning, [expected, expected]);
     }
 }

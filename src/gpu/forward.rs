@@ -113,6 +113,7 @@ impl Forward {
             sums: model.sums,
             alike: model.alike,
             at_max: model.at_max,
+            lost_at_max: model.lost_at_max,
             unit_roundoff: model.unit_roundoff,
             accumulation: model.accumulation,
             rows: rows as u32,

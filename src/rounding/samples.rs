@@ -6,7 +6,7 @@
 //! ```text
 //! conditioning = min((1 + sqrt(m / n_eff)) / 2 · sqrt(m · sum_j c[j]²), sum_j c[j])
 //!              + soft |sum_j R p dz/dx| + hard |sum_j r dz/dx| + at_max |sum_{j: z max} R dz/dx|
-//!              + (|sum_j R dp dz/dx| + swamped) / rounding
+//!              + (|sum_j R dp dz/dx| + swamped + one_sided) / rounding
 //!              + (2.4 sqrt(n) + likeness² n / 5 + equal_parts) peak · u_acc / rounding
 //! n_eff        = (sum_j c[j])² / sum_j c[j]²
 //! likeness     = min(1, 2 sums · peak / sqrt(n sum_j c[j]²))
@@ -14,7 +14,8 @@
 //! drift        = sqrt(n m) / 2 · u_acc
 //! ```
 //!
-//! where swamped is |sum_j R p dz/dx| if that is at most 4 n u_acc peak, else 0.
+//! where swamped is |sum_j R p dz/dx| if that is at most 4 n u_acc peak, else 0, and one_sided is
+//! |numeric| / max R · u_acc / 2 · peak for a bias, else 0.
 //!
 //! The same holds for the noise, with half of each constant: an engine adds up short chains of
 //! samples first. Its truncation has the same sign in every sample.
@@ -30,7 +31,9 @@
 //!    roundings. The peak is the largest partial sum that was seen. Terms of one size and sign
 //!    round to the same side: PyTorch and NumPy were measured at n/10 roundings. Equal samples, and
 //!    the equal parts of smoothed targets, do so beside a partial sum of other terms too, and then
-//!    by up to a whole rounding each: NumPy was measured at n/3.
+//!    by up to a whole rounding each: NumPy was measured at n/3. In a bias, the terms of saturated
+//!    samples are all R or -R. At least |numeric| / R of them do not cancel, and few more if the
+//!    peak is no larger: NumPy was measured at 0.22 roundings each.
 //! 4. Equal terms round to the same side: the drift is n/2 roundings if all samples are equal.
 //!    PyTorch was measured at n/7 for n up to 20,000.
 
@@ -49,6 +52,9 @@ const EQUAL_TERMS: f64 = 0.2;
 /// The mean size of the terms, in units of the roundoff of the peak, up to which they may be lost.
 /// PyTorch was measured to lose a third of terms of 0.4 (d = 1).
 const SWAMPED_TERMS: f64 = 4.0;
+
+/// Roundings of the terms of a bias that do not cancel.
+const ONE_SIDED: f64 = 0.5;
 
 /// 4 standard deviations of roundings that are uniform within u: see 3. of the module.
 const ACCUMULATION: f64 = 2.4;
@@ -115,6 +121,8 @@ pub(crate) struct SampleSum<'a> {
     equal_parts: f64,
     /// The unit roundoff of the type in which samples are added up.
     accumulated: f64,
+    /// Roundings of the partial sums of a bias, per unit of the derivative.
+    one_sided: f64,
     /// True if there is one feature, d = 1.
     is_on_a_line: bool,
 }
@@ -147,6 +155,11 @@ impl<'a> SampleSum<'a> {
             least_squares: n * plan.precision.smallest_normal(),
             equal_parts: equal_parts * accumulated / tolerance.rounding,
             accumulated,
+            one_sided: if plan.wrt == Wrt::Bias {
+                ONE_SIDED / problem.largest_total().max(f64::MIN_POSITIVE)
+            } else {
+                0.0
+            },
             is_on_a_line: problem.d() == 1,
             accumulation: of(n, accumulated / tolerance.rounding),
             own_accumulation: of(chain(problem.n()), own),
@@ -158,6 +171,11 @@ impl<'a> SampleSum<'a> {
     pub(crate) fn swamped(&self, softmax: f64, peak: f64) -> f64 {
         let is_swamped = softmax <= SWAMPED_TERMS * self.n * self.accumulated * peak;
         if is_swamped { softmax } else { 0.0 }
+    }
+
+    /// Returns the bound on one-sided roundings in a sum with this derivative and this peak.
+    pub(crate) fn one_sided(&self, derivative: f64, peak: f64) -> f64 {
+        self.one_sided * derivative.abs() * self.accumulated * peak
     }
 
     /// Replaces the conditioning of every entry, `[k·m]`, by that of the noise of the sums, and

@@ -262,7 +262,8 @@ fn the_page_shows_how_to_make_a_file() {
         "mine.pt is neither a .safetensors nor an .npz file.",
     );
     assert!(page.find("pytorch").is_displayed());
-    assert!(page.text("numpy").contains("weight=W.T"));
+    assert!(page.text("numpy").contains("weight=W, "));
+    assert!(page.text("loss").contains("grad_logits"));
     let copy = page.0.find("[data-of=pytorch]").unwrap();
     copy.click();
     page.wait_until(

@@ -97,7 +97,7 @@ fn a_glance_never_fails() {
 }
 
 #[test]
-fn a_parameter_whose_sweep_takes_hours_is_refused() {
+fn a_parameter_whose_sweep_takes_long_is_refused() {
     let model = Model::random(4, Dtype::F32, (300, 20, 5));
     let subject = &subjects(&model, 1.0)[2];
     let device = Device::Cpu { note: None };
@@ -112,7 +112,7 @@ fn a_parameter_whose_sweep_takes_hours_is_refused() {
     );
     let message = swept.unwrap_err().to_string();
     assert!(
-        message.starts_with("--wrt is weight, but a sweep over all 300"),
+        message.starts_with("--wrt is weight, but each step of its sweep needs all 300 samples"),
         "{message}"
     );
 }

@@ -40,6 +40,8 @@ params! {
         alike: f64,
         /// The model's [`RoundingModel::at_max`].
         at_max: f64,
+        /// The model's [`RoundingModel::lost_at_max`].
+        lost_at_max: f64,
         /// The model's [`RoundingModel::unit_roundoff`].
         unit_roundoff: f64,
         /// The model's [`RoundingModel::accumulation`].
@@ -83,6 +85,7 @@ impl Launch for Residual {
             sums: self.sums,
             alike: self.alike,
             at_max: self.at_max,
+            lost_at_max: self.lost_at_max,
             unit_roundoff: self.unit_roundoff,
             accumulation: self.accumulation,
         };
@@ -116,6 +119,7 @@ fn samples(sampler: &mut Sampler) -> Vec<Sample> {
             sums: 1.5,
             alike: 0.75,
             at_max: 0.5,
+            lost_at_max: 0.125,
             unit_roundoff: 1e-9,
             accumulation,
             rows: n as u32,
