@@ -17,6 +17,8 @@ pub(super) struct Draw {
     minus_log: Vec<f64>,
     /// The sum of the logits of each class, `[k]`.
     logits: Vec<f64>,
+    /// The largest share of equal logits in a sample.
+    equal_logits: f64,
 }
 
 /// The likeness of the samples to each other.
@@ -35,7 +37,7 @@ pub(crate) struct Likeness {
     mean_logits: Vec<f64>,
     /// The mean logsumexp.
     mean_lse: f64,
-    /// The largest mean of exp(z - max z) over the classes of a sample.
+    /// The largest mean of exp(z - max z) over the classes of a sample, or share of equal logits.
     evenness: f64,
 }
 
@@ -54,8 +56,12 @@ pub(crate) struct Close<'a> {
 /// log p spread over eight values or more, rounding errors average out.
 const CLOSE: f64 = 1.0 / 8.0;
 /// Mean of exp(z - max z) above which terms round to the same side in the sum of a softmax: most
-/// then lie between the same powers of two. Chosen.
+/// then lie between the same powers of two. Also the share of equal logits above which they do,
+/// even if other terms are larger. Chosen.
 const EVEN: f64 = 0.5;
+/// Largest distance from the median at which logits count as equal. The sum of 50,000 terms in f32
+/// is rounded to 6e-3 of a term.
+const EQUAL: f64 = 1e-2;
 /// Samples whose logits are computed side by side.
 const SIDE_BY_SIDE: usize = 2;
 
@@ -75,6 +81,7 @@ impl Draw {
             lse: Vec::new(),
             minus_log: vec![0.0; k],
             logits: vec![0.0; k],
+            equal_logits: 0.0,
         };
         let logits_of = |rows: &[usize]| {
             let samples = rows.iter().map(|&row| problem.samples().rows(row..row + 1));
@@ -103,6 +110,7 @@ impl Draw {
         for (bound, z) in self.minus_log.iter_mut().zip(z) {
             *bound = bound.max(log + (largest - z)).max(lse.abs());
         }
+        self.equal_logits = self.equal_logits.max(equal_logits(z));
         self.logits.iter_mut().zip(z).for_each(|(sum, z)| *sum += z);
         self.sums.push(sum);
         self.lse.push(lse);
@@ -125,7 +133,9 @@ impl Draw {
             minus_log: self.minus_log.clone(),
             mean_logits: self.logits.iter().map(|sum| sum / drawn).collect(),
             mean_lse: self.lse.iter().sum::<f64>() / drawn,
-            evenness: self.sums.iter().fold(0.0f64, |a, b| a.max(*b)) / self.logits.len() as f64,
+            evenness: self
+                .equal_logits
+                .max(self.sums.iter().fold(0.0f64, |a, b| a.max(*b)) / self.logits.len() as f64),
         }
     }
 }
@@ -151,6 +161,15 @@ impl Likeness {
     pub(crate) fn of_sums(&self) -> f64 {
         self.close.unwrap_or(self.multiplicity)
     }
+}
+
+/// Returns the share of the logits that equal their median.
+fn equal_logits(z: &[f64]) -> f64 {
+    let mut z = z.to_vec();
+    let middle = z.len() / 2;
+    let (_, &mut median, _) = z.select_nth_unstable_by(middle, f64::total_cmp);
+    let equal = z.iter().filter(|z| (*z - median).abs() <= EQUAL).count();
+    equal as f64 / z.len() as f64
 }
 
 /// Returns the number of pairs of equal keys.
