@@ -1,5 +1,7 @@
 //! The bound on the error of a correct gradient under test.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     RoundingModel, SWAMPED,
     additions::{accumulated_in, drift},
@@ -8,6 +10,7 @@ use super::{
 use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
+    report::number,
     tensor::Dtype,
 };
 
@@ -47,33 +50,41 @@ fn result(wrt: Wrt, dtype: Dtype) -> f64 {
 /// It is `rounding` times the conditioning ([`RoundingModel`]) and the
 /// [nonlinearity](super::nonlinearity), plus `drift` times |numeric|, plus `floor`; or
 /// [`Given`] by the user.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
     /// Twice [`RoundingModel::LOGITS`]·u. It is more if a softmax over many classes is nearly
     /// uniform.
+    #[serde(with = "number")]
     pub rounding: f64,
     /// The absolute bound on losses to underflow in the element type.
+    #[serde(with = "number")]
     pub floor: f64,
     /// The conditioning that the engine's own underflow may have lost, per unit of 1 + magnitude.
+    #[serde(with = "number")]
     pub lost: f64,
     /// The relative drift of a parameter's gradient: see `samples`.
+    #[serde(with = "number")]
     pub drift: f64,
     /// The relative rounding that all entries share: of the normalizer and the targets' weights. It
     /// bounds the gradient's scale, not its entries.
+    #[serde(with = "number")]
     pub shared: f64,
     /// The factor by which the error of a sum over rows may exceed that of rows that err
     /// independently: the root of their multiplicity. 1 for a parameter, whose rows are classes.
+    #[serde(with = "number")]
     pub alike: f64,
     /// The user's tolerances, which replace the others.
     pub given: Option<Given>,
 }
 
 /// The user's tolerances: rtol·max(|analytic|, |numeric|) + atol.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Given {
     /// The relative tolerance.
+    #[serde(with = "number")]
     pub rtol: f64,
     /// The absolute tolerance.
+    #[serde(with = "number")]
     pub atol: f64,
 }
 

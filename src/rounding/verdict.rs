@@ -1,5 +1,7 @@
 //! The verdict on one entry, shared by the host's comparison and the CPU twin of the shader.
 
+use serde::{Deserialize, Serialize};
+
 /// The bounds on the entries of one row, as coefficients of an entry's own terms.
 ///
 /// See the table of [`rounding`](super) for the terms.
@@ -155,7 +157,7 @@ impl RowBounds {
 /// The corrupted copies of the gradient that would fail the check.
 ///
 /// A check that would pass one of these copies is worthless.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caught {
     /// All entries zero.
     pub zeroed: bool,
