@@ -25,6 +25,8 @@ mod memory;
 mod on_device;
 mod options;
 mod oracle;
+#[cfg(feature = "files")]
+mod partial;
 mod selection;
 mod smallest;
 
@@ -32,6 +34,8 @@ pub(crate) use compare::rel_err;
 pub use listener::Listener;
 pub use memory::memory;
 pub use options::{CompareOn, Options, RandomRows};
+#[cfg(feature = "files")]
+pub use partial::{Sums, compare as compare_part};
 pub use smallest::{Smallest, smallest};
 
 use compare::Comparator;
@@ -133,7 +137,7 @@ fn related(selection: &Selection<'_>, subjects: &[Subject], checks: &[Check]) ->
 }
 
 /// Returns the sizes and options of a problem.
-fn info(problem: &Problem) -> ProblemInfo {
+pub(crate) fn info(problem: &Problem) -> ProblemInfo {
     ProblemInfo {
         n: problem.n(),
         d: (!problem.is_of_logits()).then(|| problem.d()),

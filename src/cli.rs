@@ -13,10 +13,12 @@ mod check;
 mod config;
 mod destination;
 mod devices;
+mod index;
 mod inputs;
 mod interrupts;
 mod log;
 mod manual;
+mod merge;
 mod outputs;
 mod progress;
 #[cfg(feature = "remote")]
@@ -53,13 +55,19 @@ pub fn run(arguments: Vec<OsString>) -> Result<u8> {
         settings,
         note,
     } = config::command_line(arguments)?;
-    let quiet = matches!(&arguments.command, Command::Check(check) if check.is_quiet());
+    let quiet = match &arguments.command {
+        Command::Check(check) => check.is_quiet(),
+        Command::Merge(merge) => merge.is_quiet(),
+        _ => false,
+    };
     log::start(arguments.verbose, quiet);
     if let Some(note) = note {
         tracing::info!("{note}");
     }
     match arguments.command {
         Command::Check(arguments) => return check::run(*arguments, words, settings),
+        Command::Index(arguments) => return arguments.run(),
+        Command::Merge(arguments) => return arguments.run(),
         Command::Sweep(arguments) => return arguments.run(),
         Command::Bench(arguments) => return arguments.run(),
         #[cfg(feature = "serve")]

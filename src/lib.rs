@@ -70,10 +70,11 @@
 //!
 //! # Modules
 //!
-//! Data flows one way. A module imports only from those before it: [`error`], [`tensor`], [`loss`],
+//! Data flows one way. A module imports only from those before it: [`error`], number (JSON's
+//! numbers, private), [`tensor`], [`loss`],
 //! [`scheme`], [`problem`], [`plan`], budget (work limits, private), [`rounding`], [`engine`],
-//! [`cpu`], [`report`], [`gpu`], [`device`], [`diagnose`], [`check`], [`sweep`], [`io`] and
-//! [`output`]; then the program.
+//! [`cpu`], [`report`], [`gpu`], [`device`], [`diagnose`], [`check`], [`sweep`], [`io`],
+//! [`parts`] and [`output`]; then the program.
 
 #![cfg_attr(
     not(test),
@@ -95,8 +96,11 @@ pub mod gpu;
 #[cfg(feature = "files")]
 pub mod io;
 pub mod loss;
+mod number;
 #[cfg(feature = "output")]
 pub mod output;
+#[cfg(feature = "files")]
+pub mod parts;
 pub mod plan;
 pub mod problem;
 pub mod report;

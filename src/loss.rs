@@ -81,6 +81,17 @@ pub enum Target {
     Probabilities(Tensor),
 }
 
+impl Target {
+    /// Returns the number of samples.
+    #[allow(clippy::len_without_is_empty)]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Classes(classes) => classes.len(),
+            Self::Probabilities(probabilities) => probabilities.shape()[0],
+        }
+    }
+}
+
 /// The label of a sample whose target has no dominant class, in [`TargetRows::labels`].
 pub const NO_LABEL: u32 = u32::MAX;
 

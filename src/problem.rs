@@ -3,9 +3,11 @@
 
 use std::{ops::Range, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     error::{Error, Result},
-    loss::{CrossEntropy, Target, TargetRows},
+    loss::{CrossEntropy, Reduction, Target, TargetRows},
     tensor::{Dtype, Real, Tensor},
 };
 
@@ -43,6 +45,20 @@ pub struct Problem {
     /// matrix, or a vector for the bias.
     layouts: Arc<[Option<Layout>; 4]>,
     computed_in: Option<Dtype>,
+    /// The samples of the case that this problem holds a part of, if its other samples are
+    /// elsewhere.
+    whole: Option<Whole>,
+}
+
+/// The samples of a case whose rows lie in several files.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Whole {
+    /// All samples.
+    pub rows: usize,
+    /// Those that are not ignored.
+    pub counted: usize,
+    /// Z, the divisor of the sum of their losses.
+    pub normalizer: f64,
 }
 
 impl Problem {
@@ -129,7 +145,35 @@ impl Problem {
             sample_weight: None,
             layouts: Arc::default(),
             computed_in: None,
+            whole: None,
         })
+    }
+
+    /// Returns the problem without a normalizer, until [`Problem::of_whole`] gives it one.
+    pub(crate) fn without_normalizer(mut self) -> Self {
+        self.loss.normalizer = None;
+        self
+    }
+
+    /// Returns the normalizer of a mean: the sum of the class weights of all samples that are not
+    /// ignored, or their number.
+    pub fn mean_normalizer(&self) -> f64 {
+        let loss = CrossEntropy {
+            reduction: Reduction::Mean,
+            normalizer: None,
+            ..self.loss.clone()
+        };
+        loss.normalizer(&self.all_targets, self.all_targets.len())
+    }
+
+    /// Returns the problem as a part of a case whose other samples are elsewhere. The loss is taken
+    /// over all of them.
+    pub fn of_whole(self, whole: Whole) -> Self {
+        Self {
+            normalizer: whole.normalizer,
+            whole: Some(whole),
+            ..self
+        }
     }
 
     /// Returns the problem with a weight `[n]` for each sample's loss: an upstream gradient. It may
@@ -198,7 +242,15 @@ impl Problem {
     /// Returns this problem with another loss, or `None` if that loss has no sample to average
     /// over.
     pub(crate) fn with_loss(&self, loss: CrossEntropy) -> Option<Self> {
-        let normalizer = loss.normalizer(&self.all_targets, self.sample_count());
+        let here = |loss: &CrossEntropy| {
+            let samples = self.all_targets.len();
+            loss.normalizer(&self.all_targets, samples)
+        };
+        let mut normalizer = here(&loss);
+        if self.whole.is_some() {
+            // The samples elsewhere are taken to be like those here.
+            normalizer *= self.normalizer / here(&self.loss);
+        }
         (normalizer > 0.0).then(|| Self {
             uniform_share: loss.uniform_share(&self.all_targets),
             loss,
@@ -229,16 +281,24 @@ impl Problem {
     }
 
     /// Returns the number of samples that the loss is taken over.
-    fn sample_count(&self) -> usize {
-        match &*self.all_targets {
-            Target::Classes(classes) => classes.len(),
-            Target::Probabilities(probabilities) => probabilities.shape()[0],
+    pub(crate) fn sample_count(&self) -> usize {
+        match self.whole {
+            Some(whole) => whole.rows,
+            None => self.all_targets.len(),
         }
+    }
+
+    /// Returns the case that this problem holds a part of, if its other samples are elsewhere.
+    pub fn whole(&self) -> Option<Whole> {
+        self.whole
     }
 
     /// Returns the number of samples that the loss is taken over, and of those that are not
     /// ignored.
     pub fn valid_samples(&self) -> (usize, usize) {
+        if let Some(whole) = self.whole {
+            return (whole.rows, whole.counted);
+        }
         let samples = self.sample_count();
         let ignored = match &*self.all_targets {
             Target::Classes(classes) => {
@@ -451,7 +511,7 @@ impl Problem {
     /// over classes; for a parameter it may be one over samples.
     pub fn terms(&self, wrt: Wrt) -> usize {
         if wrt.is_parameter() {
-            self.k().max(self.n())
+            self.k().max(self.sample_count())
         } else {
             self.k()
         }

@@ -19,7 +19,6 @@ mod finding;
 mod histogram;
 mod kept;
 mod location;
-mod number;
 mod picture;
 mod places;
 mod ranges;

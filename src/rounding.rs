@@ -225,7 +225,10 @@ pub fn underflow_floor(problem: &Problem, wrt: Wrt, smallest: f64) -> f64 {
     let (samples, derivatives) = match wrt {
         Wrt::Logits => (1.0, 0.0),
         Wrt::Input => (1.0, problem.k() as f64),
-        Wrt::Weight | Wrt::Bias => (problem.n() as f64, problem.n() as f64),
+        Wrt::Weight | Wrt::Bias => {
+            let samples = problem.sample_count() as f64;
+            (samples, samples)
+        }
     };
     let total = problem.largest_total();
     let softmax = samples * (problem.k() as f64 + 4.0) * (1.0 + slope) * total;

@@ -142,6 +142,7 @@ impl LossSettings {
             memory: memory.map(|bytes| bytes as usize),
             unpacked: None,
             rows: None,
+            is_part: false,
             wrt: self.wrt.clone(),
             reduction: self.reduction,
             ignore_index: self.ignore_index,

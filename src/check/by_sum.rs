@@ -26,7 +26,30 @@ pub(super) fn tally(
     device: &Device,
     listener: &mut dyn Listener,
 ) -> Result<Option<Compared>> {
-    let (problem, m) = (comparator.problem, comparator.columns());
+    let Some((evaluation, backward)) =
+        evaluate_all(comparator, gradient.is_none(), device, listener)?
+    else {
+        return Ok(None);
+    };
+    let analytic = gradient.map_or(backward, Tensor::values);
+    let terms = Terms::new(comparator);
+    let tally = comparator.compare_sums(evaluation, &terms, &analytic, listener)?;
+    Ok(Some(Compared {
+        tally,
+        rows: comparator.problem.k(),
+        on: ComparedOn::Host,
+    }))
+}
+
+/// Sums the derivative over the problem's samples, and the backward pass if `backward` is set.
+/// Returns `None` if the listener interrupts.
+pub(super) fn evaluate_all(
+    comparator: &Comparator<'_>,
+    backward: bool,
+    device: &Device,
+    listener: &mut dyn Listener,
+) -> Result<Option<(Evaluation, Vec<f64>)>> {
+    let problem = comparator.problem;
     let mut engine = device.engine(problem, comparator.plan)?;
     let mut sums: Option<(Evaluation, Vec<f64>)> = None;
     for rows in budget::calls(problem.n(), engine.rows_per_call(), 1) {
@@ -34,7 +57,6 @@ pub(super) fn tally(
             return Ok(None);
         }
         let done = rows.end as f64 / problem.n() as f64;
-        let backward = gradient.is_none();
         let part = evaluate(comparator, engine.as_mut(), rows, backward, listener)?;
         let Some((evaluation, analytic)) = part else {
             return Ok(None);
@@ -51,48 +73,87 @@ pub(super) fn tally(
     }
     let (mut evaluation, backward) = sums.unwrap_or_default();
     evaluation.differentiate(&comparator.plan);
-    comparator.condition_sum(&mut evaluation);
-    let analytic = gradient.map_or(backward, Tensor::values);
-    let rows = |rows: Range<usize>, values: &mut Vec<f64>| {
-        *values = analytic[rows.start * m..rows.end * m].to_vec();
-    };
-    let mut tally = Tally::default();
-    let numeric = comparator.compare(&mut tally, 0..problem.k(), &evaluation, &rows);
-    if comparator.keeps_numeric {
-        listener.numeric(&numeric)?;
+    Ok(Some((evaluation, backward)))
+}
+
+/// Sums over the samples behind the errors that they share, [k·m] each, and the weights of these
+/// errors.
+pub(super) struct Terms {
+    pub(super) common: Common,
+    /// The sum of r dz/dx.
+    pub(super) targets: Vec<f64>,
+    /// The sum of R dz/dx where the class has the largest logit; 0 if it has no weight.
+    pub(super) at_max: Vec<f64>,
+    /// The sums of R dp dz/dx, for each of two forms of dp; 0 unless samples are close.
+    pub(super) lost: [Vec<f64>; 2],
+}
+
+impl Terms {
+    pub(super) fn new(comparator: &Comparator<'_>) -> Self {
+        let (problem, plan) = (comparator.problem, &comparator.plan);
+        let close = comparator.likeness.close();
+        let common = Common::new(problem, plan, close.map(|close| close.minus_log));
+        let targets = target_sums(problem, plan.wrt);
+        let zeros = || vec![0.0; targets.len()];
+        Self {
+            at_max: match common.at_max {
+                0.0 => zeros(),
+                _ => max_sums(problem, plan),
+            },
+            lost: match close {
+                Some(close) => lost_sums(problem, plan, &close),
+                None => [zeros(), zeros()],
+            },
+            targets,
+            common,
+        }
     }
-    Ok(Some(Compared {
-        tally,
-        rows: problem.k(),
-        on: ComparedOn::Host,
-    }))
 }
 
 impl Comparator<'_> {
+    /// Compares a gradient, [k·m], with the sums over all samples.
+    pub(super) fn compare_sums(
+        &self,
+        mut evaluation: Evaluation,
+        terms: &Terms,
+        analytic: &[f64],
+        listener: &mut dyn Listener,
+    ) -> Result<Tally> {
+        self.condition_sum(&mut evaluation, terms);
+        let m = self.columns();
+        let rows = |rows: Range<usize>, values: &mut Vec<f64>| {
+            *values = analytic[rows.start * m..rows.end * m].to_vec();
+        };
+        let mut tally = Tally::default();
+        let numeric = self.compare(&mut tally, 0..self.problem.k(), &evaluation, &rows);
+        if self.keeps_numeric {
+            listener.numeric(&numeric)?;
+        }
+        Ok(tally)
+    }
+
     /// Replaces the conditioning by that of the sums over all samples.
-    fn condition_sum(&self, evaluation: &mut Evaluation) {
+    fn condition_sum(&self, evaluation: &mut Evaluation, terms: &Terms) {
         let (problem, plan) = (self.problem, &self.plan);
         let multiplicity = self.likeness.multiplicity;
         let sum = SampleSum::new(problem, plan, &self.tolerance, &self.noise, multiplicity);
-        let close = self.likeness.close();
-        let common = Common::new(problem, plan, close.map(|close| close.minus_log));
-        let targets = target_sums(problem, plan.wrt);
-        let at_max = match common.at_max {
-            0.0 => vec![0.0; targets.len()],
-            _ => max_sums(problem, plan),
-        };
-        let lost = close.map(|close| lost_sums(problem, plan, &close));
-        let lost = lost.unwrap_or_else(|| vec![0.0; targets.len()]);
-        let entries = evaluation.derivative().iter().zip(&targets).enumerate();
+        let Terms {
+            common,
+            targets,
+            at_max,
+            lost: [by_logit, by_lse],
+        } = terms;
+        let entries = evaluation.derivative().iter().zip(targets).enumerate();
         let of_entry = |(entry, (derivative, target)): (usize, (&f64, &f64))| {
             // The derivative is sum_j (R p - r) dz/dx.
             let softmax = (derivative + target).abs();
             let peak = evaluation.bounds.peak[entry];
+            let lost = by_logit[entry].abs() + by_lse[entry].abs();
             let rounded = sum.swamped(softmax, peak) + sum.one_sided(*derivative, peak);
             common.soft[entry / self.columns()] * softmax
                 + common.hard * target.abs()
                 + common.at_max * at_max[entry].abs()
-                + (lost[entry] + rounded) / self.tolerance.rounding
+                + (lost + rounded) / self.tolerance.rounding
         };
         let common: Vec<f64> = entries.map(of_entry).collect();
         let Bounds {
@@ -153,14 +214,14 @@ fn max_sums(problem: &Problem, plan: &Plan) -> Vec<f64> {
     })
 }
 
-/// Returns the sum of R dp dz/dx over the samples, [k·m], for samples that are close: dp is the
+/// Returns the sums of R dp dz/dx over the samples, [k·m], for samples that are close: dp is the
 /// rounding error of p if its sign is that of the deviation from the mean of the samples, of the
-/// logit or of logsumexp.
+/// logit, and of logsumexp.
 ///
 /// If all samples' logits, or log p, lie about the middle of two neighbouring numbers, they round
 /// up or down as input · weight, or logsumexp, is above or below its mean. The errors then depend
 /// on the input as the terms of the gradient do, and do not average out.
-fn lost_sums(problem: &Problem, plan: &Plan, close: &Close<'_>) -> Vec<f64> {
+fn lost_sums(problem: &Problem, plan: &Plan, close: &Close<'_>) -> [Vec<f64>; 2] {
     let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight().values(), problem.bias());
     let model = RoundingModel::of_gradient(problem, plan);
     let (k, m) = (problem.k(), problem.columns(plan.wrt));
@@ -188,9 +249,7 @@ fn lost_sums(problem: &Problem, plan: &Plan, close: &Close<'_>) -> Vec<f64> {
             sums.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
         })
     };
-    let both = of(false).into_iter().zip(of(true));
-    both.map(|(by_logit, by_lse)| by_logit.abs() + by_lse.abs())
-        .collect()
+    [of(false), of(true)]
 }
 
 /// Sums over the samples, [k·m]. `add` takes the sums, and the targets, the input and dz/dx of a

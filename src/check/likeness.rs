@@ -7,7 +7,7 @@ use crate::{budget, cpu::logits::logits, problem::Problem, tensor::Dtype};
 
 /// The softmax of a random draw of the samples that are not ignored.
 pub(super) struct Draw {
-    /// The number of all samples.
+    /// The number of all samples, here and elsewhere.
     n: usize,
     /// The sum of exp(z - max z) of each.
     sums: Vec<f64>,
@@ -76,7 +76,7 @@ impl Draw {
         draw.retain(|&row| problem.target_rows::<f64>(row..row + 1).totals[0] != 0.0);
         let (weight, bias): (Vec<f64>, Vec<f64>) = (problem.weight_values(), problem.bias());
         let mut drawn = Self {
-            n,
+            n: problem.whole().map_or(n, |whole| whole.rows),
             sums: Vec::new(),
             lse: Vec::new(),
             minus_log: vec![0.0; k],
@@ -149,6 +149,15 @@ impl Likeness {
             mean_logits: &self.mean_logits,
             mean_lse: self.mean_lse,
         })
+    }
+
+    /// Returns the likeness of samples of which these are a part.
+    #[cfg(feature = "files")]
+    pub(super) fn with_multiplicity(self, multiplicity: f64) -> Self {
+        Self {
+            multiplicity,
+            ..self
+        }
     }
 
     /// Returns true if a softmax is nearly uniform.

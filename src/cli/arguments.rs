@@ -4,7 +4,10 @@ use clap::{ArgAction, Parser, Subcommand};
 
 #[cfg(feature = "serve")]
 use super::serve::ServeArguments;
-use super::{bench::BenchArguments, check::CheckArguments, sweep::SweepArguments};
+use super::{
+    bench::BenchArguments, check::CheckArguments, index::IndexArguments, merge::MergeArguments,
+    sweep::SweepArguments,
+};
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -18,6 +21,11 @@ const SWEEP_EXAMPLES: &str = "\
 Examples:
   gradprobe sweep mine.safetensors
   gradprobe sweep mine.safetensors --wrt weight --precision f64";
+const MERGE_EXAMPLES: &str = "\
+Examples:
+  gradprobe index 'run/step-*.safetensors' --shared run/layer.safetensors
+  gradprobe check --index gradprobe.index.json --part 3/8 --out part-3.json
+  gradprobe merge 'part-*.json' --html report.html";
 const BENCH_EXAMPLES: &str = "\
 Examples:
   gradprobe bench
@@ -44,6 +52,16 @@ pub(super) enum Command {
     /// Exit code: 0 pass, 1 fail or inconclusive, 2 could not run, 130 interrupted.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Box<CheckArguments>),
+    /// Name the files of one case whose samples lie in many
+    ///
+    /// The index has the files, their rows, and the divisor of the loss over all of them.
+    Index(Box<IndexArguments>),
+    /// Print the report on a case that was checked in parts
+    ///
+    /// The settings must be those of the parts. Exit code: 0 pass, 1 fail or inconclusive, 2 could
+    /// not run, 130 if parts are missing.
+    #[command(after_help = MERGE_EXAMPLES)]
+    Merge(Box<MergeArguments>),
     /// Print the error of the finite difference at every step, for two methods
     ///
     /// The table and the plot compare gradprobe's difference with the difference of two forward

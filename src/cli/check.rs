@@ -8,11 +8,14 @@ use crate::error::Result;
 mod arguments;
 mod command;
 mod failures;
+mod parts;
 mod several;
 mod single;
 
 pub(super) use arguments::CheckArguments;
 use command::CheckCommand;
+pub(super) use command::exit_code;
+pub(super) use parts::{case, index};
 
 /// Runs the command. `words` is the command line, starting with the program's name. `settings`
 /// holds the names and values that a service needs.
@@ -27,6 +30,9 @@ pub(super) fn run(
     let words = words.into_iter().skip(1).collect();
     let command = CheckCommand::new(arguments, words);
     let arguments = &command.arguments;
+    if let Some(index) = &arguments.parts.index {
+        return command.run_index(index);
+    }
     let sources = arguments.inputs.sources()?;
     for source in &sources {
         command.require_distinct(source)?;

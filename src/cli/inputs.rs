@@ -148,7 +148,7 @@ const EXTENSIONS: [&str; 2] = ["safetensors", "npz"];
 
 /// Returns the files in a folder and below it, or those that a pattern matches, sorted. Any other
 /// path is returned as it is.
-fn expand(path: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     let failed = |reason: &str| Error::Usage(format!("{}: {reason}", path.display()));
     if path.is_dir() {
         let mut files = Vec::new();
@@ -160,6 +160,12 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
             Ok(files)
         };
     }
+    matches(path)
+}
+
+/// Returns the files that a pattern matches, sorted. Any other path is returned as it is.
+pub(super) fn matches(path: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |reason: &str| Error::Usage(format!("{}: {reason}", path.display()));
     let text = path.to_string_lossy();
     if path.exists() || !text.contains(['*', '?', '[']) {
         return Ok(vec![path.to_owned()]);

@@ -55,6 +55,8 @@ pub struct Request {
     pub memory: Option<usize>,
     /// The largest unpacked size of a compressed array, in bytes. `None` sets no limit.
     pub unpacked: Option<usize>,
+    /// True if the samples of other files count too: those of this one may then all be ignored.
+    pub is_part: bool,
     /// The rows of the input to validate, which reads them. `None` takes all rows. A check of
     /// random rows validates those itself.
     pub rows: Option<Range<usize>>,
@@ -73,7 +75,11 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     let mut archive = source.open(budget)?;
     let (archive, path) = (&mut Spelled::new(archive.as_mut()), source.path());
     let mut arrays = Arrays::read(archive, path)?;
-    let loss = loss(archive, &arrays, request)?;
+    let mut loss = loss(archive, &arrays, request)?;
+    let is_unknown = request.is_part && loss.normalizer.is_none();
+    if is_unknown {
+        loss.normalizer = Some(1.0);
+    }
     let weight_layout = match request.weight_layout {
         Some(layout) => Some(layout),
         None => weight_layout(archive)?,
@@ -83,6 +89,9 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
         None => number(archive, "computed_in", "it must be bf16, f16, f32 or f64")?,
     };
     let mut formed = forms::form(&arrays, loss, weight_layout, budget)?;
+    if is_unknown {
+        formed.problem = formed.problem.without_normalizer();
+    }
     formed.problem = formed.problem.with_computed_in(computed_in);
     let n = formed.problem.n();
     let rows = request.rows.clone().unwrap_or(0..n);

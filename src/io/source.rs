@@ -1,12 +1,14 @@
 //! Opens the files that a problem is read from.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
+
 use super::{
-    archive::{Archive, IS_NPY, require_format},
+    archive::{Archive, IS_NPY, broken, require_format},
     bytes::{self, Budget},
     npy, safetensors,
 };
@@ -26,6 +28,8 @@ pub enum Source {
     Separate(BTreeMap<&'static str, PathBuf>),
     /// Tensors in memory, by name.
     Tensors(BTreeMap<String, Tensor>),
+    /// The tensors of a source, and those that it lacks from a file that it shares with others.
+    Shared(Box<Source>, PathBuf),
 }
 
 /// The name of tensors in memory in messages.
@@ -39,6 +43,7 @@ impl Source {
             Self::File(path) | Self::Bytes(path, _) => path,
             Self::Separate(_) => Path::new("the command line"),
             Self::Tensors(_) => Path::new(IN_MEMORY),
+            Self::Shared(source, _) => source.path(),
         }
     }
 
@@ -53,23 +58,62 @@ impl Source {
             Self::Bytes(path, bytes) => (path, Some(bytes.clone())),
             Self::Separate(paths) => return Ok(Box::new(SeparateFiles { paths, budget })),
             Self::Tensors(tensors) => return Ok(Box::new(InMemory(tensors))),
+            Self::Shared(source, shared) => {
+                let archives = vec![source.open(budget)?, open(shared, None, budget)?];
+                return Ok(Box::new(Together(archives)));
+            }
         };
-        // Reports a wrong name before it opens the file.
-        let format = format(path)?;
-        let bytes = bytes.map_or_else(|| bytes::map(path, budget), Ok)?;
-        require_format(path, format.name(), bytes.bytes())?;
-        Ok(match format {
-            Format::Safetensors => Box::new(safetensors::Safetensors::new(path, bytes)?),
-            #[cfg(feature = "npz")]
-            Format::Npz => Box::new(super::npz::Npz::new(path, bytes, budget)?),
-        })
+        open(path, bytes, budget)
     }
+}
+
+/// Opens a file, or its contents.
+fn open<'a>(path: &Path, bytes: Option<Bytes>, budget: Budget) -> Result<Box<dyn Archive + 'a>> {
+    // Reports a wrong name before it opens the file.
+    let format = format(path)?;
+    let bytes = bytes.map_or_else(|| bytes::map(path, budget), Ok)?;
+    if let Format::Index = format {
+        return sharded(path, bytes.bytes(), budget);
+    }
+    require_format(path, format.name(), bytes.bytes())?;
+    Ok(match format {
+        Format::Safetensors | Format::Index => {
+            Box::new(safetensors::Safetensors::new(path, bytes)?)
+        }
+        #[cfg(feature = "npz")]
+        Format::Npz => Box::new(super::npz::Npz::new(path, bytes, budget)?),
+    })
+}
+
+/// Opens the files that the index of a sharded checkpoint names. Each holds some of the tensors.
+fn sharded<'a>(path: &Path, index: &[u8], budget: Budget) -> Result<Box<dyn Archive + 'a>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, PathBuf>,
+    }
+    let index: Index = serde_json::from_slice(index).map_err(|error| {
+        let reason = format!("{error}; it needs a weight_map, from tensors to files");
+        broken(path, "model.safetensors.index.json", reason)
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let files: BTreeSet<PathBuf> = index.weight_map.into_values().collect();
+    let open = |file: PathBuf| {
+        let file = folder.join(file);
+        let bytes = bytes::map(&file, budget)?;
+        require_format(&file, safetensors::FORMAT, bytes.bytes())?;
+        let archive = safetensors::Safetensors::new(&file, bytes)?;
+        Ok(Box::new(archive) as Box<dyn Archive>)
+    };
+    let archives = files.into_iter().map(open);
+    Ok(Box::new(Together(archives.collect::<Result<_>>()?)))
 }
 
 /// A format of files that hold several named tensors.
 #[derive(Clone, Copy)]
 pub(crate) enum Format {
     Safetensors,
+    /// The index of a checkpoint in several safetensors files.
+    Index,
     #[cfg(feature = "npz")]
     Npz,
 }
@@ -78,7 +122,7 @@ impl Format {
     /// Returns the format's name in messages.
     fn name(self) -> &'static str {
         match self {
-            Self::Safetensors => safetensors::FORMAT,
+            Self::Safetensors | Self::Index => safetensors::FORMAT,
             #[cfg(feature = "npz")]
             Self::Npz => super::npz::FORMAT,
         }
@@ -90,6 +134,9 @@ impl Format {
 /// # Errors
 /// [`Error::Usage`] for any other extension than .safetensors and .npz.
 pub(crate) fn format(path: &Path) -> Result<Format> {
+    if path.to_string_lossy().ends_with(".safetensors.index.json") {
+        return Ok(Format::Index);
+    }
     let extension = path.extension().and_then(|extension| extension.to_str());
     let reason = match extension.unwrap_or_default().to_lowercase().as_str() {
         "safetensors" => return Ok(Format::Safetensors),
@@ -116,10 +163,34 @@ pub(crate) fn is_packed(source: &Source) -> bool {
     let (path, bytes) = match source {
         Source::File(path) => (path, None),
         Source::Bytes(path, bytes) => (path, Some(bytes.clone())),
-        Source::Separate(_) | Source::Tensors(_) => return false,
+        Source::Separate(_) | Source::Tensors(_) | Source::Shared(..) => return false,
     };
     let map = || bytes.map_or_else(|| bytes::map(path, Budget::default()), Ok);
     matches!(format(path), Ok(Format::Npz)) && map().is_ok_and(super::npz::is_packed)
+}
+
+/// Several archives as one. A name that is in more than one is that of the first.
+struct Together<'a>(Vec<Box<dyn Archive + 'a>>);
+
+impl Archive for Together<'_> {
+    fn names(&self) -> Vec<String> {
+        let names = self.0.iter().flat_map(|archive| archive.names());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn metadata(&self) -> Vec<String> {
+        let names = self.0.iter().flat_map(|archive| archive.metadata());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
+        let found = |archive: &mut Box<dyn Archive + '_>| archive.tensor(name).transpose();
+        self.0.iter_mut().find_map(found).transpose()
+    }
+
+    fn setting(&mut self, name: &str) -> Option<String> {
+        self.0.iter_mut().find_map(|archive| archive.setting(name))
+    }
 }
 
 /// Tensors in separate .npy files.

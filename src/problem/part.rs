@@ -2,8 +2,12 @@
 
 use std::{ops::Range, sync::Arc};
 
+#[cfg(feature = "files")]
+use super::model::Model;
 use super::{Problem, Wrt, read};
 use crate::{error::Result, loss::Target};
+#[cfg(feature = "files")]
+use crate::{loss::CrossEntropy, tensor::Tensor};
 
 impl Problem {
     /// Returns a range of the rows. The loss is still taken over all samples.
@@ -42,6 +46,29 @@ impl Problem {
         }
     }
 
+    /// Returns the problem of other samples, with the same layer and loss.
+    ///
+    /// # Errors
+    /// Those of [`Problem::new`].
+    #[cfg(feature = "files")]
+    pub(crate) fn with_rows(&self, samples: Tensor, target: &Tensor) -> Result<Self> {
+        // Whether one of them counts is the whole's concern.
+        let loss = CrossEntropy {
+            normalizer: Some(self.normalizer),
+            ..self.loss.clone()
+        };
+        let problem = match &self.model {
+            Model::Linear(linear) => {
+                let (weight, bias) = (linear.weight.clone(), linear.bias.clone());
+                Self::unread(samples, weight, bias, target, loss)?
+            }
+            Model::Logits(_) => Self::unread_logits(samples, target, loss)?,
+        };
+        let mut problem = problem.with_computed_in(self.computed_in);
+        problem.loss.normalizer = self.loss.normalizer;
+        Ok(problem)
+    }
+
     /// Returns a problem of some rows, with the loss taken over these alone.
     ///
     /// # Errors
@@ -51,6 +78,7 @@ impl Problem {
         let normalizer = read::normalizer(&part.target, rows.len(), &part.loss)?;
         Ok(Self {
             all_targets: Arc::clone(&part.target),
+            whole: None,
             normalizer,
             uniform_share: part.loss.uniform_share(&part.target),
             ..part

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Code, ComparedOn, Comparison, Corruption, Coverage, Entry, Finding, Location, Scale, Source,
-    Tally, Verdict, number, tolerance,
+    Tally, Verdict, tolerance,
 };
+use crate::number;
 use crate::{
     problem::{Layout, Wrt},
     rounding::Tolerance,

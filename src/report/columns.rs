@@ -1,6 +1,8 @@
 //! Sums down the columns of a gradient. A wrong factor of one column shows in its sums long before
 //! it shows in an entry.
 
+use serde::{Deserialize, Serialize};
+
 use rayon::prelude::*;
 
 use super::ExactSum;
@@ -12,7 +14,7 @@ const MOST_COLUMNS: usize = 4096;
 const COLUMNS: usize = 64;
 
 /// Sums over the entries of one column, or of several: `T` is a sum, a vector or an array of sums.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ColumnSums<T = ExactSum> {
     /// <analytic, numeric>.
     pub analytic_numeric: T,
@@ -60,7 +62,7 @@ impl ColumnSums<Vec<f64>> {
 }
 
 /// The sums of every column; empty if there are too many columns.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Columns(pub Vec<ColumnSums>);
 
 impl Columns {

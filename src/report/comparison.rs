@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Coverage, Location, Sums, Tally, Verdict};
+use crate::number;
 use crate::{
     problem::{Layout, Wrt},
     rounding::{Caught, Tolerance},
@@ -13,8 +14,8 @@ use crate::{
 /// The settings of a comparison, the rows that it covers, and what was counted over their entries.
 ///
 /// Comparisons [merge](Self::merge), so that several machines can each compare a part of one
-/// gradient. The program itself does not do that yet.
-#[derive(Clone, Debug, PartialEq)]
+/// gradient: see `parts`. In JSON they have all but the rows that they cover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The operand that the gradient is taken with respect to.
     pub wrt: Wrt,
@@ -29,14 +30,17 @@ pub struct Comparison {
     /// The arithmetic of the losses.
     pub precision: Precision,
     /// The step.
+    #[serde(with = "number")]
     pub eps: f64,
     /// The bound on the error of a correct entry.
     pub tolerance: Tolerance,
     /// The largest [detectable](Self::detectable) error with which a check may pass.
+    #[serde(with = "number")]
     pub min_power: f64,
     /// The place of the comparison.
     pub compared: ComparedOn,
     /// The rows that were compared.
+    #[serde(skip)]
     pub coverage: Coverage,
     /// The counts over the entries of these rows.
     pub tally: Tally,
@@ -82,6 +86,9 @@ impl Comparison {
     /// differ in settings or in the number of rows of the gradient, because then they are not parts
     /// of one comparison.
     ///
+    /// The step and the bounds of parts in different files may differ: the result has the larger
+    /// ones.
+    ///
     /// Merging is associative and commutative, to the last bit, in every field. The parts must be
     /// disjoint, and their row indices must refer to the whole gradient. Sums within a block of
     /// rows are plain f64, so if the parts also consist of whole blocks, the result is the
@@ -89,13 +96,15 @@ impl Comparison {
     pub fn merge(mut self, other: Self) -> Option<Self> {
         let settings = |it: &Self| {
             let gradient = (it.wrt, it.source, it.dtype);
-            let difference = (it.method, it.scheme, it.precision, it.eps);
-            let bounds = (it.tolerance, it.min_power);
+            let difference = (it.method, it.scheme, it.precision);
+            let bounds = (it.tolerance.given, it.min_power);
             (gradient, difference, bounds, it.coverage.of)
         };
         if settings(&self) != settings(&other) {
             return None;
         }
+        self.eps = self.eps.max(other.eps);
+        self.tolerance = self.tolerance.or(other.tolerance);
         self.compared = self.compared.max(other.compared);
         self.coverage.merge(other.coverage);
         self.tally.merge(other.tally);
@@ -371,7 +380,7 @@ mod tests {
     fn parts_with_different_settings_do_not_merge() {
         let part = row(0, [1.0; COLUMNS], 0, 0);
         let other = Comparison {
-            eps: 2e-3,
+            precision: Precision::F32,
             ..row(1, [1.0; COLUMNS], 0, 0)
         };
         assert_eq!(part.merge(other), None);

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ranges, number, ranges};
+use super::{Ranges, ranges};
+use crate::number;
 
 /// The rows of a gradient that were compared.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Rows that were compared.
     pub compared: usize,

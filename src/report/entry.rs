@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::number;
+use crate::number;
 use crate::problem::{Layout, Wrt};
 
 /// One entry of a gradient, with its bounds.
@@ -32,7 +32,7 @@ pub struct Entry<Index = [usize; 2]> {
 }
 
 /// The decision on an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
     /// The error is at most tolerance plus noise, and the noise at most the tolerance.
     Right,

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Ranges, number, ranges};
+use super::{Code, Ranges, ranges};
+use crate::number;
 
 /// A cause that explains the errors, or a part of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

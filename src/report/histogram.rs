@@ -1,5 +1,7 @@
 //! The distribution of relative errors, in bins that are fine enough for quantiles.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
 /// Bins for each factor of two. They give a quantile to 0.8 %.
 const PER_OCTAVE: usize = 1 << MANTISSA_BITS;
 /// The leading bits of the significand that choose a bin within its factor of two.
@@ -19,6 +21,29 @@ pub struct Histogram(
     /// A count for each bin; empty before the first error.
     Vec<u64>,
 );
+
+/// The bins that are not empty, as `[bin, count]`.
+impl Serialize for Histogram {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bins = self.0.iter().enumerate();
+        serializer.collect_seq(bins.filter(|(_, count)| **count > 0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Histogram {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counts = Vec::<(usize, u64)>::deserialize(deserializer)?;
+        if counts.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut bins = vec![0; BINS];
+        for (bin, count) in counts {
+            let bin = bins.get_mut(bin);
+            *bin.ok_or_else(|| D::Error::custom("there is no such bin"))? = count;
+        }
+        Ok(Self(bins))
+    }
+}
 
 impl std::fmt::Debug for Histogram {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

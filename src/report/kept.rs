@@ -1,5 +1,7 @@
 //! The few entries that a tally keeps whole: the worst, and random samples.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Decision, Entry};
 
 /// Entries kept of each random sample. Chosen: each is computed again by plain forward passes.
@@ -8,13 +10,16 @@ const SAMPLES: usize = 6;
 /// The worst entries, and random samples of the wrong and of the other ones.
 ///
 /// The choice does not depend on the order in which entries are added.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// The entries of greatest severity, the worst first.
+    #[serde(with = "decided")]
     pub worst: Vec<Entry>,
     /// A random sample of the wrong entries.
+    #[serde(with = "decided")]
     pub wrong: Vec<Entry>,
     /// A random sample of the right and the undecided entries.
+    #[serde(with = "decided")]
     pub others: Vec<Entry>,
 }
 
@@ -79,6 +84,12 @@ impl Kept {
     }
 
     /// Replaces the row index of every entry by `number(row)`.
+    /// Returns the number of a row in a random order.
+    #[cfg(feature = "files")]
+    pub(crate) fn scrambled(row: usize) -> u64 {
+        scramble(row as u64)
+    }
+
     pub(super) fn number_rows(&mut self, number: impl Fn(usize) -> usize) {
         let entries = [&mut self.worst, &mut self.wrong, &mut self.others];
         for entry in entries.into_iter().flatten() {
@@ -95,6 +106,40 @@ fn scramble(seed: u64) -> u64 {
     let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
+}
+
+/// Entries with their decisions, which an entry of a report leaves out.
+mod decided {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Decision, Entry};
+
+    #[derive(Serialize, Deserialize)]
+    struct Decided {
+        #[serde(flatten)]
+        entry: Entry,
+        decision: Option<Decision>,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        entries: &[Entry],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(entries.iter().map(|&entry| Decided {
+            entry,
+            decision: entry.decision,
+        }))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Entry>, D::Error> {
+        let entries = Vec::<Decided>::deserialize(deserializer)?;
+        let entries = entries
+            .into_iter()
+            .map(|Decided { entry, decision }| Entry { decision, ..entry });
+        Ok(entries.collect())
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ranges, WrongPlaces, number, ranges};
+use super::{Ranges, WrongPlaces, ranges};
+use crate::number;
 use crate::problem::{Layout, Wrt};
 
 /// The most classes that are listed, as for the ranges of rows and columns.

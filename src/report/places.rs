@@ -1,9 +1,11 @@
 //! Counts of the wrong entries by row, by column and by the class of the row's target.
 
+use serde::{Deserialize, Serialize};
+
 use super::Ranges;
 
 /// The wrong entries of a gradient, counted along its rows, columns and target classes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrongPlaces {
     /// The rows with a wrong entry.
     pub rows: Ranges,

@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::Range};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
 /// Ranges that [`Display`](fmt::Display) writes out; it counts the rest. Chosen to fit a line.
 const SHOWN: usize = 6;
 
@@ -54,6 +56,33 @@ impl Ranges {
     /// Returns the ranges in ascending order.
     pub fn ranges(&self) -> &[Range<usize>] {
         &self.0
+    }
+
+    /// Returns the indices that are in both sets.
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut both = Self::default();
+        let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some(a), Some(b)) = (ours.peek(), theirs.peek()) {
+            both.add(a.start.max(b.start)..a.end.min(b.end));
+            if a.end < b.end {
+                ours.next();
+            } else {
+                theirs.next();
+            }
+        }
+        both
+    }
+
+    /// Returns the indices below `end` that are not in the set.
+    pub fn complement(&self, end: usize) -> Self {
+        let mut others = Self::default();
+        let mut next = 0;
+        for range in &self.0 {
+            others.add(next..range.start.min(end));
+            next = range.end;
+        }
+        others.add(next..end);
+        others
     }
 
     /// Iterates over the indices in ascending order.
@@ -136,9 +165,28 @@ pub(super) mod inclusive {
     }
 }
 
+/// All ranges of a set in JSON.
+impl Serialize for Ranges {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.ranges().iter().map(inclusive::written))
+    }
+}
+
+impl<'de> Deserialize<'de> for Ranges {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut set = Self::default();
+        for ends in Vec::<[usize; 2]>::deserialize(deserializer)? {
+            let range = inclusive::read(ends);
+            let range = range.ok_or_else(|| D::Error::custom(format!("{ends:?} is not a range")));
+            set.add(range?);
+        }
+        Ok(set)
+    }
+}
+
 /// The first hundred ranges of a set in JSON. Chosen: nobody reads a longer list.
 pub(super) mod first_hundred {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serializer};
 
     use super::{Ranges, inclusive};
 
@@ -149,13 +197,7 @@ pub(super) mod first_hundred {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Ranges, D::Error> {
-        let mut set = Ranges::default();
-        for ends in Vec::<[usize; 2]>::deserialize(deserializer)? {
-            let range = inclusive::read(ends);
-            let range = range.ok_or_else(|| D::Error::custom(format!("{ends:?} is not a range")));
-            set.add(range?);
-        }
-        Ok(set)
+        Ranges::deserialize(deserializer)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::number;
+use crate::number;
 use crate::problem::Wrt;
 
 /// A relation that the chain rule of a linear layer demands of the gradients under test, whatever

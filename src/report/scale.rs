@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Comparison, ExactSum, number};
+use super::{Comparison, ExactSum};
+use crate::number;
 
 /// The factor s in analytic = s·numeric + rest, in the sense of least squares.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

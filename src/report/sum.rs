@@ -10,6 +10,8 @@
 //!    for terms outside it.
 //! 4. Reading the sum passes the carries on and rounds the leading bits once, to nearest.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
 /// Bits of a digit.
 const DIGIT: u32 = 32;
 /// Digits of the full number: the span of f64, 2^-1074 to 2^1024, and room for 2^64 terms above.
@@ -59,6 +61,11 @@ impl NotFinite {
         self.negative_infinity |= other.negative_infinity;
     }
 
+    fn bits(self) -> u8 {
+        let of = |flag: bool, bit: u8| u8::from(flag) << bit;
+        of(self.nan, 0) | of(self.infinity, 1) | of(self.negative_infinity, 2)
+    }
+
     /// Returns the sum of these terms, or `None` if there are none.
     fn value(self) -> Option<f64> {
         match (self.nan, self.infinity, self.negative_infinity) {
@@ -72,6 +79,32 @@ impl NotFinite {
 
 /// The digits of the full number, the lowest first.
 type Digits = [i64; DIGITS];
+
+/// The terms that are not finite as bits, the place of the lowest digit that is not 0, and the digits
+/// from there on. Without pending carries they are unique.
+impl Serialize for ExactSum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut digits = self.digits();
+        carry(&mut digits);
+        let first = digits.iter().position(|digit| *digit != 0);
+        let first = first.unwrap_or(DIGITS);
+        let end = digits.iter().rposition(|digit| *digit != 0);
+        let end = end.map_or(first, |last| last + 1);
+        let head = [i64::from(self.not_finite.bits()), first as i64];
+        serializer.collect_seq(head.iter().chain(&digits[first..end]))
+    }
+}
+
+impl<'de> Deserialize<'de> for ExactSum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let numbers = Vec::<i64>::deserialize(deserializer)?;
+        let sum = match numbers.as_slice() {
+            [bits, first, digits @ ..] => Self::of_digits(*bits, *first, digits),
+            _ => None,
+        };
+        sum.ok_or_else(|| D::Error::custom("it is no exact sum"))
+    }
+}
 
 impl std::fmt::Debug for ExactSum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -117,6 +150,30 @@ impl ExactSum {
         if self.pending >= MOST_PENDING {
             self.carry();
         }
+    }
+
+    /// Returns the sum with these digits from `first` on.
+    fn of_digits(bits: i64, first: i64, digits: &[i64]) -> Option<Self> {
+        let first = usize::try_from(first).ok()?;
+        let is_set = |bit: u32| bits >> bit & 1 == 1;
+        let mut sum = Self {
+            not_finite: NotFinite {
+                nan: is_set(0),
+                infinity: is_set(1),
+                negative_infinity: is_set(2),
+            },
+            ..Self::default()
+        };
+        if digits.len() <= WINDOW && first <= DIGITS {
+            let base = first.min(DIGITS - WINDOW);
+            let places = sum.window.get_mut(first - base..)?;
+            places.get_mut(..digits.len())?.copy_from_slice(digits);
+            sum.base = base as u8;
+        } else {
+            let places = sum.all.insert(zeros()).get_mut(first..)?;
+            places.get_mut(..digits.len())?.copy_from_slice(digits);
+        }
+        Some(sum)
     }
 
     /// Adds another sum, exactly.

@@ -1,13 +1,16 @@
 //! The counts over the entries of a gradient.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Columns, ExactSum, Histogram, Kept, Picture, WrongPlaces};
+use crate::number;
 use crate::rounding::Caught;
 
 /// Everything that is counted while the entries of a gradient are compared.
 ///
 /// A tally grows row by row. Tallies of disjoint rows merge in any order and any grouping to the
 /// same tally, bit for bit: counts are integers, sums are exact, and everything else is ordered.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Numbers of entries.
     pub counts: Counts,
@@ -24,6 +27,7 @@ pub struct Tally {
     /// The entries that are kept whole.
     pub kept: Kept,
     /// The errors in bins for a picture, if one was asked for.
+    #[serde(skip)]
     pub picture: Option<Box<Picture>>,
 }
 
@@ -93,7 +97,7 @@ impl Tally {
 }
 
 /// Numbers of entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Entries that were compared.
     pub entries: u64,
@@ -115,9 +119,10 @@ impl Counts {
 }
 
 /// The relative errors `|analytic - numeric| / max(|analytic|, |numeric|)` of all entries.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RelErrs {
     /// The largest.
+    #[serde(with = "number")]
     pub max: f64,
     /// The sum.
     pub sum: ExactSum,
@@ -135,7 +140,7 @@ impl RelErrs {
 
 /// Sums over the entries of a gradient: all of them for `error_error`, the finite ones for the
 /// rest.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sums {
     /// <analytic, analytic>.
     pub analytic_analytic: ExactSum,
@@ -168,10 +173,11 @@ impl Sums {
 }
 
 /// The errors that the comparison of single entries would have detected.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
     /// The smallest relative error that would have made one of the entries wrong; infinite if none
     /// was compared.
+    #[serde(with = "number")]
     pub least: f64,
     /// The corrupted copies of the gradient that would have had a wrong entry.
     pub caught: Caught,

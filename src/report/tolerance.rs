@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::number;
+use crate::number;
 use crate::rounding::{Given, Tolerance};
 
 #[derive(Serialize, Deserialize)]

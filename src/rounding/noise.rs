@@ -13,6 +13,8 @@
 //! 4. Underflow: [`underflow_floor`] of the working precision. Underflow in a loss is divided by
 //!    eps, like the rounding of a loss.
 
+use serde::{Deserialize, Serialize};
+
 use super::{RoundingModel, additions, underflow_floor};
 use crate::{plan::Plan, problem::Problem, scheme::Method};
 
@@ -20,6 +22,7 @@ use crate::{plan::Plan, problem::Problem, scheme::Method};
 const LANES: usize = 16;
 
 /// The bound on the error of every entry of one numeric gradient.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Noise {
     /// Noise per unit of conditioning, for each column, [m].
     pub(crate) by_column: Vec<f64>,
@@ -73,6 +76,24 @@ impl Noise {
         }
     }
 
+    /// Replaces each bound by the larger one.
+    #[cfg(feature = "files")]
+    pub(crate) fn raise(&mut self, other: &Self) {
+        let raise = |bound: &mut f64, other: f64| *bound = bound.max(other);
+        let all = |bounds: &mut [f64], others: &[f64]| {
+            let pairs = bounds.iter_mut().zip(others);
+            pairs.for_each(|(bound, other)| raise(bound, *other));
+        };
+        all(&mut self.by_column, &other.by_column);
+        all(&mut self.truncation, &other.truncation);
+        raise(&mut self.by_magnitude, other.by_magnitude);
+        let by_both = &mut self.by_magnitude_and_total;
+        raise(by_both, other.by_magnitude_and_total);
+        raise(&mut self.by_total, other.by_total);
+        raise(&mut self.floor, other.floor);
+        raise(&mut self.drift, other.drift);
+    }
+
     /// Returns a row's noise per unit of conditioning, on top of that of each column, and its
     /// absolute noise.
     pub(crate) fn of_row(&self, magnitude: f64, total: f64) -> (f64, f64) {
@@ -119,7 +140,7 @@ fn drift(problem: &Problem, plan: &Plan, multiplicity: f64) -> f64 {
     if !plan.wrt.is_parameter() || plan.method == Method::ForwardPass {
         return 0.0;
     }
-    let chain = additions::chain(problem.n());
+    let chain = additions::chain(problem.sample_count());
     additions::drift(chain, multiplicity.min(chain)) / 2.0
 }
 

@@ -38,6 +38,8 @@
 //! 4. Equal terms round to the same side: the drift is n/2 roundings if all samples are equal.
 //!    PyTorch was measured at n/7 for n up to 20,000.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Noise, RoundingModel, Tolerance,
     additions::{accumulated_in, chain},
@@ -62,7 +64,7 @@ const ACCUMULATION: f64 = 2.4;
 
 /// The errors that are the same share of p, or of the target, in every sample, in units of
 /// conditioning.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Common {
     /// The weight of R p for each class, `[k]`.
     pub(crate) soft: Vec<f64>,
@@ -79,6 +81,15 @@ impl Common {
     /// Weight of R p (1 + |log p|), and of r, where samples are close: they round to the same side.
     /// PyTorch was measured at 6 roundings in f16.
     const CLOSE: f64 = 1.0;
+
+    /// Replaces each weight by the larger one.
+    #[cfg(feature = "files")]
+    pub(crate) fn raise(&mut self, other: &Self) {
+        let soft = self.soft.iter_mut().zip(&other.soft);
+        soft.for_each(|(weight, other)| *weight = weight.max(*other));
+        self.hard = self.hard.max(other.hard);
+        self.at_max = self.at_max.max(other.at_max);
+    }
 
     /// Returns the weights; they are 0 if samples share no error. `close` is the largest |log p| of
     /// each class, `[k]`, if samples are close.
@@ -136,7 +147,7 @@ impl<'a> SampleSum<'a> {
         noise: &'a Noise,
         multiplicity: f64,
     ) -> Self {
-        let n = problem.n() as f64;
+        let n = problem.sample_count() as f64;
         let accumulated = accumulated_in(plan.dtype).unit_roundoff();
         let of = |n: f64, per_rounding: f64| {
             [ACCUMULATION * n.sqrt(), n * EQUAL_TERMS].map(|roundings| roundings * per_rounding)
@@ -163,7 +174,7 @@ impl<'a> SampleSum<'a> {
             },
             is_on_a_line: problem.d() == 1,
             accumulation: of(n, accumulated / tolerance.rounding),
-            own_accumulation: of(chain(problem.n()), own),
+            own_accumulation: of(chain(problem.sample_count()), own),
         }
     }
 

@@ -8,9 +8,9 @@ use super::{
     underflow_floor,
 };
 use crate::{
+    number,
     plan::Plan,
     problem::{Problem, Wrt},
-    report::number,
     tensor::Dtype,
 };
 
@@ -89,6 +89,19 @@ pub struct Given {
 }
 
 impl Tolerance {
+    /// Returns the larger of each bound.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            rounding: self.rounding.max(other.rounding),
+            floor: self.floor.max(other.floor),
+            lost: self.lost.max(other.lost),
+            drift: self.drift.max(other.drift),
+            shared: self.shared.max(other.shared),
+            alike: self.alike.max(other.alike),
+            given: self.given,
+        }
+    }
+
     /// Returns the tolerance of a gradient of the plan's type, where samples have this
     /// multiplicity. If a softmax `is_even`, its terms round to the same side in their sum.
     pub(crate) fn new(
@@ -113,7 +126,7 @@ impl Tolerance {
             _ => 16.0,
         };
         let (drift, alike) = if wrt.is_parameter() {
-            let roundings = drift(problem.n() as f64, multiplicity);
+            let roundings = drift(problem.sample_count() as f64, multiplicity);
             let result = result(wrt, dtype) * u;
             (
                 roundings * accumulated_in(dtype).unit_roundoff() + result,

@@ -216,7 +216,10 @@ async fn write(
 
 /// Returns the format for the extension of a file name.
 pub(super) fn format_of_name(name: &str) -> Option<Format> {
-    io::format(Path::new(name)).ok()
+    // The files of an index are not here.
+    io::format(Path::new(name))
+        .ok()
+        .filter(|it| !matches!(it, Format::Index))
 }
 
 /// Returns the extension of a format. Without a format, detects it from the first bytes of the
@@ -224,7 +227,7 @@ pub(super) fn format_of_name(name: &str) -> Option<Format> {
 fn extension(format: Option<Format>, head: &[u8]) -> &'static str {
     match format {
         Some(Format::Npz) => "npz",
-        Some(Format::Safetensors) => "safetensors",
+        Some(Format::Safetensors | Format::Index) => "safetensors",
         None if head.starts_with(b"PK") => "npz",
         None => "safetensors",
     }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::SystemTime};
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::parts::PartArguments;
 use crate::{
     check::{self, Listener, Options},
     cli::{
@@ -78,6 +79,9 @@ pub(in crate::cli) struct CheckArguments {
     pub(super) save_failures: Option<PathBuf>,
 
     #[command(flatten)]
+    pub(super) parts: PartArguments,
+
+    #[command(flatten)]
     pub(super) remote: RemoteArguments,
 
     #[command(flatten)]
@@ -100,6 +104,11 @@ impl CheckArguments {
             tracing::warn!("{note}");
         }
         Ok(inputs)
+    }
+
+    /// Returns the memory for arrays, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory.as_u64()
     }
 
     /// # Errors
@@ -177,6 +186,7 @@ pub(super) fn name(source: &Source) -> String {
     let path = match source {
         Source::File(path) | Source::Bytes(path, _) => Some(path),
         Source::Separate(files) => files.values().next(),
+        Source::Shared(source, _) => return name(source),
         Source::Tensors(_) => None,
     };
     path.map_or_else(String::new, |path| path.display().to_string())

@@ -61,16 +61,7 @@ impl CheckCommand {
 
     /// Returns the highest exit code of all files.
     pub(super) fn exit_code(&self, runs: &[Run]) -> u8 {
-        let code = |run: &Run| match &run.outcome {
-            Ok(report) if report.interrupted => INTERRUPTED,
-            Ok(report) => match report.verdict {
-                Verdict::Pass => 0,
-                Verdict::Inconclusive if self.arguments.output.allow_inconclusive => 0,
-                Verdict::Inconclusive | Verdict::Fail => 1,
-            },
-            Err(_) => 2,
-        };
-        runs.iter().map(code).max().unwrap_or(SUCCESS)
+        exit_code(runs, self.arguments.output.allow_inconclusive)
     }
 
     /// Checks that no result would overwrite an input or another result.
@@ -82,7 +73,7 @@ impl CheckCommand {
         // Each path, with the flag that gives it, if it is a result.
         let mut taken: Vec<(PathBuf, Option<&str>)> = match source {
             Source::File(file) | Source::Bytes(file, _) => vec![(resolve(file), None)],
-            Source::Tensors(_) => Vec::new(),
+            Source::Tensors(_) | Source::Shared(..) => Vec::new(),
             Source::Separate(files) => {
                 let files = files.values();
                 files.map(|file| (resolve(file), None)).collect()
@@ -114,6 +105,20 @@ impl CheckCommand {
         }
         Ok(())
     }
+}
+
+/// Returns the highest exit code of the runs.
+pub(in crate::cli) fn exit_code(runs: &[Run], allow_inconclusive: bool) -> u8 {
+    let code = |run: &Run| match &run.outcome {
+        Ok(report) if report.interrupted => INTERRUPTED,
+        Ok(report) => match report.verdict {
+            Verdict::Pass => 0,
+            Verdict::Inconclusive if allow_inconclusive => 0,
+            Verdict::Inconclusive | Verdict::Fail => 1,
+        },
+        Err(_) => 2,
+    };
+    runs.iter().map(code).max().unwrap_or(SUCCESS)
 }
 
 /// Returns the words without the files, and without the flags on the results of all files.

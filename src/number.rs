@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-pub(super) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if number.is_finite() {
         serializer.serialize_f64(*number)
     } else {
@@ -13,7 +13,7 @@ pub(super) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S:
     }
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {
@@ -29,10 +29,10 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 /// A number inside an option, an array or an object.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Number(#[serde(with = "crate::report::number")] f64);
+struct Number(#[serde(with = "crate::number")] f64);
 
 /// A number or `null`.
-pub(super) mod option {
+pub(crate) mod option {
     use super::{Deserialize, Deserializer, Number, Serialize, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(
@@ -51,7 +51,7 @@ pub(super) mod option {
 }
 
 /// Two numbers.
-pub(super) mod pair {
+pub(crate) mod pair {
     use super::{Deserialize, Deserializer, Number, Serialize, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(
@@ -70,7 +70,7 @@ pub(super) mod pair {
 }
 
 /// Names and their numbers as one JSON object, in their order.
-pub(super) mod named {
+pub(crate) mod named {
     use std::fmt;
 
     use serde::{

@@ -1,0 +1,270 @@
+//! The files of a case, and what a first pass over their targets finds.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    io::{self, OutputFile, Request, Source},
+    loss::Reduction,
+    problem::{Problem, Whole},
+    report::ExactSum,
+};
+
+/// The name of the JSON schema of an index.
+const SCHEMA: &str = "gradprobe/index/1";
+/// Bytes of input and gradients that make a unit: enough to outweigh the cost of opening a file,
+/// few enough for a cluster to share a file. Chosen.
+const UNIT_BYTES: usize = 64 << 20;
+
+/// The files of a case: `gradprobe.index.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    /// The name of the JSON schema.
+    #[serde(default = "schema")]
+    pub schema: String,
+    /// The file of the tensors that all files share: weight and bias, and their gradients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<PathBuf>,
+    /// The most rows of a unit. It follows from the first file if it is missing.
+    #[serde(default)]
+    pub unit_rows: usize,
+    /// The files, in the order of their rows.
+    pub files: Vec<IndexedFile>,
+    /// The result of the first pass, if there was one. It holds for the settings of that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Whole>,
+}
+
+/// A file of an index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexedFile {
+    /// The file. In JSON it is relative to the folder of the index.
+    pub file: PathBuf,
+    /// The number of its rows.
+    pub rows: usize,
+    /// The number of rows in the files before it.
+    #[serde(default)]
+    pub offset: usize,
+}
+
+fn schema() -> String {
+    SCHEMA.to_owned()
+}
+
+/// What a pass over targets counts. Summaries merge in any order to the same one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Samples.
+    pub rows: usize,
+    /// Samples that are not ignored.
+    pub counted: usize,
+    /// The sum of their class weights, or of the probabilities.
+    pub weights: ExactSum,
+}
+
+impl Summary {
+    /// Counts the targets of a problem.
+    pub fn of(problem: &Problem) -> Self {
+        let (rows, counted) = problem.valid_samples();
+        let mut weights = ExactSum::default();
+        weights.add(problem.mean_normalizer());
+        Self {
+            rows,
+            counted,
+            weights,
+        }
+    }
+
+    /// Returns the summary of both.
+    pub fn merge(mut self, other: &Self) -> Self {
+        self.rows += other.rows;
+        self.counted += other.counted;
+        self.weights.merge(&other.weights);
+        self
+    }
+
+    /// Returns the whole for the loss of a problem.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the mean has no sample to average over.
+    fn whole(&self, problem: &Problem) -> Result<Whole> {
+        let loss = problem.loss();
+        let normalizer = match (loss.normalizer, loss.reduction) {
+            (Some(normalizer), _) => normalizer,
+            (None, Reduction::Sum) => 1.0,
+            (None, Reduction::Mean) => self.weights.value(),
+        };
+        if normalizer > 0.0 {
+            return Ok(Whole {
+                rows: self.rows,
+                counted: self.counted,
+                normalizer,
+            });
+        }
+        Err(Error::Setting {
+            name: "the number of samples that count",
+            found: "0".to_owned(),
+            expected: "the mean needs at least one in all files".to_owned(),
+        })
+    }
+}
+
+impl Index {
+    /// Indexes files in this order: reads their shapes and targets.
+    ///
+    /// # Errors
+    /// Those of [`io::load`] for any file, and [`Error::Usage`] if there is none.
+    pub fn of_files(
+        files: Vec<PathBuf>,
+        shared: Option<PathBuf>,
+        request: &Request,
+    ) -> Result<Self> {
+        let files = files.into_iter().map(|file| IndexedFile {
+            file,
+            rows: 0,
+            offset: 0,
+        });
+        let mut index = Self {
+            schema: schema(),
+            shared,
+            unit_rows: 0,
+            files: files.collect(),
+            summary: None,
+        };
+        index.summarize(request)?;
+        Ok(index)
+    }
+
+    /// Reads an index from a file. Paths are relative to its folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let broken = |reason: String| Error::Format {
+            path: path.to_owned(),
+            format: "gradprobe.index.json",
+            reason,
+        };
+        let mut index: Self =
+            serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        if index.schema != SCHEMA {
+            return Err(broken(format!(
+                "its schema is {}, not {SCHEMA}",
+                index.schema
+            )));
+        }
+        if index.files.is_empty() {
+            return Err(broken("it names no file".to_owned()));
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let files = index.files.iter_mut().map(|file| &mut file.file);
+        for file in files.chain(&mut index.shared) {
+            *file = folder.join(&*file);
+        }
+        index.number();
+        Ok(index)
+    }
+
+    /// Writes the index to a file, with paths relative to its folder where the files lie below it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let mut index = self.clone();
+        let files = index.files.iter_mut().map(|file| &mut file.file);
+        for file in files.chain(&mut index.shared) {
+            *file = relative(file, folder);
+        }
+        let text = serde_json::to_string_pretty(&index).expect("an index is JSON");
+        let mut output = OutputFile::create(path)?;
+        output.write(text.as_bytes())?;
+        output.write(b"\n")?;
+        output.finish()
+    }
+
+    /// Returns the source of a file's tensors.
+    pub(super) fn source(&self, file: usize) -> Source {
+        let file = Source::File(self.files[file].file.clone());
+        match &self.shared {
+            Some(shared) => Source::Shared(Box::new(file), shared.clone()),
+            None => file,
+        }
+    }
+
+    /// Returns the summary of all files, and counts their rows: the first pass.
+    ///
+    /// # Errors
+    /// Those of [`io::load`] for any file.
+    pub(super) fn summarize(&mut self, request: &Request) -> Result<Whole> {
+        let Some(_) = self.files.first() else {
+            return Err(Error::Usage("an index needs at least one file".to_owned()));
+        };
+        let read = |file: usize| {
+            let inputs = io::load(&self.source(file), &targets_only(request))?;
+            Ok((Summary::of(&inputs.problem), inputs))
+        };
+        let (first, inputs) = read(0)?;
+        let others = (1..self.files.len()).into_par_iter();
+        let others = others.map(|file| read(file).map(|(summary, _)| summary));
+        let others = others.collect::<Result<Vec<Summary>>>()?;
+        let summaries = std::iter::once(first).chain(others);
+        let mut all = Summary::default();
+        for (file, summary) in self.files.iter_mut().zip(summaries) {
+            if file.rows != 0 && file.rows != summary.rows {
+                return Err(Error::Format {
+                    path: file.file.clone(),
+                    format: "indexed",
+                    reason: format!(
+                        "the index gives {} rows; it has {}",
+                        file.rows, summary.rows
+                    ),
+                });
+            }
+            file.rows = summary.rows;
+            all = all.merge(&summary);
+        }
+        if self.unit_rows == 0 {
+            let row = inputs.problem.samples().nbytes() / inputs.problem.n().max(1);
+            let rows = UNIT_BYTES / (2 * row).max(1);
+            self.unit_rows = (rows + 1).next_power_of_two() / 2;
+            self.unit_rows = self.unit_rows.max(1);
+        }
+        self.number();
+        let whole = all.whole(&inputs.problem)?;
+        self.summary = Some(whole);
+        Ok(whole)
+    }
+
+    /// Numbers the rows of the files.
+    fn number(&mut self) {
+        let mut offset = 0;
+        for file in &mut self.files {
+            file.offset = offset;
+            offset += file.rows;
+        }
+    }
+}
+
+/// Returns the path from a folder to a file below it, or the file's full path.
+fn relative(file: &Path, folder: &Path) -> PathBuf {
+    if let Ok(below) = file.strip_prefix(folder) {
+        return below.to_owned();
+    }
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+}
+
+/// Returns a request for a file of a case that reads no rows of the input.
+pub(super) fn targets_only(request: &Request) -> Request {
+    Request {
+        rows: Some(0..0),
+        is_part: true,
+        ..request.clone()
+    }
+}
