@@ -48,6 +48,8 @@ pub struct Problem {
     /// The samples of the case that this problem holds a part of, if its other samples are
     /// elsewhere.
     whole: Option<Whole>,
+    /// The numbers of the rows of the samples in the whole, if they are not in order.
+    numbers: Option<Arc<Vec<usize>>>,
 }
 
 /// The samples of a case whose rows lie in several files.
@@ -146,6 +148,7 @@ impl Problem {
             layouts: Arc::default(),
             computed_in: None,
             whole: None,
+            numbers: None,
         })
     }
 
@@ -262,10 +265,24 @@ impl Problem {
     /// Converts a row of this problem to its row number in the whole gradient with respect to
     /// `wrt`. Gathered rows are numbered from 0.
     pub fn row_number(&self, wrt: Wrt, row: usize) -> usize {
-        if wrt.is_parameter() {
-            row
-        } else {
-            self.first_row + row
+        match &self.numbers {
+            _ if wrt.is_parameter() => row,
+            Some(numbers) => numbers[self.first_row + row],
+            None => self.first_row + row,
+        }
+    }
+
+    /// Returns the place of the first row in the problem that this one is a range of.
+    pub(crate) fn first_row(&self) -> usize {
+        self.first_row
+    }
+
+    /// Returns the problem with the numbers of its rows in the whole.
+    #[cfg(feature = "files")]
+    pub(crate) fn numbered(self, numbers: Vec<usize>) -> Self {
+        Self {
+            numbers: Some(Arc::new(numbers)),
+            ..self
         }
     }
 

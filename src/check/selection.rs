@@ -107,7 +107,7 @@ impl<'a> Selection<'a> {
 
     /// Returns the row numbers of the range in the whole problem.
     fn numbers(&self) -> Range<usize> {
-        let first = self.range.row_number(Wrt::Input, 0);
+        let first = self.range.first_row();
         first..first + self.range.n()
     }
 

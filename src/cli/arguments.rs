@@ -58,7 +58,7 @@ pub(super) enum Command {
     Index(Box<IndexArguments>),
     /// Print the report on a case that was checked in parts
     ///
-    /// The settings must be those of the parts. Exit code: 0 pass, 1 fail or inconclusive, 2 could
+    /// The settings are those of the parts. Exit code: 0 pass, 1 fail or inconclusive, 2 could
     /// not run, 130 if parts are missing.
     #[command(after_help = MERGE_EXAMPLES)]
     Merge(Box<MergeArguments>),

@@ -15,7 +15,7 @@ mod single;
 pub(super) use arguments::CheckArguments;
 use command::CheckCommand;
 pub(super) use command::exit_code;
-pub(super) use parts::{case, index};
+pub(super) use parts::{INDEX, case, index};
 
 /// Runs the command. `words` is the command line, starting with the program's name. `settings`
 /// holds the names and values that a service needs.
@@ -28,7 +28,7 @@ pub(super) fn run(
     settings: Vec<(String, String)>,
 ) -> Result<u8> {
     let words = words.into_iter().skip(1).collect();
-    let command = CheckCommand::new(arguments, words);
+    let command = CheckCommand::new(arguments, words, settings.clone());
     let arguments = &command.arguments;
     if let Some(index) = &arguments.parts.index {
         return command.run_index(index);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::HumanCount;
 
-use super::{SUCCESS, inputs::expand, stdout::print};
+use super::{SUCCESS, check::INDEX, inputs::expand, stdout::print};
 use crate::{error::Result, parts::Index, settings::LossSettings};
 
 #[derive(Args)]
@@ -18,7 +18,7 @@ pub(super) struct IndexArguments {
     #[arg(long, value_name = "FILE")]
     shared: Option<PathBuf>,
     /// Name of the index
-    #[arg(long, value_name = "FILE.json", default_value = "gradprobe.index.json")]
+    #[arg(long, value_name = "FILE.json", default_value = INDEX)]
     out: PathBuf,
 
     #[command(flatten)]

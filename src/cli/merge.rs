@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     SUCCESS,
-    check::{case, exit_code, index},
+    check::{INDEX, case, exit_code, index},
     inputs::matches,
     outputs::{OutputArguments, Outputs},
 };
@@ -25,10 +25,9 @@ pub(super) struct MergeArguments {
     #[arg(value_name = "PART.json", required = true)]
     parts: Vec<PathBuf>,
     /// The index that the parts were checked with
-    #[arg(long, value_name = "FILE.json", default_value = "gradprobe.index.json")]
+    #[arg(long, value_name = "FILE.json", default_value = INDEX)]
     index: PathBuf,
-    #[command(flatten)]
-    settings: Settings,
+
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -39,24 +38,23 @@ impl MergeArguments {
     }
 
     pub(super) fn run(self) -> Result<u8> {
-        let memory = ByteSize::gib(1).as_u64();
-        let request = self.settings.loss.request(Some(memory));
-        let case = case(index(&self.index, &request)?, &self.settings, memory)?;
         let outputs = Outputs::open(&self.output)?;
-        let mut merged: Option<Partial> = None;
+        let mut parts = Vec::new();
         for path in &self.parts {
-            for path in matches(path)? {
-                let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-                let partial = Partial::from_json(&text, &path)?;
-                merged = Some(match merged {
-                    None => partial,
-                    Some(merged) => merged.merge(partial)?,
-                });
-            }
+            parts.extend(matches(path)?);
         }
-        let Some(merged) = merged else {
+        let mut parts = parts.iter().map(|path| {
+            let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+            Partial::from_json(&text, path)
+        });
+        let Some(first) = parts.next() else {
             return Ok(SUCCESS);
         };
+        let merged = parts.try_fold(first?, |merged, part| merged.merge(part?))?;
+        let settings = Settings::parse(&merged.settings)?;
+        let memory = ByteSize::gib(1).as_u64();
+        let request = settings.loss.request(Some(memory));
+        let case = case(index(&self.index, &request)?, &settings, memory)?;
         let report = case.finish(merged, &Device::select("cpu")?)?;
         for note in &report.notes {
             tracing::warn!("{note}");

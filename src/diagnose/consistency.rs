@@ -72,7 +72,11 @@ pub fn relations(
 
 /// Returns the rows of the worst entries, counted from the first row of the problem.
 fn worst_rows(problem: &Problem, wrt: Wrt, checks: &[Check]) -> Vec<usize> {
-    let first = problem.row_number(wrt, 0);
+    let first = if wrt.is_parameter() {
+        0
+    } else {
+        problem.first_row()
+    };
     let checks = checks.iter();
     let checks = checks.filter(|check| [wrt, Wrt::Logits].contains(&check.wrt));
     // The tally has rows of the matrix; a check has places in the user's own shape.

@@ -19,7 +19,7 @@ pub use summary::{brief, counts, heading};
 use crate::report::{Code, Finding};
 
 /// The first line of a report on a run that was interrupted.
-pub const INTERRUPTED: &str = "INTERRUPTED: results up to the interruption, without a diagnosis.";
+pub const INTERRUPTED: &str = "INTERRUPTED: not all rows were compared, or not all causes tried.";
 
 /// Returns the codes with `separator` between them.
 pub fn listed(codes: &[Code], separator: &str) -> String {

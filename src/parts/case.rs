@@ -30,6 +30,8 @@ pub struct Case {
     pub(super) whole: Whole,
     pub(super) id: CaseId,
     units: Vec<Unit>,
+    /// The settings by name, for partials to carry.
+    settings: Vec<(String, String)>,
 }
 
 /// Rows that are always checked together.
@@ -92,7 +94,13 @@ impl Case {
             whole,
             id,
             units,
+            settings: Vec::new(),
         })
+    }
+
+    /// Returns the case with its settings by name. Its partials carry them.
+    pub fn with_settings(self, settings: Vec<(String, String)>) -> Self {
+        Self { settings, ..self }
     }
 
     /// Returns the number of units.
@@ -159,6 +167,7 @@ impl Case {
             listener.progress(entries, entries * all as u64 / rows as u64);
             opened = Some((*file, inputs));
         }
+        partial.settings.clone_from(&self.settings);
         partial.seconds = started.elapsed().as_secs_f64();
         Ok(partial)
     }

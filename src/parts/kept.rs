@@ -145,7 +145,9 @@ impl KeptRows {
         let (Some(samples), Some(target)) = (Values::join(&samples), target(&rows)) else {
             return Ok(None);
         };
-        let mut sampled = problem.with_rows(samples, &target)?.of_whole(whole);
+        let numbers = rows.iter().map(|kept| kept.row).collect();
+        let sampled = problem.with_rows(samples, &target)?.of_whole(whole);
+        let mut sampled = sampled.numbered(numbers);
         let weights: Option<Vec<f64>> = rows.iter().map(|kept| kept.sample_weight).collect();
         if let Some(weights) = weights {
             let weights = Tensor::from_f64(&[weights.len()], &weights);

@@ -25,6 +25,9 @@ pub struct Partial {
     pub(super) schema: String,
     /// The case.
     pub case: CaseId,
+    /// The settings of the check by name, as [`Case::with_settings`](super::Case::with_settings)
+    /// took them.
+    pub settings: Vec<(String, String)>,
     /// The units that were checked.
     pub units: Ranges,
     /// Units that are in more than one of the merged partials. They count once.
@@ -85,6 +88,7 @@ impl Partial {
         Self {
             schema: SCHEMA.to_owned(),
             case,
+            settings: Vec::new(),
             units: Ranges::default(),
             repeated: Ranges::default(),
             rows: Ranges::default(),
@@ -178,6 +182,12 @@ impl Partial {
         self.sums = sums;
         self.kept = self.kept.merge(other.kept);
         Ok(self)
+    }
+
+    /// Returns the number of wrong entries in the units, apart from those of parameters.
+    pub fn wrong(&self) -> u64 {
+        let comparisons = self.comparisons.iter();
+        comparisons.map(|it| it.tally.counts.wrong).sum()
     }
 
     /// Returns the units that are missing.

@@ -40,6 +40,7 @@ impl Problem {
             model: self.model.with_samples(self.samples().gather(rows)),
             target: Arc::new(target),
             first_row: 0,
+            numbers: None,
             sample_weight: weights.map(Arc::new),
             layouts: Arc::new(layouts),
             ..self.clone()

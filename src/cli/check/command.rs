@@ -22,6 +22,8 @@ pub(super) struct CheckCommand {
     words: Vec<OsString>,
     /// The same without the files, and without the flags on the results of all files.
     words_for_each: Vec<OsString>,
+    /// The settings of the check by name.
+    pub(super) settings: Vec<(String, String)>,
 }
 
 /// Flags on the results of all files together. Each has a value.
@@ -36,13 +38,18 @@ const OF_ALL_FILES: [&str; 7] = [
 ];
 
 impl CheckCommand {
-    pub(super) fn new(arguments: CheckArguments, words: Vec<OsString>) -> Self {
+    pub(super) fn new(
+        arguments: CheckArguments,
+        words: Vec<OsString>,
+        settings: Vec<(String, String)>,
+    ) -> Self {
         let files = arguments.inputs.files.iter().map(PathBuf::as_path);
         let words_for_each = for_each(&words, &files.collect());
         Self {
             arguments,
             words,
             words_for_each,
+            settings,
         }
     }
 

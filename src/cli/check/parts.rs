@@ -14,6 +14,7 @@ use crate::{
         interrupts::{INTERRUPTED, Interrupts},
         outputs::Outputs,
         progress::Progress,
+        stdout::print,
     },
     error::{Error, Result},
     io::{OutputFile, Request},
@@ -80,6 +81,9 @@ pub(in crate::cli) fn case(index: Index, settings: &Settings, memory: u64) -> Re
     Case::new(index, request, settings.options(false))
 }
 
+/// The name of an index, unless another is given.
+pub(in crate::cli) const INDEX: &str = "gradprobe.index.json";
+
 impl CheckCommand {
     /// Checks all units of an index, or those of one part.
     ///
@@ -94,6 +98,7 @@ impl CheckCommand {
         let memory = arguments.memory();
         let request = arguments.settings.loss.request(Some(memory));
         let case = case(index(path, &request)?, &arguments.settings, memory)?;
+        let case = case.with_settings(self.settings.clone());
         let device = arguments.device()?;
         let (units, out) = match (arguments.parts.part, &arguments.parts.out) {
             (Some((part, of)), Some(out)) => (case.part(part, of), Some(OutputFile::create(out)?)),
@@ -115,6 +120,11 @@ impl CheckCommand {
             let done = partial.units.len();
             out.write(partial.to_json().as_bytes())?;
             out.finish()?;
+            if !arguments.is_quiet() {
+                let (rows, wrong) = (partial.rows.len() as u64, partial.wrong());
+                let (rows, wrong) = (HumanCount(rows), HumanCount(wrong));
+                print(&format!("{rows} rows checked, {wrong} entries wrong\n"))?;
+            }
             if interrupts.is_interrupted() {
                 tracing::warn!("interrupted: {done} of {wanted} units are in the part");
                 return Ok(INTERRUPTED);

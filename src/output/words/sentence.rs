@@ -83,6 +83,18 @@ fn inconclusive(check: &Check, name: &str) -> String {
             "{undecided} cannot be decided: \
              the finite difference is less accurate than the tolerance"
         )
+    } else if check.blind_to.is_empty() && check.detectable <= check.min_power {
+        return match &check.rows {
+            Some(rows) => format!(
+                "INCONCLUSIVE: no error was found in {name}, but only {} of {} rows were checked.",
+                group(rows.compared as u64),
+                group(rows.of as u64)
+            ),
+            None => format!(
+                "INCONCLUSIVE: no error was found in {name}, but some rows were checked more than \
+                 once."
+            ),
+        };
     } else if check.blind_to.is_empty() {
         format!(
             "the check is too weak: an error of less than {} in all entries would pass, and \
