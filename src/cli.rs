@@ -37,6 +37,8 @@ mod values;
 #[cfg(feature = "remote")]
 pub use remote::check_by_service;
 
+pub use inputs::expand;
+
 use arguments::Command;
 use config::CommandLine;
 use stdout::print;

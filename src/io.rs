@@ -48,7 +48,7 @@ mod source;
 
 #[cfg(feature = "remote")]
 pub(crate) use bytes::open_regular;
-pub use load::{Inputs, Request, load};
+pub use load::{Inputs, Request, load, names};
 pub use numeric_file::NumericFile;
 pub use output_file::OutputFile;
 pub use save::{save, save_tensors};

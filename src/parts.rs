@@ -35,5 +35,5 @@ mod partial;
 mod sums;
 
 pub use case::{Case, Unit};
-pub use index::{Index, IndexedFile, Summary};
+pub use index::{Extract, Index, IndexedFile, Summary};
 pub use partial::{CaseId, Partial};

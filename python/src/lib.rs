@@ -21,6 +21,7 @@ mod array;
 mod case;
 mod error;
 mod opened;
+mod parts;
 mod report;
 mod task;
 mod words;
@@ -175,6 +176,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Case>()?;
     module.add_function(wrap_pyfunction!(check, module)?)?;
     module.add_function(wrap_pyfunction!(check_by_service, module)?)?;
+    module.add_class::<parts::Parts>()?;
+    module.add_class::<parts::Partial>()?;
     module.add_function(wrap_pyfunction!(sweep, module)?)?;
     module.add_function(wrap_pyfunction!(save_case, module)?)?;
     module.add_function(wrap_pyfunction!(case_of_arrays, module)?)?;

@@ -62,6 +62,14 @@ pub struct Request {
     pub rows: Option<Range<usize>>,
 }
 
+/// Returns the names of the tensors in a source.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`] for a file that cannot be read.
+pub fn names(source: &Source) -> Result<Vec<String>> {
+    Ok(source.open(Budget::default())?.names())
+}
+
 /// Reads a problem and the gradients to check.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range, time::Instant};
 
 use super::{
-    Index, Partial,
+    Extract, Index, Partial,
     index::targets_only,
     kept::KeptRows,
     partial::{self, CaseId},
@@ -30,6 +30,8 @@ pub struct Case {
     pub(super) whole: Whole,
     pub(super) id: CaseId,
     units: Vec<Unit>,
+    /// The number of the first unit: 0, unless the index is an extract.
+    first: usize,
     /// The settings by name, for partials to carry.
     settings: Vec<(String, String)>,
 }
@@ -69,6 +71,7 @@ impl Case {
             || request.normalizer.is_some();
         let whole = match index.summary {
             Some(whole) if !changes && index.unit_rows > 0 => whole,
+            Some(whole) if index.extract.is_some() => whole,
             _ => index.summarize(&request)?,
         };
         let unit_rows = index.unit_rows.max(1);
@@ -80,10 +83,15 @@ impl Case {
             })
         });
         let units: Vec<Unit> = units.collect();
-        let id = CaseId {
+        let extract = index.extract.unwrap_or(Extract {
+            first_unit: 0,
             files: index.files.len(),
-            rows: whole.rows,
             units: units.len(),
+        });
+        let id = CaseId {
+            files: extract.files,
+            rows: whole.rows,
+            units: extract.units,
             normalizer: whole.normalizer,
             settings: partial::settings(&request, &options),
         };
@@ -94,6 +102,7 @@ impl Case {
             whole,
             id,
             units,
+            first: extract.first_unit,
             settings: Vec::new(),
         })
     }
@@ -105,7 +114,33 @@ impl Case {
 
     /// Returns the number of units.
     pub fn units(&self) -> usize {
-        self.units.len()
+        self.id.units
+    }
+
+    /// Returns the index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Returns an index of the files of some units alone, for a machine that checks these.
+    pub fn extract(&self, units: Range<usize>) -> Index {
+        let files = self.units[units.start - self.first..units.end - self.first].iter();
+        let files: BTreeSet<usize> = files.map(|unit| unit.file).collect();
+        let first = files.first().copied().unwrap_or(0);
+        let first_unit = self.units.iter().position(|unit| unit.file == first);
+        Index {
+            files: files
+                .iter()
+                .map(|&file| self.index.files[file].clone())
+                .collect(),
+            summary: Some(self.whole),
+            extract: Some(Extract {
+                first_unit: self.first + first_unit.unwrap_or(0),
+                files: self.id.files,
+                units: self.id.units,
+            }),
+            ..self.index.clone()
+        }
     }
 
     /// Returns the number of rows in all files.
@@ -115,21 +150,21 @@ impl Case {
 
     /// Returns the rows of a unit in the whole case.
     pub fn rows_of(&self, unit: usize) -> Range<usize> {
-        let Unit { file, rows } = &self.units[unit];
+        let Unit { file, rows } = &self.units[unit - self.first];
         let offset = self.index.files[*file].offset;
         offset + rows.start..offset + rows.end
     }
 
     /// Returns the file of a unit, by its place in the index, and its rows there.
     pub(super) fn unit(&self, unit: usize) -> (usize, Range<usize>) {
-        let Unit { file, rows } = &self.units[unit];
+        let Unit { file, rows } = &self.units[unit - self.first];
         (*file, rows.clone())
     }
 
     /// Returns the units of part `part` of `of`, counted from 1: as many as the others have, or one
     /// more.
     pub fn part(&self, part: usize, of: usize) -> Range<usize> {
-        let at = |part: usize| part * self.units.len() / of;
+        let at = |part: usize| part * self.id.units / of;
         at(part - 1)..at(part)
     }
 
@@ -151,12 +186,12 @@ impl Case {
             if listener.is_interrupted() {
                 break;
             }
-            let Unit { file, rows } = &self.units[unit];
+            let (file, rows) = self.unit(unit);
             let inputs = match opened.take() {
-                Some((last, inputs)) if last == *file => inputs,
-                _ => self.open(*file)?,
+                Some((last, inputs)) if last == file => inputs,
+                _ => self.open(file)?,
             };
-            inputs.problem.require_finite(rows.clone())?;
+            inputs.problem.require_finite(rows)?;
             let mut quiet = Quiet(listener);
             match self.check_unit(unit, &inputs, device, &mut quiet)? {
                 Some(checked) => partial = partial.merge(checked)?,
@@ -165,7 +200,7 @@ impl Case {
             let entries = partial.comparisons.iter().map(|it| it.tally.counts.entries);
             let (entries, rows) = (entries.sum::<u64>(), partial.rows.len());
             listener.progress(entries, entries * all as u64 / rows as u64);
-            opened = Some((*file, inputs));
+            opened = Some((file, inputs));
         }
         partial.settings.clone_from(&self.settings);
         partial.seconds = started.elapsed().as_secs_f64();
@@ -182,7 +217,7 @@ impl Case {
     /// Returns the gradients of parameters that are sums over the samples of all files: those of
     /// the shared file, or of the only one.
     pub(super) fn parameters<'a>(&self, inputs: &'a Inputs) -> Vec<&'a Subject> {
-        let is_summed = self.index.shared.is_some() || self.index.files.len() == 1;
+        let is_summed = self.index.shared.is_some() || self.id.files == 1;
         let subjects = inputs.subjects.iter();
         let parameters = subjects.filter(|it| it.wrt.is_parameter() && is_summed);
         let problem = &inputs.problem;
@@ -198,7 +233,7 @@ impl Case {
         listener: &mut dyn Listener,
     ) -> Result<Option<Partial>> {
         let problem = &inputs.problem;
-        let (rows, here) = (self.rows_of(unit), self.units[unit].rows.clone());
+        let (rows, here) = (self.rows_of(unit), self.unit(unit).1);
         let subjects = inputs.subjects.iter().filter(|it| !it.wrt.is_parameter());
         let subjects: Vec<Subject> = subjects.cloned().collect();
         let options = Options {

@@ -37,6 +37,21 @@ pub struct Index {
     /// The result of the first pass, if there was one. It holds for the settings of that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Whole>,
+    /// The place of the files in a larger index, if this is an extract of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract: Option<Extract>,
+}
+
+/// The place of an extract in the whole index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extract {
+    /// The number of the first unit of the first file.
+    pub first_unit: usize,
+    /// Files of the whole index.
+    pub files: usize,
+    /// Units of the whole index.
+    pub units: usize,
 }
 
 /// A file of an index.
@@ -115,7 +130,8 @@ impl Summary {
 }
 
 impl Index {
-    /// Indexes files in this order: reads their shapes and targets.
+    /// Indexes files in this order: reads their shapes and targets. Without a shared file, the only
+    /// one that holds no target is taken.
     ///
     /// # Errors
     /// Those of [`io::load`] for any file, and [`Error::Usage`] if there is none.
@@ -135,7 +151,11 @@ impl Index {
             unit_rows: 0,
             files: files.collect(),
             summary: None,
+            extract: None,
         };
+        if index.shared.is_none() {
+            index.shared = index.take_shared()?;
+        }
         index.summarize(request)?;
         Ok(index)
     }
@@ -146,28 +166,12 @@ impl Index {
     /// [`Error::Io`] or [`Error::Format`].
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let broken = |reason: String| Error::Format {
-            path: path.to_owned(),
-            format: "gradprobe.index.json",
-            reason,
-        };
-        let mut index: Self =
-            serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-        if index.schema != SCHEMA {
-            return Err(broken(format!(
-                "its schema is {}, not {SCHEMA}",
-                index.schema
-            )));
-        }
-        if index.files.is_empty() {
-            return Err(broken("it names no file".to_owned()));
-        }
+        let mut index = Self::from_json(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let files = index.files.iter_mut().map(|file| &mut file.file);
         for file in files.chain(&mut index.shared) {
             *file = folder.join(&*file);
         }
-        index.number();
         Ok(index)
     }
 
@@ -187,6 +191,64 @@ impl Index {
         output.write(text.as_bytes())?;
         output.write(b"\n")?;
         output.finish()
+    }
+
+    /// Removes the only file that holds no target, and returns it.
+    fn take_shared(&mut self) -> Result<Option<PathBuf>> {
+        let lacks_target = |file: &IndexedFile| {
+            let names = io::names(&Source::File(file.file.clone()))?;
+            Ok(!names.iter().any(|name| name == "target"))
+        };
+        let lacking = self.files.par_iter().map(lacks_target);
+        let lacking = lacking.collect::<Result<Vec<bool>>>()?;
+        let mut places = (0..lacking.len()).filter(|&place| lacking[place]);
+        match (places.next(), places.next()) {
+            (Some(place), None) if lacking.len() > 1 => Ok(Some(self.files.remove(place).file)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads an index from JSON, with paths as they are. `path` names it in messages.
+    ///
+    /// # Errors
+    /// [`Error::Format`].
+    pub fn from_json(text: &str, path: &Path) -> Result<Self> {
+        let broken = |reason: String| Error::Format {
+            path: path.to_owned(),
+            format: "gradprobe.index.json",
+            reason,
+        };
+        let mut index: Self =
+            serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+        if index.schema != SCHEMA {
+            return Err(broken(format!(
+                "its schema is {}, not {SCHEMA}",
+                index.schema
+            )));
+        }
+        if index.files.is_empty() {
+            return Err(broken("it names no file".to_owned()));
+        }
+        if index.extract.is_none() {
+            index.number();
+        }
+        Ok(index)
+    }
+
+    /// Returns the index as JSON, with paths as they are.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an index is JSON")
+    }
+
+    /// Returns the index with full paths.
+    pub fn absolute(mut self) -> Self {
+        let files = self.files.iter_mut().map(|file| &mut file.file);
+        for file in files.chain(&mut self.shared) {
+            if let Ok(path) = std::path::absolute(&*file) {
+                *file = path;
+            }
+        }
+        self
     }
 
     /// Returns the source of a file's tensors.
