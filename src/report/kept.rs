@@ -54,15 +54,11 @@ impl Kept {
 
     /// Keeps `entry` in its sample if the random number of its row is among the lowest.
     pub fn add_sample(&mut self, entry: Entry) {
-        let number = |entry: &Entry| {
-            let [row, column] = entry.index;
-            (scramble(row as u64), row, column, entry.analytic.to_bits())
-        };
         let kept = match entry.decision {
             Some(Decision::Wrong) => &mut self.wrong,
             _ => &mut self.others,
         };
-        let place = kept.partition_point(|kept| number(kept) < number(&entry));
+        let place = kept.partition_point(|kept| sample_order(kept) < sample_order(&entry));
         if place < SAMPLES {
             kept.insert(place, entry);
             kept.truncate(SAMPLES);
@@ -95,7 +91,16 @@ impl Kept {
         for entry in entries.into_iter().flatten() {
             entry.index[0] = number(entry.index[0]);
         }
+        // Samples are merged in the order of their numbers.
+        self.wrong.sort_by_key(sample_order);
+        self.others.sort_by_key(sample_order);
     }
+}
+
+/// Returns the place of an entry in a random order.
+fn sample_order(entry: &Entry) -> (u64, usize, usize, u64) {
+    let [row, column] = entry.index;
+    (scramble(row as u64), row, column, entry.analytic.to_bits())
 }
 
 /// Maps 64 bits to 64 bits, one to one and without pattern.

@@ -405,7 +405,7 @@ mod tests {
             let bytes = match store.source(&job).unwrap() {
                 Source::File(path) => fs::read(path).unwrap(),
                 Source::Bytes(_, bytes) => bytes.bytes().to_vec(),
-                Source::Separate(_) | Source::Tensors(_) => panic!("one file"),
+                _ => panic!("one file"),
             };
             assert_eq!(bytes, vec![id as u8; 1000]);
         }

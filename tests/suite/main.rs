@@ -16,6 +16,7 @@ mod docs;
 mod forms;
 mod model;
 mod output;
+mod parts;
 mod properties;
 mod relations;
 mod rows;
