@@ -33,7 +33,9 @@ struct Number(#[serde(with = "crate::number")] f64);
 
 /// A number or `null`.
 pub(crate) mod option {
-    use super::{Deserialize, Deserializer, Number, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::number::Number;
 
     pub(crate) fn serialize<S: Serializer>(
         number: &Option<f64>,
@@ -52,7 +54,9 @@ pub(crate) mod option {
 
 /// Two numbers.
 pub(crate) mod pair {
-    use super::{Deserialize, Deserializer, Number, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::number::Number;
 
     pub(crate) fn serialize<S: Serializer>(
         numbers: &[f64; 2],
@@ -74,11 +78,12 @@ pub(crate) mod named {
     use std::fmt;
 
     use serde::{
+        Deserializer, Serializer,
         de::{MapAccess, Visitor},
         ser::SerializeMap,
     };
 
-    use super::{Deserializer, Number, Serializer};
+    use crate::number::Number;
 
     pub(crate) fn serialize<S: Serializer>(
         numbers: &[(String, f64)],

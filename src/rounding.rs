@@ -89,7 +89,7 @@ const SWAMPED: f64 = 100.0;
 /// 4. Automatic differentiation of z - max z adds minus the sum of the row's gradient to its
 ///    largest logit. The sum is 0 but for rounding, up to u·R, and for what underflow loses in each
 ///    class, times exp(z - max z). The conditioning of that class therefore gains
-///    ([`at_max`](Self::at_max) + [`lost_at_max`](Self::lost_at_max)·sum_c exp(z[c] - max z))·R.
+///    ([`at_max`](Self::at_max) + [`lost_at_max`](Self::lost_at_max)·sum_c exp(z\[c\] - max z))·R.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RoundingModel {
     /// The weight of S relative to T. Sums over k terms drift as sqrt(k), unless they are

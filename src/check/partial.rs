@@ -149,7 +149,7 @@ impl Sums {
 
     /// Adds the sums over the samples that follow. Returns `None` if the two are not parts of one
     /// gradient.
-    pub fn add(mut self, next: &Self) -> Option<Self> {
+    pub fn plus(mut self, next: &Self) -> Option<Self> {
         let lengths = |it: &Self| (it.wrt, it.dtype, it.sums.each_ref().map(Vec::len));
         if lengths(&self) != lengths(next) {
             return None;

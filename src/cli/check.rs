@@ -8,6 +8,7 @@ use crate::error::Result;
 mod arguments;
 mod command;
 mod failures;
+mod part;
 mod parts;
 mod several;
 mod single;

@@ -5,7 +5,7 @@ use crate::{
     check::{self, Options, Subject},
     device::Device,
     error::{Error, Result},
-    problem::Problem,
+    problem::{Problem, Wrt},
     report::{Check, Code, Comparison, DeviceInfo, Finding, Report, Seconds, Verdict},
 };
 
@@ -14,6 +14,9 @@ const OF_NEIGHBOURS: [Code; 2] = [Code::RowsPermuted, Code::LabelsShifted];
 
 /// Most files that a note names.
 const NAMED_FILES: usize = 3;
+
+/// The causes that were found and tried.
+type Diagnosed = (Wrt, Vec<Finding>, Vec<Code>);
 
 impl Case {
     /// Returns the report on the units of a partial. If some are missing, the report is interrupted
@@ -124,7 +127,7 @@ impl Case {
         problem: &Problem,
         subjects: &[Subject],
         device: &Device,
-    ) -> Result<Vec<(crate::problem::Wrt, Vec<Finding>, Vec<Code>)>> {
+    ) -> Result<Vec<Diagnosed>> {
         let options = self.plain_options();
         let report = check::check(problem, subjects, &options, device, &mut ())?;
         let of_check = |check: Check| {

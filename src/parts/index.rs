@@ -1,4 +1,4 @@
-//! The files of a case, and what a first pass over their targets finds.
+//! The files of a case, and the counts of a first pass over their targets.
 
 use std::path::{Path, PathBuf};
 
@@ -71,7 +71,7 @@ fn schema() -> String {
     SCHEMA.to_owned()
 }
 
-/// What a pass over targets counts. Summaries merge in any order to the same one.
+/// The counts of a pass over targets. Summaries merge in any order to the same one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// Samples.

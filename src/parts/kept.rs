@@ -1,4 +1,4 @@
-//! A sample of the rows, with all that a diagnosis needs of them.
+//! A sample of the rows, with the operands that a diagnosis needs.
 
 use std::ops::Range;
 
@@ -155,9 +155,8 @@ impl KeptRows {
         }
         let mut subjects = Vec::new();
         for (place, (wrt, _)) in rows[0].gradients.iter().enumerate() {
-            let of_row =
-                |kept: &&'_ KeptRow| kept.gradients.get(place).map(|(_, values)| values.clone());
-            let values: Option<Vec<Values>> = rows.iter().map(|kept| of_row(&kept)).collect();
+            let of_row = |kept: &&KeptRow| Some(kept.gradients.get(place)?.1.clone());
+            let values: Option<Vec<Values>> = rows.iter().map(of_row).collect();
             let values = values.unwrap_or_default();
             subjects.push(Subject {
                 wrt: *wrt,

@@ -82,5 +82,5 @@ fn add_all(sums: Vec<Sums>, next: &[Sums]) -> Option<Vec<Sums>> {
         return None;
     }
     let pairs = sums.into_iter().zip(next);
-    pairs.map(|(sums, next)| sums.add(next)).collect()
+    pairs.map(|(sums, next)| sums.plus(next)).collect()
 }

@@ -53,7 +53,7 @@ impl Problem {
     /// Those of [`Problem::new`].
     #[cfg(feature = "files")]
     pub(crate) fn with_rows(&self, samples: Tensor, target: &Tensor) -> Result<Self> {
-        // Whether one of them counts is the whole's concern.
+        // All of them may be ignored: the loss is that of the whole.
         let loss = CrossEntropy {
             normalizer: Some(self.normalizer),
             ..self.loss.clone()

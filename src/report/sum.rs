@@ -80,8 +80,8 @@ impl NotFinite {
 /// The digits of the full number, the lowest first.
 type Digits = [i64; DIGITS];
 
-/// The terms that are not finite as bits, the place of the lowest digit that is not 0, and the digits
-/// from there on. Without pending carries they are unique.
+/// The terms that are not finite as bits, the place of the lowest digit that is not 0, and the
+/// digits from there on. Without pending carries they are unique.
 impl Serialize for ExactSum {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut digits = self.digits();

@@ -29,12 +29,13 @@
 //! 3. Each addition rounds by up to u_acc/2 of the partial sum, u_acc being the roundoff of the
 //!    type in which the samples are added up. 2.4 sqrt(n) is 4 standard deviations of n such
 //!    roundings. The peak is the largest partial sum that was seen. Terms of one size and sign
-//!    round to the same side: PyTorch and NumPy were measured at n/10 roundings. Equal samples, and
-//!    the equal parts of smoothed targets, do so beside a partial sum of other terms too, and then
-//!    by up to a whole rounding each: NumPy was measured at n/3. Of n/m groups of m equal samples
-//!    each errs to its own side: PyTorch was measured at 0.75 sqrt(n m). In a bias, the terms of saturated
-//!    samples are all R or -R. At least |numeric| / R of them do not cancel, and few more if the
-//!    peak is no larger: NumPy was measured at 0.22 roundings each.
+//!    round to the same side: PyTorch and NumPy were measured at n/10 roundings. Equal samples,
+//!    and the equal parts of smoothed targets, do so beside a partial sum of other terms too,
+//!    and then by up to a whole rounding each: NumPy was measured at n/3. Of n/m groups of m
+//!    equal samples each errs to its own side: PyTorch was measured at 0.75 sqrt(n m). In a
+//!    bias, the terms of saturated samples are all R or -R. At least |numeric| / R of them do
+//!    not cancel, and few more if the peak is no larger: NumPy was measured at 0.22 roundings
+//!    each.
 //! 4. Equal terms round to the same side: the drift is n/2 roundings if all samples are equal.
 //!    PyTorch was measured at n/7 for n up to 20,000.
 

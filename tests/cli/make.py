@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes data/: a small problem with correct gradients in each format, and a file for each kind of error.
+"""Writes data/: a small problem with correct gradients in each format, and a file for each kind of error; and
+parts.in/: a case in two files, right and wrong.
 
 Needs: pip install numpy safetensors
 """
@@ -201,6 +202,21 @@ def main():
     (DATA / "truncated.npz").write_bytes((DATA / "right.npz").read_bytes()[:-30])
     (DATA / "truncated.npy").write_bytes((DATA / "input.npy").read_bytes()[:-4])
     (DATA / "model.pt").write_bytes(b"not read at all")
+    case_in_parts("right", 1)
+    case_in_parts("wrong", 3)
+
+
+def case_in_parts(name, factor):
+    folder = Path(__file__).with_name("parts.in") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, gradient = batch()
+    logits = np.linalg.lstsq(tensors["weight"].T, gradient.T, rcond=None)[0].T
+    shared = {"weight": tensors["weight"], "bias": tensors["bias"], "grad_weight": logits.T @ tensors["input"]}
+    save_file({key: np.ascontiguousarray(value) for key, value in shared.items()}, folder / "layer.safetensors")
+    for part in range(2):
+        rows = slice(6 * part, 6 * part + 6)
+        own = {"input": tensors["input"][rows], "target": tensors["target"][rows], "grad": factor * gradient[rows]}
+        save_file({key: np.ascontiguousarray(value) for key, value in own.items()}, folder / f"step-{part}.safetensors")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,13 @@ impl Element<'_> {
     }
 
     pub(crate) fn click(&self) {
-        request("POST", &self.url("click"), &json!({})).unwrap();
+        self.try_click().unwrap();
+    }
+
+    /// # Errors
+    /// The message of the driver if the element is no longer in the document.
+    pub(crate) fn try_click(&self) -> Result<(), String> {
+        request("POST", &self.url("click"), &json!({})).map(|_| ())
     }
 
     /// Empties a field.

@@ -8,10 +8,10 @@ use std::{
 };
 
 /// The modules of src/, left to right.
-const ORDER: [&str; 24] = [
-    "error", "tensor", "loss", "scheme", "problem", "plan", "budget", "rounding", "engine", "cpu",
-    "report", "gpu", "device", "diagnose", "check", "sweep", "bench", "io", "settings", "output",
-    "demo", "serve", "cli", "main",
+const ORDER: [&str; 26] = [
+    "error", "number", "tensor", "loss", "scheme", "problem", "plan", "budget", "rounding",
+    "engine", "cpu", "report", "gpu", "device", "diagnose", "check", "sweep", "bench", "io",
+    "parts", "settings", "output", "demo", "serve", "cli", "main",
 ];
 
 /// A file of src/, as a module.

@@ -112,7 +112,8 @@ proptest! {
         cuts.sort_unstable();
         cuts.dedup();
         let lengths: Vec<usize> = cuts.windows(2).map(|cut| cut[1] - cut[0]).collect();
-        let (files, layer) = write(folder.path(), &model, &lengths, if is_wrong { 3.0 } else { 1.0 });
+        let factor = if is_wrong { 3.0 } else { 1.0 };
+        let (files, layer) = write(folder.path(), &model, &lengths, factor);
         let case = case(&files, &layer, unit_rows);
         let whole = merged([case.run(0..case.units(), &CPU, &mut ()).unwrap()]);
 
@@ -120,7 +121,8 @@ proptest! {
         ends.extend([0, case.units()]);
         ends.sort_unstable();
         ends.dedup();
-        let mut parts: Vec<Partial> = ends.windows(2).map(|end| sent(&case, end[0]..end[1])).collect();
+        let parts = ends.windows(2).map(|end| sent(&case, end[0]..end[1]));
+        let mut parts: Vec<Partial> = parts.collect();
         for (place, turn) in (0..parts.len()).zip(0..) {
             let other = (order >> (turn % 60)) as usize % parts.len();
             parts.swap(place, other);
@@ -135,7 +137,10 @@ proptest! {
         prop_assert!(line == whole, "one after the other");
         prop_assert!(tree.is_none_or(|tree| tree == whole), "as a tree");
         let report = finished(&case, line);
-        let verdict = |wrt: Wrt| report.checks.iter().find(|check| check.wrt == wrt).unwrap().verdict;
+        let verdict = |wrt: Wrt| {
+            let check = report.checks.iter().find(|check| check.wrt == wrt);
+            check.unwrap().verdict
+        };
         prop_assert!(!report.interrupted);
         prop_assert_eq!(verdict(Wrt::Input) == Verdict::Fail, is_wrong);
         prop_assert!(verdict(Wrt::Logits) != Verdict::Fail);

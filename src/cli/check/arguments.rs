@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::SystemTime};
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::parts::PartArguments;
+use super::part::PartArguments;
 use crate::{
     check::{self, Listener, Options},
     cli::{
