@@ -153,6 +153,7 @@ impl Problem {
     }
 
     /// Returns the problem without a normalizer, until [`Problem::of_whole`] gives it one.
+    #[cfg(feature = "files")]
     pub(crate) fn without_normalizer(mut self) -> Self {
         self.loss.normalizer = None;
         self
