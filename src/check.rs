@@ -8,8 +8,8 @@ use crate::{
     plan::Plan,
     problem::{Problem, Wrt},
     report::{
-        Check, ComparedOn, Comparison, Decision, ProblemInfo, Relation, Report, Seconds, Source,
-        Tally, Verdict,
+        Check, ComparedOn, Comparison, Coverage, Decision, ProblemInfo, Relation, Report, Seconds,
+        Source, Tally, Verdict,
     },
     rounding::{Noise, Tolerance},
     scheme::Precision,
@@ -81,9 +81,7 @@ pub fn check(
 ) -> Result<Report> {
     let started = std::time::Instant::now();
     validate(problem, subjects, options)?;
-    let precision = options.precision_for(problem, subjects, device);
-    let wrt: Vec<Wrt> = subjects.iter().map(|subject| subject.wrt).collect();
-    let fallback = device.fallback(precision, options.method, &wrt);
+    let (precision, fallback) = arithmetic(problem, subjects, options, device);
     let device = fallback.as_ref().unwrap_or(device);
     let selection = Selection::new(problem, options)?;
     let draw = Draw::of(selection.problem());
@@ -122,6 +120,19 @@ pub fn check(
         check_seconds,
         ..Report::new(device.info(), info(problem), checks)
     })
+}
+
+/// Returns the precision of a check, and the device that takes over if `device` cannot compute in
+/// it.
+fn arithmetic(
+    problem: &Problem,
+    subjects: &[Subject],
+    options: &Options,
+    device: &Device,
+) -> (Precision, Option<Device>) {
+    let precision = options.precision_for(problem, subjects, device);
+    let wrt: Vec<Wrt> = subjects.iter().map(|subject| subject.wrt).collect();
+    (precision, device.fallback(precision, options.method, &wrt))
 }
 
 /// Compares the gradients under test with each other, if one of them is wrong.
@@ -199,24 +210,40 @@ fn compare_one(
     if let Some(drawn) = &selection.drawn {
         compared.tally.number_rows(|row| drawn.rows[row]);
     }
-    Ok(Some(Comparison {
-        wrt,
-        source: if gradient.is_some() {
-            Source::Given
-        } else {
-            Source::BuiltIn
-        },
-        dtype: plan.dtype,
-        method: plan.method,
-        scheme: plan.scheme,
-        precision,
-        eps: plan.eps,
-        tolerance: comparator.tolerance,
-        min_power: options.min_power.unwrap_or(MIN_POWER),
-        compared: compared.on,
-        coverage: selection.coverage(wrt, compared.rows),
-        tally: compared.tally,
-    }))
+    let source = match given {
+        Some(_) => Source::Given,
+        None => Source::BuiltIn,
+    };
+    let coverage = selection.coverage(wrt, compared.rows);
+    let comparison = comparator.comparison(source, options, coverage, compared);
+    Ok(Some(comparison))
+}
+
+impl Comparator<'_> {
+    /// Returns a comparison with these settings.
+    fn comparison(
+        &self,
+        source: Source,
+        options: &Options,
+        coverage: Coverage,
+        compared: Compared,
+    ) -> Comparison {
+        let plan = &self.plan;
+        Comparison {
+            wrt: plan.wrt,
+            source,
+            dtype: plan.dtype,
+            method: plan.method,
+            scheme: plan.scheme,
+            precision: plan.precision,
+            eps: plan.eps,
+            tolerance: self.tolerance,
+            min_power: options.min_power.unwrap_or(MIN_POWER),
+            compared: compared.on,
+            coverage,
+            tally: compared.tally,
+        }
+    }
 }
 
 /// Plans the numeric gradient of a subject, and bounds the errors of both.

@@ -37,7 +37,7 @@ mod values;
 #[cfg(feature = "remote")]
 pub use remote::check_by_service;
 
-pub use inputs::expand;
+pub use index::read_or_name as index;
 
 use arguments::Command;
 use config::CommandLine;

@@ -46,6 +46,7 @@ mod safetensors;
 mod save;
 mod source;
 
+pub(crate) use archive::broken;
 #[cfg(feature = "remote")]
 pub(crate) use bytes::open_regular;
 pub use load::{Inputs, Request, load, names};

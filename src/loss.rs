@@ -83,7 +83,6 @@ pub enum Target {
 
 impl Target {
     /// Returns the number of samples.
-    #[allow(clippy::len_without_is_empty)]
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Classes(classes) => classes.len(),

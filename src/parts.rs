@@ -16,7 +16,7 @@
 //! use gradprobe::{check::Options, device::Device, io::Request, parts::{Case, Index}};
 //!
 //! let files = vec!["step0.safetensors".into(), "step1.safetensors".into()];
-//! let index = Index::of_files(files, Some("layer.safetensors".into()), &Request::default())?;
+//! let index = Index::of_files(files, Some("layer.safetensors".into()))?;
 //! let case = Case::new(index, Request::default(), Options::default())?;
 //! let device = Device::Cpu { note: None };
 //! let (half, all) = (case.units() / 2, case.units());
@@ -26,6 +26,12 @@
 //! # Ok(())
 //! # }
 //! ```
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::{error::Result, io::broken};
 
 mod case;
 mod finish;
@@ -37,3 +43,17 @@ mod sums;
 pub use case::{Case, Unit};
 pub use index::{Extract, Index, IndexedFile, Summary};
 pub use partial::{CaseId, Partial};
+
+/// Reads a document of JSON. `path` and `format` name it in messages.
+fn parse<T: DeserializeOwned>(text: &str, path: &Path, format: &'static str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| broken(path, format, error))
+}
+
+/// Requires a document to be of this schema.
+fn require_schema(found: &str, schema: &str, path: &Path, format: &'static str) -> Result<()> {
+    if found == schema {
+        return Ok(());
+    }
+    let reason = format!("its schema is {found}, not {schema}");
+    Err(broken(path, format, reason))
+}

@@ -92,7 +92,7 @@ def run(part: Part) -> str:
     if part.device != "cpu":
         quiet_software_driver()
     case = _native.Parts(list(part.settings), part.memory, index=part.index)
-    return case.run(*part.units, part.device, part.memory).to_json()
+    return case.run(*part.units, part.device, part.memory)
 
 
 class Merge:
@@ -100,17 +100,14 @@ class Merge:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._partial: _native.Partial | None = None
+        self._merged = _native.Merged()
 
     def add(self, result: str) -> None:
-        partial = _native.Partial.from_json(result)
-        self._partial = partial if self._partial is None else self._partial.merge(partial)
+        self._merged.add(result)
 
     def report(self) -> LayerReport:
         """Returns the report. Without all parts it says which rows are missing, and cannot pass."""
-        if self._partial is None:
-            raise CaseError("no part of the case was checked")
-        return LayerReport(self._plan._case.finish(self._partial))
+        return LayerReport(self._plan._case.finish(self._merged))
 
 
 def check(
@@ -163,7 +160,7 @@ def check(
     for number, error in failed.items():
         text = f"part {number} failed: {type(error).__name__}: {error}"
         warnings.warn(text, stacklevel=2)
-    if merge._partial is None and failed:
+    if merge._merged.is_empty and failed:
         error = next(iter(failed.values()))
         raise error if isinstance(error, GradprobeError) else CaseError(str(error)) from error
     return merge.report()

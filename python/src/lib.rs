@@ -177,7 +177,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(check, module)?)?;
     module.add_function(wrap_pyfunction!(check_by_service, module)?)?;
     module.add_class::<parts::Parts>()?;
-    module.add_class::<parts::Partial>()?;
+    module.add_class::<parts::Merged>()?;
     module.add_function(wrap_pyfunction!(sweep, module)?)?;
     module.add_function(wrap_pyfunction!(save_case, module)?)?;
     module.add_function(wrap_pyfunction!(case_of_arrays, module)?)?;

@@ -19,31 +19,14 @@ use crate::{case::Checked, error, opened, report::Report, task};
 #[pyclass(frozen, module = "gradprobe._native")]
 pub(crate) struct Parts(Arc<parts::Case>);
 
-/// The result of some units of a case.
-#[pyclass(frozen, module = "gradprobe._native")]
-pub(crate) struct Partial(parts::Partial);
+/// The results of parts that have been merged.
+#[pyclass(module = "gradprobe._native")]
+#[derive(Default)]
+pub(crate) struct Merged(Option<parts::Partial>);
 
-/// The name of an index or a partial that comes from Python.
+/// The name of an index or a part that comes from Python.
 fn in_memory() -> &'static Path {
     Path::new("memory")
-}
-
-/// Returns the index of the files: the one that the only file holds, or a new one.
-fn index(files: &[PathBuf], shared: Option<PathBuf>, settings: &Settings) -> Result<Index> {
-    if let [file] = files
-        && file
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        && !file.to_string_lossy().ends_with(".safetensors.index.json")
-    {
-        return Index::read(file);
-    }
-    let mut expanded = Vec::new();
-    for file in files {
-        expanded.extend(cli::expand(file)?);
-    }
-    expanded.retain(|file| shared.as_ref() != Some(file));
-    Index::of_files(expanded, shared, &settings.loss.request(None))
 }
 
 #[pymethods]
@@ -63,7 +46,7 @@ impl Parts {
             let parsed = Settings::parse(&settings)?;
             let index = match index {
                 Some(index) => Index::from_json(&index, in_memory())?,
-                None => self::index(&files, shared, &parsed)?.absolute(),
+                None => cli::index(&files, shared)?.absolute(),
             };
             let request = parsed.loss.request(Some(memory));
             let case = parts::Case::new(index, request, parsed.options(false))?;
@@ -96,7 +79,7 @@ impl Parts {
         self.0.extract(first..end).to_json()
     }
 
-    /// Checks some units.
+    /// Checks some units. Returns the result as JSON.
     fn run(
         &self,
         py: Python<'_>,
@@ -104,20 +87,21 @@ impl Parts {
         end: usize,
         device: String,
         memory: u64,
-    ) -> PyResult<Partial> {
+    ) -> PyResult<String> {
         let case = Arc::clone(&self.0);
-        let run = move |mut interrupts| -> Result<parts::Partial> {
+        let run = move |mut interrupts| -> Result<String> {
             let device = opened::device(&device, memory)?;
-            case.run(first..end, &device, &mut interrupts)
+            let partial = case.run(first..end, &device, &mut interrupts)?;
+            Ok(partial.to_json())
         };
-        let partial = task::run(py, run)?;
-        let partial = partial.map_err(|error| error::raised(py, &error))?;
-        Ok(Partial(partial))
+        task::run(py, run)?.map_err(|error| error::raised(py, &error))
     }
 
-    /// Returns the report on the units of a partial.
-    fn finish(&self, py: Python<'_>, partial: &Partial) -> PyResult<Report> {
-        let (case, partial) = (Arc::clone(&self.0), partial.0.clone());
+    /// Returns the report on merged parts.
+    fn finish(&self, py: Python<'_>, merged: &Merged) -> PyResult<Report> {
+        let (case, partial) = (Arc::clone(&self.0), merged.0.clone());
+        let partial = partial
+            .ok_or_else(|| error::case_error("no part of the case was checked".to_owned()))?;
         let finish = move |_| -> Result<Checked> {
             let device = opened::device("cpu", 1 << 30)?;
             let report = case.finish(partial, &device)?;
@@ -136,26 +120,30 @@ impl Parts {
 }
 
 #[pymethods]
-impl Partial {
-    #[staticmethod]
-    fn from_json(py: Python<'_>, text: &str) -> PyResult<Self> {
-        let partial = py.detach(|| parts::Partial::from_json(text, in_memory()));
-        partial.map(Self).map_err(|error| error::raised(py, &error))
+impl Merged {
+    #[new]
+    fn new() -> Self {
+        Self::default()
     }
 
-    fn to_json(&self, py: Python<'_>) -> String {
-        py.detach(|| self.0.to_json())
-    }
-
-    /// Returns the partial of both.
-    fn merge(&self, py: Python<'_>, other: &Self) -> PyResult<Self> {
-        let merged = py.detach(|| self.0.clone().merge(other.0.clone()));
-        merged.map(Self).map_err(|error| error::raised(py, &error))
-    }
-
-    /// The number of units that are done.
+    /// True if no part was added.
     #[getter]
-    fn units(&self) -> usize {
-        self.0.units.len()
+    fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Adds the result of a part, as JSON.
+    fn add(&mut self, py: Python<'_>, text: &str) -> PyResult<()> {
+        // A part that does not belong to the others leaves them as they are.
+        let merged = self.0.clone();
+        let added = py.detach(|| {
+            let partial = parts::Partial::from_json(text, in_memory())?;
+            match merged {
+                Some(merged) => merged.merge(partial),
+                None => Ok(partial),
+            }
+        });
+        self.0 = Some(added.map_err(|error| error::raised(py, &error))?);
+        Ok(())
     }
 }

@@ -133,21 +133,16 @@ def ray_client() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("wrong", [False, True])
-def test_dask_gives_the_report_of_one_process(
-    folders: dict[bool, Path], whole: dict[bool, Any], dask_client: Any, wrong: bool
+@pytest.mark.parametrize("engine", ["dask", "ray"])
+def test_clusters_give_the_report_of_one_process(
+    request: pytest.FixtureRequest,
+    folders: dict[bool, Path],
+    whole: dict[bool, Any],
+    engine: str,
+    wrong: bool,
 ) -> None:
-    assert (
-        settled(distributed.check(folders[wrong], client=dask_client, device="cpu")) == whole[wrong]
-    )
-
-
-@pytest.mark.parametrize("wrong", [False, True])
-def test_ray_gives_the_report_of_one_process(
-    folders: dict[bool, Path], whole: dict[bool, Any], ray_client: str, wrong: bool
-) -> None:
-    assert (
-        settled(distributed.check(folders[wrong], client=ray_client, device="cpu")) == whole[wrong]
-    )
+    client = request.getfixturevalue(f"{engine}_client")
+    assert settled(distributed.check(folders[wrong], client=client, device="cpu")) == whole[wrong]
 
 
 def slowly(folder: Path) -> Any:

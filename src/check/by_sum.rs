@@ -33,12 +33,8 @@ pub(super) fn tally(
     };
     let analytic = gradient.map_or(backward, Tensor::values);
     let terms = Terms::new(comparator);
-    let tally = comparator.compare_sums(evaluation, &terms, &analytic, listener)?;
-    Ok(Some(Compared {
-        tally,
-        rows: comparator.problem.k(),
-        on: ComparedOn::Host,
-    }))
+    let compared = comparator.compare_sums(evaluation, &terms, &analytic, listener)?;
+    Ok(Some(compared))
 }
 
 /// Sums the derivative over the problem's samples, and the backward pass if `backward` is set.
@@ -118,7 +114,7 @@ impl Comparator<'_> {
         terms: &Terms,
         analytic: &[f64],
         listener: &mut dyn Listener,
-    ) -> Result<Tally> {
+    ) -> Result<Compared> {
         self.condition_sum(&mut evaluation, terms);
         let m = self.columns();
         let rows = |rows: Range<usize>, values: &mut Vec<f64>| {
@@ -129,7 +125,11 @@ impl Comparator<'_> {
         if self.keeps_numeric {
             listener.numeric(&numeric)?;
         }
-        Ok(tally)
+        Ok(Compared {
+            tally,
+            rows: self.problem.k(),
+            on: ComparedOn::Host,
+        })
     }
 
     /// Replaces the conditioning by that of the sums over all samples.

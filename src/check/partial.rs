@@ -4,17 +4,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Comparator, Listener, Options, Subject, by_sum, comparator, compare_one, likeness::Draw,
-    selection::Selection, validate,
+    Comparator, Listener, Options, Subject, arithmetic, by_sum, comparator, compare_one,
+    likeness::Draw, selection::Selection, validate,
 };
 use crate::{
     device::Device,
     engine::{Bounds, Evaluation, Values},
     error::Result,
     problem::{Problem, Wrt},
-    report::{ComparedOn, Comparison, Coverage, Ranges, Source},
+    report::{Comparison, Coverage, Ranges, Source},
     rounding::{Common, Noise, Tolerance},
-    tensor::Dtype,
+    tensor::{Dtype, Tensor},
 };
 
 /// Compares the rows that the options select, without a diagnosis. Returns `None` if the listener
@@ -30,9 +30,7 @@ pub fn compare(
     listener: &mut dyn Listener,
 ) -> Result<Option<Vec<Comparison>>> {
     validate(problem, subjects, options)?;
-    let precision = options.precision_for(problem, subjects, device);
-    let wrt: Vec<Wrt> = subjects.iter().map(|subject| subject.wrt).collect();
-    let fallback = device.fallback(precision, options.method, &wrt);
+    let (precision, fallback) = arithmetic(problem, subjects, options, device);
     let device = fallback.as_ref().unwrap_or(device);
     let selection = Selection::new(problem, options)?;
     let draw = Draw::of(selection.problem());
@@ -92,8 +90,7 @@ impl Sums {
         listener: &mut dyn Listener,
     ) -> Result<Option<Self>> {
         let subjects = std::slice::from_ref(subject);
-        let precision = options.precision_for(problem, subjects, device);
-        let fallback = device.fallback(precision, options.method, &[subject.wrt]);
+        let (precision, fallback) = arithmetic(problem, subjects, options, device);
         let device = fallback.as_ref().unwrap_or(device);
         let draw = Draw::of(problem);
         let comparator = comparator(problem, &draw, subject, options, precision, listener);
@@ -197,7 +194,7 @@ impl Sums {
     ) -> Result<Comparison> {
         let subjects = std::slice::from_ref(subject);
         subject.validate(problem)?;
-        let precision = options.precision_for(problem, subjects, device);
+        let (precision, _) = arithmetic(problem, subjects, options, device);
         let draw = Draw::of(problem);
         let comparator = comparator(problem, &draw, subject, options, precision, listener);
         let comparator = Comparator {
@@ -237,23 +234,11 @@ impl Sums {
             ..Evaluation::default()
         };
         let gradient = subject.gradient.as_ref();
-        let analytic = gradient.map_or_else(Vec::new, crate::tensor::Tensor::values);
-        let tally = comparator.compare_sums(evaluation, &terms, &analytic, listener)?;
-        let rows = problem.k();
-        Ok(Comparison {
-            wrt: self.wrt,
-            source: Source::Given,
-            dtype: comparator.plan.dtype,
-            method: comparator.plan.method,
-            scheme: comparator.plan.scheme,
-            precision,
-            eps: comparator.plan.eps,
-            tolerance: comparator.tolerance,
-            min_power: options.min_power.unwrap_or(super::MIN_POWER),
-            compared: ComparedOn::Host,
-            coverage: Coverage::new(Ranges::from(0..rows), rows),
-            tally,
-        })
+        let analytic = gradient.map_or_else(Vec::new, Tensor::values);
+        let compared = comparator.compare_sums(evaluation, &terms, &analytic, listener)?;
+        let rows = compared.rows;
+        let coverage = Coverage::new(Ranges::from(0..rows), rows);
+        Ok(comparator.comparison(Source::Given, options, coverage, compared))
     }
 }
 

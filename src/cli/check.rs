@@ -15,8 +15,7 @@ mod single;
 
 pub(super) use arguments::CheckArguments;
 use command::CheckCommand;
-pub(super) use command::exit_code;
-pub(super) use parts::{INDEX, case, index};
+pub(super) use parts::{case, deliver};
 
 /// Runs the command. `words` is the command line, starting with the program's name. `settings`
 /// holds the names and values that a service needs.

@@ -5,8 +5,35 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::HumanCount;
 
-use super::{SUCCESS, check::INDEX, inputs::expand, stdout::print};
+use super::{SUCCESS, inputs::expand, stdout::print};
 use crate::{error::Result, parts::Index, settings::LossSettings};
+
+/// The name of an index, unless another is given.
+pub(super) const INDEX: &str = "gradprobe.index.json";
+
+/// Returns the index that the only file holds, or names the files as those of one case.
+///
+/// # Errors
+/// Those of [`Index::read`], [`expand`] and [`Index::of_files`].
+pub fn read_or_name(files: &[PathBuf], shared: Option<PathBuf>) -> Result<Index> {
+    if let [file] = files {
+        let text = file.to_string_lossy();
+        if text.ends_with(".json") && !text.ends_with(".safetensors.index.json") {
+            return Index::read(file);
+        }
+    }
+    name(files, shared)
+}
+
+/// Names the files, and those that folders and patterns yield, as those of one case.
+fn name(paths: &[PathBuf], shared: Option<PathBuf>) -> Result<Index> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(expand(path)?);
+    }
+    files.retain(|file| shared.as_ref() != Some(file));
+    Index::of_files(files, shared)
+}
 
 #[derive(Args)]
 pub(super) struct IndexArguments {
@@ -27,13 +54,8 @@ pub(super) struct IndexArguments {
 
 impl IndexArguments {
     pub(super) fn run(self) -> Result<u8> {
-        let mut files = Vec::new();
-        for path in &self.files {
-            files.extend(expand(path)?);
-        }
-        let is_shared = |file: &PathBuf| self.shared.as_ref() == Some(file);
-        files.retain(|file| !is_shared(file));
-        let index = Index::of_files(files, self.shared, &self.loss.request(None))?;
+        let mut index = name(&self.files, self.shared)?;
+        index.summarize(&self.loss.request(None))?;
         index.write(&self.out)?;
         let rows: usize = index.files.iter().map(|file| file.rows).sum();
         let (files, rows) = (

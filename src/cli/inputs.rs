@@ -148,11 +148,7 @@ const EXTENSIONS: [&str; 2] = ["safetensors", "npz"];
 
 /// Returns the files in a folder and below it, or those that a pattern matches, sorted. Any other
 /// path is returned as it is.
-///
-/// # Errors
-/// [`Error::Usage`] if a folder or a pattern yields none, [`Error::Io`] for a folder that cannot be
-/// read.
-pub fn expand(path: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     let failed = |reason: &str| Error::Usage(format!("{}: {reason}", path.display()));
     if path.is_dir() {
         let mut files = Vec::new();

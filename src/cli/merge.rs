@@ -7,14 +7,14 @@ use clap::Args;
 
 use super::{
     SUCCESS,
-    check::{INDEX, case, exit_code, index},
+    check::{case, deliver},
+    index::INDEX,
     inputs::matches,
     outputs::{OutputArguments, Outputs},
 };
 use crate::{
     device::Device,
     error::{Error, Result},
-    output::Run,
     parts::Partial,
     settings::Settings,
 };
@@ -53,15 +53,10 @@ impl MergeArguments {
         let merged = parts.try_fold(first?, |merged, part| merged.merge(part?))?;
         let settings = Settings::parse(&merged.settings)?;
         let memory = ByteSize::gib(1).as_u64();
-        let request = settings.loss.request(Some(memory));
-        let case = case(index(&self.index, &request)?, &settings, memory)?;
-        let report = case.finish(merged, &Device::select("cpu")?)?;
-        for note in &report.notes {
-            tracing::warn!("{note}");
-        }
-        let name = self.index.display().to_string();
-        let runs = [Run::new(name, report, Vec::new())];
-        outputs.deliver(&runs)?;
-        Ok(exit_code(&runs, self.output.allow_inconclusive))
+        let case = case(&self.index, &settings, memory)?;
+        let device = Device::select("cpu")?;
+        let allow_inconclusive = self.output.allow_inconclusive;
+        let named = (self.index.as_path(), None);
+        deliver(&case, merged, &device, named, outputs, allow_inconclusive)
     }
 }

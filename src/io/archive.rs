@@ -25,7 +25,7 @@ pub(super) trait Archive {
 }
 
 /// Returns the error for a file that does not follow its format.
-pub(super) fn broken(path: &Path, format: &'static str, reason: impl ToString) -> Error {
+pub(crate) fn broken(path: &Path, format: &'static str, reason: impl ToString) -> Error {
     Error::Format {
         path: path.to_owned(),
         format,

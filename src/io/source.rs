@@ -72,9 +72,19 @@ fn open<'a>(path: &Path, bytes: Option<Bytes>, budget: Budget) -> Result<Box<dyn
     // Reports a wrong name before it opens the file.
     let format = format(path)?;
     let bytes = bytes.map_or_else(|| bytes::map(path, budget), Ok)?;
-    if let Format::Index = format {
-        return sharded(path, bytes.bytes(), budget);
+    match format {
+        Format::Index => sharded(path, bytes.bytes(), budget),
+        format => archive(path, format, bytes, budget),
     }
+}
+
+/// Reads a file of this format.
+fn archive<'a>(
+    path: &Path,
+    format: Format,
+    bytes: Bytes,
+    budget: Budget,
+) -> Result<Box<dyn Archive + 'a>> {
     require_format(path, format.name(), bytes.bytes())?;
     Ok(match format {
         Format::Safetensors | Format::Index => {
@@ -98,11 +108,14 @@ fn sharded<'a>(path: &Path, index: &[u8], budget: Budget) -> Result<Box<dyn Arch
     let folder = path.parent().unwrap_or(Path::new(""));
     let files: BTreeSet<PathBuf> = index.weight_map.into_values().collect();
     let open = |file: PathBuf| {
+        // An index in an index is none, so no index is read without end.
         let file = folder.join(file);
-        let bytes = bytes::map(&file, budget)?;
-        require_format(&file, safetensors::FORMAT, bytes.bytes())?;
-        let archive = safetensors::Safetensors::new(&file, bytes)?;
-        Ok(Box::new(archive) as Box<dyn Archive>)
+        archive(
+            &file,
+            Format::Safetensors,
+            bytes::map(&file, budget)?,
+            budget,
+        )
     };
     let archives = files.into_iter().map(open);
     Ok(Box::new(Together(archives.collect::<Result<_>>()?)))

@@ -18,7 +18,7 @@ use crate::{
     report::{Comparison, Coverage, Ranges},
 };
 
-/// Entries of a parameter's gradient whose sums a partial may hold. Chosen: 80 MB of JSON.
+/// Entries of a parameter's gradient whose sums a partial may hold. Chosen: 90 MB of JSON.
 const MOST_SUMS: usize = 1 << 20;
 
 /// A case in many files, and the way to check it.
@@ -60,12 +60,14 @@ impl Case {
     ///
     /// # Errors
     /// Those of the first pass, and [`Error::Setting`] for options that select rows.
-    pub fn new(mut index: Index, request: Request, options: Options) -> Result<Self> {
+    pub fn new(mut index: Index, request: Request, mut options: Options) -> Result<Self> {
         if options.rows.is_some() || options.sample.is_some() {
             return Err(Error::Usage(
                 "--rows and --sample select rows of one file, and an index has several".to_owned(),
             ));
         }
+        // A picture of parts cannot be merged.
+        options.picture = false;
         let changes = request.reduction.is_some()
             || request.ignore_index.is_some()
             || request.normalizer.is_some();

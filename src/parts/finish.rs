@@ -2,11 +2,10 @@
 
 use super::{Case, Partial};
 use crate::{
-    check::{self, Options, Subject},
+    check::{self, Subject},
     device::Device,
     error::{Error, Result},
-    problem::{Problem, Wrt},
-    report::{Check, Code, Comparison, DeviceInfo, Finding, Report, Seconds, Verdict},
+    report::{Check, Code, Comparison, DeviceInfo, Finding, Ranges, Report, Seconds, Verdict},
 };
 
 /// The causes that only neighbouring rows show. A sample of rows has none.
@@ -14,9 +13,6 @@ const OF_NEIGHBOURS: [Code; 2] = [Code::RowsPermuted, Code::LabelsShifted];
 
 /// Most files that a note names.
 const NAMED_FILES: usize = 3;
-
-/// The causes that were found and tried.
-type Diagnosed = (Wrt, Vec<Finding>, Vec<Code>);
 
 impl Case {
     /// Returns the report on the units of a partial. If some are missing, the report is interrupted
@@ -43,9 +39,8 @@ impl Case {
             for sums in sums {
                 let subject = inputs.subjects.iter().find(|it| it.wrt == sums.wrt);
                 let Some(subject) = subject else { continue };
-                let options = self.plain_options();
-                let problem = &inputs.problem;
-                comparisons.push(sums.compare(problem, subject, &options, device, &mut ())?);
+                let (problem, options) = (&inputs.problem, &self.options);
+                comparisons.push(sums.compare(problem, subject, options, device, &mut ())?);
             }
         } else {
             let parameters = self.parameters(&inputs).into_iter();
@@ -58,7 +53,7 @@ impl Case {
         notes.extend(self.gaps("were checked more than once", &repeated));
         notes.extend(self.places(&comparisons));
         let is_wrong = |it: &Comparison| it.verdict() == Verdict::Fail;
-        let mut diagnoses = Vec::new();
+        let mut diagnosed = Vec::new();
         if comparisons
             .iter()
             .any(|it| is_wrong(it) && !it.wrt.is_parameter())
@@ -75,7 +70,7 @@ impl Case {
                  labels were moved",
                 problem.n()
             ));
-            diagnoses = self.diagnose(&problem, &subjects, device)?;
+            diagnosed = check::check(&problem, &subjects, &self.options, device, &mut ())?.checks;
         }
         let checks = comparisons.into_iter().map(|comparison| {
             let wrt = comparison.wrt;
@@ -84,13 +79,9 @@ impl Case {
             } else {
                 None
             };
-            let at = diagnoses.iter().position(|(of, ..)| *of == wrt);
-            let (findings, tried) = match at {
-                Some(at) => {
-                    let (_, findings, tried) = diagnoses.remove(at);
-                    (findings, tried)
-                }
-                None => (Vec::new(), Vec::new()),
+            let (findings, tried) = match diagnosed.iter().find(|it| it.wrt == wrt) {
+                Some(sample) => found_and_tried(sample),
+                None => Default::default(),
             };
             let mut check = Check::new(comparison, layout, findings, tried);
             if !is_whole && check.verdict == Verdict::Pass {
@@ -111,41 +102,12 @@ impl Case {
         })
     }
 
-    /// Returns the options without a selection of rows or a picture.
-    fn plain_options(&self) -> Options {
-        Options {
-            rows: None,
-            sample: None,
-            picture: false,
-            ..self.options.clone()
-        }
-    }
-
-    /// Looks for the causes of wrong gradients in a sample of the rows.
-    fn diagnose(
-        &self,
-        problem: &Problem,
-        subjects: &[Subject],
-        device: &Device,
-    ) -> Result<Vec<Diagnosed>> {
-        let options = self.plain_options();
-        let report = check::check(problem, subjects, &options, device, &mut ())?;
-        let of_check = |check: Check| {
-            let findings = check.findings.into_iter();
-            let findings = findings.filter(|it| !OF_NEIGHBOURS.contains(&it.code));
-            let tried = check.tried.into_iter();
-            let tried = tried.filter(|code| !OF_NEIGHBOURS.contains(code));
-            (check.wrt, findings.collect(), tried.collect())
-        };
-        Ok(report.checks.into_iter().map(of_check).collect())
-    }
-
     /// Returns notes on units that are missing or repeated, by file.
-    fn gaps(&self, what: &str, units: &crate::report::Ranges) -> Vec<String> {
+    fn gaps(&self, what: &str, units: &Ranges) -> Vec<String> {
         let count = units.len();
         let named = units.iter().take(NAMED_FILES).map(|unit| {
-            let (file, rows) = self.place_of(unit);
-            let last = rows.end - 1;
+            let (file, rows) = self.unit(unit);
+            let (file, last) = (self.index.files[file].file.display(), rows.end - 1);
             format!("rows {} to {last} of {file} {what}", rows.start)
         });
         let mut notes: Vec<String> = named.collect();
@@ -154,12 +116,6 @@ impl Case {
             notes.push(format!("{more} more runs of rows {what}"));
         }
         notes
-    }
-
-    /// Returns the name of a unit's file and its rows there.
-    fn place_of(&self, unit: usize) -> (String, std::ops::Range<usize>) {
-        let (file, rows) = self.unit(unit);
-        (self.index.files[file].file.display().to_string(), rows)
     }
 
     /// Returns notes on the files of the first wrong rows.
@@ -177,6 +133,14 @@ impl Case {
         });
         first.collect()
     }
+}
+
+/// Returns the causes that the check of a sample found and tried, without those of neighbours.
+fn found_and_tried(sample: &Check) -> (Vec<Finding>, Vec<Code>) {
+    let of_sample = |code: &Code| !OF_NEIGHBOURS.contains(code);
+    let findings = sample.findings.iter().filter(|it| of_sample(&it.code));
+    let tried = sample.tried.iter().copied().filter(of_sample);
+    (findings.cloned().collect(), tried.collect())
 }
 
 /// Returns the device that computed, or one that stands for all.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::{parse, require_schema};
 use crate::{
     error::{Error, Result},
-    io::{self, OutputFile, Request, Source},
+    io::{self, OutputFile, Request, Source, broken},
     loss::Reduction,
     problem::{Problem, Whole},
     report::ExactSum,
@@ -15,6 +16,8 @@ use crate::{
 
 /// The name of the JSON schema of an index.
 const SCHEMA: &str = "gradprobe/index/1";
+/// The name of the format in messages.
+const FORMAT: &str = "gradprobe.index.json";
 /// Bytes of input and gradients that make a unit: enough to outweigh the cost of opening a file,
 /// few enough for a cluster to share a file. Chosen.
 const UNIT_BYTES: usize = 64 << 20;
@@ -130,16 +133,16 @@ impl Summary {
 }
 
 impl Index {
-    /// Indexes files in this order: reads their shapes and targets. Without a shared file, the only
-    /// one that holds no target is taken.
+    /// Names files in this order, before the first pass. Without a shared file, the only one that
+    /// holds no target is taken.
     ///
     /// # Errors
-    /// Those of [`io::load`] for any file, and [`Error::Usage`] if there is none.
-    pub fn of_files(
-        files: Vec<PathBuf>,
-        shared: Option<PathBuf>,
-        request: &Request,
-    ) -> Result<Self> {
+    /// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, and [`Error::Usage`] if
+    /// there is none.
+    pub fn of_files(files: Vec<PathBuf>, shared: Option<PathBuf>) -> Result<Self> {
+        if files.is_empty() {
+            return Err(Error::Usage("an index needs at least one file".to_owned()));
+        }
         let files = files.into_iter().map(|file| IndexedFile {
             file,
             rows: 0,
@@ -156,7 +159,6 @@ impl Index {
         if index.shared.is_none() {
             index.shared = index.take_shared()?;
         }
-        index.summarize(request)?;
         Ok(index)
     }
 
@@ -168,10 +170,7 @@ impl Index {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let mut index = Self::from_json(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let files = index.files.iter_mut().map(|file| &mut file.file);
-        for file in files.chain(&mut index.shared) {
-            *file = folder.join(&*file);
-        }
+        index.paths().for_each(|path| *path = folder.join(&*path));
         Ok(index)
     }
 
@@ -182,10 +181,9 @@ impl Index {
     pub fn write(&self, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut index = self.clone();
-        let files = index.files.iter_mut().map(|file| &mut file.file);
-        for file in files.chain(&mut index.shared) {
-            *file = relative(file, folder);
-        }
+        index
+            .paths()
+            .for_each(|path| *path = relative(path, folder));
         let text = serde_json::to_string_pretty(&index).expect("an index is JSON");
         let mut output = OutputFile::create(path)?;
         output.write(text.as_bytes())?;
@@ -213,21 +211,10 @@ impl Index {
     /// # Errors
     /// [`Error::Format`].
     pub fn from_json(text: &str, path: &Path) -> Result<Self> {
-        let broken = |reason: String| Error::Format {
-            path: path.to_owned(),
-            format: "gradprobe.index.json",
-            reason,
-        };
-        let mut index: Self =
-            serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-        if index.schema != SCHEMA {
-            return Err(broken(format!(
-                "its schema is {}, not {SCHEMA}",
-                index.schema
-            )));
-        }
+        let mut index: Self = parse(text, path, FORMAT)?;
+        require_schema(&index.schema, SCHEMA, path, FORMAT)?;
         if index.files.is_empty() {
-            return Err(broken("it names no file".to_owned()));
+            return Err(broken(path, FORMAT, "it names no file"));
         }
         if index.extract.is_none() {
             index.number();
@@ -242,13 +229,14 @@ impl Index {
 
     /// Returns the index with full paths.
     pub fn absolute(mut self) -> Self {
-        let files = self.files.iter_mut().map(|file| &mut file.file);
-        for file in files.chain(&mut self.shared) {
-            if let Ok(path) = std::path::absolute(&*file) {
-                *file = path;
-            }
-        }
+        self.paths().for_each(|path| *path = absolute(path));
         self
+    }
+
+    /// Iterates over the paths of all files.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let files = self.files.iter_mut().map(|file| &mut file.file);
+        files.chain(&mut self.shared)
     }
 
     /// Returns the source of a file's tensors.
@@ -260,14 +248,11 @@ impl Index {
         }
     }
 
-    /// Returns the summary of all files, and counts their rows: the first pass.
+    /// Counts the rows and targets of all files: the first pass.
     ///
     /// # Errors
     /// Those of [`io::load`] for any file.
-    pub(super) fn summarize(&mut self, request: &Request) -> Result<Whole> {
-        let Some(_) = self.files.first() else {
-            return Err(Error::Usage("an index needs at least one file".to_owned()));
-        };
+    pub fn summarize(&mut self, request: &Request) -> Result<Whole> {
         let read = |file: usize| {
             let inputs = io::load(&self.source(file), &targets_only(request))?;
             Ok((Summary::of(&inputs.problem), inputs))
@@ -280,14 +265,11 @@ impl Index {
         let mut all = Summary::default();
         for (file, summary) in self.files.iter_mut().zip(summaries) {
             if file.rows != 0 && file.rows != summary.rows {
-                return Err(Error::Format {
-                    path: file.file.clone(),
-                    format: "indexed",
-                    reason: format!(
-                        "the index gives {} rows; it has {}",
-                        file.rows, summary.rows
-                    ),
-                });
+                let reason = format!(
+                    "the index gives {} rows; it has {}",
+                    file.rows, summary.rows
+                );
+                return Err(broken(&file.file, "indexed", reason));
             }
             file.rows = summary.rows;
             all = all.merge(&summary);
@@ -316,9 +298,12 @@ impl Index {
 
 /// Returns the path from a folder to a file below it, or the file's full path.
 fn relative(file: &Path, folder: &Path) -> PathBuf {
-    if let Ok(below) = file.strip_prefix(folder) {
-        return below.to_owned();
-    }
+    let below = file.strip_prefix(folder).map(Path::to_owned);
+    below.unwrap_or_else(|_| absolute(file))
+}
+
+/// Returns the full path of a file.
+fn absolute(file: &Path) -> PathBuf {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{kept::KeptRows, sums::SumTree};
+use super::{kept::KeptRows, parse, require_schema, sums::SumTree};
 use crate::{
     check::Options,
     error::{Error, Result},
@@ -15,6 +15,8 @@ use crate::{
 
 /// The name of the JSON schema of a partial.
 const SCHEMA: &str = "gradprobe/part/1";
+/// The name of the format in messages.
+const FORMAT: &str = "part";
 
 /// The result of checking some units of a case.
 ///
@@ -107,19 +109,8 @@ impl Partial {
     /// # Errors
     /// [`Error::Format`].
     pub fn from_json(text: &str, path: &Path) -> Result<Self> {
-        let broken = |reason: String| Error::Format {
-            path: path.to_owned(),
-            format: "part",
-            reason,
-        };
-        let mut partial: Self =
-            serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
-        if partial.schema != SCHEMA {
-            return Err(broken(format!(
-                "its schema is {}, not {SCHEMA}",
-                partial.schema
-            )));
-        }
+        let mut partial: Self = parse(text, path, FORMAT)?;
+        require_schema(&partial.schema, SCHEMA, path, FORMAT)?;
         let coverage = Coverage::new(partial.rows.clone(), partial.case.rows);
         for comparison in &mut partial.comparisons {
             comparison.coverage = coverage.clone();

@@ -58,7 +58,7 @@ fn write(folder: &Path, model: &Model, lengths: &[usize], factor: f64) -> (Vec<P
 
 fn case(files: &[PathBuf], layer: &Path, unit_rows: usize) -> Case {
     let request = Request::default();
-    let index = Index::of_files(files.to_vec(), Some(layer.to_owned()), &request).unwrap();
+    let index = Index::of_files(files.to_vec(), Some(layer.to_owned())).unwrap();
     let index = Index { unit_rows, ..index };
     Case::new(index, request, Options::default()).unwrap()
 }
@@ -228,7 +228,8 @@ fn an_index_finds_its_files_beside_it() {
     let (mut files, layer) = write(folder.path(), &model, &[30, 30], 1.0);
     files.push(layer.clone());
     // The layer is the only file without a target.
-    let index = Index::of_files(files, None, &Request::default()).unwrap();
+    let mut index = Index::of_files(files, None).unwrap();
+    index.summarize(&Request::default()).unwrap();
     assert_eq!(
         (index.files.len(), index.shared.as_ref()),
         (2, Some(&layer))

@@ -115,7 +115,7 @@ impl CheckCommand {
 }
 
 /// Returns the highest exit code of the runs.
-pub(in crate::cli) fn exit_code(runs: &[Run], allow_inconclusive: bool) -> u8 {
+pub(super) fn exit_code(runs: &[Run], allow_inconclusive: bool) -> u8 {
     let code = |run: &Run| match &run.outcome {
         Ok(report) if report.interrupted => INTERRUPTED,
         Ok(report) => match report.verdict {

@@ -4,49 +4,55 @@ use std::path::Path;
 
 use indicatif::HumanCount;
 
-use super::command::CheckCommand;
+use super::command::{CheckCommand, exit_code};
 use crate::{
     check::Listener,
     cli::{
-        SUCCESS,
-        inputs::expand,
+        SUCCESS, index,
         interrupts::{INTERRUPTED, Interrupts},
         outputs::Outputs,
         progress::Progress,
         stdout::print,
     },
+    device::Device,
     error::{Error, Result},
-    io::{OutputFile, Request},
+    io::OutputFile,
     output::Run,
-    parts::{Case, Index, Partial},
+    parts::{Case, Partial},
     settings::Settings,
 };
 
-/// Reads an index; of a folder or a pattern, indexes the files.
+/// Returns the case of an index, a folder or a pattern, with the settings of a check.
 ///
 /// # Errors
-/// Those of [`Index::read`] and [`Index::of_files`].
-pub(in crate::cli) fn index(path: &Path, request: &Request) -> Result<Index> {
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "json")
-    {
-        return Index::read(path);
-    }
-    Index::of_files(expand(path)?, None, request)
-}
-
-/// Returns a case with the settings of a check.
-///
-/// # Errors
-/// Those of [`Case::new`].
-pub(in crate::cli) fn case(index: Index, settings: &Settings, memory: u64) -> Result<Case> {
+/// Those of [`index::read_or_name`] and [`Case::new`].
+pub(in crate::cli) fn case(path: &Path, settings: &Settings, memory: u64) -> Result<Case> {
+    let index = index::read_or_name(&[path.to_owned()], None)?;
     let request = settings.loss.request(Some(memory));
     Case::new(index, request, settings.options(false))
 }
 
-/// The name of an index, unless another is given.
-pub(in crate::cli) const INDEX: &str = "gradprobe.index.json";
+/// Writes the report on a partial to all outputs. Returns the exit code.
+///
+/// # Errors
+/// Those of [`Case::finish`], or an error that keeps a result from being written.
+pub(in crate::cli) fn deliver(
+    case: &Case,
+    partial: Partial,
+    device: &Device,
+    (name, command): (&Path, Option<String>),
+    outputs: Outputs,
+    allow_inconclusive: bool,
+) -> Result<u8> {
+    let mut report = case.finish(partial, device)?;
+    report.command = command;
+    for note in &report.notes {
+        tracing::warn!("{note}");
+    }
+    let runs = [Run::new(name.display().to_string(), report, Vec::new())];
+    outputs.deliver(&runs)?;
+    Ok(exit_code(&runs, allow_inconclusive))
+}
 
 impl CheckCommand {
     /// Checks all units of an index, or those of one part.
@@ -60,8 +66,7 @@ impl CheckCommand {
             return Err(Error::Usage(message.to_owned()));
         }
         let memory = arguments.memory();
-        let request = arguments.settings.loss.request(Some(memory));
-        let case = case(index(path, &request)?, &arguments.settings, memory)?;
+        let case = case(path, &arguments.settings, memory)?;
         let case = case.with_settings(self.settings.clone());
         let device = arguments.device()?;
         let (units, out) = match (arguments.parts.part, &arguments.parts.out) {
@@ -98,27 +103,11 @@ impl CheckCommand {
         let Some(outputs) = outputs else {
             return Ok(SUCCESS);
         };
-        self.deliver(&case, partial, &device, outputs, path)
-    }
-
-    fn deliver(
-        &self,
-        case: &Case,
-        partial: Partial,
-        device: &crate::device::Device,
-        outputs: Outputs,
-        path: &Path,
-    ) -> Result<u8> {
         if partial.units.is_empty() {
             return Ok(INTERRUPTED);
         }
-        let mut report = case.finish(partial, device)?;
-        report.command = Some(self.repeat());
-        for note in &report.notes {
-            tracing::warn!("{note}");
-        }
-        let runs = [Run::new(path.display().to_string(), report, Vec::new())];
-        outputs.deliver(&runs)?;
-        Ok(self.exit_code(&runs))
+        let named = (path, Some(self.repeat()));
+        let allow_inconclusive = arguments.output.allow_inconclusive;
+        deliver(&case, partial, &device, named, outputs, allow_inconclusive)
     }
 }
