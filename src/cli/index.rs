@@ -14,7 +14,8 @@ pub(super) const INDEX: &str = "gradprobe.index.json";
 /// Returns the index that the only file holds, or names the files as those of one case.
 ///
 /// # Errors
-/// Those of [`Index::read`], [`expand`] and [`Index::of_files`].
+/// Those of [`Index::read`] and [`Index::of_files`], and a usage error if a folder or a pattern
+/// yields no file.
 pub fn read_or_name(files: &[PathBuf], shared: Option<PathBuf>) -> Result<Index> {
     if let [file] = files {
         let text = file.to_string_lossy();

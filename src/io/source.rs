@@ -79,6 +79,7 @@ fn open<'a>(path: &Path, bytes: Option<Bytes>, budget: Budget) -> Result<Box<dyn
 }
 
 /// Reads a file of this format.
+#[cfg_attr(not(feature = "npz"), allow(unused_variables))]
 fn archive<'a>(
     path: &Path,
     format: Format,
