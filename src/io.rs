@@ -15,6 +15,9 @@
 //! - An array in Fortran order or big-endian. It is converted in memory once, and refused if the
 //!   copy does not fit the memory limit.
 //!
+//! An object in a store, such as s3://bucket/case.safetensors, looks like a mapped file too. The
+//! bytes that are needed are fetched into a temporary file first (see `object`).
+//!
 //! # Hostile files
 //! `gradprobe serve` reads files that strangers send, so no number in a file is trusted:
 //! - Offsets and sizes are checked against the length of the file, and products of extents are
@@ -41,10 +44,14 @@ mod npy;
 #[cfg(feature = "npz")]
 mod npz;
 mod numeric_file;
+#[cfg(feature = "object-store")]
+mod object;
 mod output_file;
 mod safetensors;
 mod save;
 mod source;
+mod storage;
+pub(crate) mod url;
 
 pub(crate) use archive::broken;
 #[cfg(feature = "remote")]
@@ -58,3 +65,6 @@ pub(crate) use source::format;
 #[cfg(feature = "serve")]
 pub(crate) use source::{Format, is_packed};
 pub use source::{IN_MEMORY, Source};
+#[cfg(feature = "cli")]
+pub(crate) use storage::list;
+pub(crate) use storage::read_text;

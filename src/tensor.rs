@@ -18,10 +18,23 @@ mod transpose;
 #[cfg(feature = "files")]
 pub(crate) use transpose::transposed;
 
-/// Memory that holds the bytes of tensors: a vector, or a memory-mapped file.
+/// Memory that holds the bytes of tensors: a vector, a memory-mapped file, or an object in a store.
 pub trait Storage: Send + Sync {
-    /// Returns all bytes.
+    /// Returns all bytes. Those of an object in a store are zero until they are fetched.
     fn bytes(&self) -> &[u8];
+
+    /// Returns some of the bytes, which must have been fetched.
+    fn range(&self, place: Range<usize>) -> &[u8] {
+        &self.bytes()[place]
+    }
+
+    /// Fetches some of the bytes, unless they are in memory or in a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    fn fetch(&self, _place: Range<usize>) -> Result<()> {
+        Ok(())
+    }
 
     /// Records that `_bytes` bytes were read. A memory-mapped file counts them to decide when to
     /// release its pages.
@@ -221,11 +234,29 @@ impl Tensor {
 
     /// Returns the elements as little-endian bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes.bytes()[self.place.clone()]
+        self.bytes.range(self.place.clone())
     }
 
     fn bytes_of(&self, rows: &Range<usize>) -> &[u8] {
-        &self.bytes.bytes()[self.rows_place(rows)]
+        self.bytes.range(self.rows_place(rows))
+    }
+
+    /// Fetches all elements, if an object in a store holds them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    #[cfg(feature = "files")]
+    pub(crate) fn fetch(&self) -> Result<()> {
+        self.bytes.fetch(self.place.clone())
+    }
+
+    /// Fetches a range of rows, if an object in a store holds them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    #[cfg(feature = "files")]
+    pub(crate) fn fetch_rows(&self, rows: &Range<usize>) -> Result<()> {
+        self.bytes.fetch(self.rows_place(rows))
     }
 
     /// Returns the place of a range of rows in the storage.

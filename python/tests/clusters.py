@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -99,6 +100,7 @@ def merging(folder: Path) -> None:
     print(f"run one by one in {running:.2f} s")
     print(f"a task has {task:.0f} bytes, a result {size / len(plan.parts) / 1024:.0f} KiB")
     print(f"merged in {seconds:.2f} s: {1e3 * seconds / len(plan.parts):.2f} ms each; {report!r}")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
 
 
 def main() -> None:
@@ -111,13 +113,16 @@ def main() -> None:
     )
     parser.add_argument("--parts", type=int, default=10_000, help="small parts that are merged")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", choices=("times", "merging"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), options.files, options.rows)
-        times(Path(folder), options.repeat)
+        if options.only != "merging":
+            write(Path(folder), options.files, options.rows)
+            times(Path(folder), options.repeat)
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), options.parts, 2)
-        merging(Path(folder))
+        if options.only != "times":
+            write(Path(folder), options.parts, 2)
+            merging(Path(folder))
 
 
 if __name__ == "__main__":

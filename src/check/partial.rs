@@ -179,7 +179,7 @@ impl Sums {
         Some(self)
     }
 
-    /// Compares a gradient with the sums over all samples. `problem` has some of the samples, and
+    /// Compares a gradient with the sums over all samples. `problem` has a draw of the samples, and
     /// knows the whole.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use clap::{Arg, ArgGroup, ArgMatches, Args, Command, FromArgMatches, value_parse
 
 use crate::{
     error::{Error, Result},
-    io::Source,
+    io::{self, Source, url},
 };
 
 /// The arguments that name the files to read.
@@ -17,7 +17,8 @@ use crate::{
 pub(super) struct InputArguments {
     /// .safetensors or .npz files, folders, or quoted patterns such as 'cases/*.npz'
     ///
-    /// A folder selects all .safetensors and .npz files in it and below. Each file holds
+    /// A folder selects all .safetensors and .npz files in it and below. Addresses such as
+    /// s3://bucket/case.safetensors are read too; docs/clusters.md tells how. Each file holds
     ///
     ///   input   [n, d]
     ///   weight  [k, d], or [d, k]
@@ -147,9 +148,12 @@ impl FromArgMatches for NpyFiles {
 const EXTENSIONS: [&str; 2] = ["safetensors", "npz"];
 
 /// Returns the files in a folder and below it, or those that a pattern matches, sorted. Any other
-/// path is returned as it is.
+/// path is returned as it is. All may be addresses of objects in a store.
 pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     let failed = |reason: &str| Error::Usage(format!("{}: {reason}", path.display()));
+    if url::is_url(path) {
+        return io::list(path, &EXTENSIONS);
+    }
     if path.is_dir() {
         let mut files = Vec::new();
         collect(path, &mut files)?;

@@ -12,12 +12,7 @@ use super::{
     inputs::matches,
     outputs::{OutputArguments, Outputs},
 };
-use crate::{
-    device::Device,
-    error::{Error, Result},
-    parts::Partial,
-    settings::Settings,
-};
+use crate::{device::Device, error::Result, io, parts::Partial, settings::Settings};
 
 #[derive(Args)]
 pub(super) struct MergeArguments {
@@ -43,10 +38,9 @@ impl MergeArguments {
         for path in &self.parts {
             parts.extend(matches(path)?);
         }
-        let mut parts = parts.iter().map(|path| {
-            let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-            Partial::from_json(&text, path)
-        });
+        let mut parts = parts
+            .iter()
+            .map(|path| Partial::from_json(&io::read_text(path)?, path));
         let Some(first) = parts.next() else {
             return Ok(SUCCESS);
         };

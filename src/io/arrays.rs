@@ -64,13 +64,24 @@ impl Arrays {
             }
         }
         let target = archive.tensor("target")?;
+        let class_weight = archive.tensor("class_weight")?;
+        let sample_weight = archive.tensor("sample_weight")?;
+        let small = [&weight, &bias, &target, &class_weight, &sample_weight];
+        let parameters = Wrt::ALL.into_iter().filter(|wrt| wrt.is_parameter());
+        let of_parameters = parameters.map(|wrt| &gradients[wrt as usize]);
+        // Only some rows of the others may be needed.
+        small
+            .into_iter()
+            .chain(of_parameters)
+            .flatten()
+            .try_for_each(Tensor::fetch)?;
         Ok(Self {
             samples,
             weight,
             bias,
             target: target.ok_or_else(|| missing(archive, path, "target"))?,
-            class_weight: archive.tensor("class_weight")?,
-            sample_weight: archive.tensor("sample_weight")?,
+            class_weight,
+            sample_weight,
             gradients,
             notes,
         })

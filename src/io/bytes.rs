@@ -109,12 +109,27 @@ impl Budget {
 const PAGE: usize = 4096;
 
 /// A mapped file that keeps only some of its pages in memory.
-struct Mapping {
+pub(super) struct Mapping {
     map: Mmap,
     /// Bytes read since the pages were last released.
     read: AtomicUsize,
     /// Bytes that may be read before the pages are released.
     most: usize,
+}
+
+impl Mapping {
+    /// Maps an open file that is not empty.
+    pub(super) fn new(file: &File, budget: Budget) -> std::io::Result<Self> {
+        // SAFETY: the mapping is read-only, and only ever seen as bytes. Another process that
+        // writes to the file meanwhile can change the values, as it could between two reads.
+        #[allow(unsafe_code)]
+        let map = unsafe { Mmap::map(file) }?;
+        Ok(Self {
+            map,
+            read: AtomicUsize::new(0),
+            most: budget.mapped(),
+        })
+    }
 }
 
 impl Storage for Mapping {
@@ -149,7 +164,7 @@ pub(super) fn map(path: &Path, budget: Budget) -> Result<Bytes> {
     let mapped = file.metadata().and_then(|metadata| match metadata.len() {
         // An empty range cannot be mapped.
         0 => Ok(Arc::new(Vec::new()) as Bytes),
-        _ => map_file(&file, budget),
+        _ => Mapping::new(&file, budget).map(|it| Arc::new(it) as Bytes),
     });
     mapped.map_err(Error::io("read", path))
 }
@@ -170,17 +185,4 @@ pub(crate) fn open_regular(path: &Path) -> Result<File> {
         return Err(failed(std::io::Error::other(reason)));
     }
     File::open(path).map_err(failed)
-}
-
-/// Maps an open file that is not empty.
-pub(super) fn map_file(file: &File, budget: Budget) -> std::io::Result<Bytes> {
-    // SAFETY: the mapping is private and read-only, and only ever seen as bytes. Another process
-    // that writes to the file meanwhile can change the values, as it could between two reads.
-    #[allow(unsafe_code)]
-    let map = unsafe { Mmap::map(file) }?;
-    Ok(Arc::new(Mapping {
-        map,
-        read: AtomicUsize::new(0),
-        most: budget.mapped(),
-    }))
 }

@@ -102,7 +102,7 @@ pub(super) fn form(
 /// Returns a tensor as a matrix. A copy in another order must fit the budget.
 ///
 /// # Errors
-/// [`Error::Setting`] if it does not.
+/// [`Error::Setting`] if it does not, [`Error::Io`] if it cannot be fetched.
 fn in_order(
     name: &'static str,
     layout: &Layout,
@@ -111,6 +111,7 @@ fn in_order(
 ) -> Result<Tensor> {
     if layout.interleaved() > 1 {
         budget.require_reordered(name, tensor.nbytes())?;
+        tensor.fetch()?;
     }
     Ok(layout.matrix(tensor))
 }

@@ -70,6 +70,24 @@ pub fn names(source: &Source) -> Result<Vec<String>> {
     Ok(source.open(Budget::default())?.names())
 }
 
+impl Inputs {
+    /// Fetches a range of rows of all tensors, if an object in a store holds them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn fetch(&self, rows: &Range<usize>) -> Result<()> {
+        self.problem.samples().fetch_rows(rows)?;
+        fetch(&self.subjects, rows)
+    }
+}
+
+/// Fetches a range of rows of gradients with one row per sample.
+fn fetch(subjects: &[Subject], rows: &Range<usize>) -> Result<()> {
+    let by_rows = subjects.iter().filter(|it| !it.wrt.is_parameter());
+    let mut gradients = by_rows.filter_map(|it| it.gradient.as_ref());
+    gradients.try_for_each(|gradient| gradient.fetch_rows(rows))
+}
+
 /// Reads a problem and the gradients to check.
 ///
 /// # Errors
@@ -104,11 +122,17 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     let n = formed.problem.n();
     let rows = request.rows.clone().unwrap_or(0..n);
     // The check reports rows beyond the last one, with the name of the flag.
+    let rows = rows.start.min(n)..rows.end.min(n);
+    // A check of random rows may read any. That of a part fetches the rows of each unit.
+    let is_sampled = rows.is_empty() && !request.is_part;
+    let fetched = if is_sampled { 0..n } else { rows.clone() };
     let problem = &formed.problem;
-    problem.require_finite(rows.start.min(n)..rows.end.min(n))?;
+    problem.samples().fetch_rows(&fetched)?;
+    problem.require_finite(rows)?;
     let target_note = target_note(&formed.target, problem.k());
     let subjects = subjects(archive, path, request, &mut arrays, &mut formed)?;
     let Formed { problem, notes, .. } = formed;
+    fetch(&subjects, &fetched)?;
     let names: Vec<_> = subjects.iter().map(|it| it.wrt.grad_name()).collect();
     tracing::info!(
         "{}: {} {:?}, {} classes; to check: {}",

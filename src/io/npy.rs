@@ -4,7 +4,8 @@ use std::{ops::Range, path::Path, sync::Arc};
 
 use super::{
     archive::{broken, require_format},
-    bytes::{self, Budget},
+    bytes::Budget,
+    storage,
 };
 use crate::{
     error::Result,
@@ -22,9 +23,10 @@ const FORMAT: &str = "npy";
 
 /// Maps a file and returns its array.
 pub(super) fn open(path: &Path, budget: Budget) -> Result<Tensor> {
-    let bytes = bytes::map(path, budget)?;
-    require_format(path, FORMAT, bytes.bytes())?;
+    let bytes = storage::open(path, budget)?;
     let range = 0..bytes.bytes().len();
+    bytes.fetch(range.clone())?;
+    require_format(path, FORMAT, bytes.bytes())?;
     let name = path.display().to_string();
     parse(path, FORMAT, &name, bytes, range, budget)
 }

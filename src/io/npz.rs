@@ -136,7 +136,7 @@ fn unpack_to_file(head: &[u8], mut rest: impl Read, budget: Budget) -> std::io::
     let mut file = tempfile::tempfile()?;
     file.write_all(head)?;
     std::io::copy(&mut rest, &mut file)?;
-    bytes::map_file(&file, budget)
+    bytes::Mapping::new(&file, budget).map(|it| Arc::new(it) as Bytes)
 }
 
 impl Archive for Npz {

@@ -38,6 +38,8 @@ impl Safetensors {
         if announced.is_some_and(|length| length > MOST_HEADER) {
             return Err(broken(path, FORMAT, HEADER_LENGTH));
         }
+        let header = announced.map_or(0, |length| 8 + length as usize);
+        bytes.fetch(0..header.min(file.len()))?;
         let (length, header) = SafeTensors::read_metadata(file)
             .map_err(|error| broken(path, FORMAT, reason(error)))?;
         let text = &file[8..8 + length];

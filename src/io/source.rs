@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::{Path, PathBuf},
 };
 
@@ -9,8 +10,8 @@ use serde::Deserialize;
 
 use super::{
     archive::{Archive, IS_NPY, broken, require_format},
-    bytes::{self, Budget},
-    npy, safetensors,
+    bytes::Budget,
+    npy, safetensors, storage, url,
 };
 use crate::{
     error::{Error, Result},
@@ -28,8 +29,14 @@ pub enum Source {
     Separate(BTreeMap<&'static str, PathBuf>),
     /// Tensors in memory, by name.
     Tensors(BTreeMap<String, Tensor>),
-    /// The tensors of a source, and those that it lacks from a file that it shares with others.
-    Shared(Box<Source>, PathBuf),
+    /// The tensors of a source, and those that it lacks from one that it shares with others.
+    Shared(Box<Source>, Box<Source>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path().fmt(f)
+    }
 }
 
 /// The name of tensors in memory in messages.
@@ -47,6 +54,15 @@ impl Source {
         }
     }
 
+    /// Returns the source of a file that is mapped now, and not again for each reader.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn mapped(path: &Path) -> Result<Self> {
+        let bytes = storage::open(path, Budget::default())?;
+        Ok(Self::Bytes(path.to_owned(), bytes))
+    }
+
     /// Opens the files.
     ///
     /// # Errors
@@ -59,7 +75,7 @@ impl Source {
             Self::Separate(paths) => return Ok(Box::new(SeparateFiles { paths, budget })),
             Self::Tensors(tensors) => return Ok(Box::new(InMemory(tensors))),
             Self::Shared(source, shared) => {
-                let archives = vec![source.open(budget)?, open(shared, None, budget)?];
+                let archives = vec![source.open(budget)?, shared.open(budget)?];
                 return Ok(Box::new(Together(archives)));
             }
         };
@@ -71,12 +87,18 @@ impl Source {
 fn open<'a>(path: &Path, bytes: Option<Bytes>, budget: Budget) -> Result<Box<dyn Archive + 'a>> {
     // Reports a wrong name before it opens the file.
     let format = format(path)?;
-    let bytes = bytes.map_or_else(|| bytes::map(path, budget), Ok)?;
+    let bytes = bytes.map_or_else(|| storage::open(path, budget), Ok)?;
     match format {
-        Format::Index => sharded(path, bytes.bytes(), budget),
+        Format::Index => {
+            bytes.fetch(0..bytes.bytes().len())?;
+            sharded(path, bytes.bytes(), budget)
+        }
         format => archive(path, format, bytes, budget),
     }
 }
+
+/// Bytes that are fetched at once from the start of a safetensors file: the header of most. Chosen.
+const FIRST: usize = 16 << 10;
 
 /// Reads a file of this format.
 #[cfg_attr(not(feature = "npz"), allow(unused_variables))]
@@ -86,6 +108,13 @@ fn archive<'a>(
     bytes: Bytes,
     budget: Budget,
 ) -> Result<Box<dyn Archive + 'a>> {
+    let length = bytes.bytes().len();
+    let first = match format {
+        Format::Safetensors | Format::Index => length.min(FIRST),
+        #[cfg(feature = "npz")]
+        Format::Npz => length,
+    };
+    bytes.fetch(0..first)?;
     require_format(path, format.name(), bytes.bytes())?;
     Ok(match format {
         Format::Safetensors | Format::Index => {
@@ -106,15 +135,14 @@ fn sharded<'a>(path: &Path, index: &[u8], budget: Budget) -> Result<Box<dyn Arch
         let reason = format!("{error}; it needs a weight_map, from tensors to files");
         broken(path, "model.safetensors.index.json", reason)
     })?;
-    let folder = path.parent().unwrap_or(Path::new(""));
     let files: BTreeSet<PathBuf> = index.weight_map.into_values().collect();
     let open = |file: PathBuf| {
         // An index in an index is none, so no index is read without end.
-        let file = folder.join(file);
+        let file = url::beside(path, &file);
         archive(
             &file,
             Format::Safetensors,
-            bytes::map(&file, budget)?,
+            storage::open(&file, budget)?,
             budget,
         )
     };
@@ -179,7 +207,7 @@ pub(crate) fn is_packed(source: &Source) -> bool {
         Source::Bytes(path, bytes) => (path, Some(bytes.clone())),
         Source::Separate(_) | Source::Tensors(_) | Source::Shared(..) => return false,
     };
-    let map = || bytes.map_or_else(|| bytes::map(path, Budget::default()), Ok);
+    let map = || bytes.map_or_else(|| storage::open(path, Budget::default()), Ok);
     matches!(format(path), Ok(Format::Npz)) && map().is_ok_and(super::npz::is_packed)
 }
 

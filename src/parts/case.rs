@@ -13,7 +13,7 @@ use crate::{
     check::{self, Listener, Options, Subject},
     device::Device,
     error::{Error, Result},
-    io::{self, Inputs, Request},
+    io::{self, Inputs, Request, Source},
     problem::Whole,
     report::{Comparison, Coverage, Ranges},
 };
@@ -25,6 +25,8 @@ const MOST_SUMS: usize = 1 << 20;
 #[derive(Clone, Debug)]
 pub struct Case {
     pub(super) index: Index,
+    /// The file of the tensors that all files share.
+    shared: Option<Source>,
     pub(super) request: Request,
     pub(super) options: Options,
     pub(super) whole: Whole,
@@ -98,6 +100,7 @@ impl Case {
             settings: partial::settings(&request, &options),
         };
         Ok(Self {
+            shared: index.open_shared()?,
             index,
             request,
             options,
@@ -193,6 +196,7 @@ impl Case {
                 Some((last, inputs)) if last == file => inputs,
                 _ => self.open(file)?,
             };
+            inputs.fetch(&rows)?;
             inputs.problem.require_finite(rows)?;
             let mut quiet = Quiet(listener);
             match self.check_unit(unit, &inputs, device, &mut quiet)? {
@@ -211,7 +215,8 @@ impl Case {
 
     /// Opens a file as a part of the whole.
     pub(super) fn open(&self, file: usize) -> Result<Inputs> {
-        let mut inputs = io::load(&self.index.source(file), &targets_only(&self.request))?;
+        let source = self.index.source(file, self.shared.as_ref());
+        let mut inputs = io::load(&source, &targets_only(&self.request))?;
         inputs.problem = inputs.problem.of_whole(self.whole);
         Ok(inputs)
     }

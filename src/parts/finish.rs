@@ -32,15 +32,15 @@ impl Case {
         let (missing, repeated) = (partial.missing(), partial.repeated.clone());
         let is_whole = missing.is_empty() && repeated.is_empty();
         let inputs = self.open(0)?;
+        let sampled = partial.kept.to_problem(&inputs.problem, self.whole)?;
         let mut comparisons = partial.comparisons;
         let mut notes: Vec<String> = partial.notes.into_iter().collect();
-        if missing.is_empty() {
+        if let (true, Some((problem, _))) = (missing.is_empty(), &sampled) {
             let sums = partial.sums.total().unwrap_or_default();
             for sums in sums {
                 let subject = inputs.subjects.iter().find(|it| it.wrt == sums.wrt);
                 let Some(subject) = subject else { continue };
-                let (problem, options) = (&inputs.problem, &self.options);
-                comparisons.push(sums.compare(problem, subject, options, device, &mut ())?);
+                comparisons.push(sums.compare(problem, subject, &self.options, device, &mut ())?);
             }
         } else {
             let parameters = self.parameters(&inputs).into_iter();
@@ -57,8 +57,7 @@ impl Case {
         if comparisons
             .iter()
             .any(|it| is_wrong(it) && !it.wrt.is_parameter())
-            && let Some((problem, subjects)) =
-                partial.kept.to_problem(&inputs.problem, self.whole)?
+            && let Some((problem, subjects)) = sampled
         {
             let wrong = |subject: &Subject| {
                 let mut of_it = comparisons.iter().filter(|it| it.wrt == subject.wrt);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{parse, require_schema};
 use crate::{
     error::{Error, Result},
-    io::{self, OutputFile, Request, Source, broken},
+    io::{self, OutputFile, Request, Source, broken, url},
     loss::Reduction,
     problem::{Problem, Whole},
     report::ExactSum,
@@ -167,10 +167,10 @@ impl Index {
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`].
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = io::read_text(path)?;
         let mut index = Self::from_json(&text, path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        index.paths().for_each(|path| *path = folder.join(&*path));
+        let beside = |file: &mut PathBuf| *file = url::beside(path, file);
+        index.paths().for_each(beside);
         Ok(index)
     }
 
@@ -239,11 +239,19 @@ impl Index {
         files.chain(&mut self.shared)
     }
 
-    /// Returns the source of a file's tensors.
-    pub(super) fn source(&self, file: usize) -> Source {
+    /// Opens the shared file, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn open_shared(&self) -> Result<Option<Source>> {
+        self.shared.as_deref().map(Source::mapped).transpose()
+    }
+
+    /// Returns the source of a file's tensors, with those of the shared file.
+    pub(super) fn source(&self, file: usize, shared: Option<&Source>) -> Source {
         let file = Source::File(self.files[file].file.clone());
-        match &self.shared {
-            Some(shared) => Source::Shared(Box::new(file), shared.clone()),
+        match shared {
+            Some(shared) => Source::Shared(Box::new(file), Box::new(shared.clone())),
             None => file,
         }
     }
@@ -253,8 +261,10 @@ impl Index {
     /// # Errors
     /// Those of [`io::load`] for any file.
     pub fn summarize(&mut self, request: &Request) -> Result<Whole> {
+        let shared = self.open_shared()?;
         let read = |file: usize| {
-            let inputs = io::load(&self.source(file), &targets_only(request))?;
+            let source = self.source(file, shared.as_ref());
+            let inputs = io::load(&source, &targets_only(request))?;
             Ok((Summary::of(&inputs.problem), inputs))
         };
         let (first, inputs) = read(0)?;
@@ -302,8 +312,11 @@ fn relative(file: &Path, folder: &Path) -> PathBuf {
     below.unwrap_or_else(|_| absolute(file))
 }
 
-/// Returns the full path of a file.
+/// Returns the full path of a file, or an address as it is.
 fn absolute(file: &Path) -> PathBuf {
+    if url::is_url(file) {
+        return file.to_owned();
+    }
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 

@@ -15,6 +15,7 @@ mod diagnosis;
 mod docs;
 mod forms;
 mod model;
+mod objects;
 mod output;
 mod parts;
 mod properties;
