@@ -16,6 +16,7 @@ use gradprobe::{
     device::Device,
     io::{self, Request, Source},
     parts::{Case, Index},
+    report::Ranges,
     tensor::Tensor,
 };
 
@@ -166,7 +167,7 @@ fn only_the_rows_of_a_part_are_fetched() {
     let case = Case::new(index, Request::default(), Options::default()).unwrap();
     let before = sent.load(Ordering::Relaxed);
     let partial = case.run(3..4, &CPU, &mut ()).unwrap();
-    assert_eq!(partial.rows.ranges(), [N / 8 * 3..N / 8 * 4]);
+    assert_eq!(partial.rows, Ranges::from(N / 8 * 3..N / 8 * 4));
     let fetched = sent.load(Ordering::Relaxed) - before;
     // Header, targets and weight besides, all in the first request or a little more.
     let most = of_rows / 8 + (16 << 10) + N * size_of::<i64>() + 3 * D * size_of::<f64>();
