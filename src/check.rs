@@ -18,10 +18,12 @@ use crate::{
 
 mod by_rows;
 mod by_sum;
+mod comparator;
 mod compare;
 mod likeness;
 mod listener;
 mod memory;
+mod network;
 mod on_device;
 mod options;
 mod oracle;
@@ -33,12 +35,13 @@ mod smallest;
 pub(crate) use compare::rel_err;
 pub use listener::Listener;
 pub use memory::memory;
+pub use network::network;
 pub use options::{CompareOn, Options, RandomRows};
 #[cfg(feature = "files")]
 pub use partial::{Sums, compare as compare_part};
 pub use smallest::{Smallest, smallest};
 
-use compare::Comparator;
+use comparator::Comparator;
 use likeness::Draw;
 use selection::Selection;
 
@@ -154,6 +157,7 @@ pub(crate) fn info(problem: &Problem) -> ProblemInfo {
         d: (!problem.is_of_logits()).then(|| problem.d()),
         k: problem.k(),
         dtype: problem.samples().dtype(),
+        model: None,
         reduction: problem.loss().reduction,
         label_smoothing: problem.loss().label_smoothing,
         ignore_index: problem.loss().ignore_index,

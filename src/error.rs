@@ -64,6 +64,14 @@ pub enum Error {
         /// The shape of the tensor.
         found: Vec<usize>,
     },
+    /// A model cannot be built from its description and the tensors of the file.
+    #[error("model: {node}: {reason}")]
+    Model {
+        /// The node, or a part of the description.
+        node: String,
+        /// The defect.
+        reason: String,
+    },
     /// A tensor has an element type that its role does not allow.
     #[error("{name} holds {found}, but must hold {expected}")]
     Dtype {

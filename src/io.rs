@@ -40,6 +40,7 @@ mod bytes;
 mod forms;
 mod load;
 mod names;
+mod network;
 mod npy;
 #[cfg(feature = "npz")]
 mod npz;
@@ -57,6 +58,7 @@ pub(crate) use archive::broken;
 #[cfg(feature = "remote")]
 pub(crate) use bytes::open_regular;
 pub use load::{Inputs, Request, load, names};
+pub use network::{NetworkFile, load_network};
 pub use numeric_file::NumericFile;
 pub use output_file::OutputFile;
 pub use save::{save, save_tensors};

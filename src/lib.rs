@@ -96,6 +96,7 @@ pub mod gpu;
 #[cfg(feature = "files")]
 pub mod io;
 pub mod loss;
+pub mod network;
 mod number;
 #[cfg(feature = "output")]
 pub mod output;

@@ -19,6 +19,7 @@ mod slopes;
 mod wrt;
 
 pub use layout::{Layout, WeightLayout};
+pub(crate) use read::read_target;
 pub use wrt::Wrt;
 
 use model::{Linear, Model};

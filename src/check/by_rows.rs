@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Compared, Listener, compare::Comparator, on_device, options::CompareOn};
+use super::{Compared, Listener, comparator::Comparator, on_device, options::CompareOn};
 use crate::{
     budget,
     device::Device,
@@ -103,6 +103,7 @@ fn compare_on_host(
     listener: &mut dyn Listener,
 ) -> Result<usize> {
     let (n, m) = (comparator.problem.n(), comparator.columns());
+    let frame = comparator.frame();
     let calls = calls(comparator, engine.rows_per_call(), first);
     // With a backward pass between two calls, comparison and evaluation cannot overlap.
     let ahead = if gradient.is_some() {
@@ -139,7 +140,7 @@ fn compare_on_host(
         let Some(source) = evaluation(engine, start, &mut keep_going)? else {
             return Ok(start);
         };
-        let numeric = comparator.compare(tally, rows.clone(), source.as_ref(), &analytic);
+        let numeric = frame.compare(tally, rows.clone(), source.as_ref(), &analytic);
         if comparator.keeps_numeric {
             listener.numeric(&numeric)?;
         }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Compared, Listener, compare::Comparator, likeness::Close};
+use super::{Compared, Listener, comparator::Comparator, likeness::Close};
 use crate::{
     budget,
     cpu::{logits::logits, ordered::fold_parts, outer::outer},
@@ -121,7 +121,8 @@ impl Comparator<'_> {
             *values = analytic[rows.start * m..rows.end * m].to_vec();
         };
         let mut tally = Tally::default();
-        let numeric = self.compare(&mut tally, 0..self.problem.k(), &evaluation, &rows);
+        let all = 0..self.problem.k();
+        let numeric = self.frame().compare(&mut tally, all, &evaluation, &rows);
         if self.keeps_numeric {
             listener.numeric(&numeric)?;
         }

@@ -4,17 +4,15 @@
 //! Rows are taken a strip at a time, from the losses to the tally, so that intermediate results
 //! stay in the cache. Within a strip, entries are compared in lanes.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use rayon::prelude::*;
 
-use super::likeness::Likeness;
 use crate::{
     budget,
     cpu::simd,
     engine::{self, RowSource},
     plan::Plan,
-    problem::Problem,
     report::{ColumnSums, Columns, Decision, Picture, Tally},
     rounding::{Given, Noise, RowBounds, Tolerance, nonlinearity},
 };
@@ -28,17 +26,36 @@ pub(crate) use row::rel_err;
 use lanes::{LANES, Scratch, Totals};
 use strip::Strip;
 
-/// The comparison of one gradient: the problem, the plan, and the bounds on errors.
-pub(crate) struct Comparator<'a> {
-    pub(crate) problem: &'a Problem,
-    pub(crate) plan: Plan,
+/// All that a comparison knows of the gradient: not which model it belongs to.
+pub(crate) struct Frame<'a> {
+    /// Rows and columns of the gradient.
+    pub(crate) shape: [usize; 2],
+    /// Z, by which the evaluation is divided.
+    pub(crate) normalizer: f64,
+    /// Rows whose column sums are added to the total as one term.
+    pub(crate) block_rows: usize,
+    /// Rows that are evaluated and compared together.
+    pub(crate) strip_rows: usize,
+    /// The classes of the rows' targets, if the rows are samples with classes.
+    pub(crate) labels: Option<Labels<'a>>,
+    /// The way from losses to the derivative, unless an evaluation holds the derivative itself.
+    pub(crate) plan: Option<Plan>,
+    /// The unit roundoff of the gradient under test.
+    pub(crate) unit_roundoff: f64,
     pub(crate) tolerance: Tolerance,
-    pub(crate) likeness: Likeness,
-    pub(crate) noise: Noise,
+    pub(crate) noise: Cow<'a, Noise>,
     /// True if the tally collects a picture of the errors.
     pub(crate) picture: bool,
-    /// True if [`Comparator::compare`] returns the numeric gradient.
+    /// True if [`Frame::compare`] returns the numeric gradient.
     pub(crate) keeps_numeric: bool,
+}
+
+/// The classes of the rows' targets.
+pub(crate) struct Labels<'a> {
+    /// The class of a row, if it has one.
+    pub(crate) of: Box<dyn Fn(usize) -> Option<usize> + Sync + 'a>,
+    /// The number of classes.
+    pub(crate) classes: usize,
 }
 
 /// The results of a block that must be merged in the order of the blocks.
@@ -60,7 +77,7 @@ struct Worker {
     scratch: Scratch,
 }
 
-impl Comparator<'_> {
+impl Frame<'_> {
     /// Compares a range of rows and adds them to the tally.
     ///
     /// `source` holds the rows' evaluation. `analytic` reads any of the rows of the gradient under
@@ -73,7 +90,7 @@ impl Comparator<'_> {
         source: &dyn RowSource,
         analytic: &(dyn Fn(Range<usize>, &mut Vec<f64>) + Sync),
     ) -> Vec<f64> {
-        let size = budget::block_rows(self.problem, self.plan.derivative());
+        let size = self.block_rows;
         // The range may begin or end within a block.
         let blocks = rows.start / size..rows.end.div_ceil(size);
         let at_once = (blocks.len() / (2 * rayon::current_num_threads())).max(1);
@@ -107,7 +124,7 @@ impl Comparator<'_> {
 
     /// Returns the number of columns of the gradient.
     pub(super) fn columns(&self) -> usize {
-        self.problem.columns(self.plan.wrt)
+        self.shape[1]
     }
 
     /// Compares a block, strip by strip. `fill` writes the gradient and the evaluation of a strip's
@@ -122,8 +139,8 @@ impl Comparator<'_> {
         let columns = self.columns();
         let start = rows.start;
         scratch.columns = ColumnSums::zeros(columns.next_multiple_of(LANES));
-        strip.per_normalizer = 1.0 / self.problem.normalizer();
-        let size = budget::strip_rows(self.problem, self.plan.wrt);
+        strip.per_normalizer = 1.0 / self.normalizer;
+        let size = self.strip_rows;
         let mut totals = Totals::default();
         let mut numeric = Vec::new();
         let mut next = start;
@@ -135,7 +152,9 @@ impl Comparator<'_> {
             strip.rows = next..rows.end.min(next + here);
             next = strip.rows.end;
             fill(strip);
-            strip.evaluation.differentiate(&self.plan);
+            if let Some(plan) = &self.plan {
+                strip.evaluation.differentiate(plan);
+            }
             self.compare_strip(tally, scratch, &mut totals, strip);
             if self.picture {
                 self.draw(tally, strip);
@@ -174,7 +193,7 @@ impl Comparator<'_> {
         strip: &Strip,
     ) {
         let columns = self.columns();
-        let limits = row::limits(tally, self.plan.dtype.unit_roundoff());
+        let limits = row::limits(tally, self.unit_roundoff);
         scratch.rows.clear();
         for here in 0..strip.rows.len() {
             let row = strip.row(here, columns);
@@ -237,10 +256,9 @@ impl Comparator<'_> {
     /// Adds a strip to the picture.
     fn draw(&self, tally: &mut Tally, strip: &Strip) {
         let columns = self.columns();
-        let shape = [self.problem.rows(self.plan.wrt), columns];
         let picture = tally
             .picture
-            .get_or_insert_with(|| Box::new(Picture::new(shape)));
+            .get_or_insert_with(|| Box::new(Picture::new(self.shape)));
         for here in 0..strip.rows.len() {
             let (row, entries) = (strip.rows.start + here, strip.row(here, columns));
             let bounds = self.row_bounds(&strip.evaluation.bounds, here);
@@ -268,7 +286,7 @@ impl Comparator<'_> {
             ..
         } = self.tolerance;
         let Given { rtol, atol } = given.unwrap_or_default();
-        let u = self.plan.dtype.unit_roundoff();
+        let u = self.unit_roundoff;
         let bounds_of_all = RowBounds {
             rounding,
             drift,

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{Listener, compare::Comparator};
+use super::{Listener, comparator::Comparator};
 use crate::{
     budget,
     engine::{Allowance, Block, BlockColumns, ComparingEngine, DeviceComparison},
@@ -113,7 +113,7 @@ impl Comparator<'_> {
 
     /// Adds a device's comparison without suspects.
     fn add(&self, tally: &mut Tally, comparison: &DeviceComparison) {
-        let columns = self.columns();
+        let (columns, frame) = (self.columns(), self.frame());
         for block in &comparison.blocks {
             tally.counts.entries += (block.rows.len() * columns) as u64;
             tally.counts.undecided += block.undecided;
@@ -139,7 +139,7 @@ impl Comparator<'_> {
                 tally.sums.tolerance_tolerance.add(tolerance * tolerance);
             }
             for row in block.rows.clone() {
-                self.count_label(tally, row, 0);
+                frame.count_label(tally, row, 0);
             }
         }
         for &(error, count) in &comparison.rel_err {
@@ -161,7 +161,8 @@ impl Comparator<'_> {
         engine.submit(rows.clone());
         let source = engine.collect()?;
         let analytic = |rows, values: &mut Vec<f64>| gradient.read(rows, values);
-        self.compare(tally, rows, source.as_ref(), &analytic);
+        self.frame()
+            .compare(tally, rows, source.as_ref(), &analytic);
         Ok(())
     }
 

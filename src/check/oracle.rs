@@ -2,7 +2,7 @@
 //! few others, on the host, by two plain forward passes in f64. It shares no formula with
 //! `difference` and no hardware with a GPU.
 
-use super::compare::Comparator;
+use super::comparator::Comparator;
 use crate::{
     cpu::Cpu,
     error::{Error, Result},

@@ -39,7 +39,7 @@ fn line(check: &Check, file: &str) -> String {
         Verdict::Pass | Verdict::Inconclusive => "warning",
     };
     let (mut title, mut message) = (
-        format!("gradprobe: {}", check.wrt.grad_name()),
+        format!("gradprobe: {}", check.name()),
         words::sentence(check),
     );
     if let Some(finding) = check.findings.first() {

@@ -123,7 +123,7 @@ fn sections<'a>(
         let sweep = run.sweeps.get(index).and_then(Option::as_ref);
         let is_pictured = *pictured > 0;
         *pictured = pictured.saturating_sub(1);
-        let id = format!("{prefix}{}", check.wrt.grad_name());
+        let id = format!("{prefix}{}", check.name());
         Section::new(id, check, sweep, is_pictured, is_one)
     });
     sections.collect()

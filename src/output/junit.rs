@@ -118,7 +118,7 @@ fn broken(name: &str, error: &Error) -> Suite {
 
 fn suite(report: &Report, name: &str, allow_inconclusive: bool) -> Suite {
     let case = |(index, check): (usize, &Check)| Case {
-        name: check.wrt.grad_name().to_owned(),
+        name: check.name().to_owned(),
         seconds: report.check_seconds.get(index).copied(),
         outcome: outcome(check, allow_inconclusive),
     };

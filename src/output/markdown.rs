@@ -115,7 +115,7 @@ fn section(check: &Check) -> String {
     let mut text = format!(
         "\n### {} {}\n\n**{}**\n",
         mark(check.verdict),
-        check.wrt.grad_name(),
+        check.name(),
         escape(&words::sentence(check))
     );
     for finding in &check.findings {
@@ -125,7 +125,7 @@ fn section(check: &Check) -> String {
         text += "\n| entry | analytic | numeric | relative error | error / allowed |\n";
         text += "|---|--:|--:|--:|--:|\n";
         for entry in check.worst.iter().take(SHOWN) {
-            let place = entry.place(check.wrt);
+            let place = check.place(entry);
             text += &format!(
                 "| `{place}` | {:.4e} | {:.4e} | {:.2e} | {:.2e} |\n",
                 entry.analytic,

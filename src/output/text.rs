@@ -39,8 +39,25 @@ pub fn render(report: &Report, layout: Layout) -> String {
         page.unbroken("repeat", command);
     }
     write_run(&mut page, report);
-    for check in &report.checks {
+    let is_right = |check: &&Check| check.verdict == Verdict::Pass;
+    let is_network = report.problem.model.is_some();
+    for check in report
+        .checks
+        .iter()
+        .filter(|check| !is_network || !is_right(check))
+    {
         write_check(&mut page, check);
+    }
+    let right = report
+        .checks
+        .iter()
+        .filter(is_right)
+        .map(|check| check.detectable);
+    if is_network && report.checks.iter().any(|check| is_right(&check)) {
+        page.blank();
+        let most = right.fold(0.0, f64::max);
+        let detected = format!("a relative error of {most:.1e} or more in all entries of a tensor");
+        page.labelled("would detect", &detected);
     }
     page.text
 }
@@ -252,7 +269,7 @@ fn write_check(page: &mut Page, check: &Check) {
     page.blank();
     page.row("  worst entries          analytic      numeric   rel. error   error/allowed");
     for entry in check.worst.iter().take(SHOWN) {
-        let place = entry.place(check.wrt);
+        let place = check.place(entry);
         page.row(&format!(
             "  {place:<20} {:>11.4e}  {:>11.4e}     {:>8.2e}        {:>8.2e}",
             entry.analytic,

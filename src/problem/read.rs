@@ -80,6 +80,19 @@ fn matrix(name: &'static str, tensor: &Tensor, form: &str) -> Result<(usize, usi
     }
 }
 
+/// Reads the targets of n samples of a loss of k classes.
+///
+/// # Errors
+/// Those of [`target`].
+pub(crate) fn read_target(
+    tensor: &Tensor,
+    n: usize,
+    k: usize,
+    loss: &CrossEntropy,
+) -> Result<Target> {
+    target(tensor, &Sizes { n, k }, loss)
+}
+
 /// Reads the targets of n samples: classes `[n]` or [n, 1], one-hot integers [n, k], or
 /// probabilities [n, k].
 ///

@@ -17,8 +17,15 @@ use crate::{
 /// The result of checking one gradient.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// The operand that the gradient is taken with respect to.
+    /// The operand that the gradient is taken with respect to. In a network, `input` for a value
+    /// and `weight` for a parameter.
     pub wrt: Wrt,
+    /// The name of the tensor in a network: `grad.fc1.weight`, or `value.fc1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tensor: Option<String>,
+    /// The layer that computes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
     /// The origin of the gradient under test.
     pub source: Source,
     /// The element type of the gradient under test.
@@ -151,6 +158,8 @@ impl Check {
         let coverage = &comparison.coverage;
         Self {
             wrt,
+            tensor: None,
+            layer: None,
             source: comparison.source,
             dtype: comparison.dtype,
             verdict: comparison.verdict(),
@@ -177,6 +186,18 @@ impl Check {
             tried,
             comparison: Some(Box::new(comparison)),
         }
+    }
+
+    /// Returns the name of the gradient in a file.
+    pub fn name(&self) -> &str {
+        let tensor = self.tensor.as_deref();
+        tensor.unwrap_or_else(|| self.wrt.grad_name())
+    }
+
+    /// Returns the text form of an entry's place: `grad[3,5]`, `grad.fc1.bias[3]`.
+    pub fn place(&self, entry: &Entry<Vec<usize>>) -> String {
+        let index: Vec<String> = entry.index.iter().map(ToString::to_string).collect();
+        format!("{}[{}]", self.name(), index.join(","))
     }
 
     /// Returns the tally behind the check, unless the check was read from JSON.

@@ -58,13 +58,6 @@ impl Entry {
     }
 }
 
-impl Entry<Vec<usize>> {
-    /// Returns the name of the entry in a gradient with respect to `wrt`, such as `grad[3,5]`.
-    pub fn place(&self, wrt: Wrt) -> String {
-        wrt.place(&self.index)
-    }
-}
-
 impl<Index> Entry<Index> {
     /// Returns `|analytic - numeric|` in units of the allowed error. Above 1 the entry is wrong.
     /// Returns infinity if one of the two is NaN or infinite, and 0 if they are equal.

@@ -54,6 +54,9 @@ pub struct ProblemInfo {
     pub k: usize,
     /// The element type of the input, or of given logits.
     pub dtype: Dtype,
+    /// The layers and the loss, if it is a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The reduction of the samples' losses to one number.
     pub reduction: Reduction,
     /// The share of the target that is spread over all classes.

@@ -41,6 +41,19 @@ pub(crate) struct Noise {
 }
 
 impl Noise {
+    /// Returns the noise of a numeric gradient whose errors are part of the tolerance.
+    pub(crate) fn none(columns: usize) -> Self {
+        Self {
+            by_column: vec![0.0; columns],
+            truncation: vec![0.0; columns],
+            by_magnitude: 0.0,
+            by_magnitude_and_total: 0.0,
+            by_total: 0.0,
+            floor: 0.0,
+            drift: 0.0,
+        }
+    }
+
     /// Bounds the numeric gradient of a plan, where samples have this multiplicity.
     pub(crate) fn new(problem: &Problem, plan: &Plan, multiplicity: f64) -> Self {
         let u = plan.precision.unit_roundoff();

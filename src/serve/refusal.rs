@@ -97,6 +97,7 @@ impl From<Error> for Refusal {
             Error::Format { .. } | Error::Usage(_) => StatusCode::BAD_REQUEST,
             Error::MissingTensor { .. }
             | Error::NoGradient { .. }
+            | Error::Model { .. }
             | Error::Shape { .. }
             | Error::Dtype { .. }
             | Error::NotFinite { .. }

@@ -15,6 +15,7 @@ mod diagnosis;
 mod docs;
 mod forms;
 mod model;
+mod networks;
 mod objects;
 mod output;
 mod parts;

@@ -29,6 +29,7 @@ fn report(checks: Vec<Check>) -> Report {
         d: Some(6),
         k: 4,
         dtype: Dtype::F64,
+        model: None,
         reduction: Reduction::Mean,
         label_smoothing: 0.0,
         ignore_index: -100,
@@ -51,6 +52,8 @@ fn report(checks: Vec<Check>) -> Report {
 fn passing() -> Check {
     Check {
         wrt: Wrt::Input,
+        tensor: None,
+        layer: None,
         source: Source::Given,
         dtype: Dtype::F32,
         verdict: Verdict::Pass,

@@ -2,7 +2,7 @@
 //! the report shows.
 
 use super::{
-    Comparator,
+    Frame,
     lanes::{LANES, Limits, Scratch},
     strip::Strip,
 };
@@ -44,7 +44,7 @@ pub(super) fn limits(tally: &Tally, unit_roundoff: f64) -> Limits {
     }
 }
 
-impl Comparator<'_> {
+impl Frame<'_> {
     /// Adds a compared row: its counts, the places of its wrong entries, its candidates for the
     /// worst and for the most sensitive one, and one entry that may be drawn as a sample. The
     /// candidates lie in the lanes `candidates`.
@@ -96,12 +96,12 @@ impl Comparator<'_> {
 
     /// Counts the entries of a row, and the wrong ones among them, under the class of its target.
     pub(in crate::check) fn count_label(&self, tally: &mut Tally, row: usize, wrong: u64) {
-        if self.plan.wrt.is_parameter() {
+        let Some(labels) = &self.labels else {
             return;
-        }
-        if let Some(label) = self.problem.label(row) {
+        };
+        if let Some(label) = (labels.of)(row) {
             let classes = &mut tally.places.classes;
-            classes.resize(self.problem.k(), [0; 2]);
+            classes.resize(labels.classes, [0; 2]);
             classes[label][0] += wrong;
             classes[label][1] += self.columns() as u64;
         }

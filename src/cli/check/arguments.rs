@@ -16,7 +16,7 @@ use crate::{
     },
     device::Device,
     error::{Error, Result},
-    io::{Inputs, NumericFile, Source},
+    io::{self, Inputs, NetworkFile, NumericFile, Source},
     output::Run,
     report::Report,
     settings::Settings,
@@ -58,6 +58,14 @@ pub(in crate::cli) struct CheckArguments {
         value_parser = count
     )]
     pub(super) jobs: usize,
+
+    /// Model of a network: a chain, or a .json file
+    ///
+    /// A chain names the layers and the loss by PyTorch's functions, each with the name whose
+    /// parameters it takes: 'linear:fc1 relu linear:fc2 cross_entropy'. A file may hold its model
+    /// itself. docs/networks.md has all layers.
+    #[arg(long, help_heading = "Network", value_name = "MODEL")]
+    model: Option<String>,
 
     #[command(flatten)]
     pub(super) output: OutputArguments,
@@ -104,6 +112,31 @@ impl CheckArguments {
             tracing::warn!("{note}");
         }
         Ok(inputs)
+    }
+
+    /// Reads a network, if the file holds one or `--model` describes it.
+    ///
+    /// # Errors
+    /// Those of [`io::load_network`], and [`Error::Usage`] for flags that need one linear layer.
+    pub(super) fn network(&self, source: &Source) -> Result<Option<NetworkFile>> {
+        let computed_in = self.settings.loss.computed_in;
+        let memory = self.memory.as_u64() as usize;
+        let network = io::load_network(source, self.model.as_deref(), computed_in, memory)?;
+        if network.is_some() && (self.numeric.is_some() || self.save_failures.is_some()) {
+            let message = "--numeric and --save-failures do not take a network yet";
+            return Err(Error::Usage(message.to_owned()));
+        }
+        Ok(network)
+    }
+
+    /// Checks a network.
+    pub(super) fn check_network(&self, file: &NetworkFile) -> Report {
+        let NetworkFile {
+            network,
+            model,
+            dtype,
+        } = file;
+        check::network(network, model, *dtype, &self.options())
     }
 
     /// Returns the memory for arrays, in bytes.

@@ -137,6 +137,14 @@ impl CheckCommand {
     ) -> Checked {
         let started = Instant::now();
         let checked = || -> Result<Checked> {
+            if let Some(network) = self.arguments.network(source)? {
+                let load = started.elapsed().as_secs_f64();
+                let mut report = self.arguments.check_network(&network);
+                report.command = Some(self.repeat_for(source));
+                report.seconds.load = load;
+                report.seconds.total = started.elapsed().as_secs_f64();
+                return Ok((Run::new(name(source), report, Vec::new()), Ok(())));
+            }
             let inputs = self.arguments.load(source)?;
             let load = started.elapsed().as_secs_f64();
             let again;

@@ -14,7 +14,8 @@ use crate::{
         remote::Remote,
     },
     error::Result,
-    io::Source,
+    io::{NetworkFile, Source},
+    output::Run,
 };
 
 impl CheckCommand {
@@ -25,6 +26,9 @@ impl CheckCommand {
     pub(super) fn run_local(&self, source: &Source) -> Result<u8> {
         let arguments = &self.arguments;
         let started = Instant::now();
+        if let Some(network) = arguments.network(source)? {
+            return self.run_network(source, &network, started);
+        }
         let inputs = arguments.load(source)?;
         let load = started.elapsed().as_secs_f64();
         let device = arguments.device()?;
@@ -43,6 +47,22 @@ impl CheckCommand {
         outputs.deliver(&runs)?;
         let [run] = &runs;
         self.save_failures(&inputs, run, &device)?;
+        Ok(self.exit_code(&runs))
+    }
+
+    /// Checks a network on this machine.
+    fn run_network(&self, source: &Source, file: &NetworkFile, started: Instant) -> Result<u8> {
+        let load = started.elapsed().as_secs_f64();
+        let outputs = Outputs::open(&self.arguments.output)?;
+        let mut report = self.arguments.check_network(file);
+        for note in &report.notes {
+            tracing::warn!("{note}");
+        }
+        report.command = Some(self.repeat());
+        report.seconds.load = load;
+        report.seconds.total = started.elapsed().as_secs_f64();
+        let runs = [Run::new(name(source), report, Vec::new())];
+        outputs.deliver(&runs)?;
         Ok(self.exit_code(&runs))
     }
 

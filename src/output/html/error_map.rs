@@ -87,7 +87,7 @@ pub(super) fn figure(name: &str, check: &Check, picture: &Picture) -> Figure {
 fn none_is_wrong(check: &Check) -> String {
     let worst = check.worst.first().map(|worst| {
         let severity = rounded(worst.severity());
-        let place = worst.place(check.wrt);
+        let place = check.place(worst);
         format!(" The largest error is {severity} times the allowed one, at {place}.")
     });
     format!("No entry is wrong.{}", worst.unwrap_or_default())

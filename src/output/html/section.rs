@@ -67,7 +67,7 @@ impl<'a> Section<'a> {
         is_one: bool,
     ) -> Self {
         let worst = check.worst.iter().map(|entry| WorstView {
-            place: entry.place(check.wrt),
+            place: check.place(entry),
             analytic: format!("{:.4e}", entry.analytic),
             numeric: format!("{:.4e}", entry.numeric),
             rel_err: format!("{:.2e}", entry.rel_err),

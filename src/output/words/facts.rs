@@ -140,6 +140,9 @@ pub fn problem(problem: &ProblemInfo) -> String {
         reduction,
         ..
     } = problem;
+    if let Some(model) = &problem.model {
+        return format!("{model}; {n} samples, {dtype}");
+    }
     let mut text = match d {
         Some(d) => format!("input [{n}, {d}] {dtype}, {k} classes; reduction='{reduction}'"),
         None => format!("logits [{n}, {k}] {dtype}; reduction='{reduction}'"),
@@ -174,8 +177,11 @@ fn gradient(check: &Check) -> String {
         Source::Given => "as given",
         Source::BuiltIn => "from the built-in backward pass (--self-test)",
     };
-    let (wrt, dtype) = (check.wrt.name(), check.dtype);
-    format!("with respect to {wrt}, {dtype}, {origin}")
+    let dtype = check.dtype;
+    match &check.tensor {
+        Some(tensor) => format!("{tensor}, {dtype}, {origin}"),
+        None => format!("with respect to {}, {dtype}, {origin}", check.wrt.name()),
+    }
 }
 
 /// Returns the rows that were compared and, for a random draw, the share of wrong rows that it
@@ -211,6 +217,12 @@ fn coverage(rows: &Coverage) -> String {
 
 /// Returns the finite difference and the place of the comparison.
 fn numeric(check: &Check) -> String {
+    if let Some(layer) = &check.layer {
+        let (precision, eps) = (check.precision, check.eps);
+        return format!(
+            "local difference of {layer} without cancellation, {precision}, eps = {eps:.3e}"
+        );
+    }
     let of = match check.method {
         Method::Difference => "difference without cancellation",
         Method::ForwardPass => "difference of forward passes",
@@ -231,6 +243,10 @@ fn tolerance(check: &Check) -> String {
             exact(given.rtol),
             exact(given.atol)
         ),
+        None if check.layer.is_some() => {
+            let dtype = check.dtype;
+            format!("rounding of {dtype} in this layer, estimated for each entry")
+        }
         None => format!(
             "rounding of {}: {:.1e} of the magnitudes summed in each entry",
             check.dtype, check.tolerance.rounding

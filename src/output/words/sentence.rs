@@ -10,7 +10,7 @@ use crate::{
 /// INCONCLUSIVE.
 pub fn sentence(check: &Check) -> String {
     let name = match check.source {
-        Source::Given => check.wrt.grad_name().to_owned(),
+        Source::Given => check.name().to_owned(),
         Source::BuiltIn => format!("the built-in gradient of {}", check.wrt.name()),
     };
     let sentence = match check.verdict {

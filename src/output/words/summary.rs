@@ -18,7 +18,7 @@ pub fn heading(run: &Run) -> String {
 /// verdict if the gradient did not pass, and by the limit of a pass if there is one.
 pub fn brief(report: &Report) -> String {
     let of_check = |check: &Check| {
-        let name = check.wrt.grad_name();
+        let name = check.name();
         let remark = match (check.verdict, check.findings.first(), &check.rows) {
             (Verdict::Pass, ..) if check.source == Source::BuiltIn => "self-test".to_owned(),
             (Verdict::Pass, _, Some(rows)) => {

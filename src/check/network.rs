@@ -1,0 +1,231 @@
+//! The check of a network: every tensor that is given, by the layer that computes it.
+
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
+
+use super::{MIN_POWER, Options, compare::Frame};
+use crate::{
+    device::Device,
+    engine::{Bounds, Evaluation, Values},
+    loss::{IGNORE_INDEX, Reduction},
+    network::{Network, Rows, Tested},
+    problem::{Layout, Wrt},
+    report::{
+        Check, Code, ComparedOn, Comparison, Coverage, Finding, ProblemInfo, Ranges, Report,
+        Seconds, Source, Tally, Verdict,
+    },
+    rounding::{Noise, Tolerance},
+    scheme::{Method, Precision, Scheme},
+    tensor::Dtype,
+};
+
+/// Rows of a block, and of a strip: few enough to stay in the cache. Chosen.
+const BLOCK_ROWS: usize = 256;
+const STRIP_ROWS: usize = 32;
+/// The rounding that all entries share: that of the divisor of the loss, in units of the unit
+/// roundoff.
+const SHARED: f64 = 4.0;
+/// Largest remainder of a gradient that is a multiple of the right one, relative to it.
+const REMAINDER: f64 = 0.01;
+
+/// Checks all tensors of a network. `model` is its description in words, and `dtype` the type that
+/// the program computed in.
+pub fn network(network: &Network, model: &str, dtype: Dtype, options: &Options) -> Report {
+    let started = std::time::Instant::now();
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    network.check(&mut |rows| {
+        let tally = tallies.entry(rows.tested.name.clone()).or_default();
+        add(tally, rows, dtype, options);
+    });
+    let tested = network.tested();
+    let checks = tested.iter().map(|tested| {
+        let tally = tallies.remove(&tested.name).unwrap_or_default();
+        check(tested, tally, dtype, options)
+    });
+    let checks: Vec<Check> = checks.collect();
+    let notes = notes(&tested, &checks);
+    let compute = started.elapsed().as_secs_f64();
+    let device = Device::Cpu { note: None }.info();
+    Report {
+        notes,
+        seconds: Seconds {
+            load: 0.0,
+            compute,
+            total: compute,
+        },
+        ..Report::new(device, info(network, model, dtype), checks)
+    }
+}
+
+/// Returns the rows and columns of a tensor as a matrix.
+fn shape(tested: &Tested) -> [usize; 2] {
+    let shape = tested.tensor.shape();
+    let rows = shape.first().copied().unwrap_or(1);
+    [rows, shape.iter().skip(1).product()]
+}
+
+fn tolerance(tested: &Tested, dtype: Dtype, options: &Options) -> Tolerance {
+    let [rows, _] = shape(tested);
+    Tolerance {
+        // The bounds of a network are those of the entries themselves.
+        rounding: 1.0,
+        floor: 0.0,
+        lost: 0.0,
+        drift: 0.0,
+        shared: SHARED * dtype.unit_roundoff(),
+        // The errors of a layer may be alike in all rows.
+        alike: (rows as f64).sqrt(),
+        given: options.given(),
+    }
+}
+
+/// Compares rows, and adds them to the tally.
+fn add(tally: &mut Tally, rows: &Rows, dtype: Dtype, options: &Options) {
+    let shape = shape(rows.tested);
+    let columns = shape[1];
+    let frame = Frame {
+        shape,
+        normalizer: 1.0,
+        block_rows: BLOCK_ROWS,
+        strip_rows: STRIP_ROWS,
+        labels: None,
+        plan: None,
+        unit_roundoff: dtype.unit_roundoff(),
+        tolerance: tolerance(rows.tested, dtype, options),
+        noise: Cow::Owned(Noise::none(columns)),
+        picture: options.picture,
+        keeps_numeric: false,
+    };
+    let count = rows.rows.len();
+    let evaluation = Evaluation {
+        values: Values::Derivative(rows.numeric.to_vec()),
+        bounds: Bounds {
+            conditioning: vec![0.0; rows.numeric.len()],
+            tolerated: rows.allowed.to_vec(),
+            magnitude: vec![0.0; count],
+            logit_error: vec![0.0; count],
+            totals: vec![0.0; count],
+            ..Bounds::default()
+        },
+        ..Evaluation::default()
+    };
+    let analytic = |wanted: Range<usize>, values: &mut Vec<f64>| {
+        let place = |row: usize| (row - rows.rows.start) * columns;
+        *values = rows.analytic[place(wanted.start)..place(wanted.end)].to_vec();
+    };
+    frame.compare(tally, rows.rows.clone(), &evaluation, &analytic);
+}
+
+/// Returns the result of a tensor.
+fn check(tested: &Tested, tally: Tally, dtype: Dtype, options: &Options) -> Check {
+    let [rows, _] = shape(tested);
+    let axes = tested.tensor.shape().len();
+    let layout = Layout::new(tested.tensor.shape(), axes.min(1)..axes);
+    let comparison = Comparison {
+        wrt: Wrt::Input,
+        source: Source::Given,
+        dtype,
+        method: Method::Difference,
+        scheme: Scheme::Central,
+        precision: Precision::F64,
+        eps: Network::STEP,
+        tolerance: tolerance(tested, dtype, options),
+        min_power: options.min_power.unwrap_or(MIN_POWER),
+        compared: ComparedOn::Host,
+        coverage: Coverage::new(Ranges::from(0..rows), rows),
+        tally,
+    };
+    let findings = match comparison.verdict() {
+        Verdict::Fail => vec![finding(tested, &comparison)],
+        _ => Vec::new(),
+    };
+    let mut check = Check::new(comparison, Some(&layout), findings, Vec::new());
+    if tested.is_parameter {
+        check.wrt = Wrt::Weight;
+    }
+    check.tensor = Some(tested.name.clone());
+    check.layer = Some(tested.node.clone());
+    check
+}
+
+/// Returns the cause of a wrong tensor, as far as the two arrays show it.
+fn finding(tested: &Tested, comparison: &Comparison) -> Finding {
+    let Tested { name, node, .. } = tested;
+    let (what, pass) = if name.starts_with("value.") {
+        ("the value of this layer", "forward")
+    } else {
+        ("the derivative", "backward")
+    };
+    let fix = format!("look at the {pass} pass of {node}");
+    let sums = &comparison.tally.sums;
+    let products = [
+        &sums.analytic_analytic,
+        &sums.analytic_numeric,
+        &sums.numeric_numeric,
+    ];
+    let [aa, ag, gg] = products.map(|sum| sum.value());
+    let (factor, remainder) = (ag / gg, (1.0 - ag * ag / (aa * gg)).max(0.0).sqrt());
+    if aa == 0.0 {
+        let message = format!("{node}: {name} is zero, and {what} is not");
+        return Finding::new(Code::AllZero, message, fix);
+    }
+    if remainder <= REMAINDER && (factor - 1.0).abs() > REMAINDER {
+        let code = if (factor + 1.0).abs() < REMAINDER {
+            Code::SignFlipped
+        } else {
+            Code::Scaled
+        };
+        return Finding {
+            factor: Some(factor),
+            ..Finding::new(
+                code,
+                format!("{node}: {name} is {factor:.4} times {what}"),
+                fix,
+            )
+        };
+    }
+    let message = format!(
+        "{node}: {name} is not {what} (cosine {:.3})",
+        ag / (aa * gg).sqrt()
+    );
+    Finding {
+        confidence: 0.0,
+        ..Finding::new(Code::Unknown, message, fix)
+    }
+}
+
+/// Returns the sentence that leads: the layers that are wrong by themselves.
+fn notes(tested: &[&Tested], checks: &[Check]) -> Vec<String> {
+    let pairs = tested.iter().zip(checks);
+    let wrong = pairs.filter(|(_, check)| check.verdict == Verdict::Fail);
+    let mut nodes: Vec<&str> = Vec::new();
+    for (tested, _) in wrong {
+        if !nodes.contains(&tested.node.as_str()) {
+            nodes.push(&tested.node);
+        }
+    }
+    let (names, count) = (nodes.join(", "), nodes.len());
+    match count {
+        0 => Vec::new(),
+        1 => vec![format!("wrong by itself: {names}; {CONSEQUENCE}")],
+        _ => vec![format!("wrong by themselves: {names}; {CONSEQUENCE}")],
+    }
+}
+
+const CONSEQUENCE: &str = "every other layer is right, given the gradient that it was handed";
+
+fn info(network: &Network, model: &str, dtype: Dtype) -> ProblemInfo {
+    let [d, k] = network.widths();
+    ProblemInfo {
+        n: network.samples(),
+        d: Some(d),
+        k,
+        dtype,
+        model: Some(model.to_owned()),
+        reduction: Reduction::Mean,
+        label_smoothing: 0.0,
+        ignore_index: IGNORE_INDEX,
+        class_weight: false,
+        sample_weight: false,
+        normalizer: None,
+    }
+}

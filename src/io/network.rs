@@ -1,0 +1,94 @@
+//! Reads a network from a file: its model, and all tensors.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{archive::broken, bytes::Budget, source::Source, storage::read_text};
+use crate::{
+    error::{Error, Result},
+    network::{Model, Network},
+    tensor::{Dtype, Tensor},
+};
+
+/// The format of a model's JSON in messages.
+const FORMAT: &str = "gradprobe.model/1";
+
+/// A network, as read from a file.
+pub struct NetworkFile {
+    /// The network with its tensors.
+    pub network: Network,
+    /// Its description in words: the functions, in order.
+    pub model: String,
+    /// The type that the program computed in.
+    pub dtype: Dtype,
+}
+
+/// Reads a network, if the file holds a `model` beside its tensors or `model` is given: a chain
+/// such as `linear:fc1 relu linear:fc2 cross_entropy`, JSON, or the name of a .json file. Returns
+/// `None` for a file of one linear layer.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, and those of
+/// [`Network::new`].
+pub fn load_network(
+    source: &Source,
+    model: Option<&str>,
+    computed_in: Option<Dtype>,
+    memory: usize,
+) -> Result<Option<NetworkFile>> {
+    let budget = Budget {
+        memory,
+        ..Budget::default()
+    };
+    let mut archive = source.open(budget)?;
+    let Some(text) = model
+        .map(str::to_owned)
+        .or_else(|| archive.setting("model"))
+    else {
+        return Ok(None);
+    };
+    let model = read(&text, source.path())?;
+    let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
+    for name in archive.names() {
+        if let Some(tensor) = archive.tensor(&name)? {
+            tensor.fetch()?;
+            tensors.insert(name, tensor);
+        }
+    }
+    if let Some(grad) = tensors.remove("grad") {
+        tensors.entry("grad.input".to_owned()).or_insert(grad);
+    }
+    let gradients = tensors.iter().filter(|(name, _)| name.starts_with("grad."));
+    let dtypes = gradients.map(|(_, tensor)| tensor.dtype());
+    let coarsest = dtypes.max_by(|a, b| a.unit_roundoff().total_cmp(&b.unit_roundoff()));
+    let Some(coarsest) = coarsest else {
+        return Err(Error::Model {
+            node: "gradients".to_owned(),
+            reason: "the file holds none: save each as grad.NAME, NAME a value or a parameter \
+                     of the model"
+                .to_owned(),
+        });
+    };
+    let dtype = computed_in.unwrap_or(coarsest);
+    let words: Vec<&str> = model.nodes.iter().map(|node| node.op.as_str()).collect();
+    Ok(Some(NetworkFile {
+        network: Network::new(&model, &tensors, dtype)?,
+        model: words.join(" "),
+        dtype,
+    }))
+}
+
+/// Reads a model in one of its forms.
+fn read(text: &str, path: &Path) -> Result<Model> {
+    let text = text.trim();
+    if Path::new(text)
+        .extension()
+        .is_some_and(|extension| extension == "json")
+    {
+        return read(&read_text(Path::new(text))?, Path::new(text));
+    }
+    if !text.starts_with('{') {
+        return Model::parse(text);
+    }
+    let model: Model = serde_json::from_str(text).map_err(|error| broken(path, FORMAT, error))?;
+    model.wired()
+}

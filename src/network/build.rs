@@ -1,0 +1,405 @@
+//! A network: a model, with the tensors of a file.
+
+use std::collections::BTreeMap;
+
+use super::{
+    arithmetic::Arithmetic,
+    layer::{self, Layer, OPS, Spec},
+    loss::{self, LOSSES, Loss},
+    model::{Model, Node},
+};
+use crate::{
+    error::{Error, Result},
+    tensor::{Dtype, Tensor},
+};
+
+/// A model with its parameters, inputs and targets, and the gradients to check.
+pub struct Network {
+    pub(super) n: usize,
+    /// The inputs, then the outputs of the nodes.
+    pub(super) values: Vec<Value>,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) nodes: Vec<Built>,
+    pub(super) loss: Box<dyn Loss>,
+    /// The place of the loss's input among the values.
+    pub(super) output: usize,
+    pub(super) arithmetic: Arithmetic,
+}
+
+/// An input, or the output of a node.
+pub(super) struct Value {
+    /// True for a tensor of the file, false for the output of a node.
+    pub(super) is_input: bool,
+    /// The entries of a sample.
+    pub(super) width: usize,
+    /// The values in the file, if it has them: [n, width].
+    pub(super) given: Option<Tensor>,
+    /// The same as a tensor to check, if it is the output of a node.
+    pub(super) value: Option<Tested>,
+    pub(super) gradient: Option<Tested>,
+}
+
+/// A parameter of a node.
+pub(super) struct Parameter {
+    pub(super) entries: usize,
+    pub(super) gradient: Option<Tested>,
+}
+
+/// A tensor to check: a gradient, or the value of a node.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// Its name in the file: `grad.fc1.weight`, or `value.fc1`.
+    pub name: String,
+    /// The tensor as the file holds it.
+    pub tensor: Tensor,
+    /// True for the gradient of a parameter, which is a sum over the samples.
+    pub is_parameter: bool,
+    /// The node that computes it.
+    pub node: String,
+}
+
+/// A layer in its place.
+pub(super) struct Built {
+    pub(super) layer: Box<dyn Layer>,
+    /// The places of its inputs among the values.
+    pub(super) inputs: Vec<usize>,
+    /// The places of its parameters.
+    pub(super) parameters: std::ops::Range<usize>,
+}
+
+impl Network {
+    /// Puts a model together with the tensors of a file: `input`, the parameters by their names in
+    /// a `state_dict`, what the loss takes, such as `target`, the gradients `grad.NAME` to check,
+    /// and values `value.NAME`, if they are given. `dtype` is the type that the program computed
+    /// in.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a description that does not fit the tensors.
+    pub fn new(model: &Model, tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Result<Self> {
+        let model = model.clone().wired()?;
+        let Some((of_loss, layers)) = model.nodes.split_last() else {
+            return Err(failed("nodes", "a model needs at least a loss"));
+        };
+        let mut making = Making {
+            tensors,
+            n: 0,
+            dtype,
+            places: BTreeMap::new(),
+            shapes: Vec::new(),
+            network: Vec::new(),
+            values: Vec::new(),
+            parameters: Vec::new(),
+        };
+        for node in layers {
+            making.add(node)?;
+        }
+        let [output] = of_loss.inputs.as_slice() else {
+            return Err(failed(&of_loss.name, "a loss takes one output"));
+        };
+        let output = making.place(output, &of_loss.name)?;
+        let shape = making.shapes[output].clone();
+        let loss = loss::build(&of_loss.op, &of_loss.attributes, &shape, making.n, tensors);
+        let loss = loss.unwrap_or_else(|| Err(no_loss(of_loss)))?;
+        let consumers = |value: usize| {
+            let takes = |built: &&Built| built.inputs.contains(&value);
+            let place = making.network.iter().position(|built| takes(&built));
+            place
+                .map_or(&of_loss.name, |node| &layers[node].name)
+                .clone()
+        };
+        let names: Vec<(String, usize)> = making
+            .places
+            .iter()
+            .map(|(name, &place)| (name.clone(), place))
+            .collect();
+        let nodes: Vec<String> = (0..making.values.len()).map(consumers).collect();
+        for (name, place) in names {
+            let expected = [&[making.n], making.shapes[place].as_slice()].concat();
+            let node = nodes[place].clone();
+            let value = &mut making.values[place];
+            value.gradient = gradient(tensors, &name, &expected, false, node)?;
+        }
+        if making.n == 0 {
+            return Err(failed(&of_loss.name, "the model takes no input"));
+        }
+        making.require_known()?;
+        Ok(Self {
+            n: making.n,
+            values: making.values,
+            parameters: making.parameters,
+            nodes: making.network,
+            loss,
+            output,
+            arithmetic: Arithmetic::of(dtype),
+        })
+    }
+
+    /// The step of the local differences, relative to values above 1.
+    pub const STEP: f64 = layer::STEP;
+
+    /// Returns the number of samples.
+    pub fn samples(&self) -> usize {
+        self.n
+    }
+
+    /// Returns the width of the first input, and that of the output.
+    pub fn widths(&self) -> [usize; 2] {
+        let input = self.values.iter().find(|value| value.is_input);
+        [
+            input.map_or(0, |it| it.width),
+            self.values[self.output].width,
+        ]
+    }
+
+    /// Returns the tensors to check: the values from the input on, then the gradients from the loss
+    /// back, those of values first.
+    pub fn tested(&self) -> Vec<&Tested> {
+        let values = self.values.iter().filter_map(|it| it.value.as_ref());
+        let gradients = self
+            .values
+            .iter()
+            .rev()
+            .filter_map(|it| it.gradient.as_ref());
+        let parameters = self
+            .parameters
+            .iter()
+            .rev()
+            .filter_map(|it| it.gradient.as_ref());
+        values.chain(gradients).chain(parameters).collect()
+    }
+}
+
+/// A network in the making.
+struct Making<'a> {
+    tensors: &'a BTreeMap<String, Tensor>,
+    n: usize,
+    dtype: Dtype,
+    /// The places of values, by name.
+    places: BTreeMap<String, usize>,
+    /// Their shapes, without the axis of the samples.
+    shapes: Vec<Vec<usize>>,
+    network: Vec<Built>,
+    values: Vec<Value>,
+    parameters: Vec<Parameter>,
+}
+
+impl Making<'_> {
+    /// Returns the place of a value. A name that no node has is a tensor of the file.
+    fn place(&mut self, name: &str, node: &str) -> Result<usize> {
+        if let Some(&place) = self.places.get(name) {
+            return Ok(place);
+        }
+        let Some(tensor) = self.tensors.get(name) else {
+            let reason = format!("it takes {name}, which is neither a node nor a tensor");
+            return Err(failed(node, reason));
+        };
+        let (Some(&n), true) = (tensor.shape().first(), tensor.dtype().is_float()) else {
+            return Err(failed(
+                node,
+                format!("{name} must be [n, ...], in floating point"),
+            ));
+        };
+        if self.n != 0 && n != self.n {
+            let reason = format!("{name} has {n} samples, and others have {}", self.n);
+            return Err(failed(node, reason));
+        }
+        if tensor.shape().contains(&0) {
+            return Err(failed(node, format!("{name} has no entry")));
+        }
+        self.n = n;
+        require_finite(tensor, name, node)?;
+        let shape = tensor.shape()[1..].to_vec();
+        Ok(self.push(name, shape, Some(tensor.clone()), true))
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        shape: Vec<usize>,
+        given: Option<Tensor>,
+        is_input: bool,
+    ) -> usize {
+        let width: usize = shape.iter().product();
+        let place = self.values.len();
+        self.places.insert(name.to_owned(), place);
+        let value = given.clone().filter(|_| !is_input).map(|tensor| Tested {
+            name: format!("value.{name}"),
+            tensor,
+            is_parameter: false,
+            node: name.to_owned(),
+        });
+        self.values.push(Value {
+            is_input,
+            width,
+            given: given.map(|tensor| tensor.reshaped(&[self.n, width])),
+            value,
+            gradient: None,
+        });
+        self.shapes.push(shape);
+        place
+    }
+
+    fn add(&mut self, node: &Node) -> Result<()> {
+        let places: Vec<usize> = node
+            .inputs
+            .iter()
+            .map(|input| self.place(input, &node.name))
+            .collect::<Result<_>>()?;
+        let shapes: Vec<Vec<usize>> = places
+            .iter()
+            .map(|&place| self.shapes[place].clone())
+            .collect();
+        let Some((_, new)) = OPS.iter().find(|(op, _)| *op == node.op) else {
+            return Err(unknown(node, "there is no such layer"));
+        };
+        let mut spec = Spec::new(
+            &node.name,
+            &node.attributes,
+            &shapes,
+            self.tensors,
+            self.dtype,
+        );
+        let layer::Built {
+            layer,
+            shape,
+            parameters,
+        } = new(&mut spec)?;
+        let first = self.parameters.len();
+        for (name, shape) in parameters {
+            let gradient = gradient(self.tensors, &name, &shape, true, node.name.clone())?;
+            let entries = shape.iter().product();
+            self.parameters.push(Parameter { entries, gradient });
+        }
+        let given = self.tensors.get(&format!("value.{}", node.name));
+        let expected = [&[self.n], shape.as_slice()].concat();
+        if let Some(given) = given {
+            let (name, found) = (format!("value.{}", node.name), given.shape());
+            if found != expected {
+                let reason = format!("{name} has shape {found:?}, not {expected:?}");
+                return Err(failed(&node.name, reason));
+            }
+            require_finite(given, &name, &node.name)?;
+        }
+        self.push(&node.name, shape, given.cloned(), false);
+        self.network.push(Built {
+            layer,
+            inputs: places,
+            parameters: first..self.parameters.len(),
+        });
+        Ok(())
+    }
+
+    /// Requires the tensors to check to belong to the model.
+    fn require_known(&self) -> Result<()> {
+        let has = |name: &str| {
+            let parameters = self.parameters.iter().filter_map(|it| it.gradient.as_ref());
+            let mut of_parameters = parameters.map(|it| it.name.as_str());
+            self.places.contains_key(name) || of_parameters.any(|it| it == format!("grad.{name}"))
+        };
+        for name in self.tensors.keys() {
+            let tested = name
+                .strip_prefix("grad.")
+                .or_else(|| name.strip_prefix("value."));
+            if let Some(tested) = tested.filter(|tested| !has(tested)) {
+                return Err(failed(
+                    name,
+                    format!("the model has no tensor named {tested}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the gradient with respect to a tensor, if the file has it.
+fn gradient(
+    tensors: &BTreeMap<String, Tensor>,
+    name: &str,
+    expected: &[usize],
+    is_parameter: bool,
+    node: String,
+) -> Result<Option<Tested>> {
+    let Some(tensor) = tensors.get(&format!("grad.{name}")) else {
+        return Ok(None);
+    };
+    if tensor.shape() != expected {
+        let found = tensor.shape();
+        return Err(failed(
+            name,
+            format!("its gradient has shape {found:?}, not {expected:?}"),
+        ));
+    }
+    if !tensor.dtype().is_float() {
+        return Err(failed(
+            name,
+            "its gradient must hold floating-point numbers",
+        ));
+    }
+    Ok(Some(Tested {
+        name: format!("grad.{name}"),
+        tensor: tensor.clone(),
+        is_parameter,
+        node,
+    }))
+}
+
+/// Returns the error for a last node that is no loss.
+fn no_loss(node: &Node) -> Error {
+    if OPS.iter().any(|(op, _)| *op == node.op) {
+        let reason = format!("the last node must be a loss, and {} is a layer", node.op);
+        return failed(&node.name, reason);
+    }
+    unknown(node, "there is no such loss")
+}
+
+/// Returns the error for a function that is not known, with the nearest name.
+fn unknown(node: &Node, reason: &str) -> Error {
+    let names = OPS
+        .iter()
+        .map(|(op, _)| *op)
+        .chain(LOSSES.iter().map(|(loss, _)| *loss));
+    let near = names.max_by_key(|name| (likeness(name, &node.op), std::cmp::Reverse(name.len())));
+    let advice = near
+        .map(|name| format!("; did you mean {name}?"))
+        .unwrap_or_default();
+    failed(&node.name, format!("{reason}: {}{advice}", node.op))
+}
+
+/// Returns the number of pairs of letters that two names share.
+fn likeness(one: &str, other: &str) -> usize {
+    let pairs = |text: &str| {
+        let letters: Vec<char> = text.chars().filter(|it| *it != '_').collect();
+        letters.windows(2).map(<[char]>::to_vec).collect::<Vec<_>>()
+    };
+    let others = pairs(other);
+    let shared = pairs(one)
+        .iter()
+        .filter(|pair| others.contains(pair))
+        .count();
+    // A name that is contained in a longer one is nearer than that.
+    100 * shared / pairs(one).len().max(others.len()).max(1)
+}
+
+/// Requires a tensor [n, ...] of finite floating-point numbers.
+fn require_finite(tensor: &Tensor, name: &str, node: &str) -> Result<()> {
+    let is_finite = |row| {
+        tensor
+            .rows::<f64>(row..row + 1)
+            .iter()
+            .all(|it| it.is_finite())
+    };
+    if tensor.dtype().is_float() && (0..tensor.shape()[0]).all(is_finite) {
+        return Ok(());
+    }
+    Err(failed(
+        node,
+        format!("{name} must hold finite floating-point numbers"),
+    ))
+}
+
+fn failed(node: &str, reason: impl Into<String>) -> Error {
+    Error::Model {
+        node: node.to_owned(),
+        reason: reason.into(),
+    }
+}

@@ -1,0 +1,23 @@
+//! CELU: x for x > 0, else `alpha` (exp(x / `alpha`) - 1).
+
+use super::elu::Elu;
+use crate::{
+    error::Result,
+    network::layer::{Built, Spec, pointwise::each},
+};
+
+pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
+    let alpha = spec.number("alpha", 1.0)?;
+    if alpha == 0.0 {
+        return Err(spec.failed("its alpha must not be 0"));
+    }
+    let (scale, width) = (1.0, alpha);
+    each(
+        spec,
+        Elu {
+            alpha,
+            scale,
+            width,
+        },
+    )
+}

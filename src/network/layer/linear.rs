@@ -1,0 +1,150 @@
+//! x Wᵀ + b, on the last axis.
+
+use super::{Built, Layer, Spec, Upstream};
+use crate::{
+    cpu::matmul::{Packed, matmul_into},
+    error::Result,
+    network::{
+        arithmetic::quadrature,
+        sums::{Sums, Term},
+        values::{At, Errors},
+    },
+};
+
+struct Linear {
+    inputs: usize,
+    outputs: usize,
+    /// W, |W| and W² of [outputs, inputs], as right sides.
+    weight: [Packed<f64, 1>; 3],
+    /// The same for the transpose.
+    transposed: [Packed<f64, 1>; 3],
+    bias: Vec<f64>,
+}
+
+pub(super) fn new(spec: &mut Spec) -> Result<Built> {
+    let inputs = spec.width()?;
+    let outputs = match spec.shape_of("weight") {
+        Some(&[outputs, _]) => outputs,
+        _ => 0,
+    };
+    let weight = spec.required("weight", &[outputs, inputs])?;
+    let bias = spec.optional("bias", &[outputs])?;
+    let mut shape = spec.input()?.to_vec();
+    shape.pop();
+    shape.push(outputs);
+    let transposed: Vec<f64> = (0..inputs * outputs)
+        .map(|i| weight[i % outputs * inputs + i / outputs])
+        .collect();
+    let linear = Linear {
+        inputs,
+        outputs,
+        weight: packed(&weight, inputs),
+        transposed: packed(&transposed, outputs),
+        bias: bias.unwrap_or_else(|| vec![0.0; outputs]),
+    };
+    spec.build(shape, linear)
+}
+
+/// Packs a matrix, its magnitudes and its squares.
+fn packed(matrix: &[f64], columns: usize) -> [Packed<f64, 1>; 3] {
+    let of = |f: fn(f64) -> f64| {
+        let values: Vec<f64> = matrix.iter().map(|&value| f(value)).collect();
+        Packed::new([&values], columns)
+    };
+    [of(|w| w), of(f64::abs), of(|w| w * w)]
+}
+
+/// Returns the product of a block, each entry altered first, and a matrix.
+fn times(block: &[f64], altered: impl Fn(f64) -> f64, matrix: &Packed<f64, 1>) -> Vec<f64> {
+    let block: Vec<f64> = block.iter().map(|&value| altered(value)).collect();
+    let mut product = Vec::new();
+    matmul_into(&mut product, &block, matrix);
+    product
+}
+
+/// Returns the square roots of squared errors times squares, or zeros if there are no errors. In
+/// units of the largest error, so that no square vanishes.
+fn spread(errors: &[f64], squares: &Packed<f64, 1>, length: usize) -> Vec<f64> {
+    let most = errors.iter().fold(0.0f64, |most, error| most.max(*error));
+    if most == 0.0 {
+        return vec![0.0; length];
+    }
+    let mut spread = times(errors, |error| (error / most).powi(2), squares);
+    spread.iter_mut().for_each(|it| *it = most * it.sqrt());
+    spread
+}
+
+impl Layer for Linear {
+    fn forward(&self, x: &[&[f64]], y: &mut [f64]) {
+        let product = times(x[0], |x| x, &self.transposed[0]);
+        for (i, (y, product)) in y.iter_mut().zip(product).enumerate() {
+            *y = product + self.bias[i % self.outputs];
+        }
+    }
+
+    fn difference(&self, _at: &At, d: &[&[f64]], out: &mut [f64]) {
+        out.copy_from_slice(&times(d[0], |d| d, &self.transposed[0]));
+    }
+
+    /// The difference of a linear function along an entry is exact, whatever the step: g W.
+    fn pull(&self, _at: &At, _input: usize, g: &Upstream, gx: &mut [f64], errors: &mut Errors) {
+        gx.copy_from_slice(&times(g.g, |g| g, &self.weight[0]));
+        let magnitude = times(g.g, f64::abs, &self.weight[1]);
+        let of_g = spread(&g.errors.smooth, &self.weight[2], gx.len());
+        errors.flips = spread(&g.errors.flips, &self.weight[2], gx.len());
+        for (i, error) in errors.smooth.iter_mut().enumerate() {
+            *error = quadrature([
+                g.arithmetic.of_sum(self.outputs, magnitude[i]),
+                g.arithmetic.of_storing(gx[i]),
+                of_g[i],
+            ]);
+        }
+    }
+
+    fn errors(&self, at: &At, errors: &mut Errors) {
+        let magnitude = times(at.inputs[0], f64::abs, &self.transposed[1]);
+        let length = magnitude.len();
+        let of_x = spread(&at.of_inputs[0].smooth, &self.transposed[2], length);
+        for (i, error) in errors.smooth.iter_mut().enumerate() {
+            let magnitude = magnitude[i] + self.bias[i % self.outputs].abs();
+            *error = quadrature([
+                at.arithmetic.of_sum(self.inputs, magnitude),
+                at.arithmetic.of_storing(at.output[i]),
+                of_x[i],
+            ]);
+        }
+    }
+
+    fn add_to_parameter(&self, parameter: usize, at: &At, g: &Upstream, sums: &mut Sums) {
+        let rows = g.g.len() / self.outputs;
+        sums.terms += rows;
+        if parameter == 1 {
+            for (i, &value) in g.g.iter().enumerate() {
+                let term = Term {
+                    g: value,
+                    of_g: g.errors.smooth[i],
+                    flips: g.errors.flips[i],
+                    factor: 1.0,
+                    of_factor: 0.0,
+                };
+                sums.add(i % self.outputs, &term);
+            }
+            return;
+        }
+        let across = |values: &[f64]| -> Vec<f64> {
+            let place = |i: usize| i % rows * self.outputs + i / rows;
+            (0..values.len()).map(|i| values[place(i)]).collect()
+        };
+        let (of_g, of_x) = (&g.errors.smooth, &at.of_inputs[0].smooth);
+        sums.add_products(across(g.g), at.inputs[0], self.inputs);
+        if of_g.iter().any(|error| *error > 0.0) {
+            sums.add_squares(across(of_g), at.inputs[0], self.inputs);
+        }
+        if of_x.iter().any(|error| *error > 0.0) {
+            sums.add_squares(across(g.g), of_x, self.inputs);
+        }
+        if g.errors.flips.iter().any(|flip| *flip > 0.0) {
+            sums.add_flips(across(&g.errors.flips), at.inputs[0], self.inputs);
+        }
+    }
+}

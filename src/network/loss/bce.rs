@@ -1,0 +1,115 @@
+//! Binary cross-entropy of probabilities, and of logits.
+
+use super::{
+    Loss, LossSpec,
+    entries::{Entries, Entry},
+};
+use crate::{error::Result, network::difference};
+
+struct OfProbabilities;
+struct OfLogits {
+    positive: f64,
+}
+
+/// -(t log y + (1 - t) log(1 - y)), with logarithms of at least -100.
+pub(super) fn of_probabilities(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
+    Ok(Box::new(Entries {
+        entry: OfProbabilities,
+        target: spec.like_output("target")?,
+        normalizer: spec.normalizer(&["mean", "sum"])?,
+    }))
+}
+
+/// (1 - t) z + (1 + (`pos_weight` - 1) t) log(1 + exp(-z)).
+pub(super) fn of_logits(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
+    let positive = spec.number("pos_weight", 1.0)?;
+    Ok(Box::new(Entries {
+        entry: OfLogits { positive },
+        target: spec.like_output("target")?,
+        normalizer: spec.normalizer(&["mean", "sum"])?,
+    }))
+}
+
+/// The step near a pole, relative to the distance from it.
+const NEAR: f64 = 1e-8;
+/// The least denominator y (1 - y) of PyTorch's gradient.
+const LEAST: f64 = 1e-12;
+
+impl Entry for OfProbabilities {
+    fn difference(&self, y: f64, t: f64, d: f64) -> f64 {
+        let one = if t == 0.0 { 0.0 } else { t * (d / y).ln_1p() };
+        let other = if t == 1.0 {
+            0.0
+        } else {
+            (1.0 - t) * (-d / (1.0 - y)).ln_1p()
+        };
+        -(one + other)
+    }
+
+    /// Close to 0 and 1, PyTorch's gradient is that of another function.
+    fn on_kink(&self, y: f64, t: f64) -> Option<f64> {
+        let denominator = y * (1.0 - y);
+        (denominator <= LEAST).then(|| (y - t) / denominator.max(LEAST))
+    }
+
+    fn smooth_within(&self, y: f64, _t: f64) -> f64 {
+        NEAR * y.min(1.0 - y)
+    }
+
+    fn flip(&self, y: f64, t: f64, near: f64) -> f64 {
+        if near < y.min(1.0 - y) / 2.0 {
+            return 0.0;
+        }
+        // A program may have 0 or 1, where its gradient is 0 or that at the pole.
+        ((y - t).abs() + near) / LEAST
+    }
+
+    fn curvature(&self, y: f64, t: f64) -> f64 {
+        if y * (1.0 - y) <= LEAST {
+            return 1.0 / LEAST;
+        }
+        let of = |share: f64, p: f64| {
+            if share == 0.0 {
+                0.0
+            } else {
+                share / (p * p).max(LEAST)
+            }
+        };
+        of(t, y) + of(1.0 - t, 1.0 - y)
+    }
+
+    fn rounding(&self, y: f64, t: f64, g: f64) -> f64 {
+        // y - t and 1 - y cancel.
+        let own = (y.abs() + t.abs()) / (y * (1.0 - y)).max(LEAST);
+        3.0 * g.abs()
+            + if t == 0.0 || t == 1.0 {
+                g.abs() / (1.0 - y).max(LEAST)
+            } else {
+                own
+            }
+    }
+}
+
+impl Entry for OfLogits {
+    fn difference(&self, y: f64, t: f64, d: f64) -> f64 {
+        let weight = 1.0 + (self.positive - 1.0) * t;
+        let of_log = (difference::sigmoid(-y) * (-d).exp_m1()).ln_1p();
+        if t == 1.0 {
+            return weight * of_log;
+        }
+        if t == 0.0 {
+            return difference::of_softplus(y, d);
+        }
+        (1.0 - t) * d + weight * of_log
+    }
+
+    fn curvature(&self, y: f64, t: f64) -> f64 {
+        let weight = 1.0 + (self.positive - 1.0) * t;
+        weight * difference::sigmoid(y) * difference::sigmoid(-y)
+    }
+
+    fn rounding(&self, _y: f64, t: f64, g: f64) -> f64 {
+        let weight = 1.0 + (self.positive - 1.0) * t;
+        weight.max(1.0) + g.abs()
+    }
+}

@@ -1,0 +1,114 @@
+//! The second opinion: the difference of the whole network along a random direction of its inputs,
+//! against the gradient that the local differences add up to.
+//!
+//! The two share the rules for single layers, which the certificates hold to the functions
+//! themselves, but not the way from one layer to the next.
+
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+
+use super::{
+    build::Network,
+    layer::STEP,
+    values::{At, Errors},
+};
+use crate::error::{Error, Result};
+
+/// Samples that are asked for a second opinion.
+const SAMPLES: usize = 8;
+/// Largest difference between the two, relative to the magnitudes behind them.
+const BOUND: f64 = 1e-9;
+
+impl Network {
+    /// Compares the gradient of the inputs with the difference of the whole network, for a few
+    /// samples without a value on a kink.
+    ///
+    /// # Errors
+    /// [`Error::OraclesDisagree`] if the two disagree.
+    pub fn confirm(&self) -> Result<()> {
+        let mut random = ChaCha8Rng::seed_from_u64(0);
+        for row in 0..self.n.min(SAMPLES) {
+            let reverse = self.block(&(row..row + 1), false);
+            let forward = self.forward(&(row..row + 1));
+            // Uniform in [-1, 1].
+            let mut direction = |width: usize| -> Vec<f64> {
+                std::iter::repeat_with(|| random.random_range(-1.0..1.0))
+                    .take(width)
+                    .collect()
+            };
+            let inputs = self.values.iter().map(|value| {
+                let along = direction(value.width);
+                if value.is_input { along } else { Vec::new() }
+            });
+            let inputs: Vec<Vec<f64>> = inputs.collect();
+            let side = |h: f64| self.difference(row, &forward.values, &inputs, h);
+            let (Some((up, differences)), Some((down, _))) = (side(STEP), side(-STEP)) else {
+                continue;
+            };
+            let whole = (up - down) / (2.0 * STEP);
+            let products = |along: &[f64], g: &[f64]| -> [f64; 2] {
+                let products = along.iter().zip(g).map(|(along, g)| along * g);
+                [products.clone().sum(), products.map(f64::abs).sum()]
+            };
+            let gradients = reverse.gradients.iter().map(|(g, _)| g);
+            let pairs = inputs.iter().zip(gradients.clone());
+            let sum: f64 = pairs.map(|(along, g)| products(along, g)[0]).sum();
+            // Differences may cancel in any layer.
+            let pairs = differences.iter().zip(gradients);
+            let magnitude: f64 = pairs.map(|(d, g)| products(d, g)[1]).sum();
+            let bound = BOUND * magnitude / STEP;
+            if !((whole - sum).abs() <= bound) {
+                return Err(Error::OraclesDisagree {
+                    device: "the network, layer by layer".to_owned(),
+                    place: format!("sample {row}, along a random direction"),
+                    numeric: sum,
+                    on_host: whole,
+                    bound,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the difference of the loss of one sample and those of all values, or `None` if a
+    /// value lies on a kink.
+    fn difference(
+        &self,
+        row: usize,
+        values: &[Vec<f64>],
+        inputs: &[Vec<f64>],
+        h: f64,
+    ) -> Option<(f64, Vec<Vec<f64>>)> {
+        let mut differences: Vec<Vec<f64>> = inputs
+            .iter()
+            .map(|along| along.iter().map(|along| h * along).collect())
+            .collect();
+        for (place, node) in self.outputs() {
+            let of = |places: &[Vec<f64>]| -> Vec<Vec<f64>> {
+                node.inputs.iter().map(|&it| places[it].clone()).collect()
+            };
+            let (x, d) = (of(values), of(&differences));
+            let x: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
+            let d: Vec<&[f64]> = d.iter().map(Vec::as_slice).collect();
+            if node.layer.is_on_kink(&x) {
+                return None;
+            }
+            let none = Errors::default();
+            let at = At {
+                inputs: &x,
+                output: &values[place],
+                of_inputs: &vec![&none; x.len()],
+                arithmetic: &self.arithmetic,
+            };
+            let mut out = vec![0.0; values[place].len()];
+            node.layer.difference(&at, &d, &mut out);
+            differences[place] = out;
+        }
+        let (y, d) = (&values[self.output], &differences[self.output]);
+        let rows = row..row + 1;
+        let is_on_kink = self.loss.is_on_kink(rows.clone(), y);
+        let loss = || self.loss.difference(rows, y, d).iter().sum();
+        (!is_on_kink)
+            .then(loss)
+            .map(|loss| (loss, differences.clone()))
+    }
+}

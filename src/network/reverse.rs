@@ -1,0 +1,296 @@
+//! The check of a network: forward in f64, and from the loss back by local differences.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{
+    build::{Network, Tested},
+    layer::Upstream,
+    sums::Sums,
+    values::{At, Errors},
+};
+
+/// Entries of the widest value in a block of rows. Chosen: they stay in the cache.
+const BLOCK: usize = 1 << 16;
+/// Most and fewest rows of a block.
+const ROWS: [usize; 2] = [1, 256];
+/// Blocks for each thread between two merges. It bounds the memory that blocks hold.
+const AHEAD: usize = 2;
+
+/// Rows of a tensor, compared: those of a block of samples, or all of a parameter.
+pub struct Rows<'a> {
+    /// The tensor that they are part of.
+    pub tested: &'a Tested,
+    /// The numbers of the rows: samples, or the entries of the parameter's first axis.
+    pub rows: Range<usize>,
+    /// The tensor under test.
+    pub analytic: &'a [f64],
+    /// The local differences, or the value of the layer.
+    pub numeric: &'a [f64],
+    /// The largest error of a right value.
+    pub allowed: &'a [f64],
+}
+
+impl Rows<'_> {
+    /// Returns the entries that are wrong, counted from the first of these rows.
+    pub fn wrong(&self) -> Vec<usize> {
+        let is_wrong = |&i: &usize| {
+            let error = (self.analytic[i] - self.numeric[i]).abs();
+            !(error <= self.allowed[i])
+        };
+        (0..self.numeric.len()).filter(is_wrong).collect()
+    }
+}
+
+/// A block of samples, forward.
+pub(super) struct Forward {
+    /// The values that a program has.
+    pub(super) values: Vec<Vec<f64>>,
+    /// Their errors, none where they are given.
+    errors: Vec<Errors>,
+    /// The layers' values where values are given, by their place, and their errors.
+    computed: Vec<(usize, Vec<f64>, Errors)>,
+}
+
+/// A block of samples, from the loss back.
+pub(super) struct Reverse {
+    rows: Range<usize>,
+    computed: Vec<(usize, Vec<f64>, Errors)>,
+    /// The gradient of each value: numeric, and the errors of a program's.
+    pub(super) gradients: Vec<(Vec<f64>, Errors)>,
+    sums: Vec<Sums>,
+}
+
+impl Network {
+    /// Checks all gradients. `visit` gets the rows of each: those of values block by block, in
+    /// order, and at last those of parameters.
+    pub fn check(&self, visit: &mut dyn FnMut(&Rows)) {
+        let widest = self
+            .values
+            .iter()
+            .map(|value| value.width)
+            .max()
+            .unwrap_or(1);
+        let size = (BLOCK / widest.max(1)).clamp(ROWS[0], ROWS[1]);
+        let blocks: Vec<Range<usize>> = (0..self.n)
+            .step_by(size)
+            .map(|start| start..self.n.min(start + size))
+            .collect();
+        let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
+        let mut sums: Vec<Sums> = zeros.collect();
+        for wave in blocks.chunks(AHEAD * rayon::current_num_threads()) {
+            let done: Vec<Reverse> = wave.par_iter().map(|rows| self.block(rows, true)).collect();
+            for block in done {
+                self.visit_values(&block, visit);
+                sums.iter_mut()
+                    .zip(&block.sums)
+                    .for_each(|(sum, more)| sum.merge(more));
+            }
+        }
+        for (parameter, sums) in self.parameters.iter().zip(&sums).rev() {
+            let Some(gradient) = &parameter.gradient else {
+                continue;
+            };
+            let errors = sums.errors(&self.arithmetic);
+            let allowed = self.allowed(&errors);
+            visit(&Rows {
+                tested: gradient,
+                rows: 0..gradient.tensor.shape().first().copied().unwrap_or(1),
+                analytic: &gradient.tensor.values::<f64>(),
+                numeric: &sums.sum,
+                allowed: &allowed,
+            });
+        }
+    }
+
+    fn visit_values(&self, block: &Reverse, visit: &mut dyn FnMut(&Rows)) {
+        for (place, numeric, errors) in &block.computed {
+            let Some(tested) = &self.values[*place].value else {
+                continue;
+            };
+            visit(&Rows {
+                tested,
+                rows: block.rows.clone(),
+                analytic: &tested.tensor.rows::<f64>(block.rows.clone()),
+                numeric,
+                allowed: &self.allowed(errors),
+            });
+        }
+        for (place, value) in self.values.iter().enumerate().rev() {
+            let Some(gradient) = &value.gradient else {
+                continue;
+            };
+            let (numeric, errors) = &block.gradients[place];
+            visit(&Rows {
+                tested: gradient,
+                rows: block.rows.clone(),
+                analytic: &gradient.tensor.rows::<f64>(block.rows.clone()),
+                numeric,
+                allowed: &self.allowed(errors),
+            });
+        }
+    }
+
+    /// Returns the largest error of each right value. It is finite: squares of it are added up.
+    fn allowed(&self, errors: &Errors) -> Vec<f64> {
+        const MOST: f64 = 1e100;
+        let allowed = |entry| match errors.allowed(entry, self.arithmetic.u) {
+            allowed if allowed <= MOST => allowed,
+            // Infinite or NaN: the values overflow.
+            _ => MOST,
+        };
+        (0..errors.smooth.len()).map(allowed).collect()
+    }
+
+    /// Computes a block of samples forward, with the rounding errors of a program's values: none
+    /// where the file holds the value itself.
+    pub(super) fn forward(&self, rows: &Range<usize>) -> Forward {
+        let mut forward = Forward {
+            values: Vec::new(),
+            errors: Vec::new(),
+            computed: Vec::new(),
+        };
+        let mut nodes = self.nodes.iter();
+        for (place, value) in self.values.iter().enumerate() {
+            let length = rows.len() * value.width;
+            let (mut values, mut errors) = (vec![0.0; length], Errors::zeros(length));
+            if !value.is_input {
+                let node = nodes.next().expect("a value is an input or a node's");
+                let x: Vec<&[f64]> = node
+                    .inputs
+                    .iter()
+                    .map(|&it| forward.values[it].as_slice())
+                    .collect();
+                node.layer.forward(&x, &mut values);
+                let of_inputs: Vec<&Errors> =
+                    node.inputs.iter().map(|&it| &forward.errors[it]).collect();
+                let at = At {
+                    inputs: &x,
+                    output: &values,
+                    of_inputs: &of_inputs,
+                    arithmetic: &self.arithmetic,
+                };
+                node.layer.errors(&at, &mut errors);
+            }
+            if let Some(given) = &value.given {
+                if !value.is_input {
+                    forward.computed.push((place, values.clone(), errors));
+                }
+                given.read(rows.clone(), &mut values);
+                errors = Errors::zeros(length);
+            }
+            forward.values.push(values);
+            forward.errors.push(errors);
+        }
+        forward
+    }
+
+    /// Differentiates a block of samples from the loss back.
+    ///
+    /// `with_theirs` is true to take the user's own gradients where they are given.
+    pub(super) fn block(&self, rows: &Range<usize>, with_theirs: bool) -> Reverse {
+        let forward = self.forward(rows);
+        let zeros = |width: usize| {
+            let length = rows.len() * width;
+            (vec![0.0; length], Errors::zeros(length))
+        };
+        let mut gradients: Vec<(Vec<f64>, Errors)> =
+            self.values.iter().map(|value| zeros(value.width)).collect();
+        let mut consumers = vec![0; self.values.len()];
+        let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
+        let mut sums: Vec<Sums> = zeros.collect();
+        {
+            let (gy, errors) = &mut gradients[self.output];
+            let output = forward.values[self.output].as_slice();
+            let at = At {
+                inputs: &[output],
+                output: &[],
+                of_inputs: &[&forward.errors[self.output]],
+                arithmetic: &self.arithmetic,
+            };
+            self.loss.pull(rows.clone(), &at, gy, errors);
+            consumers[self.output] = 1;
+        }
+        for (place, node) in self.outputs().into_iter().rev() {
+            let (numeric, errors) = std::mem::take(&mut gradients[place]);
+            let given = self.values[place].gradient.as_ref();
+            let given = given.filter(|_| with_theirs);
+            let none = Errors::zeros(numeric.len());
+            // The user's own gradient, so that a wrong layer hides no other.
+            let theirs = given.map(|it| it.tensor.rows::<f64>(rows.clone()));
+            let theirs = theirs.filter(|g| g.iter().all(|g| g.is_finite()));
+            let upstream = Upstream {
+                g: theirs.as_deref().unwrap_or(&numeric),
+                errors: if theirs.is_some() { &none } else { &errors },
+                arithmetic: &self.arithmetic,
+            };
+            let x: Vec<&[f64]> = node
+                .inputs
+                .iter()
+                .map(|&it| forward.values[it].as_slice())
+                .collect();
+            let of_inputs: Vec<&Errors> =
+                node.inputs.iter().map(|&it| &forward.errors[it]).collect();
+            let at = At {
+                inputs: &x,
+                output: &forward.values[place],
+                of_inputs: &of_inputs,
+                arithmetic: &self.arithmetic,
+            };
+            for (input, &from) in node.inputs.iter().enumerate() {
+                let length = x[input].len();
+                let (mut gx, mut errors) = (vec![0.0; length], Errors::zeros(length));
+                node.layer.pull(&at, input, &upstream, &mut gx, &mut errors);
+                let (sum, of_sum) = &mut gradients[from];
+                add(
+                    sum,
+                    of_sum,
+                    &gx,
+                    &errors,
+                    consumers[from] > 0,
+                    &self.arithmetic,
+                );
+                consumers[from] += 1;
+            }
+            for (index, parameter) in node.parameters.clone().enumerate() {
+                node.layer
+                    .add_to_parameter(index, &at, &upstream, &mut sums[parameter]);
+            }
+            gradients[place] = (numeric, errors);
+        }
+        Reverse {
+            rows: rows.clone(),
+            computed: forward.computed,
+            gradients,
+            sums,
+        }
+    }
+
+    /// Returns the nodes, with the places of their outputs.
+    pub(super) fn outputs(&self) -> Vec<(usize, &super::build::Built)> {
+        let places = (0..self.values.len()).filter(|&place| !self.values[place].is_input);
+        places.zip(&self.nodes).collect()
+    }
+}
+
+/// Adds the gradient along one path to that along others.
+fn add(
+    sum: &mut [f64],
+    of_sum: &mut Errors,
+    gx: &[f64],
+    errors: &Errors,
+    is_fork: bool,
+    arithmetic: &super::arithmetic::Arithmetic,
+) {
+    for i in 0..sum.len() {
+        sum[i] += gx[i];
+        let own = if is_fork {
+            arithmetic.of_result(sum[i])
+        } else {
+            0.0
+        };
+        of_sum.smooth[i] = super::arithmetic::quadrature([of_sum.smooth[i], errors.smooth[i], own]);
+        of_sum.flips[i] = of_sum.flips[i].hypot(errors.flips[i]);
+    }
+}

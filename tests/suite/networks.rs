@@ -1,0 +1,243 @@
+//! Networks: the examples, and what is said of a bad model.
+
+use std::collections::BTreeMap;
+
+use gradprobe::{
+    check::{self, Options},
+    io::{self, NetworkFile, Source},
+    network::{Model, Network},
+    report::{Code, Report, Verdict},
+    tensor::{Dtype, Tensor},
+};
+
+fn load(name: &str) -> NetworkFile {
+    let source = Source::File(format!("examples/{name}.safetensors").into());
+    io::load_network(&source, None, None, 1 << 30)
+        .unwrap()
+        .unwrap()
+}
+
+fn report(name: &str) -> Report {
+    let file = load(name);
+    check::network(&file.network, &file.model, file.dtype, &Options::default())
+}
+
+/// Returns the layers that are wrong by themselves, with the tensors that show it.
+fn wrong(report: &Report) -> Vec<(&str, &str)> {
+    let wrong = report
+        .checks
+        .iter()
+        .filter(|it| it.verdict == Verdict::Fail);
+    wrong
+        .map(|it| (it.layer.as_deref().unwrap(), it.name()))
+        .collect()
+}
+
+#[test]
+fn the_examples_are_right_or_wrong_in_one_layer() {
+    for name in ["mlp", "softmax"] {
+        let report = report(name);
+        assert_eq!(
+            report.verdict,
+            Verdict::Pass,
+            "{name}: {:?}",
+            wrong(&report)
+        );
+        assert!(
+            report.checks.iter().all(|check| check.detectable < 1e-5),
+            "{name}"
+        );
+    }
+    assert_eq!(wrong(&report("mlp-no-mask")), [("relu", "grad.norm")]);
+    assert_eq!(wrong(&report("mlp-no-mean")), [("norm", "grad.fc1")]);
+    assert_eq!(
+        wrong(&report("softmax-diagonal")),
+        [("softmax", "grad.input")]
+    );
+}
+
+/// Every tensor of the MLP in turn is made wrong, and the layer that computes it is named, alone.
+#[test]
+fn a_wrong_tensor_names_its_layer() {
+    let source = Source::File("examples/mlp.safetensors".into());
+    let names: Vec<String> = io::names(&source).unwrap();
+    let tested = load("mlp");
+    let layers: BTreeMap<String, String> = tested
+        .network
+        .tested()
+        .into_iter()
+        .map(|tested| (tested.name.clone(), tested.node.clone()))
+        .collect();
+    let mut checked = 0;
+    for name in names.iter().filter(|name| name.starts_with("grad.")) {
+        let file = load_with(name, |values| values.iter_mut().for_each(|v| *v *= 1.001));
+        let report = check::network(&file, "mlp", Dtype::F32, &Options::default());
+        let found = wrong(&report);
+        assert!(
+            found.contains(&(layers[name].as_str(), name.as_str())),
+            "{name}: {found:?}"
+        );
+        // The layer that takes a wrong gradient of a value gives a right one back: f32 hides none.
+        let others = found.iter().filter(|(_, tensor)| tensor != name);
+        let is_of_value = !name.ends_with("weight") && !name.ends_with("bias");
+        assert!(is_of_value || others.count() == 0, "{name}: {found:?}");
+        checked += 1;
+    }
+    assert_eq!(checked, 11);
+}
+
+/// Returns the network of the MLP with one tensor altered.
+fn load_with(name: &str, alter: impl Fn(&mut [f32])) -> Network {
+    let bytes = std::fs::read("examples/mlp.safetensors").unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter().map(|(key, view)| {
+        let tensor = if view.dtype() == safetensors::Dtype::I64 {
+            let classes = view
+                .data()
+                .chunks(8)
+                .map(|b| i64::from_le_bytes(b.try_into().unwrap()));
+            Tensor::from_classes(&classes.collect::<Vec<_>>())
+        } else {
+            let values = view
+                .data()
+                .chunks(4)
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            let mut values: Vec<f32> = values.collect();
+            if key == name {
+                alter(&mut values);
+            }
+            Tensor::from_f32(view.shape(), &values)
+        };
+        (key, tensor)
+    });
+    let model = Model::parse("linear:fc1 layer_norm:norm relu linear:fc2 cross_entropy").unwrap();
+    Network::new(&model, &tensors.collect(), Dtype::F32).unwrap()
+}
+
+#[test]
+fn the_whole_agrees_with_its_layers() {
+    for name in ["mlp", "softmax"] {
+        load(name).network.confirm().unwrap();
+    }
+}
+
+/// A gradient of the input alone is checked through all layers.
+#[test]
+fn gradients_of_hidden_values_may_be_missing() {
+    let tensor = |shape: &[usize], scale: f64| {
+        let count: usize = shape.iter().product();
+        let values = (0..count).map(|i| scale * ((i * 29 + 7) % 23) as f64 / 23.0 - scale / 2.0);
+        Tensor::from_f64(shape, &values.collect::<Vec<_>>())
+    };
+    let mut tensors = BTreeMap::from([
+        ("input".to_owned(), tensor(&[5, 4], 2.0)),
+        ("a.weight".to_owned(), tensor(&[6, 4], 1.0)),
+        ("b.weight".to_owned(), tensor(&[3, 6], 1.5)),
+        ("target".to_owned(), tensor(&[5, 3], 1.0)),
+    ]);
+    let model = Model::parse("linear:a tanh linear:b mse_loss").unwrap();
+    let run = |tensors: &BTreeMap<String, Tensor>| {
+        let mut seen = (Vec::new(), Vec::new());
+        let network = Network::new(&model, tensors, Dtype::F64).unwrap();
+        network.check(&mut |rows| {
+            seen.0.extend(rows.numeric);
+            seen.1.extend(rows.wrong());
+        });
+        seen
+    };
+    // Zeros, to learn the derivative.
+    tensors.insert(
+        "grad.input".to_owned(),
+        Tensor::from_f64(&[5, 4], &[0.0; 20]),
+    );
+    let (numeric, wrong) = run(&tensors);
+    assert_eq!(wrong.len(), 20);
+    tensors.insert("grad.input".to_owned(), Tensor::from_f64(&[5, 4], &numeric));
+    assert_eq!(run(&tensors).1.len(), 0);
+    let mut off = numeric;
+    off[7] *= 1.0 + 1e-12;
+    tensors.insert("grad.input".to_owned(), Tensor::from_f64(&[5, 4], &off));
+    assert_eq!(run(&tensors).1, [7]);
+}
+
+#[test]
+fn a_bad_model_gets_one_sentence() {
+    let tensors = BTreeMap::from([
+        ("input".to_owned(), Tensor::from_f64(&[2, 3], &[1.0; 6])),
+        (
+            "fc.weight".to_owned(),
+            Tensor::from_f64(&[4, 3], &[1.0; 12]),
+        ),
+        (
+            "other.weight".to_owned(),
+            Tensor::from_f64(&[4, 5], &[1.0; 20]),
+        ),
+        (
+            "grad_output".to_owned(),
+            Tensor::from_f64(&[2, 4], &[1.0; 8]),
+        ),
+        (
+            "grad.input".to_owned(),
+            Tensor::from_f64(&[2, 3], &[1.0; 6]),
+        ),
+    ]);
+    let message = |model: &str| {
+        let model = Model::parse(model).unwrap();
+        match Network::new(&model, &tensors, Dtype::F64) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(message("linear:fc dot"), "");
+    for (model, expected) in [
+        (
+            "linear:fc rellu dot",
+            "model: rellu: there is no such layer: rellu; did you mean relu?",
+        ),
+        (
+            "linear:fc relu",
+            "model: relu: the last node must be a loss, and relu is a layer",
+        ),
+        (
+            "linear:fc2 dot",
+            "model: fc2: the file holds no tensor named fc2.weight",
+        ),
+        (
+            "linear:other dot",
+            "model: other: other.weight has shape [4, 5], not [4, 3]",
+        ),
+        (
+            "linear:fc relu(slope=1) dot",
+            "model: relu: it has no attribute slope",
+        ),
+        (
+            "linear:fc mse_loss",
+            "model: mse_loss: the file holds no tensor named target",
+        ),
+        (
+            "relu dot",
+            "model: dot: grad_output has shape [2, 4], not [2, 3]",
+        ),
+    ] {
+        assert_eq!(message(model), expected);
+    }
+}
+
+#[test]
+fn the_cause_is_named_where_two_arrays_show_it() {
+    let file = load_with("grad.fc2.weight", |values| {
+        values.iter_mut().for_each(|v| *v *= 1.5)
+    });
+    let report = check::network(&file, "mlp", Dtype::F32, &Options::default());
+    let failed = report
+        .checks
+        .iter()
+        .find(|it| it.verdict == Verdict::Fail)
+        .unwrap();
+    assert_eq!(failed.findings[0].code, Code::Scaled);
+    let message = &failed.findings[0].message;
+    assert_eq!(
+        message,
+        "fc2: grad.fc2.weight is 1.5000 times the derivative"
+    );
+}
