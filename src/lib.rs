@@ -57,7 +57,7 @@
 //! assert_eq!(report.checks[0].wrong, 2);
 //! assert_eq!(report.checks[0].findings[0].code, Code::RowsZero);
 //! let worst = &report.checks[0].worst[0];
-//! let place = worst.place(Wrt::Input);
+//! let place = report.checks[0].place(worst);
 //! println!("{place} is {}, not {}", worst.numeric, worst.analytic);
 //! # #[cfg(feature = "output")]
 //! # {
