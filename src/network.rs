@@ -36,9 +36,11 @@ mod build;
 #[cfg(test)]
 mod certificates;
 mod difference;
+mod draws;
 mod layer;
 mod loss;
 mod model;
+mod noise;
 mod opinion;
 mod reverse;
 mod sums;

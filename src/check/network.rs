@@ -32,14 +32,25 @@ const REMAINDER: f64 = 0.01;
 pub fn network(network: &Network, model: &str, dtype: Dtype, options: &Options) -> Report {
     let started = std::time::Instant::now();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    let mut mistakes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     network.check(&mut |rows| {
-        let tally = tallies.entry(rows.tested.name.clone()).or_default();
-        add(tally, rows, dtype, options);
+        let name = &rows.tested.name;
+        add(
+            tallies.entry(name.clone()).or_default(),
+            rows,
+            dtype,
+            options,
+        );
+        let in_all = mistakes
+            .entry(name.clone())
+            .or_insert_with(|| rows.mistakes.to_vec());
+        in_all.retain(|mistake| rows.mistakes.contains(mistake));
     });
     let tested = network.tested();
     let checks = tested.iter().map(|tested| {
         let tally = tallies.remove(&tested.name).unwrap_or_default();
-        check(tested, tally, dtype, options)
+        let mistake = mistakes[&tested.name].first().copied();
+        check(tested, tally, mistake, dtype, options)
     });
     let checks: Vec<Check> = checks.collect();
     let notes = notes(&tested, &checks);
@@ -116,7 +127,13 @@ fn add(tally: &mut Tally, rows: &Rows, dtype: Dtype, options: &Options) {
 }
 
 /// Returns the result of a tensor.
-fn check(tested: &Tested, tally: Tally, dtype: Dtype, options: &Options) -> Check {
+fn check(
+    tested: &Tested,
+    tally: Tally,
+    mistake: Option<&str>,
+    dtype: Dtype,
+    options: &Options,
+) -> Check {
     let [rows, _] = shape(tested);
     let axes = tested.tensor.shape().len();
     let layout = Layout::new(tested.tensor.shape(), axes.min(1)..axes);
@@ -135,7 +152,7 @@ fn check(tested: &Tested, tally: Tally, dtype: Dtype, options: &Options) -> Chec
         tally,
     };
     let findings = match comparison.verdict() {
-        Verdict::Fail => vec![finding(tested, &comparison)],
+        Verdict::Fail => vec![finding(tested, &comparison, mistake)],
         _ => Vec::new(),
     };
     let mut check = Check::new(comparison, Some(&layout), findings, Vec::new());
@@ -148,7 +165,7 @@ fn check(tested: &Tested, tally: Tally, dtype: Dtype, options: &Options) -> Chec
 }
 
 /// Returns the cause of a wrong tensor, as far as the two arrays show it.
-fn finding(tested: &Tested, comparison: &Comparison) -> Finding {
+fn finding(tested: &Tested, comparison: &Comparison, mistake: Option<&str>) -> Finding {
     let Tested { name, node, .. } = tested;
     let (what, pass) = if name.starts_with("value.") {
         ("the value of this layer", "forward")
@@ -156,6 +173,10 @@ fn finding(tested: &Tested, comparison: &Comparison) -> Finding {
         ("the derivative", "backward")
     };
     let fix = format!("look at the {pass} pass of {node}");
+    if let Some(mistake) = mistake {
+        let message = format!("{node}: {name} is what {node} gives if {mistake}");
+        return Finding::new(Code::LayerTermMissing, message, fix);
+    }
     let sums = &comparison.tally.sums;
     let products = [
         &sums.analytic_analytic,

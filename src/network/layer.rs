@@ -46,12 +46,25 @@ pub(super) trait Layer: Send + Sync {
     /// those of the values, and its own.
     fn pull(&self, at: &At, input: usize, g: &Upstream, gx: &mut [f64], errors: &mut Errors);
 
+    /// Returns what programs get in place of the gradient of an input, with what they leave out.
+    fn mistakes(&self, _at: &At, _input: usize, _g: &[f64]) -> Vec<Mistake> {
+        Vec::new()
+    }
+
     /// Writes the rounding errors of a program's y to `errors`.
     fn errors(&self, at: &At, errors: &mut Errors);
 
     /// Adds the derivative of <g, f> with respect to a parameter, which the output depends on
     /// affinely, with what bounds its errors.
     fn add_to_parameter(&self, _parameter: usize, _at: &At, _g: &Upstream, _sums: &mut Sums) {}
+}
+
+/// A wrong gradient that programs compute.
+pub(super) struct Mistake {
+    /// The clause that names it, such as `it leaves out the mean's own gradient`.
+    pub(super) name: &'static str,
+    /// The gradient with respect to the input.
+    pub(super) gx: Vec<f64>,
 }
 
 /// The gradient with respect to a layer's output, and its errors: none if it is the user's own.

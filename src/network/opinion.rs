@@ -27,8 +27,8 @@ impl Network {
     pub fn confirm(&self) -> Result<()> {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         for row in 0..self.n.min(SAMPLES) {
-            let reverse = self.block(&(row..row + 1), false);
-            let forward = self.forward(&(row..row + 1));
+            let reverse = self.block(&(row..row + 1), false, None);
+            let forward = self.forward(&(row..row + 1), None);
             // Uniform in [-1, 1].
             let mut direction = |width: usize| -> Vec<f64> {
                 std::iter::repeat_with(|| random.random_range(-1.0..1.0))

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{
     build::{Network, Tested},
     layer::Upstream,
+    noise::Noise,
     sums::Sums,
     values::{At, Errors},
 };
@@ -30,6 +31,8 @@ pub struct Rows<'a> {
     pub numeric: &'a [f64],
     /// The largest error of a right value.
     pub allowed: &'a [f64],
+    /// Clauses that name a mistake of the layer which gives all of these rows.
+    pub mistakes: &'a [&'static str],
 }
 
 impl Rows<'_> {
@@ -55,11 +58,13 @@ pub(super) struct Forward {
 
 /// A block of samples, from the loss back.
 pub(super) struct Reverse {
-    rows: Range<usize>,
+    pub(super) rows: Range<usize>,
     computed: Vec<(usize, Vec<f64>, Errors)>,
     /// The gradient of each value: numeric, and the errors of a program's.
     pub(super) gradients: Vec<(Vec<f64>, Errors)>,
-    sums: Vec<Sums>,
+    pub(super) sums: Vec<Sums>,
+    /// The mistakes of a layer that give the user's gradient of a value.
+    mistakes: Vec<Vec<&'static str>>,
 }
 
 impl Network {
@@ -80,7 +85,10 @@ impl Network {
         let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
         let mut sums: Vec<Sums> = zeros.collect();
         for wave in blocks.chunks(AHEAD * rayon::current_num_threads()) {
-            let done: Vec<Reverse> = wave.par_iter().map(|rows| self.block(rows, true)).collect();
+            let checked = wave
+                .par_iter()
+                .map(|rows| self.look_again(self.block(rows, true, None)));
+            let done: Vec<Reverse> = checked.collect();
             for block in done {
                 self.visit_values(&block, visit);
                 sums.iter_mut()
@@ -88,18 +96,21 @@ impl Network {
                     .for_each(|(sum, more)| sum.merge(more));
             }
         }
-        for (parameter, sums) in self.parameters.iter().zip(&sums).rev() {
-            let Some(gradient) = &parameter.gradient else {
+        let errors = sums.iter().map(|sums| sums.errors(&self.arithmetic));
+        let mut errors: Vec<Errors> = errors.collect();
+        self.look_again_at_parameters(&blocks, &sums, &mut errors);
+        for (place, sums) in sums.iter().enumerate().rev() {
+            let Some(gradient) = &self.parameters[place].gradient else {
                 continue;
             };
-            let errors = sums.errors(&self.arithmetic);
-            let allowed = self.allowed(&errors);
+            let allowed = self.allowed(&errors[place]);
             visit(&Rows {
                 tested: gradient,
                 rows: 0..gradient.tensor.shape().first().copied().unwrap_or(1),
                 analytic: &gradient.tensor.values::<f64>(),
                 numeric: &sums.sum,
                 allowed: &allowed,
+                mistakes: &[],
             });
         }
     }
@@ -115,6 +126,7 @@ impl Network {
                 analytic: &tested.tensor.rows::<f64>(block.rows.clone()),
                 numeric,
                 allowed: &self.allowed(errors),
+                mistakes: &[],
             });
         }
         for (place, value) in self.values.iter().enumerate().rev() {
@@ -128,12 +140,13 @@ impl Network {
                 analytic: &gradient.tensor.rows::<f64>(block.rows.clone()),
                 numeric,
                 allowed: &self.allowed(errors),
+                mistakes: &block.mistakes[place],
             });
         }
     }
 
     /// Returns the largest error of each right value. It is finite: squares of it are added up.
-    fn allowed(&self, errors: &Errors) -> Vec<f64> {
+    pub(super) fn allowed(&self, errors: &Errors) -> Vec<f64> {
         const MOST: f64 = 1e100;
         let allowed = |entry| match errors.allowed(entry, self.arithmetic.u) {
             allowed if allowed <= MOST => allowed,
@@ -145,7 +158,9 @@ impl Network {
 
     /// Computes a block of samples forward, with the rounding errors of a program's values: none
     /// where the file holds the value itself.
-    pub(super) fn forward(&self, rows: &Range<usize>) -> Forward {
+    ///
+    /// With `noise`, each value has a random error instead.
+    pub(super) fn forward(&self, rows: &Range<usize>, mut noise: Option<&mut Noise>) -> Forward {
         let mut forward = Forward {
             values: Vec::new(),
             errors: Vec::new(),
@@ -172,6 +187,9 @@ impl Network {
                     arithmetic: &self.arithmetic,
                 };
                 node.layer.errors(&at, &mut errors);
+                if let Some(noise) = noise.as_deref_mut() {
+                    noise.disturb(&mut values, &mut errors);
+                }
             }
             if let Some(given) = &value.given {
                 if !value.is_input {
@@ -189,8 +207,13 @@ impl Network {
     /// Differentiates a block of samples from the loss back.
     ///
     /// `with_theirs` is true to take the user's own gradients where they are given.
-    pub(super) fn block(&self, rows: &Range<usize>, with_theirs: bool) -> Reverse {
-        let forward = self.forward(rows);
+    pub(super) fn block(
+        &self,
+        rows: &Range<usize>,
+        with_theirs: bool,
+        mut noise: Option<&mut Noise>,
+    ) -> Reverse {
+        let forward = self.forward(rows, noise.as_deref_mut());
         let zeros = |width: usize| {
             let length = rows.len() * width;
             (vec![0.0; length], Errors::zeros(length))
@@ -198,6 +221,7 @@ impl Network {
         let mut gradients: Vec<(Vec<f64>, Errors)> =
             self.values.iter().map(|value| zeros(value.width)).collect();
         let mut consumers = vec![0; self.values.len()];
+        let mut mistakes = vec![Vec::new(); self.values.len()];
         let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
         let mut sums: Vec<Sums> = zeros.collect();
         {
@@ -210,6 +234,9 @@ impl Network {
                 arithmetic: &self.arithmetic,
             };
             self.loss.pull(rows.clone(), &at, gy, errors);
+            if let Some(noise) = noise.as_deref_mut() {
+                noise.disturb(gy, errors);
+            }
             consumers[self.output] = 1;
         }
         for (place, node) in self.outputs().into_iter().rev() {
@@ -242,6 +269,12 @@ impl Network {
                 let length = x[input].len();
                 let (mut gx, mut errors) = (vec![0.0; length], Errors::zeros(length));
                 node.layer.pull(&at, input, &upstream, &mut gx, &mut errors);
+                if let Some(noise) = noise.as_deref_mut() {
+                    noise.disturb(&mut gx, &mut errors);
+                }
+                if noise.is_none() {
+                    mistakes[from] = self.mistakes(node, (&at, input), rows, upstream.g);
+                }
                 let (sum, of_sum) = &mut gradients[from];
                 add(
                     sum,
@@ -264,7 +297,36 @@ impl Network {
             computed: forward.computed,
             gradients,
             sums,
+            mistakes,
         }
+    }
+
+    /// Returns the mistakes of a layer that give the user's gradient of its input.
+    fn mistakes(
+        &self,
+        node: &super::build::Built,
+        (at, input): (&At, usize),
+        rows: &Range<usize>,
+        g: &[f64],
+    ) -> Vec<&'static str> {
+        /// Errors of a formula and of a program, in units of the unit roundoff.
+        const ROUNDING: f64 = 64.0;
+        let from = node.inputs[input];
+        let Some(theirs) = &self.values[from].gradient else {
+            return Vec::new();
+        };
+        let theirs = theirs.tensor.rows::<f64>(rows.clone());
+        let size = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let bound = ROUNDING * self.arithmetic.u * size(&theirs);
+        let gives = |gx: &[f64]| {
+            let errors: Vec<f64> = gx.iter().zip(&theirs).map(|(gx, a)| gx - a).collect();
+            size(&errors) <= bound
+        };
+        let mistakes = node.layer.mistakes(at, input, g).into_iter();
+        mistakes
+            .filter(|it| gives(&it.gx))
+            .map(|it| it.name)
+            .collect()
     }
 
     /// Returns the nodes, with the places of their outputs.

@@ -90,6 +90,9 @@ pub enum Code {
     /// A gradient for samples that the loss ignores.
     IgnoredRowsNotMasked,
 
+    /// A layer's backward pass without one of its terms.
+    LayerTermMissing,
+
     /// The weights of another optimizer step.
     StaleWeights,
     /// The logits' gradient times another weight.

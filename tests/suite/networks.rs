@@ -48,12 +48,33 @@ fn the_examples_are_right_or_wrong_in_one_layer() {
             "{name}"
         );
     }
-    assert_eq!(wrong(&report("mlp-no-mask")), [("relu", "grad.norm")]);
-    assert_eq!(wrong(&report("mlp-no-mean")), [("norm", "grad.fc1")]);
-    assert_eq!(
-        wrong(&report("softmax-diagonal")),
-        [("softmax", "grad.input")]
-    );
+    for (name, place, cause) in [
+        (
+            "mlp-no-mask",
+            ("relu", "grad.norm"),
+            "hands on the gradient",
+        ),
+        (
+            "mlp-no-mean",
+            ("norm", "grad.fc1"),
+            "leaves out the gradient through the mean",
+        ),
+        (
+            "softmax-diagonal",
+            ("softmax", "grad.input"),
+            "only the diagonal",
+        ),
+    ] {
+        let report = report(name);
+        assert_eq!(wrong(&report), [place]);
+        let mut failed = report
+            .checks
+            .iter()
+            .filter(|it| it.verdict == Verdict::Fail);
+        let finding = &failed.next().unwrap().findings[0];
+        assert_eq!(finding.code, Code::LayerTermMissing);
+        assert!(finding.message.contains(cause), "{}", finding.message);
+    }
 }
 
 /// Every tensor of the MLP in turn is made wrong, and the layer that computes it is named, alone.

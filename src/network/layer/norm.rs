@@ -1,6 +1,6 @@
 //! Layer norm and RMS norm: x, centred or not, divided by its spread over the last axes.
 
-use super::{Built, Layer, Spec, Upstream};
+use super::{Built, Layer, Mistake, Spec, Upstream};
 use crate::{
     error::Result,
     network::{
@@ -219,6 +219,34 @@ impl Layer for Norm {
                     scale * quadrature([flips[i], centring * mean_of_flips, hat * along_of_flips]);
             }
         }
+    }
+
+    fn mistakes(&self, at: &At, _input: usize, g: &[f64]) -> Vec<Mistake> {
+        let of = |name, with_mean: f64, with_scale: f64| {
+            let mut gx = vec![0.0; g.len()];
+            for start in (0..g.len()).step_by(self.width) {
+                let row = self.row(&at.inputs[0][start..start + self.width]);
+                let a: Vec<f64> = (0..self.width)
+                    .map(|i| g[start + i] * self.gain[i])
+                    .collect();
+                let mean = with_mean * self.mean(a.iter().copied());
+                let pairs = a.iter().zip(&row.hat);
+                let along = with_scale * self.mean(pairs.map(|(a, hat)| a * hat));
+                for i in 0..self.width {
+                    gx[start + i] = row.scale * (a[i] - mean - row.hat[i] * along);
+                }
+            }
+            Mistake { name, gx }
+        };
+        let scale = "it leaves out the gradient through the spread";
+        if !self.is_centred {
+            return vec![of(scale, 0.0, 0.0)];
+        }
+        vec![
+            of("it leaves out the gradient through the mean", 0.0, 1.0),
+            of(scale, 1.0, 0.0),
+            of("it takes mean and spread for constants", 0.0, 0.0),
+        ]
     }
 
     fn errors(&self, at: &At, errors: &mut Errors) {

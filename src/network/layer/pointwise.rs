@@ -1,6 +1,6 @@
 //! Layers that apply one function of one number to every entry.
 
-use super::{Built, Layer, Spec, Upstream};
+use super::{Built, Layer, Mistake, Spec, Upstream};
 use crate::{
     error::Result,
     network::{
@@ -146,6 +146,13 @@ impl<P: Pointwise> Layer for Each<P> {
         }
     }
 
+    fn mistakes(&self, _at: &At, _input: usize, g: &[f64]) -> Vec<Mistake> {
+        vec![Mistake {
+            name: "it leaves out the derivative: it hands on the gradient of its output",
+            gx: g.to_vec(),
+        }]
+    }
+
     fn errors(&self, at: &At, errors: &mut Errors) {
         for (i, (&x, &y)) in at.inputs[0].iter().zip(at.output).enumerate() {
             let error = at.of_inputs[0].smooth[i];
@@ -174,7 +181,7 @@ pub(super) fn pull_entry(
     errors.smooth[i] = quadrature([
         steep.max(slope.jump) * of_g.smooth[i],
         g * slope.change,
-        g * rounding,
+        g * (rounding + upstream.arithmetic.of_result(0.0)),
         upstream.arithmetic.of_result(gx[i]),
     ]);
     errors.flips[i] = quadrature([

@@ -86,6 +86,8 @@ impl Layer for Prelu {
 
     fn add_to_parameter(&self, _parameter: usize, at: &At, g: &Upstream, sums: &mut Sums) {
         sums.terms += g.g.len() / self.slopes.len();
+        // PyTorch stores the products.
+        sums.is_stored_each = true;
         for (i, &value) in g.g.iter().enumerate() {
             let x = at.inputs[0][i];
             let error = at.of_inputs[0].smooth[i];

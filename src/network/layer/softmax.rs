@@ -1,6 +1,6 @@
 //! Softmax and its logarithm, on the last axis.
 
-use super::{Built, Layer, Spec, Upstream};
+use super::{Built, Layer, Mistake, Spec, Upstream};
 use crate::{
     error::Result,
     network::{
@@ -144,6 +144,30 @@ impl Layer for Softmax {
                 errors.flips[entry] = quadrature([direct * flips[i], p[i] * all_flips]);
             }
         }
+    }
+
+    fn mistakes(&self, at: &At, _input: usize, g: &[f64]) -> Vec<Mistake> {
+        let mut p = vec![0.0; g.len()];
+        let rows = at.inputs[0].chunks(self.width);
+        for (z, p) in rows.zip(p.chunks_mut(self.width)) {
+            difference::softmax(z, p);
+        }
+        let pairs = g.iter().zip(&p);
+        let diagonal = if self.is_log {
+            pairs.map(|(g, p)| g * (1.0 - p)).collect()
+        } else {
+            pairs.map(|(g, p)| g * p * (1.0 - p)).collect()
+        };
+        vec![
+            Mistake {
+                name: "it has only the diagonal of the Jacobian",
+                gx: diagonal,
+            },
+            Mistake {
+                name: "it leaves out the derivative: it hands on the gradient of its output",
+                gx: g.to_vec(),
+            },
+        ]
     }
 
     fn errors(&self, at: &At, errors: &mut Errors) {

@@ -32,8 +32,8 @@ pub(super) fn of_logits(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
 
 /// The step near a pole, relative to the distance from it.
 const NEAR: f64 = 1e-8;
-/// The least denominator y (1 - y) of PyTorch's gradient.
-const LEAST: f64 = 1e-12;
+/// The least denominator y (1 - y) of PyTorch's gradient: 1e-12 in f32, in every type.
+const LEAST: f64 = 1e-12f32 as f64;
 
 impl Entry for OfProbabilities {
     fn difference(&self, y: f64, t: f64, d: f64) -> f64 {
@@ -68,13 +68,7 @@ impl Entry for OfProbabilities {
         if y * (1.0 - y) <= LEAST {
             return 1.0 / LEAST;
         }
-        let of = |share: f64, p: f64| {
-            if share == 0.0 {
-                0.0
-            } else {
-                share / (p * p).max(LEAST)
-            }
-        };
+        let of = |share: f64, p: f64| if share == 0.0 { 0.0 } else { share / (p * p) };
         of(t, y) + of(1.0 - t, 1.0 - y)
     }
 
@@ -101,6 +95,15 @@ impl Entry for OfLogits {
             return difference::of_softplus(y, d);
         }
         (1.0 - t) * d + weight * of_log
+    }
+
+    fn flip(&self, y: f64, t: f64, near: f64) -> f64 {
+        // Beyond what the curvature at y explains.
+        let weight = 1.0 + (self.positive - 1.0) * t;
+        let slope = |y: f64| weight * difference::sigmoid(-y);
+        let change = |to: f64| (slope(to) - slope(y)).abs();
+        let most = change(y + near).max(change(y - near));
+        (most - self.curvature(y, t) * near).max(0.0)
     }
 
     fn curvature(&self, y: f64, t: f64) -> f64 {
