@@ -52,8 +52,10 @@ pub fn network(network: &Network, model: &str, dtype: Dtype, options: &Options) 
         let mistake = mistakes[&tested.name].first().copied();
         check(tested, tally, mistake, dtype, options)
     });
-    let checks: Vec<Check> = checks.collect();
+    let mut checks: Vec<Check> = checks.collect();
     let notes = notes(&tested, &checks);
+    // The report leads with what is wrong.
+    checks.sort_by_key(|check| check.verdict != Verdict::Fail);
     let compute = started.elapsed().as_secs_f64();
     let device = Device::Cpu { note: None }.info();
     Report {

@@ -18,6 +18,8 @@ const BLOCK: usize = 1 << 16;
 const ROWS: [usize; 2] = [1, 256];
 /// Blocks for each thread between two merges. It bounds the memory that blocks hold.
 const AHEAD: usize = 2;
+/// Bytes that the sums of blocks may take between two merges, unless one block takes more. Chosen.
+const SUMS: usize = 1 << 28;
 
 /// Rows of a tensor, compared: those of a block of samples, or all of a parameter.
 pub struct Rows<'a> {
@@ -84,7 +86,13 @@ impl Network {
             .collect();
         let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
         let mut sums: Vec<Sums> = zeros.collect();
-        for wave in blocks.chunks(AHEAD * rayon::current_num_threads()) {
+        let of_sums: usize = self
+            .parameters
+            .iter()
+            .map(|it| 2 * size_of::<f64>() * it.entries)
+            .sum();
+        let ahead = (SUMS / of_sums.max(1)).clamp(1, AHEAD * rayon::current_num_threads());
+        for wave in blocks.chunks(ahead) {
             let checked = wave
                 .par_iter()
                 .map(|rows| self.look_again(self.block(rows, true, None)));

@@ -1,10 +1,12 @@
 //! The gradient of a parameter: a sum over all rows.
 
+use rayon::prelude::*;
+
 use super::{
     arithmetic::{Arithmetic, growth, quadrature},
     values::Errors,
 };
-use crate::cpu::matmul::matmul;
+use crate::cpu::matmul::{Packed, matmul_into};
 
 /// The sum behind the gradient of a parameter, and what bounds its errors. All `[entries]`.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +14,9 @@ pub(super) struct Sums {
     pub(super) sum: Vec<f64>,
     /// Sums of magnitudes.
     magnitude: Vec<f64>,
-    /// Sums of the squared errors of the terms.
+    /// Sums of the squared errors of the terms; empty while there are none.
     squares: Vec<f64>,
+    /// Sums of the changes by kinks; empty while there are none.
     flips: Vec<f64>,
     /// Terms of each entry.
     pub(super) terms: usize,
@@ -36,8 +39,8 @@ impl Sums {
         Self {
             sum: zeros(),
             magnitude: zeros(),
-            squares: zeros(),
-            flips: zeros(),
+            squares: Vec::new(),
+            flips: Vec::new(),
             terms: 0,
             is_stored_each: false,
         }
@@ -48,29 +51,37 @@ impl Sums {
         let product = term.g * term.factor;
         self.sum[entry] += product;
         self.magnitude[entry] += product.abs();
-        self.squares[entry] +=
-            (term.of_g * term.factor).powi(2) + (term.g * term.of_factor).powi(2);
-        self.flips[entry] += term.flips * term.factor.abs();
+        let square = (term.of_g * term.factor).powi(2) + (term.g * term.of_factor).powi(2);
+        let flip = term.flips * term.factor.abs();
+        let entries = self.sum.len();
+        if square > 0.0 {
+            self.squares.resize(entries, 0.0);
+            self.squares[entry] += square;
+        }
+        if flip > 0.0 {
+            self.flips.resize(entries, 0.0);
+            self.flips[entry] += flip;
+        }
     }
 
     /// Adds the products of the transposed `g` [k, rows] with x [rows, m].
     pub(super) fn add_products(&mut self, g: Vec<f64>, x: &[f64], m: usize) {
         let magnitudes = |values: &[f64]| values.iter().map(|it| it.abs()).collect::<Vec<_>>();
-        let magnitude = matmul(&magnitudes(&g), &magnitudes(x), m);
-        add(&mut self.sum, matmul(&g, x, m));
+        let magnitude = product(&magnitudes(&g), &magnitudes(x), m);
+        add(&mut self.sum, product(&g, x, m));
         add(&mut self.magnitude, magnitude);
     }
 
     /// Adds the squares of the same products to the squared errors.
     pub(super) fn add_squares(&mut self, g: Vec<f64>, x: &[f64], m: usize) {
         let squares = |values: &[f64]| values.iter().map(|it| it * it).collect::<Vec<_>>();
-        add(&mut self.squares, matmul(&squares(&g), &squares(x), m));
+        add(&mut self.squares, product(&squares(&g), &squares(x), m));
     }
 
     /// Adds their magnitudes to the changes by kinks.
     pub(super) fn add_flips(&mut self, g: Vec<f64>, x: &[f64], m: usize) {
         let magnitudes: Vec<f64> = x.iter().map(|it| it.abs()).collect();
-        add(&mut self.flips, matmul(&g, &magnitudes, m));
+        add(&mut self.flips, product(&g, &magnitudes, m));
     }
 
     /// Adds the sums over other rows.
@@ -81,8 +92,11 @@ impl Sums {
             (&mut self.squares, &other.squares),
             (&mut self.flips, &other.flips),
         ];
-        for (sums, more) in pairs {
-            add(sums, more.iter().copied());
+        for (sums, more) in pairs.into_iter().filter(|(_, more)| !more.is_empty()) {
+            sums.resize(more.len(), 0.0);
+            sums.iter_mut()
+                .zip(more)
+                .for_each(|(sum, more)| *sum += more);
         }
         self.terms += other.terms;
         self.is_stored_each |= other.is_stored_each;
@@ -93,7 +107,7 @@ impl Sums {
         let together = growth(self.terms);
         let entry = |i: usize| {
             quadrature([
-                together * self.squares[i].sqrt(),
+                together * self.squares.get(i).map_or(0.0, |square| square.sqrt()),
                 if self.is_stored_each {
                     let floors = (self.terms as f64).sqrt() * arithmetic.of_result(0.0);
                     together * (self.magnitude[i] + floors)
@@ -105,13 +119,40 @@ impl Sums {
         };
         Errors {
             smooth: (0..self.sum.len()).map(entry).collect(),
-            flips: self.flips.clone(),
+            flips: if self.flips.is_empty() {
+                vec![0.0; self.sum.len()]
+            } else {
+                self.flips.clone()
+            },
         }
     }
 }
 
-fn add(sums: &mut [f64], more: impl IntoIterator<Item = f64>) {
+/// Adds values to sums, which may be empty for zeros.
+fn add(sums: &mut Vec<f64>, more: Vec<f64>) {
+    if sums.is_empty() {
+        *sums = more;
+        return;
+    }
     sums.iter_mut()
         .zip(more)
         .for_each(|(sum, more)| *sum += more);
+}
+
+/// Rows of a product that are worth a thread.
+const ROWS: usize = 64;
+
+/// Returns the product of left [k, rows] and right [rows, m], [k, m].
+fn product(left: &[f64], right: &[f64], m: usize) -> Vec<f64> {
+    let (packed, rows) = (Packed::new([right], m), right.len() / m);
+    let mut product = vec![0.0; left.len() / rows * m];
+    let parts = product
+        .par_chunks_mut(ROWS * m)
+        .zip(left.par_chunks(ROWS * rows));
+    parts.for_each(|(part, left)| {
+        let mut computed = Vec::new();
+        matmul_into(&mut computed, left, &packed);
+        part.copy_from_slice(&computed);
+    });
+    product
 }

@@ -2,7 +2,8 @@
 """Gives right and wrong gradients of random networks to gradprobe.
 
   run.py --count 1000                 right gradients of 1,000 networks; exit code 1 if a tensor fails
-  run.py --count 500 --faults 1e-3    also one to three wrong layers in each, and counts those that are named
+  run.py --count 500 --faults 1e-3    also one to three wrong layers in each; exit code 1 if another is accused, or
+                                      if fewer than 98 % are named
 
 Two runs with the same seed make the same arrays. Requires: pip install torch numpy safetensors
 """
@@ -27,7 +28,8 @@ from safetensors.torch import save_file  # noqa: E402
 from nets import DTYPES, Net  # noqa: E402
 
 KINDS = ("plain", "spike", "trained")
-BATCH = 20
+BATCH = 20  # files in one call of gradprobe; chosen
+NAMED = 0.98  # share of the wrong layers that must be named
 
 
 def finite(tensors):
@@ -185,8 +187,10 @@ def main():
     print({k: v for k, v in counts.items() if isinstance(k, str)})
     for case in failed[:40]:
         print(case)
-    bad = sum(counts[dtype, "others accused"] + counts[dtype, "error"] for dtype in DTYPES)
-    sys.exit(1 if bad else 0)
+    of_all = {name: sum(counts[dtype, name] for dtype in DTYPES) for name in names}
+    is_named = of_all["named"] >= NAMED * of_all["faults"]
+    is_right = of_all["others accused"] + of_all["error"] + counts["no report"] == 0
+    sys.exit(0 if is_named and is_right and of_all["pass"] else 1)
 
 
 if __name__ == "__main__":

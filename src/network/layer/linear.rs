@@ -2,7 +2,7 @@
 
 use super::{Built, Layer, Spec, Upstream};
 use crate::{
-    cpu::matmul::{Packed, matmul_into},
+    cpu::matmul::{Packed, matmul_into, matmul_magnitudes},
     error::Result,
     network::{
         arithmetic::quadrature,
@@ -14,10 +14,10 @@ use crate::{
 struct Linear {
     inputs: usize,
     outputs: usize,
-    /// W, |W| and W² of [outputs, inputs], as right sides.
-    weight: [Packed<f64, 1>; 3],
+    /// W and W² of [outputs, inputs], as right sides.
+    weight: [Packed<f64, 1>; 2],
     /// The same for the transpose.
-    transposed: [Packed<f64, 1>; 3],
+    transposed: [Packed<f64, 1>; 2],
     bias: Vec<f64>,
 }
 
@@ -45,13 +45,18 @@ pub(super) fn new(spec: &mut Spec) -> Result<Built> {
     spec.build(shape, linear)
 }
 
-/// Packs a matrix, its magnitudes and its squares.
-fn packed(matrix: &[f64], columns: usize) -> [Packed<f64, 1>; 3] {
-    let of = |f: fn(f64) -> f64| {
-        let values: Vec<f64> = matrix.iter().map(|&value| f(value)).collect();
-        Packed::new([&values], columns)
-    };
-    [of(|w| w), of(f64::abs), of(|w| w * w)]
+/// Packs a matrix and its squares.
+fn packed(matrix: &[f64], columns: usize) -> [Packed<f64, 1>; 2] {
+    let squares: Vec<f64> = matrix.iter().map(|w| w * w).collect();
+    [matrix, &squares].map(|values| Packed::new([values], columns))
+}
+
+/// Returns the product of the magnitudes of a block and of a matrix.
+fn magnitudes(block: &[f64], matrix: &Packed<f64, 1>) -> Vec<f64> {
+    let block: Vec<f64> = block.iter().map(|value| value.abs()).collect();
+    let mut product = Vec::new();
+    matmul_magnitudes(&mut product, &block, matrix);
+    product
 }
 
 /// Returns the product of a block, each entry altered first, and a matrix.
@@ -89,9 +94,9 @@ impl Layer for Linear {
     /// The difference of a linear function along an entry is exact, whatever the step: g W.
     fn pull(&self, _at: &At, _input: usize, g: &Upstream, gx: &mut [f64], errors: &mut Errors) {
         gx.copy_from_slice(&times(g.g, |g| g, &self.weight[0]));
-        let magnitude = times(g.g, f64::abs, &self.weight[1]);
-        let of_g = spread(&g.errors.smooth, &self.weight[2], gx.len());
-        errors.flips = spread(&g.errors.flips, &self.weight[2], gx.len());
+        let magnitude = magnitudes(g.g, &self.weight[0]);
+        let of_g = spread(&g.errors.smooth, &self.weight[1], gx.len());
+        errors.flips = spread(&g.errors.flips, &self.weight[1], gx.len());
         for (i, error) in errors.smooth.iter_mut().enumerate() {
             *error = quadrature([
                 g.arithmetic.of_sum(self.outputs, magnitude[i]),
@@ -102,9 +107,9 @@ impl Layer for Linear {
     }
 
     fn errors(&self, at: &At, errors: &mut Errors) {
-        let magnitude = times(at.inputs[0], f64::abs, &self.transposed[1]);
+        let magnitude = magnitudes(at.inputs[0], &self.transposed[0]);
         let length = magnitude.len();
-        let of_x = spread(&at.of_inputs[0].smooth, &self.transposed[2], length);
+        let of_x = spread(&at.of_inputs[0].smooth, &self.transposed[1], length);
         for (i, error) in errors.smooth.iter_mut().enumerate() {
             let magnitude = magnitude[i] + self.bias[i % self.outputs].abs();
             *error = quadrature([
