@@ -8,6 +8,7 @@ use super::{
     bytes::Budget,
     forms::{self, Formed, SUM_ERROR},
     names::{self, Spelled},
+    network,
     source::Source,
 };
 use crate::{
@@ -99,6 +100,12 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
     budget.memory = request.memory.unwrap_or(budget.memory);
     budget.unpacked = request.unpacked.unwrap_or(budget.unpacked);
     let mut archive = source.open(budget)?;
+    if network::model_of(archive.as_mut()).is_some() {
+        return Err(Error::Model {
+            node: source.path().display().to_string(),
+            reason: "it holds a network, which only the command gradprobe check takes".to_owned(),
+        });
+    }
     let (archive, path) = (&mut Spelled::new(archive.as_mut()), source.path());
     let mut arrays = Arrays::read(archive, path)?;
     let mut loss = loss(archive, &arrays, request)?;

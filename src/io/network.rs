@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{archive::broken, bytes::Budget, source::Source, storage::read_text};
+use super::{
+    archive::{Archive, broken},
+    bytes::Budget,
+    source::Source,
+    storage::read_text,
+};
 use crate::{
     error::{Error, Result},
     network::{Model, Network},
@@ -40,10 +45,8 @@ pub fn load_network(
         ..Budget::default()
     };
     let mut archive = source.open(budget)?;
-    let Some(text) = model
-        .map(str::to_owned)
-        .or_else(|| archive.setting("model"))
-    else {
+    let model = model.map(str::to_owned);
+    let Some(text) = model.or_else(|| model_of(archive.as_mut())) else {
         return Ok(None);
     };
     let model = read(&text, source.path())?;
@@ -75,6 +78,11 @@ pub fn load_network(
         model: words.join(" "),
         dtype,
     }))
+}
+
+/// Returns the model that an archive holds. Any other text of that name is none.
+pub(super) fn model_of(archive: &mut dyn Archive) -> Option<String> {
+    archive.setting("model").filter(|text| Model::is_one(text))
 }
 
 /// Reads a model in one of its forms.

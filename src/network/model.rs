@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::layer::{Attribute, Attributes};
+use super::{
+    layer::{Attribute, Attributes},
+    loss::LOSSES,
+};
 use crate::error::{Error, Result};
 
 /// The name of the format of a model.
@@ -62,6 +65,16 @@ impl Model {
         }
         let format = FORMAT.to_owned();
         Self { format, nodes }.wired()
+    }
+
+    /// Returns true for a text in one of the forms of a model, right or wrong: JSON of this format,
+    /// or a chain that ends in a loss.
+    pub fn is_one(text: &str) -> bool {
+        let is_loss = |word: &str| {
+            let op = word.split([':', '(']).next();
+            LOSSES.iter().any(|(loss, _)| Some(*loss) == op)
+        };
+        text.contains(FORMAT) || text.split_whitespace().last().is_some_and(is_loss)
     }
 
     /// Fills in the inputs that are left out, and checks the names of the nodes.
@@ -177,6 +190,20 @@ mod tests {
             ),
         ] {
             assert_eq!(Model::parse(text).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_model() {
+        for text in [
+            "linear:a dot",
+            "mse_loss",
+            "{\"format\":\"gradprobe.model/1\"}",
+        ] {
+            assert!(Model::is_one(text), "{text}");
+        }
+        for text in ["", "resnet18", "{}", "mse_loss of a model"] {
+            assert!(!Model::is_one(text), "{text}");
         }
     }
 

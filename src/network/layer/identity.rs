@@ -29,17 +29,15 @@ pub(super) fn reshape(spec: &mut Spec) -> Result<Built> {
         return Err(spec.failed("it needs a shape"));
     };
     let known: f64 = asked.iter().filter(|extent| **extent != -1.0).product();
-    let extent = |extent: f64| {
-        if extent == -1.0 {
-            all as f64 / known
-        } else {
-            extent
-        }
-    };
-    let shape: Vec<usize> = asked.iter().map(|&it| extent(it) as usize).collect();
-    if shape.iter().product::<usize>() != all {
+    let extents = asked
+        .iter()
+        .map(|&it| if it == -1.0 { all as f64 / known } else { it });
+    let extents: Vec<f64> = extents.collect();
+    let is_whole = |extent: &f64| *extent >= 1.0 && extent.fract() == 0.0;
+    if !extents.iter().all(is_whole) || extents.iter().product::<f64>() != all as f64 {
         return Err(spec.failed(format!("a sample of {all} entries has no shape {asked:?}")));
     }
+    let shape = extents.iter().map(|&extent| extent as usize).collect();
     spec.build(shape, Identity)
 }
 

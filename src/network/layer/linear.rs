@@ -25,7 +25,11 @@ pub(super) fn new(spec: &mut Spec) -> Result<Built> {
     let inputs = spec.width()?;
     let outputs = match spec.shape_of("weight") {
         Some(&[outputs, _]) => outputs,
-        _ => 0,
+        Some(found) => {
+            let reason = format!("its weight must be [outputs, {inputs}], not {found:?}");
+            return Err(spec.failed(reason));
+        }
+        None => 0,
     };
     let weight = spec.required("weight", &[outputs, inputs])?;
     let bias = spec.optional("bias", &[outputs])?;

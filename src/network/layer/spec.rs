@@ -141,6 +141,9 @@ impl<'a> Spec<'a> {
             let found = tensor.shape();
             return Err(self.failed(format!("{full} has shape {found:?}, not {shape:?}")));
         }
+        if shape.contains(&0) {
+            return Err(self.failed(format!("{full} has no entry")));
+        }
         let values = tensor.values::<f64>();
         if !tensor.dtype().is_float() || values.iter().any(|value| !value.is_finite()) {
             return Err(self.failed(format!("{full} must hold finite floating-point numbers")));

@@ -33,9 +33,9 @@ impl Pointwise for Gelu {
         difference::normal_integral(x) + x * difference::normal(x)
     }
 
-    /// 1 + erf cancels for x < 0.
+    /// 1 + erf cancels for x < 0. PyTorch's value in f32 was measured 5.1 u off.
     fn rounding(&self, x: f64, _y: f64) -> f64 {
-        x.abs()
+        1.5 * x.abs()
     }
 
     fn slope_rounding(&self, x: f64) -> f64 {
