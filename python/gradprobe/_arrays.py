@@ -55,11 +55,29 @@ def of_torch(name: str, tensor: Any, notes: list[str]) -> Any:
         raise CaseError(f"{name} is sparse; pass {name}.to_dense()")
     if tensor.device.type != "cpu":
         notes.append(f"{name} was copied from {tensor.device}")
-        tensor = tensor.cpu()
+        tensor = in_blocks(tensor)
     if not tensor.is_contiguous():
         notes.append(f"{name} was copied, because it is not contiguous")
         tensor = tensor.contiguous()
     return tensor.resolve_conj().resolve_neg()
+
+
+BLOCK = 64 << 20
+"""Bytes that are copied from a device at a time."""
+
+
+def in_blocks(tensor: Any) -> Any:
+    """Copies a tensor to the host, contiguous, with no second copy of the whole on either side."""
+    import torch
+
+    host = torch.empty(tensor.shape, dtype=tensor.dtype)
+    if tensor.dim() == 0:
+        return host.copy_(tensor)
+    row = tensor.element_size() * max(tensor[:1].numel(), 1)
+    rows = max(BLOCK // row, 1)
+    for start in range(0, len(tensor), rows):
+        host[start : start + rows].copy_(tensor[start : start + rows])
+    return host
 
 
 def of_jax(name: str, array: Any, notes: list[str]) -> Prepared:

@@ -14,7 +14,7 @@ import torch
 from conftest import layer
 
 import gradprobe
-from gradprobe import _native
+from gradprobe import _arrays, _native
 from gradprobe._arrays import prepare
 
 TORCH_DTYPES = [
@@ -154,3 +154,11 @@ def test_no_array_is_kept() -> None:
     for _ in range(100):
         read_at(values)
     assert __import__("sys").getrefcount(values) == before
+
+
+def test_a_tensor_of_a_device_is_copied_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_arrays, "BLOCK", 100)
+    for tensor in (torch.randn(37, 5), torch.randn(5, 37).T, torch.tensor(3.0), torch.empty(0, 4)):
+        copy = _arrays.in_blocks(tensor)
+        assert copy.is_contiguous() and torch.equal(copy, tensor)
+        assert copy.data_ptr() != tensor.data_ptr() or not tensor.numel()
