@@ -25,7 +25,7 @@
 //! ]);
 //! let network = Network::new(&model, &tensors, Dtype::F32)?;
 //! let mut wrong = Vec::new();
-//! network.check(&mut |rows| wrong.extend(rows.wrong()));
+//! network.check(&mut |rows| wrong.extend(rows.wrong()), &mut |_| true);
 //! assert_eq!(wrong, [1]); // The mask of the ReLU is missing.
 //! # Ok(())
 //! # }

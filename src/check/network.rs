@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
-use super::{MIN_POWER, Options, compare::Frame};
+use super::{Listener, MIN_POWER, Options, compare::Frame};
 use crate::{
     device::Device,
     engine::{Bounds, Evaluation, Values},
@@ -28,12 +28,19 @@ const SHARED: f64 = 4.0;
 const REMAINDER: f64 = 0.01;
 
 /// Checks all tensors of a network. `model` is its description in words, and `dtype` the type that
-/// the program computed in.
-pub fn network(network: &Network, model: &str, dtype: Dtype, options: &Options) -> Report {
+/// the program computed in. If the listener interrupts, the report has the samples that are done,
+/// and no parameter.
+pub fn network(
+    network: &Network,
+    model: &str,
+    dtype: Dtype,
+    options: &Options,
+    listener: &mut dyn Listener,
+) -> Report {
     let started = std::time::Instant::now();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     let mut mistakes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    network.check(&mut |rows| {
+    let mut visit = |rows: &Rows| {
         let name = &rows.tested.name;
         add(
             tallies.entry(name.clone()).or_default(),
@@ -45,12 +52,24 @@ pub fn network(network: &Network, model: &str, dtype: Dtype, options: &Options) 
             .entry(name.clone())
             .or_insert_with(|| rows.mistakes.to_vec());
         in_all.retain(|mistake| rows.mistakes.contains(mistake));
+    };
+    let (all, mut done) = (network.samples(), 0);
+    let is_whole = network.check(&mut visit, &mut |samples| {
+        done = samples;
+        listener.progress(samples as u64, all as u64);
+        samples == all || !listener.is_interrupted()
     });
-    let tested = network.tested();
+    let mut tested = network.tested();
+    tested.retain(|tested| tallies.contains_key(&tested.name));
     let checks = tested.iter().map(|tested| {
         let tally = tallies.remove(&tested.name).unwrap_or_default();
         let mistake = mistakes[&tested.name].first().copied();
-        check(tested, tally, mistake, dtype, options)
+        let rows = if tested.is_parameter {
+            shape(tested)[0]
+        } else {
+            done
+        };
+        check(tested, tally, rows, mistake, dtype, options)
     });
     let mut checks: Vec<Check> = checks.collect();
     let notes = notes(&tested, &checks);
@@ -60,6 +79,7 @@ pub fn network(network: &Network, model: &str, dtype: Dtype, options: &Options) 
     let device = Device::Cpu { note: None }.info();
     Report {
         notes,
+        interrupted: !is_whole,
         seconds: Seconds {
             load: 0.0,
             compute,
@@ -132,6 +152,7 @@ fn add(tally: &mut Tally, rows: &Rows, dtype: Dtype, options: &Options) {
 fn check(
     tested: &Tested,
     tally: Tally,
+    done: usize,
     mistake: Option<&str>,
     dtype: Dtype,
     options: &Options,
@@ -150,7 +171,7 @@ fn check(
         tolerance: tolerance(tested, dtype, options),
         min_power: options.min_power.unwrap_or(MIN_POWER),
         compared: ComparedOn::Host,
-        coverage: Coverage::new(Ranges::from(0..rows), rows),
+        coverage: Coverage::new(Ranges::from(0..done), rows),
         tally,
     };
     let findings = match comparison.verdict() {

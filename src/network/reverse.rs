@@ -71,8 +71,13 @@ pub(super) struct Reverse {
 
 impl Network {
     /// Checks all gradients. `visit` gets the rows of each: those of values block by block, in
-    /// order, and at last those of parameters.
-    pub fn check(&self, visit: &mut dyn FnMut(&Rows)) {
+    /// order, and at last those of parameters. `keep_going` gets the number of samples that are
+    /// done. If it returns false, the check ends, without the parameters; then returns false too.
+    pub fn check(
+        &self,
+        visit: &mut dyn FnMut(&Rows),
+        keep_going: &mut dyn FnMut(usize) -> bool,
+    ) -> bool {
         let widest = self
             .values
             .iter()
@@ -103,6 +108,9 @@ impl Network {
                     .zip(&block.sums)
                     .for_each(|(sum, more)| sum.merge(more));
             }
+            if !keep_going(wave[wave.len() - 1].end) {
+                return false;
+            }
         }
         let errors = sums.iter().map(|sums| sums.errors(&self.arithmetic));
         let mut errors: Vec<Errors> = errors.collect();
@@ -121,6 +129,7 @@ impl Network {
                 mistakes: &[],
             });
         }
+        true
     }
 
     fn visit_values(&self, block: &Reverse, visit: &mut dyn FnMut(&Rows)) {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use gradprobe::{
-    check::{self, Options},
+    check::{self, Listener, Options},
     io::{self, NetworkFile, Source},
-    network::{Model, Network},
+    network::{Model, Network, Rows},
     report::{Code, Report, Verdict},
     tensor::{Dtype, Tensor},
 };
@@ -19,7 +19,13 @@ fn load(name: &str) -> NetworkFile {
 
 fn report(name: &str) -> Report {
     let file = load(name);
-    check::network(&file.network, &file.model, file.dtype, &Options::default())
+    check::network(
+        &file.network,
+        &file.model,
+        file.dtype,
+        &Options::default(),
+        &mut (),
+    )
 }
 
 /// Returns the layers that are wrong by themselves, with the tensors that show it.
@@ -92,7 +98,7 @@ fn a_wrong_tensor_names_its_layer() {
     let mut checked = 0;
     for name in names.iter().filter(|name| name.starts_with("grad.")) {
         let file = load_with(name, |values| values.iter_mut().for_each(|v| *v *= 1.001));
-        let report = check::network(&file, "mlp", Dtype::F32, &Options::default());
+        let report = check::network(&file, "mlp", Dtype::F32, &Options::default(), &mut ());
         let found = wrong(&report);
         assert!(
             found.contains(&(layers[name].as_str(), name.as_str())),
@@ -160,10 +166,11 @@ fn gradients_of_hidden_values_may_be_missing() {
     let run = |tensors: &BTreeMap<String, Tensor>| {
         let mut seen = (Vec::new(), Vec::new());
         let network = Network::new(&model, tensors, Dtype::F64).unwrap();
-        network.check(&mut |rows| {
+        let mut visit = |rows: &Rows| {
             seen.0.extend(rows.numeric);
             seen.1.extend(rows.wrong());
-        });
+        };
+        assert!(network.check(&mut visit, &mut |_| true));
         seen
     };
     // Zeros, to learn the derivative.
@@ -249,7 +256,7 @@ fn the_cause_is_named_where_two_arrays_show_it() {
     let file = load_with("grad.fc2.weight", |values| {
         values.iter_mut().for_each(|v| *v *= 1.5)
     });
-    let report = check::network(&file, "mlp", Dtype::F32, &Options::default());
+    let report = check::network(&file, "mlp", Dtype::F32, &Options::default(), &mut ());
     let failed = report
         .checks
         .iter()
@@ -261,4 +268,27 @@ fn the_cause_is_named_where_two_arrays_show_it() {
         message,
         "fc2: grad.fc2.weight is 1.5000 times the derivative"
     );
+}
+
+/// Stops a check after the first samples.
+struct Impatient;
+
+impl Listener for Impatient {
+    fn is_interrupted(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn an_interrupted_check_reports_the_samples_that_are_done() {
+    let rows = 1 << 16;
+    let zeros = || Tensor::from_f32(&[rows, 8], &vec![0.0; rows * 8]);
+    let names = ["input", "grad_output", "grad.input"];
+    let tensors = BTreeMap::from(names.map(|name| (name.to_owned(), zeros())));
+    let network = Network::new(&Model::parse("tanh dot").unwrap(), &tensors, Dtype::F32).unwrap();
+    let options = Options::default();
+    let report = check::network(&network, "tanh dot", Dtype::F32, &options, &mut Impatient);
+    assert!(report.interrupted);
+    let done = report.checks[0].rows.as_ref().unwrap().compared;
+    assert!(done > 0 && done < rows, "{done}");
 }

@@ -130,13 +130,13 @@ impl CheckArguments {
     }
 
     /// Checks a network.
-    pub(super) fn check_network(&self, file: &NetworkFile) -> Report {
+    pub(super) fn check_network(&self, file: &NetworkFile, listener: &mut dyn Listener) -> Report {
         let NetworkFile {
             network,
             model,
             dtype,
         } = file;
-        check::network(network, model, *dtype, &self.options())
+        check::network(network, model, *dtype, &self.options(), listener)
     }
 
     /// Returns the memory for arrays, in bytes.

@@ -139,7 +139,8 @@ impl CheckCommand {
         let checked = || -> Result<Checked> {
             if let Some(network) = self.arguments.network(source)? {
                 let load = started.elapsed().as_secs_f64();
-                let mut report = self.arguments.check_network(&network);
+                let mut interrupts = interrupts.clone();
+                let mut report = self.arguments.check_network(&network, &mut interrupts);
                 report.command = Some(self.repeat_for(source));
                 report.seconds.load = load;
                 report.seconds.total = started.elapsed().as_secs_f64();

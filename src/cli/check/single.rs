@@ -54,7 +54,12 @@ impl CheckCommand {
     fn run_network(&self, source: &Source, file: &NetworkFile, started: Instant) -> Result<u8> {
         let load = started.elapsed().as_secs_f64();
         let outputs = Outputs::open(&self.arguments.output)?;
-        let mut report = self.arguments.check_network(file);
+        let has_bar = !self.arguments.is_quiet();
+        let mut progress = Progress::new(has_bar, None, Interrupts::listen());
+        let samples = HumanCount(file.network.samples() as u64);
+        progress.start(&name(source), format!("{samples} samples"));
+        let mut report = self.arguments.check_network(file, &mut progress);
+        progress.finish()?;
         for note in &report.notes {
             tracing::warn!("{note}");
         }
