@@ -5,7 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    build::{Network, Tested},
+    arithmetic::{Arithmetic, quadrature},
+    build::{Built, Network, Tested},
     layer::Upstream,
     noise::Noise,
     sums::Sums,
@@ -321,7 +322,7 @@ impl Network {
     /// Returns the mistakes of a layer that give the user's gradient of its input.
     fn mistakes(
         &self,
-        node: &super::build::Built,
+        node: &Built,
         (at, input): (&At, usize),
         rows: &Range<usize>,
         g: &[f64],
@@ -347,7 +348,7 @@ impl Network {
     }
 
     /// Returns the nodes, with the places of their outputs.
-    pub(super) fn outputs(&self) -> Vec<(usize, &super::build::Built)> {
+    pub(super) fn outputs(&self) -> Vec<(usize, &Built)> {
         let places = (0..self.values.len()).filter(|&place| !self.values[place].is_input);
         places.zip(&self.nodes).collect()
     }
@@ -360,7 +361,7 @@ fn add(
     gx: &[f64],
     errors: &Errors,
     is_fork: bool,
-    arithmetic: &super::arithmetic::Arithmetic,
+    arithmetic: &Arithmetic,
 ) {
     for i in 0..sum.len() {
         sum[i] += gx[i];
@@ -369,7 +370,7 @@ fn add(
         } else {
             0.0
         };
-        of_sum.smooth[i] = super::arithmetic::quadrature([of_sum.smooth[i], errors.smooth[i], own]);
+        of_sum.smooth[i] = quadrature([of_sum.smooth[i], errors.smooth[i], own]);
         of_sum.flips[i] = of_sum.flips[i].hypot(errors.flips[i]);
     }
 }

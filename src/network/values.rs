@@ -1,11 +1,13 @@
 //! Blocks of values at a layer, and their rounding errors.
 
+use super::arithmetic::Arithmetic;
+
 /// The inputs and the output of a layer, with the errors of a program's.
 pub(super) struct At<'a> {
     pub(super) inputs: &'a [&'a [f64]],
     pub(super) output: &'a [f64],
     pub(super) of_inputs: &'a [&'a Errors],
-    pub(super) arithmetic: &'a super::arithmetic::Arithmetic,
+    pub(super) arithmetic: &'a Arithmetic,
 }
 
 /// The rounding errors of values.

@@ -1,6 +1,6 @@
 //! Sums and products of two values of the same shape, and dropout.
 
-use super::{Built, Layer, Spec, Upstream};
+use super::{Built, Layer, Spec, Upstream, identity::identity};
 use crate::{
     error::Result,
     network::{
@@ -35,7 +35,7 @@ pub(super) fn multiply(spec: &mut Spec) -> Result<Built> {
 pub(super) fn dropout(spec: &mut Spec) -> Result<Built> {
     let p = spec.number("p", 0.5)?;
     if spec.inputs.len() == 1 {
-        return super::identity::identity(spec);
+        return identity(spec);
     }
     let shape = shape_of_both(spec)?;
     if !(0.0..1.0).contains(&p) {

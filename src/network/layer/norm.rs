@@ -1,6 +1,6 @@
 //! Layer norm and RMS norm: x, centred or not, divided by its spread over the last axes.
 
-use super::{Built, Layer, Mistake, Spec, Upstream};
+use super::{Built, Layer, Mistake, STEP, Spec, Upstream};
 use crate::{
     error::Result,
     network::{
@@ -172,7 +172,7 @@ impl Layer for Norm {
             let sum: f64 = a.iter().sum();
             let along: f64 = a.iter().zip(&row.centred).map(|(a, x)| a * x).sum();
             let variance = row.scale.powi(-2);
-            let h = super::pointwise::STEP / row.scale;
+            let h = STEP / row.scale;
             for i in 0..self.width {
                 let side = |d: f64| {
                     let of_square = d * d * (1.0 - centring / count);

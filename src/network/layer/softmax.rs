@@ -1,6 +1,6 @@
 //! Softmax and its logarithm, on the last axis.
 
-use super::{Built, Layer, Mistake, Spec, Upstream};
+use super::{Built, Layer, Mistake, STEP, Spec, Upstream};
 use crate::{
     error::Result,
     network::{
@@ -80,7 +80,7 @@ impl Layer for Softmax {
     /// Along entry i, with d = ±h, log p changes by d - L in entry i and by -L in all others, with
     /// L = log(1 + p_i (exp(d) - 1)): row sums are all that is needed.
     fn pull(&self, at: &At, _input: usize, g: &Upstream, gx: &mut [f64], errors: &mut Errors) {
-        let h = super::pointwise::STEP;
+        let h = STEP;
         let mut p = vec![0.0; self.width];
         for start in (0..gx.len()).step_by(self.width) {
             let here = start..start + self.width;

@@ -96,7 +96,8 @@ impl CrossEntropy {
 impl Loss for CrossEntropy {
     fn difference(&self, rows: Range<usize>, y: &[f64], d: &[f64]) -> Vec<f64> {
         let k = self.classes;
-        let (weights, totals) = self.weights(rows);
+        // Every weight is of one log probability, so their sum is not needed.
+        let (weights, _) = self.weights(rows);
         let mut of_log = vec![0.0; k];
         let row = |row: usize| {
             let here = row * k..(row + 1) * k;
@@ -106,8 +107,6 @@ impl Loss for CrossEntropy {
             } else {
                 of_log.copy_from_slice(d);
             }
-            // Every weight is of one log probability, so R is not needed.
-            let _ = totals[row];
             -r.iter().zip(&of_log).map(|(r, d)| r * d).sum::<f64>() / self.normalizer
         };
         (0..y.len() / k).map(row).collect()
