@@ -182,6 +182,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns an error on a node of a model.
+    pub(crate) fn model(node: &str, reason: impl Into<String>) -> Self {
+        Self::Model {
+            node: node.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
     /// Returns a function that wraps an error of the operating system. `action` is a verb such as
     /// `read`.
     pub fn io(

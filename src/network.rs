@@ -32,6 +32,7 @@
 //! ```
 
 mod arithmetic;
+mod attributes;
 mod build;
 #[cfg(test)]
 mod certificates;
@@ -46,7 +47,7 @@ mod reverse;
 mod sums;
 mod values;
 
+pub use attributes::{Attribute, Attributes};
 pub use build::{Network, Tested};
-pub use layer::{Attribute, Attributes};
 pub use model::{Model, Node};
 pub use reverse::Rows;

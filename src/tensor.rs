@@ -345,6 +345,22 @@ impl Tensor {
         Ok(())
     }
 
+    /// Returns true if every element is finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.not_finite(0..self.shape.first().copied().unwrap_or(1))
+            .is_none()
+    }
+
+    /// Returns the row, the place in it and the value of the first element of a range of rows that
+    /// is NaN or infinite.
+    fn not_finite(&self, rows: Range<usize>) -> Option<(usize, usize, f64)> {
+        rows.into_par_iter().with_min_len(64).find_map_first(|row| {
+            let values = self.rows::<f64>(row..row + 1);
+            let column = values.iter().position(|v| !v.is_finite())?;
+            Some((row, column, values[column]))
+        })
+    }
+
     /// Requires every element to be finite. `name` is for the message.
     ///
     /// # Errors
@@ -365,12 +381,7 @@ impl Tensor {
         first: usize,
     ) -> Result<()> {
         let columns = self.columns();
-        let bad = rows.into_par_iter().with_min_len(64).find_map_first(|row| {
-            let values = self.rows::<f64>(row..row + 1);
-            let column = values.iter().position(|v| !v.is_finite())?;
-            Some((row, column, values[column]))
-        });
-        match bad {
+        match self.not_finite(rows) {
             None => Ok(()),
             Some((row, column, value)) => {
                 let index = if self.shape.len() > 1 {

@@ -14,9 +14,6 @@ use crate::{
     tensor::{Dtype, Tensor},
 };
 
-/// The format of a model's JSON in messages.
-const FORMAT: &str = "gradprobe.model/1";
-
 /// A network, as read from a file.
 pub struct NetworkFile {
     /// The network with its tensors.
@@ -45,11 +42,13 @@ pub fn load_network(
         ..Budget::default()
     };
     let mut archive = source.open(budget)?;
-    let model = model.map(str::to_owned);
-    let Some(text) = model.or_else(|| model_of(archive.as_mut())) else {
-        return Ok(None);
+    let model = match model {
+        Some(model) => given(model)?,
+        None => match model_of(archive.as_mut()) {
+            Some(text) => parse(&text, source.path())?,
+            None => return Ok(None),
+        },
     };
-    let model = read(&text, source.path())?;
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
     for name in archive.names() {
         if let Some(tensor) = archive.tensor(&name)? {
@@ -85,18 +84,25 @@ pub(super) fn model_of(archive: &mut dyn Archive) -> Option<String> {
     archive.setting("model").filter(|text| Model::is_one(text))
 }
 
-/// Reads a model in one of its forms.
-fn read(text: &str, path: &Path) -> Result<Model> {
-    let text = text.trim();
-    if Path::new(text)
+/// Reads the model that a user gives: a chain, JSON, or the name of a .json file.
+fn given(model: &str) -> Result<Model> {
+    let path = Path::new(model);
+    if path
         .extension()
         .is_some_and(|extension| extension == "json")
     {
-        return read(&read_text(Path::new(text))?, Path::new(text));
+        return parse(&read_text(path)?, path);
     }
+    parse(model, path)
+}
+
+/// Reads a chain, or JSON. `path` names it in messages.
+fn parse(text: &str, path: &Path) -> Result<Model> {
+    let text = text.trim();
     if !text.starts_with('{') {
         return Model::parse(text);
     }
-    let model: Model = serde_json::from_str(text).map_err(|error| broken(path, FORMAT, error))?;
+    let model: Model =
+        serde_json::from_str(text).map_err(|error| broken(path, Model::FORMAT, error))?;
     model.wired()
 }

@@ -54,13 +54,20 @@ impl Source {
         }
     }
 
-    /// Returns the source of a file that is mapped now, and not again for each reader.
+    /// Returns the source with its file open, so that several readers open it once. `memory` is
+    /// that for arrays, in bytes.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub(crate) fn mapped(path: &Path) -> Result<Self> {
-        let bytes = storage::open(path, Budget::default())?;
-        Ok(Self::Bytes(path.to_owned(), bytes))
+    /// [`Error::Io`], or [`Error::Usage`] for an unknown format.
+    pub(crate) fn opened(&self, memory: Option<usize>) -> Result<Self> {
+        let Self::File(path) = self else {
+            return Ok(self.clone());
+        };
+        format(path)?;
+        let mut budget = Budget::default();
+        budget.memory = memory.unwrap_or(budget.memory);
+        let bytes = storage::open(path, budget)?;
+        Ok(Self::Bytes(path.clone(), bytes))
     }
 
     /// Opens the files.

@@ -81,15 +81,7 @@ pub(super) fn growth(terms: usize) -> f64 {
 
 /// Returns the sum in quadrature.
 pub(super) fn quadrature<const N: usize>(errors: [f64; N]) -> f64 {
-    // Squares of small numbers vanish, and with them the tolerance.
-    let most = errors
-        .iter()
-        .fold(0.0f64, |most, error| most.max(error.abs()));
-    if most == 0.0 || !most.is_finite() {
-        return most;
-    }
-    let squares = errors.iter().map(|error| (error / most).powi(2));
-    most * squares.sum::<f64>().sqrt()
+    norm(errors.into_iter())
 }
 
 /// Returns the square root of a sum of squares.
@@ -97,6 +89,7 @@ pub(super) fn norm(errors: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = errors
         .clone()
         .fold(0.0f64, |most, error| most.max(error.abs()));
+    // Squares of small numbers vanish, and with them the tolerance.
     if most == 0.0 || !most.is_finite() {
         return most;
     }

@@ -78,7 +78,7 @@ impl Network {
     pub fn new(model: &Model, tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Result<Self> {
         let model = model.clone().wired()?;
         let Some((of_loss, layers)) = model.nodes.split_last() else {
-            return Err(failed("nodes", "a model needs at least a loss"));
+            return Err(Error::model("nodes", "a model needs at least a loss"));
         };
         let mut making = Making {
             tensors,
@@ -94,7 +94,7 @@ impl Network {
             making.add(node)?;
         }
         let [output] = of_loss.inputs.as_slice() else {
-            return Err(failed(&of_loss.name, "a loss takes one output"));
+            return Err(Error::model(&of_loss.name, "a loss takes one output"));
         };
         let output = making.place(output, &of_loss.name)?;
         let shape = making.shapes[output].clone();
@@ -120,7 +120,7 @@ impl Network {
             value.gradient = gradient(tensors, &name, &expected, false, node)?;
         }
         if making.n == 0 {
-            return Err(failed(&of_loss.name, "the model takes no input"));
+            return Err(Error::model(&of_loss.name, "the model takes no input"));
         }
         making.require_known()?;
         Ok(Self {
@@ -191,20 +191,20 @@ impl Making<'_> {
         }
         let Some(tensor) = self.tensors.get(name) else {
             let reason = format!("it takes {name}, which is neither a node nor a tensor");
-            return Err(failed(node, reason));
+            return Err(Error::model(node, reason));
         };
         let (Some(&n), true) = (tensor.shape().first(), tensor.dtype().is_float()) else {
-            return Err(failed(
+            return Err(Error::model(
                 node,
                 format!("{name} must be [n, ...], in floating point"),
             ));
         };
         if self.n != 0 && n != self.n {
             let reason = format!("{name} has {n} samples, and others have {}", self.n);
-            return Err(failed(node, reason));
+            return Err(Error::model(node, reason));
         }
         if tensor.shape().contains(&0) {
-            return Err(failed(node, format!("{name} has no entry")));
+            return Err(Error::model(node, format!("{name} has no entry")));
         }
         self.n = n;
         require_finite(tensor, name, node)?;
@@ -276,7 +276,7 @@ impl Making<'_> {
             let (name, found) = (format!("value.{}", node.name), given.shape());
             if found != expected {
                 let reason = format!("{name} has shape {found:?}, not {expected:?}");
-                return Err(failed(&node.name, reason));
+                return Err(Error::model(&node.name, reason));
             }
             require_finite(given, &name, &node.name)?;
         }
@@ -301,7 +301,7 @@ impl Making<'_> {
                 .strip_prefix("grad.")
                 .or_else(|| name.strip_prefix("value."));
             if let Some(tested) = tested.filter(|tested| !has(tested)) {
-                return Err(failed(
+                return Err(Error::model(
                     name,
                     format!("the model has no tensor named {tested}"),
                 ));
@@ -324,13 +324,13 @@ fn gradient(
     };
     if tensor.shape() != expected {
         let found = tensor.shape();
-        return Err(failed(
+        return Err(Error::model(
             name,
             format!("its gradient has shape {found:?}, not {expected:?}"),
         ));
     }
     if !tensor.dtype().is_float() {
-        return Err(failed(
+        return Err(Error::model(
             name,
             "its gradient must hold floating-point numbers",
         ));
@@ -347,7 +347,7 @@ fn gradient(
 fn no_loss(node: &Node) -> Error {
     if OPS.iter().any(|(op, _)| *op == node.op) {
         let reason = format!("the last node must be a loss, and {} is a layer", node.op);
-        return failed(&node.name, reason);
+        return Error::model(&node.name, reason);
     }
     unknown(node, "there is no such loss")
 }
@@ -358,48 +358,21 @@ fn unknown(node: &Node, reason: &str) -> Error {
         .iter()
         .map(|(op, _)| *op)
         .chain(LOSSES.iter().map(|(loss, _)| *loss));
-    let near = names.max_by_key(|name| (likeness(name, &node.op), std::cmp::Reverse(name.len())));
+    let likeness = |name: &str| strsim::normalized_damerau_levenshtein(name, &node.op);
+    let near = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let advice = near
         .map(|name| format!("; did you mean {name}?"))
         .unwrap_or_default();
-    failed(&node.name, format!("{reason}: {}{advice}", node.op))
-}
-
-/// Returns the number of pairs of letters that two names share.
-fn likeness(one: &str, other: &str) -> usize {
-    let pairs = |text: &str| {
-        let letters: Vec<char> = text.chars().filter(|it| *it != '_').collect();
-        letters.windows(2).map(<[char]>::to_vec).collect::<Vec<_>>()
-    };
-    let others = pairs(other);
-    let shared = pairs(one)
-        .iter()
-        .filter(|pair| others.contains(pair))
-        .count();
-    // A name that is contained in a longer one is nearer than that.
-    100 * shared / pairs(one).len().max(others.len()).max(1)
+    Error::model(&node.name, format!("{reason}: {}{advice}", node.op))
 }
 
 /// Requires a tensor [n, ...] of finite floating-point numbers.
 fn require_finite(tensor: &Tensor, name: &str, node: &str) -> Result<()> {
-    let is_finite = |row| {
-        tensor
-            .rows::<f64>(row..row + 1)
-            .iter()
-            .all(|it| it.is_finite())
-    };
-    if tensor.dtype().is_float() && (0..tensor.shape()[0]).all(is_finite) {
+    if tensor.dtype().is_float() && tensor.is_finite() {
         return Ok(());
     }
-    Err(failed(
+    Err(Error::model(
         node,
         format!("{name} must hold finite floating-point numbers"),
     ))
-}
-
-fn failed(node: &str, reason: impl Into<String>) -> Error {
-    Error::Model {
-        node: node.to_owned(),
-        reason: reason.into(),
-    }
 }

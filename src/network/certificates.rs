@@ -12,7 +12,8 @@ use rand_distr::StandardNormal;
 
 use super::{
     arithmetic::Arithmetic,
-    layer::{Attribute, Attributes, Layer, OPS, Spec, Upstream},
+    attributes::{Attribute, Attributes},
+    layer::{Layer, OPS, Spec, Upstream},
     loss::{self, LOSSES, Loss},
     sums::Sums,
     values::{At, Errors},
@@ -131,13 +132,21 @@ fn forward(layer: &dyn Layer, x: &[Vec<f64>]) -> Vec<f64> {
 /// Calls a function with a layer at x.
 fn at<R>(layer: &dyn Layer, x: &[Vec<f64>], call: impl FnOnce(&At) -> R) -> R {
     let (output, none) = (forward(layer, x), Errors::zeros(LENGTH));
-    let inputs: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
     call(&At {
-        inputs: &inputs,
+        inputs: x.iter().map(Vec::as_slice).collect(),
         output: &output,
-        of_inputs: &vec![&none; x.len()],
+        of_inputs: vec![&none; x.len()],
         arithmetic: &Arithmetic::of(Dtype::F64),
     })
+}
+
+/// Returns a gradient that is handed to a layer, without errors.
+fn upstream<'a>(g: &'a [f64], errors: &'a Errors, arithmetic: &'a Arithmetic) -> Upstream<'a> {
+    Upstream {
+        g,
+        errors,
+        arithmetic,
+    }
 }
 
 fn difference(layer: &dyn Layer, x: &[Vec<f64>], d: &[Vec<f64>]) -> Vec<f64> {
@@ -241,13 +250,8 @@ fn a_pull_is_the_difference_along_each_entry() {
     const H: f64 = 1.0 / (1 << 30) as f64;
     for case in cases() {
         let (x, g) = (points(&case, 60, 1.5), random(70, LENGTH, 1.0));
-        let arithmetic = Arithmetic::of(Dtype::F64);
-        let none = Errors::zeros(LENGTH);
-        let upstream = Upstream {
-            g: &g,
-            errors: &none,
-            arithmetic: &arithmetic,
-        };
+        let (none, arithmetic) = (Errors::zeros(LENGTH), Arithmetic::of(Dtype::F64));
+        let upstream = upstream(&g, &none, &arithmetic);
         for input in 0..case.inputs {
             let (mut gx, mut errors) = (vec![0.0; LENGTH], Errors::zeros(LENGTH));
             at(&*case.layer, &x, |at| {
@@ -279,13 +283,8 @@ fn parameters_act_affinely() {
     let mut checked = 0;
     for case in cases() {
         let (x, g) = (points(&case, 80, 1.5), random(90, LENGTH, 1.0));
-        let arithmetic = Arithmetic::of(Dtype::F64);
-        let none = Errors::zeros(LENGTH);
-        let upstream = Upstream {
-            g: &g,
-            errors: &none,
-            arithmetic: &arithmetic,
-        };
+        let (none, arithmetic) = (Errors::zeros(LENGTH), Arithmetic::of(Dtype::F64));
+        let upstream = upstream(&g, &none, &arithmetic);
         let op = case.name.split(' ').next().unwrap();
         for (index, (name, shape)) in case.parameters.iter().enumerate() {
             let entries: usize = shape.iter().product();
@@ -367,9 +366,9 @@ fn a_loss_is_pulled_along_each_entry() {
         let arithmetic = Arithmetic::of(Dtype::F64);
         let none = Errors::zeros(LENGTH);
         let at = At {
-            inputs: &[&y],
+            inputs: vec![&y],
             output: &[],
-            of_inputs: &[&none],
+            of_inputs: vec![&none],
             arithmetic: &arithmetic,
         };
         let (mut gy, mut errors) = (vec![0.0; LENGTH], Errors::zeros(LENGTH));

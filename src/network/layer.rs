@@ -25,7 +25,6 @@ mod softmax;
 mod spec;
 
 pub(super) use pointwise::{Pointwise, STEP};
-pub use spec::{Attribute, Attributes};
 pub(super) use spec::{Built, Spec};
 
 /// A function of blocks of values, and its parameters.

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::{
-    layer::Attributes,
+    attributes::Attributes,
     values::{At, Errors},
 };
 use crate::{error::Result, tensor::Tensor};
@@ -68,5 +68,5 @@ pub(super) fn build(
 ) -> Option<Result<Box<dyn Loss>>> {
     let (_, new) = LOSSES.iter().find(|(known, _)| *known == name)?;
     let mut spec = LossSpec::new(name, attributes, shape, n, tensors);
-    Some(new(&mut spec).and_then(|loss| spec.finish().map(|()| loss)))
+    Some(new(&mut spec).and_then(|loss| spec.settings.finish().map(|()| loss)))
 }

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    layer::{Attribute, Attributes},
+    attributes::{Attribute, Attributes},
     loss::LOSSES,
 };
 use crate::error::{Error, Result};
 
-/// The name of the format of a model.
-const FORMAT: &str = "gradprobe.model/1";
 /// The name of the tensor that a chain starts from.
 const INPUT: &str = "input";
 
@@ -42,6 +40,9 @@ pub struct Node {
 }
 
 impl Model {
+    /// The name of the format.
+    pub const FORMAT: &str = "gradprobe.model/1";
+
     /// Reads the short form of a chain, such as `linear:fc1 relu linear:fc2 cross_entropy`: the
     /// functions, each with the name whose parameters it takes, and with settings in parentheses,
     /// as in `gelu(approximate=tanh)`.
@@ -63,7 +64,7 @@ impl Model {
             taken.insert(node.name.clone());
             nodes.push(node);
         }
-        let format = FORMAT.to_owned();
+        let format = Self::FORMAT.to_owned();
         Self { format, nodes }.wired()
     }
 
@@ -74,7 +75,7 @@ impl Model {
             let op = word.split([':', '(']).next();
             LOSSES.iter().any(|(loss, _)| Some(*loss) == op)
         };
-        text.contains(FORMAT) || text.split_whitespace().last().is_some_and(is_loss)
+        text.contains(Self::FORMAT) || text.split_whitespace().last().is_some_and(is_loss)
     }
 
     /// Fills in the inputs that are left out, and checks the names of the nodes.
@@ -82,10 +83,10 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] for no node, two of the same name, or an input from a later node.
     pub fn wired(mut self) -> Result<Self> {
-        if self.format != FORMAT {
-            return Err(failed(
+        if self.format != Self::FORMAT {
+            return Err(Error::model(
                 "format",
-                format!("it is {}, not {FORMAT}", self.format),
+                format!("it is {}, not {}", self.format, Self::FORMAT),
             ));
         }
         let all: BTreeSet<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
@@ -101,15 +102,15 @@ impl Model {
                 .find(|input| all.contains(*input) && !before.contains(*input))
             {
                 let reason = format!("its input {later} is not computed before it");
-                return Err(failed(&node.name, reason));
+                return Err(Error::model(&node.name, reason));
             }
             if !before.insert(node.name.clone()) {
-                return Err(failed(&node.name, "two nodes have this name"));
+                return Err(Error::model(&node.name, "two nodes have this name"));
             }
             last = node.name.clone();
         }
         if self.nodes.is_empty() {
-            return Err(failed("nodes", "a model needs at least a loss"));
+            return Err(Error::model("nodes", "a model needs at least a loss"));
         }
         Ok(self)
     }
@@ -125,17 +126,20 @@ fn node(word: &str) -> Result<Node> {
         None => (word, ""),
         Some((head, rest)) => match rest.strip_suffix(')') {
             Some(settings) => (head, settings),
-            None => return Err(failed(word, "a closing parenthesis is missing")),
+            None => return Err(Error::model(word, "a closing parenthesis is missing")),
         },
     };
     let (op, name) = head.split_once(':').unwrap_or((head, head));
     if op.is_empty() || name.is_empty() {
-        return Err(failed(word, "it must be a function, or FUNCTION:NAME"));
+        return Err(Error::model(
+            word,
+            "it must be a function, or FUNCTION:NAME",
+        ));
     }
     let mut attributes = Attributes::new();
     for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
         let Some((name, value)) = setting.split_once('=') else {
-            return Err(failed(word, format!("{setting} is not NAME=VALUE")));
+            return Err(Error::model(word, format!("{setting} is not NAME=VALUE")));
         };
         let number = value.parse().map(Attribute::Number);
         let value = number.unwrap_or_else(|_| Attribute::Text(value.to_owned()));
@@ -147,13 +151,6 @@ fn node(word: &str) -> Result<Node> {
         inputs: Vec::new(),
         attributes,
     })
-}
-
-fn failed(node: &str, reason: impl Into<String>) -> Error {
-    Error::Model {
-        node: node.to_owned(),
-        reason: reason.into(),
-    }
 }
 
 #[cfg(test)]
@@ -215,7 +212,7 @@ mod tests {
             inputs: vec![input.to_owned()],
             attributes: Attributes::new(),
         };
-        let format = FORMAT.to_owned();
+        let format = Model::FORMAT.to_owned();
         let nodes = vec![node("a", "b"), node("b", "a")];
         let message = Model { format, nodes }.wired().unwrap_err().to_string();
         assert_eq!(message, "model: a: its input b is not computed before it");

@@ -6,11 +6,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use super::{
-    build::Network,
-    layer::STEP,
-    values::{At, Errors},
-};
+use super::{build::Network, layer::STEP, reverse::Forward};
 use crate::error::{Error, Result};
 
 /// Samples that are asked for a second opinion.
@@ -40,7 +36,7 @@ impl Network {
                 if value.is_input { along } else { Vec::new() }
             });
             let inputs: Vec<Vec<f64>> = inputs.collect();
-            let side = |h: f64| self.difference(row, &forward.values, &inputs, h);
+            let side = |h: f64| self.difference(row, &forward, &inputs, h);
             let (Some((up, differences)), Some((down, _))) = (side(STEP), side(-STEP)) else {
                 continue;
             };
@@ -74,7 +70,7 @@ impl Network {
     fn difference(
         &self,
         row: usize,
-        values: &[Vec<f64>],
+        forward: &Forward,
         inputs: &[Vec<f64>],
         h: f64,
     ) -> Option<(f64, Vec<Vec<f64>>)> {
@@ -83,32 +79,25 @@ impl Network {
             .map(|along| along.iter().map(|along| h * along).collect())
             .collect();
         for (place, node) in self.outputs() {
-            let of = |places: &[Vec<f64>]| -> Vec<Vec<f64>> {
-                node.inputs.iter().map(|&it| places[it].clone()).collect()
-            };
-            let (x, d) = (of(values), of(&differences));
-            let x: Vec<&[f64]> = x.iter().map(Vec::as_slice).collect();
-            let d: Vec<&[f64]> = d.iter().map(Vec::as_slice).collect();
-            if node.layer.is_on_kink(&x) {
+            let at = self.at(forward, node, &forward.values[place]);
+            if node.layer.is_on_kink(&at.inputs) {
                 return None;
             }
-            let none = Errors::default();
-            let at = At {
-                inputs: &x,
-                output: &values[place],
-                of_inputs: &vec![&none; x.len()],
-                arithmetic: &self.arithmetic,
-            };
-            let mut out = vec![0.0; values[place].len()];
+            let d: Vec<&[f64]> = node
+                .inputs
+                .iter()
+                .map(|&it| differences[it].as_slice())
+                .collect();
+            let mut out = vec![0.0; at.output.len()];
             node.layer.difference(&at, &d, &mut out);
             differences[place] = out;
         }
-        let (y, d) = (&values[self.output], &differences[self.output]);
+        let (y, d) = (&forward.values[self.output], &differences[self.output]);
         let rows = row..row + 1;
-        let is_on_kink = self.loss.is_on_kink(rows.clone(), y);
-        let loss = || self.loss.difference(rows, y, d).iter().sum();
-        (!is_on_kink)
-            .then(loss)
-            .map(|loss| (loss, differences.clone()))
+        if self.loss.is_on_kink(rows.clone(), y) {
+            return None;
+        }
+        let loss = self.loss.difference(rows, y, d).iter().sum();
+        Some((loss, differences))
     }
 }

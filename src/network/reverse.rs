@@ -63,11 +63,21 @@ pub(super) struct Forward {
 pub(super) struct Reverse {
     pub(super) rows: Range<usize>,
     computed: Vec<(usize, Vec<f64>, Errors)>,
+    /// The user's gradient of each value, if it is given and was asked for.
+    pub(super) theirs: Vec<Option<Vec<f64>>>,
     /// The gradient of each value: numeric, and the errors of a program's.
     pub(super) gradients: Vec<(Vec<f64>, Errors)>,
     pub(super) sums: Vec<Sums>,
     /// The mistakes of a layer that give the user's gradient of a value.
     mistakes: Vec<Vec<&'static str>>,
+}
+
+impl Forward {
+    /// Returns the inputs of a node.
+    fn inputs(&self, node: &Built) -> Vec<&[f64]> {
+        let places = node.inputs.iter();
+        places.map(|&place| self.values[place].as_slice()).collect()
+    }
 }
 
 impl Network {
@@ -148,14 +158,14 @@ impl Network {
             });
         }
         for (place, value) in self.values.iter().enumerate().rev() {
-            let Some(gradient) = &value.gradient else {
+            let (Some(gradient), Some(theirs)) = (&value.gradient, &block.theirs[place]) else {
                 continue;
             };
             let (numeric, errors) = &block.gradients[place];
             visit(&Rows {
                 tested: gradient,
                 rows: block.rows.clone(),
-                analytic: &gradient.tensor.rows::<f64>(block.rows.clone()),
+                analytic: theirs,
                 numeric,
                 allowed: &self.allowed(errors),
                 mistakes: &block.mistakes[place],
@@ -174,6 +184,22 @@ impl Network {
         (0..errors.smooth.len()).map(allowed).collect()
     }
 
+    /// Returns the values at a node, with the given output.
+    pub(super) fn at<'a>(
+        &'a self,
+        forward: &'a Forward,
+        node: &Built,
+        output: &'a [f64],
+    ) -> At<'a> {
+        let places = node.inputs.iter();
+        At {
+            inputs: forward.inputs(node),
+            output,
+            of_inputs: places.map(|&place| &forward.errors[place]).collect(),
+            arithmetic: &self.arithmetic,
+        }
+    }
+
     /// Computes a block of samples forward, with the rounding errors of a program's values: none
     /// where the file holds the value itself.
     ///
@@ -190,20 +216,8 @@ impl Network {
             let (mut values, mut errors) = (vec![0.0; length], Errors::zeros(length));
             if !value.is_input {
                 let node = nodes.next().expect("a value is an input or a node's");
-                let x: Vec<&[f64]> = node
-                    .inputs
-                    .iter()
-                    .map(|&it| forward.values[it].as_slice())
-                    .collect();
-                node.layer.forward(&x, &mut values);
-                let of_inputs: Vec<&Errors> =
-                    node.inputs.iter().map(|&it| &forward.errors[it]).collect();
-                let at = At {
-                    inputs: &x,
-                    output: &values,
-                    of_inputs: &of_inputs,
-                    arithmetic: &self.arithmetic,
-                };
+                node.layer.forward(&forward.inputs(node), &mut values);
+                let at = self.at(&forward, node, &values);
                 node.layer.errors(&at, &mut errors);
                 if let Some(noise) = noise.as_deref_mut() {
                     noise.disturb(&mut values, &mut errors);
@@ -238,60 +252,52 @@ impl Network {
         };
         let mut gradients: Vec<(Vec<f64>, Errors)> =
             self.values.iter().map(|value| zeros(value.width)).collect();
-        let mut consumers = vec![0; self.values.len()];
+        let theirs: Vec<Option<Vec<f64>>> = self
+            .values
+            .iter()
+            .map(|value| {
+                let given = value.gradient.as_ref().filter(|_| with_theirs)?;
+                Some(given.tensor.rows(rows.clone()))
+            })
+            .collect();
+        let mut has_consumer = vec![false; self.values.len()];
         let mut mistakes = vec![Vec::new(); self.values.len()];
         let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
         let mut sums: Vec<Sums> = zeros.collect();
         {
             let (gy, errors) = &mut gradients[self.output];
-            let output = forward.values[self.output].as_slice();
             let at = At {
-                inputs: &[output],
+                inputs: vec![&forward.values[self.output]],
                 output: &[],
-                of_inputs: &[&forward.errors[self.output]],
+                of_inputs: vec![&forward.errors[self.output]],
                 arithmetic: &self.arithmetic,
             };
             self.loss.pull(rows.clone(), &at, gy, errors);
             if let Some(noise) = noise.as_deref_mut() {
                 noise.disturb(gy, errors);
             }
-            consumers[self.output] = 1;
+            has_consumer[self.output] = true;
         }
         for (place, node) in self.outputs().into_iter().rev() {
             let (numeric, errors) = std::mem::take(&mut gradients[place]);
-            let given = self.values[place].gradient.as_ref();
-            let given = given.filter(|_| with_theirs);
             let none = Errors::zeros(numeric.len());
             // The user's own gradient, so that a wrong layer hides no other.
-            let theirs = given.map(|it| it.tensor.rows::<f64>(rows.clone()));
-            let theirs = theirs.filter(|g| g.iter().all(|g| g.is_finite()));
+            let own = theirs[place].as_deref();
+            let own = own.filter(|g| g.iter().all(|g| g.is_finite()));
             let upstream = Upstream {
-                g: theirs.as_deref().unwrap_or(&numeric),
-                errors: if theirs.is_some() { &none } else { &errors },
+                g: own.unwrap_or(&numeric),
+                errors: if own.is_some() { &none } else { &errors },
                 arithmetic: &self.arithmetic,
             };
-            let x: Vec<&[f64]> = node
-                .inputs
-                .iter()
-                .map(|&it| forward.values[it].as_slice())
-                .collect();
-            let of_inputs: Vec<&Errors> =
-                node.inputs.iter().map(|&it| &forward.errors[it]).collect();
-            let at = At {
-                inputs: &x,
-                output: &forward.values[place],
-                of_inputs: &of_inputs,
-                arithmetic: &self.arithmetic,
-            };
+            let at = self.at(&forward, node, &forward.values[place]);
             for (input, &from) in node.inputs.iter().enumerate() {
-                let length = x[input].len();
+                let length = at.inputs[input].len();
                 let (mut gx, mut errors) = (vec![0.0; length], Errors::zeros(length));
                 node.layer.pull(&at, input, &upstream, &mut gx, &mut errors);
                 if let Some(noise) = noise.as_deref_mut() {
                     noise.disturb(&mut gx, &mut errors);
-                }
-                if noise.is_none() {
-                    mistakes[from] = self.mistakes(node, (&at, input), rows, upstream.g);
+                } else if let Some(theirs) = &theirs[from] {
+                    mistakes[from] = self.mistakes(node, (&at, input), upstream.g, theirs);
                 }
                 let (sum, of_sum) = &mut gradients[from];
                 add(
@@ -299,10 +305,10 @@ impl Network {
                     of_sum,
                     &gx,
                     &errors,
-                    consumers[from] > 0,
+                    has_consumer[from],
                     &self.arithmetic,
                 );
-                consumers[from] += 1;
+                has_consumer[from] = true;
             }
             for (index, parameter) in node.parameters.clone().enumerate() {
                 node.layer
@@ -313,6 +319,7 @@ impl Network {
         Reverse {
             rows: rows.clone(),
             computed: forward.computed,
+            theirs,
             gradients,
             sums,
             mistakes,
@@ -324,20 +331,15 @@ impl Network {
         &self,
         node: &Built,
         (at, input): (&At, usize),
-        rows: &Range<usize>,
         g: &[f64],
+        theirs: &[f64],
     ) -> Vec<&'static str> {
         /// Errors of a formula and of a program, in units of the unit roundoff.
         const ROUNDING: f64 = 64.0;
-        let from = node.inputs[input];
-        let Some(theirs) = &self.values[from].gradient else {
-            return Vec::new();
-        };
-        let theirs = theirs.tensor.rows::<f64>(rows.clone());
         let size = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let bound = ROUNDING * self.arithmetic.u * size(&theirs);
+        let bound = ROUNDING * self.arithmetic.u * size(theirs);
         let gives = |gx: &[f64]| {
-            let errors: Vec<f64> = gx.iter().zip(&theirs).map(|(gx, a)| gx - a).collect();
+            let errors: Vec<f64> = gx.iter().zip(theirs).map(|(gx, a)| gx - a).collect();
             size(&errors) <= bound
         };
         let mistakes = node.layer.mistakes(at, input, g).into_iter();

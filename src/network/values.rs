@@ -4,9 +4,9 @@ use super::arithmetic::Arithmetic;
 
 /// The inputs and the output of a layer, with the errors of a program's.
 pub(super) struct At<'a> {
-    pub(super) inputs: &'a [&'a [f64]],
+    pub(super) inputs: Vec<&'a [f64]>,
     pub(super) output: &'a [f64],
-    pub(super) of_inputs: &'a [&'a Errors],
+    pub(super) of_inputs: Vec<&'a Errors>,
     pub(super) arithmetic: &'a Arithmetic,
 }
 

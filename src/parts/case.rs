@@ -100,7 +100,7 @@ impl Case {
             settings: partial::settings(&request, &options),
         };
         Ok(Self {
-            shared: index.open_shared()?,
+            shared: index.open_shared(&request)?,
             index,
             request,
             options,

@@ -242,9 +242,10 @@ impl Index {
     /// Opens the shared file, if there is one.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub(super) fn open_shared(&self) -> Result<Option<Source>> {
-        self.shared.as_deref().map(Source::mapped).transpose()
+    /// Those of [`Source::opened`].
+    pub(super) fn open_shared(&self, request: &Request) -> Result<Option<Source>> {
+        let shared = self.shared.clone().map(Source::File);
+        shared.map(|file| file.opened(request.memory)).transpose()
     }
 
     /// Returns the source of a file's tensors, with those of the shared file.
@@ -261,7 +262,7 @@ impl Index {
     /// # Errors
     /// Those of [`io::load`] for any file.
     pub fn summarize(&mut self, request: &Request) -> Result<Whole> {
-        let shared = self.open_shared()?;
+        let shared = self.open_shared(request)?;
         let read = |file: usize| {
             let source = self.source(file, shared.as_ref());
             let inputs = io::load(&source, &targets_only(request))?;

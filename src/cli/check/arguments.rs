@@ -114,6 +114,14 @@ impl CheckArguments {
         Ok(inputs)
     }
 
+    /// Opens the file of a source, for all that read it.
+    ///
+    /// # Errors
+    /// Those of [`Source::opened`].
+    pub(super) fn open(&self, source: &Source) -> Result<Source> {
+        source.opened(Some(self.memory.as_u64() as usize))
+    }
+
     /// Reads a network, if the file holds one or `--model` describes it.
     ///
     /// # Errors

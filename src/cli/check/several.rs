@@ -137,6 +137,7 @@ impl CheckCommand {
     ) -> Checked {
         let started = Instant::now();
         let checked = || -> Result<Checked> {
+            let source = &self.arguments.open(source)?;
             if let Some(network) = self.arguments.network(source)? {
                 let load = started.elapsed().as_secs_f64();
                 let mut interrupts = interrupts.clone();

@@ -26,6 +26,7 @@ impl CheckCommand {
     pub(super) fn run_local(&self, source: &Source) -> Result<u8> {
         let arguments = &self.arguments;
         let started = Instant::now();
+        let source = &arguments.open(source)?;
         if let Some(network) = arguments.network(source)? {
             return self.run_network(source, &network, started);
         }

@@ -27,7 +27,7 @@ pub(super) fn new(spec: &mut Spec) -> Result<Built> {
     let Some(&channels) = shape.first() else {
         return Err(spec.failed("its input needs an axis of channels"));
     };
-    let eps = spec.number("eps", 1e-5)?;
+    let eps = spec.settings.number("eps", 1e-5)?;
     let gain = spec.optional("weight", &[channels])?;
     let bias = spec.optional("bias", &[channels])?;
     let mean = spec.statistic("running_mean", channels)?;

@@ -33,7 +33,7 @@ pub(super) fn multiply(spec: &mut Spec) -> Result<Built> {
 /// Dropout: in eval mode its input; else its input times its second one, the mask of zeros and
 /// ones, divided by 1 - `p`.
 pub(super) fn dropout(spec: &mut Spec) -> Result<Built> {
-    let p = spec.number("p", 0.5)?;
+    let p = spec.settings.number("p", 0.5)?;
     if spec.inputs.len() == 1 {
         return identity(spec);
     }
@@ -89,7 +89,7 @@ impl Layer for Multiply {
     }
 
     fn difference(&self, at: &At, d: &[&[f64]], out: &mut [f64]) {
-        let x = at.inputs;
+        let x = &at.inputs;
         for (i, out) in out.iter_mut().enumerate() {
             *out = self.factor * (d[0][i] * (x[1][i] + d[1][i]) + x[0][i] * d[1][i]);
         }

@@ -16,7 +16,7 @@ pub(super) fn identity(spec: &mut Spec) -> Result<Built> {
 /// All axes but that of the samples as one.
 pub(super) fn flatten(spec: &mut Spec) -> Result<Built> {
     let shape = vec![spec.input()?.iter().product()];
-    if spec.number("start_dim", 1.0)? != 1.0 {
+    if spec.settings.number("start_dim", 1.0)? != 1.0 {
         return Err(spec.failed("its start_dim must be 1"));
     }
     spec.build(shape, Identity)
@@ -25,7 +25,7 @@ pub(super) fn flatten(spec: &mut Spec) -> Result<Built> {
 /// The axes of `shape` besides that of the samples; one of them may be -1.
 pub(super) fn reshape(spec: &mut Spec) -> Result<Built> {
     let all: usize = spec.input()?.iter().product();
-    let Some(asked) = spec.numbers("shape")? else {
+    let Some(asked) = spec.settings.numbers("shape")? else {
         return Err(spec.failed("it needs a shape"));
     };
     let known: f64 = asked.iter().filter(|extent| **extent != -1.0).product();

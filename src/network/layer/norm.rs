@@ -24,7 +24,7 @@ struct Norm {
 
 /// `weight` (x - mean x) / sqrt(var x + `eps`) + `bias`.
 pub(super) fn layer_norm(spec: &mut Spec) -> Result<Built> {
-    let eps = spec.number("eps", 1e-5)?;
+    let eps = spec.settings.number("eps", 1e-5)?;
     new(spec, eps, true)
 }
 
@@ -32,7 +32,7 @@ pub(super) fn layer_norm(spec: &mut Spec) -> Result<Built> {
 pub(super) fn rms_norm(spec: &mut Spec) -> Result<Built> {
     // PyTorch's default: the distance from 1 to the next number. Half types are widened to f32.
     let next = 2.0 * spec.dtype.unit_roundoff().min(Dtype::F32.unit_roundoff());
-    let eps = spec.number("eps", next)?;
+    let eps = spec.settings.number("eps", next)?;
     new(spec, eps, false)
 }
 
@@ -40,6 +40,7 @@ fn new(spec: &mut Spec, eps: f64, is_centred: bool) -> Result<Built> {
     let shape = spec.input()?.to_vec();
     let last = shape.last().map(|&last| vec![last as f64]);
     let normalized = spec
+        .settings
         .numbers("normalized_shape")?
         .or(last)
         .unwrap_or_default();

@@ -26,7 +26,7 @@ pub(super) fn log_softmax(spec: &mut Spec) -> Result<Built> {
 fn new(spec: &mut Spec, is_log: bool) -> Result<Built> {
     let width = spec.width()?;
     let shape = spec.input()?.to_vec();
-    let dim = spec.number("dim", -1.0)?;
+    let dim = spec.settings.number("dim", -1.0)?;
     // The samples are axis 0.
     if dim != -1.0 && dim != shape.len() as f64 {
         return Err(spec.failed("its dim must be -1, the last axis"));

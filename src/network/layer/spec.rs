@@ -1,41 +1,23 @@
 //! The description of a layer: its name, its attributes, and the shapes of what it takes.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::Layer;
 use crate::{
     error::{Error, Result},
+    network::attributes::{Attributes, Settings},
     tensor::{Dtype, Tensor},
 };
 
-/// A setting of a layer or a loss.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Attribute {
-    /// A number, such as `eps`.
-    Number(f64),
-    /// A word, such as `approximate`.
-    Text(String),
-    /// Numbers, such as `shape`.
-    Numbers(Vec<f64>),
-}
-
-/// The settings of a layer or a loss, by PyTorch's names.
-pub type Attributes = BTreeMap<String, Attribute>;
-
-/// A layer in the making. What it does not ask for is refused.
+/// A layer in the making.
 pub(in crate::network) struct Spec<'a> {
-    /// The name of the node: the prefix of its parameters.
-    node: &'a str,
-    attributes: &'a Attributes,
+    /// Its settings. The name of its node is the prefix of its parameters.
+    pub(super) settings: Settings<'a>,
     /// The shapes of the inputs, without the axis of the samples.
     pub(super) inputs: &'a [Vec<usize>],
     tensors: &'a BTreeMap<String, Tensor>,
     /// The type of the program's numbers.
     pub(super) dtype: Dtype,
-    asked: BTreeSet<String>,
     /// The parameters that were asked for: their full names, and their shapes.
     parameters: Vec<(String, Vec<usize>)>,
 }
@@ -56,12 +38,10 @@ impl<'a> Spec<'a> {
         dtype: Dtype,
     ) -> Self {
         Self {
-            node,
-            attributes,
+            settings: Settings::new(node, attributes),
             inputs,
             tensors,
             dtype,
-            asked: BTreeSet::new(),
             parameters: Vec::new(),
         }
     }
@@ -92,48 +72,42 @@ impl<'a> Spec<'a> {
         )))
     }
 
-    /// Returns a number.
-    ///
-    /// # Errors
-    /// [`Error::Model`] if the attribute is none.
-    pub(super) fn number(&mut self, name: &str, default: f64) -> Result<f64> {
-        self.asked.insert(name.to_owned());
-        match self.attributes.get(name) {
-            None => Ok(default),
-            Some(Attribute::Number(value)) if value.is_finite() => Ok(*value),
-            Some(_) => Err(self.failed(format!("its {name} must be a number"))),
-        }
-    }
-
-    /// Returns numbers, or `None` if there is no such attribute.
-    pub(super) fn numbers(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
-        self.asked.insert(name.to_owned());
-        match self.attributes.get(name) {
-            None => Ok(None),
-            Some(Attribute::Numbers(values)) => Ok(Some(values.clone())),
-            Some(Attribute::Number(value)) => Ok(Some(vec![*value])),
-            Some(Attribute::Text(_)) => Err(self.failed(format!("its {name} must be numbers"))),
-        }
-    }
-
-    /// Returns one of these words.
-    pub(super) fn word(&mut self, name: &str, words: &[&'static str]) -> Result<&'static str> {
-        self.asked.insert(name.to_owned());
-        let given = match self.attributes.get(name) {
-            None => return Ok(words[0]),
-            Some(Attribute::Text(word)) => words.iter().find(|it| *it == word),
-            Some(_) => None,
-        };
-        let expected = || self.failed(format!("its {name} must be {}", words.join(" or ")));
-        given.copied().ok_or_else(expected)
-    }
-
     /// Returns a parameter of this shape, or `None` if the file has none.
     ///
     /// # Errors
-    /// [`Error::Model`] if it has another shape, and those of [`Tensor::require_finite`].
+    /// Those of [`Spec::read`].
     pub(super) fn optional(&mut self, name: &str, shape: &[usize]) -> Result<Option<Vec<f64>>> {
-        let full = format!("{}.{name}", self.node);
+        let found = self.read(name, shape)?;
+        if found.is_some() {
+            self.parameters.push((self.full(name), shape.to_vec()));
+        }
+        Ok(found)
+    }
+
+    /// Returns a parameter of this shape.
+    ///
+    /// # Errors
+    /// Those of [`Spec::read`], and [`Error::Model`] if the file has none.
+    pub(super) fn required(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>> {
+        let found = self.optional(name, shape)?;
+        found.ok_or_else(|| self.missing(name))
+    }
+
+    /// Returns a statistic of each channel, which is no parameter.
+    ///
+    /// # Errors
+    /// Those of [`Spec::required`].
+    pub(super) fn statistic(&self, name: &str, channels: usize) -> Result<Vec<f64>> {
+        let found = self.read(name, &[channels])?;
+        found.ok_or_else(|| self.missing(name))
+    }
+
+    /// Returns the values of a tensor of this shape, or `None` if the file has none.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if it has another shape, or other values than finite numbers.
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Option<Vec<f64>>> {
+        let full = self.full(name);
         let Some(tensor) = self.tensors.get(&full) else {
             return Ok(None);
         };
@@ -144,46 +118,32 @@ impl<'a> Spec<'a> {
         if shape.contains(&0) {
             return Err(self.failed(format!("{full} has no entry")));
         }
-        let values = tensor.values::<f64>();
-        if !tensor.dtype().is_float() || values.iter().any(|value| !value.is_finite()) {
+        if !tensor.dtype().is_float() || !tensor.is_finite() {
             return Err(self.failed(format!("{full} must hold finite floating-point numbers")));
         }
-        self.parameters.push((full, shape.to_vec()));
-        Ok(Some(values))
+        Ok(Some(tensor.values()))
     }
 
-    /// Returns a parameter of this shape.
-    ///
-    /// # Errors
-    /// Those of [`Spec::optional`], and [`Error::Model`] if the file has none.
-    pub(super) fn required(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>> {
-        let found = self.optional(name, shape)?;
-        let node = self.node;
-        found.ok_or_else(|| self.failed(format!("the file holds no tensor named {node}.{name}")))
+    /// Returns the name of a tensor of this node in the file.
+    fn full(&self, name: &str) -> String {
+        format!("{}.{name}", self.settings.node)
     }
 
-    /// Returns a statistic of each channel, which is no parameter.
-    ///
-    /// # Errors
-    /// Those of [`Spec::required`].
-    pub(super) fn statistic(&mut self, name: &str, channels: usize) -> Result<Vec<f64>> {
-        let values = self.required(name, &[channels])?;
-        self.parameters.pop();
-        Ok(values)
+    fn missing(&self, name: &str) -> Error {
+        self.failed(format!(
+            "the file holds no tensor named {}",
+            self.full(name)
+        ))
     }
 
     /// Returns the shape of a tensor of the file, if it has it.
     pub(super) fn shape_of(&self, name: &str) -> Option<&'a [usize]> {
-        let full = format!("{}.{name}", self.node);
-        Some(self.tensors.get(&full)?.shape())
+        Some(self.tensors.get(&self.full(name))?.shape())
     }
 
     /// Returns an error on this node.
     pub(super) fn failed(&self, reason: impl Into<String>) -> Error {
-        Error::Model {
-            node: self.node.to_owned(),
-            reason: reason.into(),
-        }
+        self.settings.failed(reason)
     }
 
     /// Finishes a layer with an output of this shape.
@@ -195,10 +155,7 @@ impl<'a> Spec<'a> {
         shape: Vec<usize>,
         layer: impl Layer + 'static,
     ) -> Result<Built> {
-        let mut names = self.attributes.keys();
-        if let Some(name) = names.find(|name| !self.asked.contains(*name)) {
-            return Err(self.failed(format!("it has no attribute {name}")));
-        }
+        self.settings.finish()?;
         Ok(Built {
             layer: Box::new(layer),
             shape,

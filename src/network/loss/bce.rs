@@ -22,7 +22,7 @@ pub(super) fn of_probabilities(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
 
 /// (1 - t) z + (1 + (`pos_weight` - 1) t) log(1 + exp(-z)).
 pub(super) fn of_logits(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    let positive = spec.number("pos_weight", 1.0)?;
+    let positive = spec.settings.number("pos_weight", 1.0)?;
     Ok(Box::new(Entries {
         entry: OfLogits { positive },
         target: spec.like_output("target")?,

@@ -27,7 +27,7 @@ struct CrossEntropy {
 }
 
 pub(super) fn cross_entropy(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    let label_smoothing = spec.number("label_smoothing", 0.0)?;
+    let label_smoothing = spec.settings.number("label_smoothing", 0.0)?;
     new(spec, label_smoothing, true)
 }
 
@@ -36,8 +36,8 @@ pub(super) fn nll_loss(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
 }
 
 fn new(spec: &mut LossSpec, label_smoothing: f64, is_of_logits: bool) -> Result<Box<dyn Loss>> {
-    let ignore_index = spec.number("ignore_index", IGNORE_INDEX as f64)? as i64;
-    let reduction = match spec.word("reduction", &["mean", "sum"])? {
+    let ignore_index = spec.settings.number("ignore_index", IGNORE_INDEX as f64)? as i64;
+    let reduction = match spec.settings.word("reduction", &["mean", "sum"])? {
         "sum" => Reduction::Sum,
         _ => Reduction::Mean,
     };

@@ -13,12 +13,12 @@ struct Huber {
 }
 
 pub(super) fn huber_loss(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    let delta = spec.number("delta", 1.0)?;
+    let delta = spec.settings.number("delta", 1.0)?;
     new(spec, "delta", delta, 1.0)
 }
 
 pub(super) fn smooth_l1_loss(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    let beta = spec.number("beta", 1.0)?;
+    let beta = spec.settings.number("beta", 1.0)?;
     new(spec, "beta", beta, 1.0 / beta)
 }
 

@@ -12,7 +12,7 @@ struct Divergence {
 }
 
 pub(super) fn new(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    let is_log = spec.number("log_target", 0.0)? != 0.0;
+    let is_log = spec.settings.number("log_target", 0.0)? != 0.0;
     Ok(Box::new(Entries {
         entry: Divergence { is_log },
         target: spec.like_output("target")?,

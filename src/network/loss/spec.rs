@@ -1,24 +1,20 @@
 //! The description of a loss: its attributes, and the tensors that it takes.
 
-use std::collections::BTreeSet;
-
 use super::Tensors;
 use crate::{
     error::{Error, Result},
-    network::layer::{Attribute, Attributes},
+    network::attributes::{Attributes, Settings},
     tensor::Tensor,
 };
 
-/// A loss in the making. What it does not ask for is refused.
+/// A loss in the making.
 pub(in crate::network) struct LossSpec<'a> {
-    name: &'a str,
-    attributes: &'a Attributes,
+    pub(super) settings: Settings<'a>,
     /// The shape of the output, without the axis of the samples.
     pub(super) shape: &'a [usize],
     /// The number of samples.
     pub(super) n: usize,
     tensors: &'a Tensors,
-    asked: BTreeSet<String>,
 }
 
 impl<'a> LossSpec<'a> {
@@ -30,44 +26,17 @@ impl<'a> LossSpec<'a> {
         tensors: &'a Tensors,
     ) -> Self {
         Self {
-            name,
-            attributes,
+            settings: Settings::new(name, attributes),
             shape,
             n,
             tensors,
-            asked: BTreeSet::new(),
         }
-    }
-
-    /// Returns a number.
-    ///
-    /// # Errors
-    /// [`Error::Model`] if the attribute is none.
-    pub(super) fn number(&mut self, name: &str, default: f64) -> Result<f64> {
-        self.asked.insert(name.to_owned());
-        match self.attributes.get(name) {
-            None => Ok(default),
-            Some(Attribute::Number(value)) if value.is_finite() => Ok(*value),
-            Some(_) => Err(self.failed(format!("its {name} must be a number"))),
-        }
-    }
-
-    /// Returns one of these words.
-    pub(super) fn word(&mut self, name: &str, words: &[&'static str]) -> Result<&'static str> {
-        self.asked.insert(name.to_owned());
-        let given = match self.attributes.get(name) {
-            None => return Ok(words[0]),
-            Some(Attribute::Text(word)) => words.iter().find(|it| *it == word),
-            Some(_) => None,
-        };
-        let expected = || self.failed(format!("its {name} must be {}", words.join(" or ")));
-        given.copied().ok_or_else(expected)
     }
 
     /// Returns the number that the sum over all entries is divided by.
     pub(super) fn normalizer(&mut self, reductions: &[&'static str]) -> Result<f64> {
         let entries: usize = self.shape.iter().product();
-        Ok(match self.word("reduction", reductions)? {
+        Ok(match self.settings.word("reduction", reductions)? {
             "sum" => 1.0,
             "batchmean" => self.n as f64,
             _ => (self.n * entries) as f64,
@@ -99,43 +68,14 @@ impl<'a> LossSpec<'a> {
         if found != expected {
             return Err(self.failed(format!("{name} has shape {found:?}, not {expected:?}")));
         }
-        self.require_finite(name, tensor)?;
-        Ok(tensor.reshaped(&[self.n, self.shape.iter().product()]))
-    }
-
-    pub(super) fn require_finite(&self, name: &str, tensor: &Tensor) -> Result<()> {
-        let is_finite = |row| {
-            tensor
-                .rows::<f64>(row..row + 1)
-                .iter()
-                .all(|it| it.is_finite())
-        };
-        if (0..tensor.shape().first().copied().unwrap_or(1)).all(is_finite) {
-            return Ok(());
+        if !tensor.is_finite() {
+            return Err(self.failed(format!("{name} must hold finite numbers")));
         }
-        Err(self.failed(format!("{name} must hold finite numbers")))
+        Ok(tensor.reshaped(&[self.n, self.shape.iter().product()]))
     }
 
     /// Returns an error on this loss.
     pub(super) fn failed(&self, reason: impl Into<String>) -> Error {
-        Error::Model {
-            node: self.name.to_owned(),
-            reason: reason.into(),
-        }
-    }
-
-    /// Finishes the loss.
-    ///
-    /// # Errors
-    /// [`Error::Model`] if there is an attribute that was not asked for.
-    pub(super) fn finish(&self) -> Result<()> {
-        let unknown = self
-            .attributes
-            .keys()
-            .find(|name| !self.asked.contains(*name));
-        match unknown {
-            Some(name) => Err(self.failed(format!("it has no attribute {name}"))),
-            None => Ok(()),
-        }
+        self.settings.failed(reason)
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
-    let alpha = spec.number("alpha", 1.0)?;
+    let alpha = spec.settings.number("alpha", 1.0)?;
     if alpha == 0.0 {
         return Err(spec.failed("its alpha must not be 0"));
     }

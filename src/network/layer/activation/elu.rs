@@ -13,7 +13,7 @@ pub(in crate::network::layer) struct Elu {
 }
 
 pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
-    let alpha = spec.number("alpha", 1.0)?;
+    let alpha = spec.settings.number("alpha", 1.0)?;
     let (scale, width) = (1.0, 1.0);
     each(
         spec,

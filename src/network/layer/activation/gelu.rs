@@ -14,7 +14,7 @@ struct Gelu;
 struct GeluTanh;
 
 pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
-    match spec.word("approximate", &["none", "tanh"])? {
+    match spec.settings.word("approximate", &["none", "tanh"])? {
         "tanh" => each(spec, GeluTanh),
         _ => each(spec, Gelu),
     }

@@ -14,8 +14,8 @@ pub(in crate::network::layer) struct Hardtanh {
 }
 
 pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
-    let low = spec.number("min_val", -1.0)?;
-    let high = spec.number("max_val", 1.0)?;
+    let low = spec.settings.number("min_val", -1.0)?;
+    let high = spec.settings.number("max_val", 1.0)?;
     if low >= high {
         return Err(spec.failed("its min_val must be below its max_val"));
     }

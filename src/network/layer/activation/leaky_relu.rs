@@ -13,7 +13,7 @@ pub(in crate::network::layer) struct LeakyRelu {
 }
 
 pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
-    let slope = spec.number("negative_slope", 0.01)?;
+    let slope = spec.settings.number("negative_slope", 0.01)?;
     each(spec, LeakyRelu { slope })
 }
 

@@ -14,8 +14,8 @@ struct Softplus {
 }
 
 pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
-    let beta = spec.number("beta", 1.0)?;
-    let threshold = spec.number("threshold", 20.0)?;
+    let beta = spec.settings.number("beta", 1.0)?;
+    let threshold = spec.settings.number("threshold", 20.0)?;
     if beta <= 0.0 {
         return Err(spec.failed("its beta must be above 0"));
     }
