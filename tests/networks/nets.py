@@ -29,7 +29,6 @@ ACTIVATIONS = {
     "relu6": F.relu6,
     "hardswish": F.hardswish,
 }
-FAULTS = ("factor", "one row zero", "one column factor", "derivative forgotten", "weight not transposed", "mean forgotten")
 
 
 class Fault(torch.autograd.Function):

@@ -37,7 +37,7 @@ def finite(tensors):
 
 
 def draw_faults(net, size, rng):
-    """Returns one to three faults, and the nodes that they are in."""
+    """Returns one to three faults, by the node or the parameter that they are in."""
     grads, values = net.gradients()
     candidates = []
     for node in net.nodes:
@@ -48,18 +48,13 @@ def draw_faults(net, size, rng):
             "factor": lambda g: g * (1 + size),
             "column": lambda g, c=column: torch.cat([g[:, :c], g[:, c : c + 1] * (1 + 20 * size), g[:, c + 1 :]], 1),
         }
-        candidates += [(name, name, change[kind]) for kind in change]
+        candidates += [(name, change[kind]) for kind in change]
         for key in ("weight", "bias"):
             if f"{name}.{key}" in net.trainable():
-                candidates.append((name, f"{name}.{key}", lambda g: g * (1 + size)))
-                candidates.append((name, f"{name}.{key}", zeroed(rng)))
+                candidates.append((f"{name}.{key}", lambda g: g * (1 + size)))
+                candidates.append((f"{name}.{key}", zeroed(rng)))
     count = int(rng.integers(1, 4))
-    faults, named = {}, set()
-    for place in rng.permutation(len(candidates))[:count]:
-        node, key, change = candidates[place]
-        faults[key] = change
-        named.add(node)
-    return faults, named
+    return dict(candidates[place] for place in rng.permutation(len(candidates))[:count])
 
 
 def zeroed(rng):
@@ -102,7 +97,7 @@ def run_batch(task):
                 net = Net(options.seed * 10_000_000 + number, dtype, kind)
                 if options.faults:
                     size = options.faults if dtype in ("f32", "f64") else 0.2
-                    faults, _ = draw_faults(net, size, rng)
+                    faults = draw_faults(net, size, rng)
                 grads, values = net.gradients(faults)
                 named = effective(net, faults, grads)
             except RuntimeError:  # binary_cross_entropy of NaN
