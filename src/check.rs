@@ -35,7 +35,7 @@ mod smallest;
 pub(crate) use compare::rel_err;
 pub use listener::Listener;
 pub use memory::memory;
-pub use network::network;
+pub use network::{network, validate as validate_network};
 pub use options::{CompareOn, Options, RandomRows};
 #[cfg(feature = "files")]
 pub use partial::{Sums, compare as compare_part};

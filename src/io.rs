@@ -48,6 +48,8 @@ mod numeric_file;
 #[cfg(feature = "object-store")]
 mod object;
 mod output_file;
+mod read;
+mod request;
 mod safetensors;
 mod save;
 mod source;
@@ -57,11 +59,12 @@ pub(crate) mod url;
 pub(crate) use archive::broken;
 #[cfg(feature = "remote")]
 pub(crate) use bytes::open_regular;
-pub use load::{Inputs, Request, load, names};
-pub use network::{NetworkFile, load_network};
+pub use load::Inputs;
 pub use numeric_file::NumericFile;
 pub use output_file::OutputFile;
-pub use save::{save, save_tensors};
+pub use read::{Content, load, names, read};
+pub use request::Request;
+pub use save::{save, save_network, save_tensors};
 #[cfg(any(feature = "serve", feature = "remote"))]
 pub(crate) use source::format;
 #[cfg(feature = "serve")]

@@ -73,8 +73,8 @@
 //! Data flows one way. A module imports only from those before it: [`error`], number (JSON's
 //! numbers, private), [`tensor`], [`loss`],
 //! [`scheme`], [`problem`], [`plan`], budget (work limits, private), [`rounding`], [`engine`],
-//! [`cpu`], [`report`], [`gpu`], [`device`], [`diagnose`], [`check`], [`sweep`], [`io`],
-//! [`parts`] and [`output`]; then the program.
+//! [`cpu`], [`network`], [`report`], [`gpu`], [`device`], [`diagnose`], [`check`], [`sweep`],
+//! [`io`], [`case`], [`parts`] and [`output`]; then the program.
 
 #![cfg_attr(
     not(test),
@@ -82,6 +82,8 @@
 )]
 
 mod budget;
+#[cfg(feature = "files")]
+pub mod case;
 pub mod check;
 pub mod cpu;
 pub mod device;

@@ -25,17 +25,19 @@
 //! ]);
 //! let network = Network::new(&model, &tensors, Dtype::F32)?;
 //! let mut wrong = Vec::new();
-//! network.check(&mut |rows| wrong.extend(rows.wrong()), &mut |_| true);
+//! network.check(0..1, &mut |rows| wrong.extend(rows.wrong()), &mut |_| true);
 //! assert_eq!(wrong, [1]); // The mask of the ReLU is missing.
 //! # Ok(())
 //! # }
 //! ```
 
+mod alone;
 mod arithmetic;
 mod attributes;
 mod build;
 #[cfg(test)]
 mod certificates;
+mod cost;
 mod difference;
 mod draws;
 mod layer;

@@ -7,14 +7,13 @@ use std::ops::Range;
 use clap::{Arg, Args, Command, Parser};
 
 use crate::{
-    check::{CompareOn, Options, RandomRows, Subject},
+    case::Case,
+    check::{CompareOn, Options, RandomRows},
     error::{Error, Result},
-    io::{self, Inputs, Request, Source},
+    io::{Request, Source},
     loss::Reduction,
-    problem::{WeightLayout, Wrt},
-    report::{Check, Report},
+    problem::WeightLayout,
     scheme::{Method, Precision, Scheme},
-    sweep::{self, Sweep},
     tensor::Dtype,
 };
 
@@ -42,16 +41,10 @@ const DIFFERENCE: &str = "Finite difference";
 pub struct LossSettings {
     /// Gradients to check [default: all in the file]
     ///
-    /// Separate several by commas. Without this flag all gradients in the file are checked.
-    #[arg(
-        long,
-        help_heading = LOSS,
-        value_enum,
-        value_delimiter = ',',
-        value_name = "input|logits|weight|bias",
-        hide_possible_values = true
-    )]
-    pub wrt: Vec<Wrt>,
+    /// input, logits, weight, bias, or the names of tensors of a network. Separate several by
+    /// commas. Without this flag all gradients in the file are checked.
+    #[arg(long, help_heading = LOSS, value_delimiter = ',', value_name = "NAME")]
+    pub wrt: Vec<String>,
     /// Reduction of the loss [default: the file's, else mean]
     #[arg(
         long,
@@ -139,6 +132,7 @@ impl LossSettings {
     /// Returns a request for all rows, with `memory` bytes for arrays apart from the weights.
     pub fn request(&self, memory: Option<u64>) -> Request {
         Request {
+            model: None,
             memory: memory.map(|bytes| bytes as usize),
             unpacked: None,
             rows: None,
@@ -161,6 +155,13 @@ pub struct Settings {
     /// The loss and its gradients.
     #[command(flatten)]
     pub loss: LossSettings,
+    /// Model of a network: a chain, or a .json file
+    ///
+    /// A chain names the layers and the loss by PyTorch's functions, each with the name whose
+    /// parameters it takes: 'linear:fc1 relu linear:fc2 cross_entropy'. A file may hold its model
+    /// itself. docs/networks.md has all layers.
+    #[arg(long, help_heading = "Network", value_name = "MODEL")]
+    pub model: Option<String>,
 
     /// Step: auto, or a number
     ///
@@ -349,62 +350,20 @@ impl Settings {
         }
     }
 
-    /// Sweeps over the step sizes for each check of a report, for the HTML page. An element is
-    /// `None` if the check did not cover all rows, or if [`sweep::glance`] returns `None`.
+    /// Reads a case. Arrays other than the weights may take `memory` bytes, and compressed arrays
+    /// `unpacked` bytes.
     ///
     /// # Errors
-    /// Those of [`sweep::glance`].
-    pub fn sweeps(&self, inputs: &Inputs, report: &Report) -> Result<Vec<Option<Sweep>>> {
-        let is_whole = self.rows.is_none() && self.sample.is_none() && !report.interrupted;
-        let of_check = |check: &Check| {
-            let mut subjects = inputs.subjects.iter();
-            match subjects.find(|subject| is_whole && subject.wrt == check.wrt) {
-                Some(subject) => sweep::glance(&inputs.problem, subject),
-                None => Ok(None),
-            }
-        };
-        report.checks.iter().map(of_check).collect()
-    }
-
-    /// Reads a problem and the gradients to check. Arrays other than the weights may take `memory`
-    /// bytes, and compressed arrays `unpacked` bytes.
-    ///
-    /// The gradient of a parameter is a sum over all samples, so it cannot be checked on some of
-    /// them. With `--rows` or `--sample` it is skipped, with a note, unless `--wrt` names it or the
-    /// file holds no other gradient.
-    ///
-    /// # Errors
-    /// Those of [`io::load`].
-    pub fn load(&self, source: &Source, memory: u64, unpacked: Option<u64>) -> Result<Inputs> {
+    /// Those of [`Case::load`].
+    pub fn load(&self, source: &Source, memory: u64, unpacked: Option<u64>) -> Result<Case> {
         let mut request = self.loss.request(Some(memory));
+        request.model.clone_from(&self.model);
         request.unpacked = unpacked.map(|bytes| bytes as usize);
         request.rows = match self.sample {
             Some(_) => Some(0..0),
             None => self.rows.clone(),
         };
-        let mut inputs = io::load(source, &request)?;
-        self.leave_out_parameters(&mut inputs);
-        Ok(inputs)
-    }
-
-    fn leave_out_parameters(&self, inputs: &mut Inputs) {
-        let flag = match (&self.rows, self.sample) {
-            (Some(_), _) => "--rows",
-            (None, Some(_)) => "--sample",
-            (None, None) => return,
-        };
-        let is_parameter = |subject: &Subject| subject.wrt.is_parameter();
-        if !self.loss.wrt.is_empty() || inputs.subjects.iter().all(is_parameter) {
-            return;
-        }
-        for subject in inputs.subjects.iter().filter(|it| is_parameter(it)) {
-            let name = subject.wrt.grad_name();
-            inputs.notes.push(format!(
-                "{name} is not checked: it is a sum over all samples, \
-                 and {flag} selects some of them"
-            ));
-        }
-        inputs.subjects.retain(|subject| !is_parameter(subject));
+        Case::load(source, &request, &self.options(false))
     }
 }
 
@@ -427,7 +386,7 @@ mod tests {
             ("computed-in", "bf16"),
         ])
         .unwrap();
-        assert_eq!(settings.loss.wrt, [Wrt::Input, Wrt::Weight]);
+        assert_eq!(settings.loss.wrt, ["input", "weight"]);
         assert_eq!(settings.loss.ignore_index, Some(-1));
         let request = settings.loss.request(None);
         assert_eq!(request.normalizer, Some(46.0));
@@ -455,8 +414,8 @@ mod tests {
             (
                 ("rtols", "1"),
                 "unknown setting 'rtols'; the settings are wrt, reduction, ignore-index, \
-                 label-smoothing, self-test, normalizer, weight-layout, computed-in, eps, method, \
-                 scheme, precision, compare, rtol, atol, min-power, rows, sample, seed",
+                 label-smoothing, self-test, normalizer, weight-layout, computed-in, model, eps, \
+                 method, scheme, precision, compare, rtol, atol, min-power, rows, sample, seed",
             ),
             (
                 ("eps", "x"),

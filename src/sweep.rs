@@ -157,8 +157,8 @@ fn is_affordable(problem: &Problem, wrt: Wrt, work: usize) -> bool {
 
 /// Returns the reason to leave out the sweep with respect to `wrt`, if it takes more than
 /// [`WORK`] and is none of those that were asked for.
-pub fn reason_to_skip(problem: &Problem, wrt: Wrt, asked: &[Wrt]) -> Option<String> {
-    let is_skipped = asked.is_empty() && !is_affordable(problem, wrt, WORK);
+pub fn reason_to_skip(problem: &Problem, wrt: Wrt, is_asked: bool) -> Option<String> {
+    let is_skipped = !is_asked && !is_affordable(problem, wrt, WORK);
     let (name, time) = (wrt.grad_name(), time_per_step(problem, wrt));
     is_skipped.then(|| format!("{name} is not swept: each step needs all samples, {time}"))
 }

@@ -3,11 +3,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use gradprobe::{
-    check::{self, Options},
-    io::{self, Request, Source},
+    case::Case,
+    check::Options,
+    io::{Request, Source},
 };
 
-/// Loads and validates a file with these bytes. It must end with a problem or with an error that
+/// Loads and validates a file with these bytes. It must end with a case or with an error that
 /// has a short message; a panic, or memory beyond the limits, is a bug.
 pub fn read(bytes: &[u8], extension: &str) {
     let name = PathBuf::from(format!("body.{extension}"));
@@ -17,8 +18,8 @@ pub fn read(bytes: &[u8], extension: &str) {
         ..Request::default()
     };
     let source = Source::Bytes(name, Arc::new(bytes.to_vec()));
-    let checked = io::load(&source, &request)
-        .and_then(|inputs| check::validate(&inputs.problem, &inputs.subjects, &Options::default()));
+    let options = Options::default();
+    let checked = Case::load(&source, &request, &options).and_then(|case| case.validate(&options));
     if let Err(error) = checked {
         let message = error.to_string();
         assert!(

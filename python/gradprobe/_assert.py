@@ -27,6 +27,7 @@ ARRAYS = (
     "grad_logits",
     "grad_weight",
     "grad_bias",
+    "tensors",
 )
 
 

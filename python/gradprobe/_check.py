@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from . import _native
@@ -14,7 +16,7 @@ from ._arrays import prepare_all
 from ._errors import CaseError
 from ._layer_report import LayerReport
 
-Wrt = Literal["input", "logits", "weight", "bias"]
+Model = str | os.PathLike[str] | Mapping[str, Any]
 GIB = 1 << 30
 
 
@@ -22,7 +24,7 @@ def check(
     *,
     input: Any = None,
     weight: Any = None,
-    target: Any,
+    target: Any = None,
     bias: Any = None,
     logits: Any = None,
     class_weight: Any = None,
@@ -31,13 +33,15 @@ def check(
     grad_logits: Any = None,
     grad_weight: Any = None,
     grad_bias: Any = None,
+    model: Model | None = None,
+    tensors: Mapping[str, Any] | None = None,
     reduction: Literal["mean", "sum"] | None = None,
     label_smoothing: float | None = None,
     ignore_index: int | None = None,
     normalizer: float | None = None,
     weight_layout: Literal["kd", "dk"] | None = None,
     computed_in: str | None = None,
-    wrt: Wrt | Sequence[Wrt] | None = None,
+    wrt: str | Sequence[str] | None = None,
     self_test: bool = False,
     rtol: float | None = None,
     atol: float | None = None,
@@ -57,11 +61,14 @@ def check(
     server: str | None = None,
     token_file: str | os.PathLike[str] | None = None,
 ) -> LayerReport:
-    """Checks gradients of cross-entropy behind a linear layer, entry by entry.
+    """Checks gradients of a linear layer with cross-entropy, or of a network, entry by entry.
 
     The loss is `F.cross_entropy(input @ weight.T + bias, target)`, or `F.cross_entropy(logits,
     target)` if `logits` is given in place of input and weight. Arrays are those of NumPy, PyTorch
     or JAX, and are read in place. Tensors may require grad.
+
+    With `model`, the tensors are those of a network: `tensors` holds its parameters by the names of
+    a `state_dict`, and the gradients as `grad.NAME`.
 
     Args:
         input: [n, d]; n may be several axes, as in [batch, sequence, d].
@@ -73,13 +80,17 @@ def check(
         sample_weight: [n], the upstream gradient of each sample's loss (reduction none).
         grad: The gradient with respect to the input that your code computed.
         grad_logits, grad_weight, grad_bias: Those with respect to the others.
+        model: A chain such as "linear:fc1 relu linear:fc2 cross_entropy", a mapping or JSON in the
+            format gradprobe.model/1, or the path of a .json file. docs/networks.md has all layers.
+        tensors: The other tensors of a network, by name.
         reduction: "mean" or "sum". By default the mean, or the sum with sample_weight.
         label_smoothing: From 0 to 1.
         ignore_index: The target of samples that do not count; -100 by default.
         normalizer: The divisor of the sum of the losses, in place of that of the mean.
         weight_layout: The axes of weight, where the shapes leave it open (k equals d).
         computed_in: The dtype in which the gradients were computed, such as "bf16" under autocast.
-        wrt: The gradients to check; by default all that are given.
+        wrt: The gradients to check: "input", "logits", "weight", "bias", or tensors of a network;
+            by default all that are given.
         self_test: True checks gradprobe's own backward pass.
         rtol, atol: Tolerances in place of the rounding of the gradient's dtype.
         min_power: The largest error in all entries that a pass may miss; 0.1 by default.
@@ -125,7 +136,11 @@ def check(
         "grad_bias": grad_bias,
     }
     given = {name: array for name, array in arrays.items() if array is not None}
-    if "target" not in given:
+    if model is not None:
+        given = {**(tensors or {}), **given}
+    elif tensors is not None:
+        raise CaseError("tensors are those of a network: pass its model too")
+    elif "target" not in given:
         raise CaseError("target is None, but must hold class indices or probabilities")
     prepared, notes = prepare_all(given)
     case = _native.case_of_arrays(prepared)
@@ -136,6 +151,7 @@ def check(
         normalizer=normalizer,
         weight_layout=weight_layout,
         computed_in=computed_in,
+        model=model,
         wrt=wrt,
         self_test=self_test or None,
         rtol=rtol,
@@ -156,11 +172,12 @@ def check(
         raise CaseError("a service returns no numeric gradients, and chooses its own device")
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "case.safetensors")
-        _native.save_case(path, prepared, [])
+        # A model may be too long for an address.
+        _native.save_case(path, prepared, [pair for pair in settings if pair[0] == "model"])
         return LayerReport(
             _native.check_by_service(
                 path,
-                settings,
+                [pair for pair in settings if pair[0] != "model"],
                 notes=notes,
                 server=server,
                 token_file=token_file,
@@ -180,7 +197,8 @@ def check_file(
 ) -> LayerReport:
     """Checks the gradients in a .safetensors or .npz file.
 
-    Settings are those of `check`, from `reduction` to `seed`. They come before those in the file.
+    Settings are `model`, and those of `check` from `reduction` to `seed`. They come before those in
+    the file.
 
     Raises:
         OSError: The file cannot be read.
@@ -193,15 +211,16 @@ def check_file(
 def save_case(path: str | os.PathLike[str], **arrays_and_settings: Any) -> None:
     """Writes arrays and settings of `check` to a .safetensors file.
 
-    `check_file` and the command read it.
+    `check_file` and the command read it. The tensors of a network are in `tensors`, as for `check`.
 
     Example:
         >>> gradprobe.save_case("case.safetensors", input=x, weight=w, target=t, grad=x.grad,
         ...     label_smoothing=0.1)  # doctest: +SKIP
     """
     settings = {name: arrays_and_settings.pop(name, None) for name in IN_FILES}
+    tensors = arrays_and_settings.pop("tensors", None) or {}
     given = {name: value for name, value in arrays_and_settings.items() if value is not None}
-    prepared, _ = prepare_all(given)
+    prepared, _ = prepare_all({**tensors, **given})
     _native.save_case(path, prepared, _settings(**settings))
 
 
@@ -212,6 +231,7 @@ IN_FILES = (
     "normalizer",
     "weight_layout",
     "computed_in",
+    "model",
 )
 """The settings that a file may hold."""
 
@@ -324,7 +344,18 @@ def _spelled(name: str, value: Any) -> str:
         return ",".join(value)
     if name == "computed_in":
         return _dtype_name(value)
+    if name == "model":
+        return _model_text(value)
     return str(value)
+
+
+def _model_text(model: Model) -> str:
+    """Returns a chain or JSON."""
+    if isinstance(model, Mapping):
+        return json.dumps(model)
+    if os.fspath(model).endswith(".json"):
+        return Path(model).read_text(encoding="utf-8")
+    return os.fspath(model)
 
 
 def _dtype_name(dtype: Any) -> str:

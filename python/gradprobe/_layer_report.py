@@ -1,4 +1,4 @@
-"""The report of a check of a linear layer with cross-entropy."""
+"""The report that the native part makes: of a linear layer with cross-entropy, or a network."""
 
 from __future__ import annotations
 
@@ -94,8 +94,9 @@ def _number(value: Any) -> float:
 
 def _check(data: dict[str, Any], sentence: str, native: _native.Report) -> Check:
     wrt = data["wrt"]
+    name = "grad" if wrt == "input" else f"grad_{wrt}"
     return Check(
-        name="grad" if wrt == "input" else f"grad_{wrt}",
+        name=data.get("tensor", name),
         verdict=data["verdict"],
         headline=sentence,
         dtype=data["dtype"],
@@ -108,6 +109,7 @@ def _check(data: dict[str, Any], sentence: str, native: _native.Report) -> Check
         worst=tuple(_entries(data["worst"])),
         where=_where(data),
         data=data,
+        layer=data.get("layer"),
     )
 
 

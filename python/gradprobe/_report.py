@@ -74,8 +74,8 @@ class Check:
     """The result for one gradient."""
 
     name: str
-    """"grad", "grad_logits", "grad_weight" or "grad_bias"; the name of an argument's leaf for
-    check_function."""
+    """"grad", "grad_logits", "grad_weight" or "grad_bias"; "grad.fc1.weight" or "value.fc1" in a
+    network; the name of an argument's leaf for check_function."""
     verdict: Verdict
     headline: str
     """One sentence with the verdict and the first cause."""
@@ -98,6 +98,8 @@ class Check:
     """The places of the wrong entries, in words."""
     data: Mapping[str, Any] = field(repr=False, compare=False, hash=False)
     """The check as in JSON."""
+    layer: str | None = None
+    """The layer of a network that computes it."""
 
     @property
     def passed(self) -> bool:

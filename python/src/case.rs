@@ -1,13 +1,15 @@
 //! A case: arrays with names, in memory or in a file, and the work on it.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, rc::Rc};
 
 use gradprobe::{
-    check::{self, Listener},
+    case::Gradient,
+    check::Listener,
+    device::Device,
     error::Result,
-    io::{self, Inputs, Source},
+    io::{self, Content, Source},
     problem::{Layout, Wrt},
-    report::{Report, Verdict},
+    report::{Check, Report, Verdict},
     scheme::Precision,
     settings::Settings,
     sweep::{self, Sweep},
@@ -64,7 +66,8 @@ pub(crate) struct Checked {
 
 /// A numeric gradient, and where the analytic one differs most from it.
 pub(crate) struct Numeric {
-    pub(crate) wrt: Wrt,
+    /// The name of the gradient.
+    pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) values: Vec<f64>,
     /// The greatest |analytic - numeric|, and |analytic - numeric| / |numeric|, with their places.
@@ -112,38 +115,38 @@ impl Case {
     /// Checks the case. If it is interrupted, the report covers the rows that are done.
     ///
     /// # Errors
-    /// Those of [`Settings::load`], [`opened::device`] and [`check::check`].
+    /// Those of [`Settings::load`], [`opened::device`] and [`Case::check`](gradprobe::case::Case::check).
     pub(crate) fn check(&self, request: &Request, interrupts: Interrupts) -> Result<Checked> {
-        let started = Instant::now();
         let settings = &request.settings;
-        let inputs = settings.load(&self.0, request.memory, None)?;
-        let load = started.elapsed().as_secs_f64();
-        let device = opened::device(&request.device, request.memory)?;
-        let entries = |wrt: Wrt| inputs.problem.gradient_shape(wrt).iter().product::<usize>();
-        let is_small = inputs.subjects.iter().all(|it| entries(it.wrt) <= PICTURED);
-        let picture = request.picture.unwrap_or(is_small);
+        let case = settings.load(&self.0, request.memory, None)?;
+        let device = match &case.content {
+            Content::Layer(_) => opened::device(&request.device, request.memory)?,
+            Content::Network(_) => Rc::new(Device::Cpu { note: None }),
+        };
+        let gradients = case.gradients();
+        let is_small = |it: &Gradient| it.shape.iter().product::<usize>() <= PICTURED;
+        let picture = request.picture.unwrap_or(gradients.iter().all(is_small));
         let mut collector = Collector {
             interrupts,
             keeps: request.numeric,
             values: Vec::new(),
         };
         let options = settings.options(picture);
-        let (problem, subjects) = (&inputs.problem, &inputs.subjects);
-        let mut report = check::check(problem, subjects, &options, &device, &mut collector)?;
-        report.notes = [request.notes.clone(), inputs.notes.clone()].concat();
-        report.seconds.load = load;
-        report.seconds.total = started.elapsed().as_secs_f64();
+        let mut report = case.check(&options, &device, &mut collector)?;
+        report.notes.splice(0..0, request.notes.clone());
         // Errors over the step are drawn beside a picture of a wrong gradient.
         let sweeps = if picture && report.verdict == Verdict::Fail {
-            settings.sweeps(&inputs, &report)?
+            case.sweeps(&options, &report)?
         } else {
             Vec::new()
         };
-        let layouts = report.checks.iter();
-        let layouts = layouts.map(|check| problem.layout(check.wrt).cloned());
+        let of = |check: &Check| {
+            let gradient = gradients.iter().find(|it| it.name == check.name());
+            gradient.and_then(|it| it.layout.cloned())
+        };
         Ok(Checked {
-            layouts: layouts.collect(),
-            numeric: collector.numeric_of(&inputs, &report),
+            layouts: report.checks.iter().map(of).collect(),
+            numeric: collector.numeric_of(&gradients, &report),
             name: self.0.path().to_owned(),
             report,
             sweeps,
@@ -164,9 +167,10 @@ impl Case {
         let precision = settings.options(false).precision.unwrap_or(Precision::F32);
         let device = opened::device(device, 1 << 30)?;
         let (problem, work) = (&inputs.problem, sweep::WORK);
+        let is_asked = !settings.loss.wrt.is_empty();
         let (mut sweeps, mut skipped) = (Vec::new(), Vec::new());
         for subject in &inputs.subjects {
-            match sweep::reason_to_skip(problem, subject.wrt, &settings.loss.wrt) {
+            match sweep::reason_to_skip(problem, subject.wrt, is_asked) {
                 Some(reason) => skipped.push(reason),
                 None => {
                     let sweep = sweep::sweep(problem, subject, precision, steps, work, &device)?;
@@ -179,23 +183,24 @@ impl Case {
 }
 
 impl Collector {
-    fn numeric_of(self, inputs: &Inputs, report: &Report) -> Vec<Numeric> {
+    fn numeric_of(self, gradients: &[Gradient], report: &Report) -> Vec<Numeric> {
         let kept = self.values.into_iter().zip(&report.checks);
         let kept = kept.filter(|(values, _)| !values.is_empty());
-        kept.map(|(values, check)| Numeric::new(inputs, check.wrt, values))
-            .collect()
+        let of = |(values, check): (Vec<f64>, &Check)| {
+            let gradient = gradients.iter().find(|it| it.name == check.name())?;
+            Some(Numeric::new(gradient, values))
+        };
+        kept.filter_map(of).collect()
     }
 }
 
 impl Numeric {
-    /// Compares the values with the analytic gradient, in the user's own shape if all are there.
-    fn new(inputs: &Inputs, wrt: Wrt, values: Vec<f64>) -> Self {
-        let problem = &inputs.problem;
-        let mut shape = problem.gradient_shape(wrt);
+    /// Compares the values with the analytic gradient, if all are there.
+    fn new(gradient: &Gradient, values: Vec<f64>) -> Self {
+        let mut shape = gradient.shape.clone();
         let columns: usize = shape.iter().skip(1).product();
         let is_whole = values.len() == shape.iter().product::<usize>();
-        let subject = inputs.subjects.iter().find(|subject| subject.wrt == wrt);
-        let analytic = subject.and_then(|subject| subject.gradient.as_ref());
+        let analytic = gradient.tensor;
         let mut greatest = [(0.0, 0); 2];
         if let Some(analytic) = analytic.filter(|_| is_whole) {
             let analytic = analytic.values::<f64>();
@@ -212,7 +217,7 @@ impl Numeric {
             shape[0] = values.len() / columns.max(1);
         }
         Self {
-            wrt,
+            name: gradient.name.to_owned(),
             shape,
             values,
             greatest,

@@ -185,7 +185,7 @@ impl Report {
 impl Report {
     fn numeric_of(&self, name: &str) -> PyResult<&Numeric> {
         let mut kept = self.numeric.iter();
-        let found = kept.find(|numeric| numeric.wrt.grad_name() == name);
+        let found = kept.find(|numeric| numeric.name == name);
         found.ok_or_else(|| PyKeyError::new_err(name.to_owned()))
     }
 }

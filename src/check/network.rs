@@ -6,6 +6,7 @@ use super::{Listener, MIN_POWER, Options, compare::Frame};
 use crate::{
     device::Device,
     engine::{Bounds, Evaluation, Values},
+    error::{Error, Result},
     loss::{IGNORE_INDEX, Reduction},
     network::{Network, Rows, Tested},
     problem::{Layout, Wrt},
@@ -27,21 +28,65 @@ const SHARED: f64 = 4.0;
 /// Largest remainder of a gradient that is a multiple of the right one, relative to it.
 const REMAINDER: f64 = 0.01;
 
-/// Checks all tensors of a network. `model` is its description in words, and `dtype` the type that
-/// the program computed in. If the listener interrupts, the report has the samples that are done,
-/// and no parameter.
+/// Validates the options of a check of a network.
+///
+/// # Errors
+/// [`Error::Setting`] for an option out of range, or one that a network does not take.
+pub fn validate(network: &Network, options: &Options) -> Result<()> {
+    let given = [
+        ("--eps", options.eps.map(|it| format!("{it:?}"))),
+        (
+            "--method",
+            (options.method != Method::default()).then(|| "forward-pass".to_owned()),
+        ),
+        (
+            "--scheme",
+            (options.scheme != Scheme::default()).then(|| options.scheme.to_string()),
+        ),
+        ("--precision", options.precision.map(|it| it.to_string())),
+        ("--sample", options.sample.map(|it| it.rows.to_string())),
+    ];
+    let mut given = given.into_iter();
+    if let Some((name, found)) = given.find_map(|(name, found)| Some((name, found?))) {
+        let expected = "a network is checked by the central difference in f64, at its own step, in \
+                        all rows or in those of --rows";
+        return Err(Error::Setting {
+            name,
+            found,
+            expected: expected.to_owned(),
+        });
+    }
+    options.validate_tolerances()?;
+    options.validate_range(network.samples())
+}
+
+/// Checks all tensors of a network. The gradient of a parameter is left out, with a note, if the
+/// options select rows. If the listener interrupts, the report has the samples that are done, and
+/// no parameter.
+///
+/// # Errors
+/// Those of [`validate`], and of the listener.
 pub fn network(
     network: &Network,
-    model: &str,
-    dtype: Dtype,
     options: &Options,
     listener: &mut dyn Listener,
-) -> Report {
+) -> Result<Report> {
     let started = std::time::Instant::now();
+    validate(network, options)?;
+    let dtype = network.dtype();
+    let selected = options.rows.clone().unwrap_or(0..network.samples());
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     let mut mistakes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut numeric: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let wants_numeric = listener.wants_numeric();
     let mut visit = |rows: &Rows| {
         let name = &rows.tested.name;
+        if wants_numeric {
+            numeric
+                .entry(name.clone())
+                .or_default()
+                .extend(rows.numeric);
+        }
         add(
             tallies.entry(name.clone()).or_default(),
             rows,
@@ -53,40 +98,53 @@ pub fn network(
             .or_insert_with(|| rows.mistakes.to_vec());
         in_all.retain(|mistake| rows.mistakes.contains(mistake));
     };
-    let (all, mut done) = (network.samples(), 0);
-    let is_whole = network.check(&mut visit, &mut |samples| {
+    let (all, mut done) = (selected.len(), 0);
+    let is_done = network.check(selected.clone(), &mut visit, &mut |samples| {
         done = samples;
         listener.progress(samples as u64, all as u64);
         samples == all || !listener.is_interrupted()
     });
-    let mut tested = network.tested();
-    tested.retain(|tested| tallies.contains_key(&tested.name));
-    let checks = tested.iter().map(|tested| {
+    let (tested, left_out): (Vec<&Tested>, Vec<&Tested>) = network
+        .tested()
+        .into_iter()
+        .partition(|tested| tallies.contains_key(&tested.name));
+    let mut checks = Vec::new();
+    for tested in &tested {
         let tally = tallies.remove(&tested.name).unwrap_or_default();
         let mistake = mistakes[&tested.name].first().copied();
         let rows = if tested.is_parameter {
-            shape(tested)[0]
+            0..shape(tested)[0]
         } else {
-            done
+            selected.start..selected.start + done
         };
-        check(tested, tally, rows, mistake, dtype, options)
-    });
-    let mut checks: Vec<Check> = checks.collect();
-    let notes = notes(&tested, &checks);
+        checks.push(check(tested, tally, rows, mistake, dtype, options));
+    }
+    let note = |tested: &&Tested| {
+        let name = &tested.name;
+        format!("{name} is not checked: it is a sum over all samples, and --rows selects some")
+    };
+    let left_out = left_out.iter().filter(|_| is_done);
+    let notes = left_out.map(note).collect();
     // The report leads with what is wrong.
     checks.sort_by_key(|check| check.verdict != Verdict::Fail);
+    for check in &checks {
+        if let Some(numeric) = numeric.remove(check.name()) {
+            listener.begin(check.wrt, numeric.len() as u64, 0);
+            listener.numeric(&numeric)?;
+        }
+    }
     let compute = started.elapsed().as_secs_f64();
     let device = Device::Cpu { note: None }.info();
-    Report {
+    Ok(Report {
         notes,
-        interrupted: !is_whole,
+        interrupted: !is_done,
         seconds: Seconds {
             load: 0.0,
             compute,
             total: compute,
         },
-        ..Report::new(device, info(network, model, dtype), checks)
-    }
+        ..Report::new(device, info(network), checks)
+    })
 }
 
 /// Returns the rows and columns of a tensor as a matrix.
@@ -152,7 +210,7 @@ fn add(tally: &mut Tally, rows: &Rows, dtype: Dtype, options: &Options) {
 fn check(
     tested: &Tested,
     tally: Tally,
-    done: usize,
+    done: Range<usize>,
     mistake: Option<&str>,
     dtype: Dtype,
     options: &Options,
@@ -171,7 +229,7 @@ fn check(
         tolerance: tolerance(tested, dtype, options),
         min_power: options.min_power.unwrap_or(MIN_POWER),
         compared: ComparedOn::Host,
-        coverage: Coverage::new(Ranges::from(0..done), rows),
+        coverage: Coverage::new(Ranges::from(done), rows),
         tally,
     };
     let findings = match comparison.verdict() {
@@ -237,34 +295,14 @@ fn finding(tested: &Tested, comparison: &Comparison, mistake: Option<&str>) -> F
     }
 }
 
-/// Returns the sentence that leads: the layers that are wrong by themselves.
-fn notes(tested: &[&Tested], checks: &[Check]) -> Vec<String> {
-    let pairs = tested.iter().zip(checks);
-    let wrong = pairs.filter(|(_, check)| check.verdict == Verdict::Fail);
-    let mut nodes: Vec<&str> = Vec::new();
-    for (tested, _) in wrong {
-        if !nodes.contains(&tested.node.as_str()) {
-            nodes.push(&tested.node);
-        }
-    }
-    let (names, count) = (nodes.join(", "), nodes.len());
-    match count {
-        0 => Vec::new(),
-        1 => vec![format!("wrong by itself: {names}; {CONSEQUENCE}")],
-        _ => vec![format!("wrong by themselves: {names}; {CONSEQUENCE}")],
-    }
-}
-
-const CONSEQUENCE: &str = "every other layer is right, given the gradient that it was handed";
-
-fn info(network: &Network, model: &str, dtype: Dtype) -> ProblemInfo {
+fn info(network: &Network) -> ProblemInfo {
     let [d, k] = network.widths();
     ProblemInfo {
         n: network.samples(),
         d: Some(d),
         k,
-        dtype,
-        model: Some(model.to_owned()),
+        dtype: network.dtype(),
+        model: Some(network.functions()),
         reduction: Reduction::Mean,
         label_smoothing: 0.0,
         ignore_index: IGNORE_INDEX,

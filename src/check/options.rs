@@ -126,23 +126,44 @@ impl Options {
     /// [`Error::Setting`] if a number is out of range, or a selected row does not exist.
     pub(super) fn validate(&self, problem: &Problem, subjects: &[Subject]) -> Result<()> {
         self.validate_rows(problem, subjects)?;
-        require_tolerance("--rtol", self.rtol)?;
-        require_tolerance("--atol", self.atol)?;
-        match self.min_power {
-            Some(power) if !(power > 0.0 && power <= 1.0) => {
-                return Err(Error::Setting {
-                    name: "--min-power",
-                    found: format!("{power:?}"),
-                    expected: "it must lie between 0 and 1".to_owned(),
-                });
-            }
-            _ => {}
-        }
+        self.validate_tolerances()?;
         match self.eps {
             Some(eps) if !(1e-30..=1e3).contains(&eps) => Err(Error::Setting {
                 name: "--eps",
                 found: format!("{eps:?}"),
                 expected: "a step must lie between 1e-30 and 1e3".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the options on tolerances.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if one is out of range.
+    pub(super) fn validate_tolerances(&self) -> Result<()> {
+        require_tolerance("--rtol", self.rtol)?;
+        require_tolerance("--atol", self.atol)?;
+        match self.min_power {
+            Some(power) if !(power > 0.0 && power <= 1.0) => Err(Error::Setting {
+                name: "--min-power",
+                found: format!("{power:?}"),
+                expected: "it must lie between 0 and 1".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the range of rows, of `n`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if it is empty, or beyond them.
+    pub(super) fn validate_range(&self, n: usize) -> Result<()> {
+        match &self.rows {
+            Some(rows) if rows.is_empty() || rows.end > n => Err(Error::Setting {
+                name: "--rows",
+                found: format!("{}..{}", rows.start, rows.end),
+                expected: format!("there are {n} rows; A..B needs A < B <= {n}"),
             }),
             _ => Ok(()),
         }
@@ -163,14 +184,9 @@ impl Options {
                 expected: format!("{grad} is a sum over all of them"),
             });
         }
-        let n = problem.n();
-        match &self.rows {
-            Some(rows) if rows.is_empty() || rows.end > n => Err(Error::Setting {
-                name: "--rows",
-                found: format!("{}..{}", rows.start, rows.end),
-                expected: format!("there are {n} rows; A..B needs A < B <= {n}"),
-            }),
-            _ if self.sample.is_some_and(|sample| sample.rows == 0) => Err(Error::Setting {
+        self.validate_range(problem.n())?;
+        match self.sample {
+            Some(RandomRows { rows: 0, .. }) => Err(Error::Setting {
                 name: "--sample",
                 found: "0".to_owned(),
                 expected: "it must be at least 1".to_owned(),

@@ -1,9 +1,9 @@
 //! `gradprobe check`: reads one file or several, checks each, and delivers the report.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use super::remote::Remote;
-use crate::error::Result;
+use crate::{error::Result, io};
 
 mod arguments;
 mod command;
@@ -23,10 +23,22 @@ pub(super) use parts::{case, deliver};
 /// # Errors
 /// Any error that keeps the check from running, or a result from being written.
 pub(super) fn run(
-    arguments: CheckArguments,
+    mut arguments: CheckArguments,
     words: Vec<OsString>,
-    settings: Vec<(String, String)>,
+    mut settings: Vec<(String, String)>,
 ) -> Result<u8> {
+    if let Some(model) = &mut arguments.settings.model {
+        // A service gets the model itself.
+        if Path::new(&*model)
+            .extension()
+            .is_some_and(|it| it == "json")
+        {
+            *model = io::read_text(Path::new(&*model))?;
+        }
+        for (_, value) in settings.iter_mut().filter(|(name, _)| name == "model") {
+            value.clone_from(model);
+        }
+    }
     let words = words.into_iter().skip(1).collect();
     let command = CheckCommand::new(arguments, words, settings.clone());
     let arguments = &command.arguments;

@@ -74,7 +74,9 @@ impl SweepArguments {
     fn sweep(&self, inputs: &Inputs, device: &Device) -> Result<()> {
         let (problem, work) = (&inputs.problem, sweep::WORK);
         for (index, subject) in inputs.subjects.iter().enumerate() {
-            if let Some(reason) = sweep::reason_to_skip(problem, subject.wrt, &self.loss.wrt) {
+            if let Some(reason) =
+                sweep::reason_to_skip(problem, subject.wrt, !self.loss.wrt.is_empty())
+            {
                 tracing::warn!("{reason}");
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Builds a problem and its gradients from the tensors and settings of a file.
+//! Builds a problem of one layer and its gradients from the tensors and settings of a file.
 
 use std::{ops::Range, path::Path, str::FromStr};
 
@@ -8,15 +8,14 @@ use super::{
     bytes::Budget,
     forms::{self, Formed, SUM_ERROR},
     names::{self, Spelled},
-    network,
-    source::Source,
+    request::Request,
 };
 use crate::{
     check::Subject,
     error::{Error, Result, short},
     loss::{CrossEntropy, IGNORE_INDEX, Reduction},
     problem::{Problem, WeightLayout, Wrt},
-    tensor::{Dtype, Tensor},
+    tensor::Tensor,
 };
 
 /// A problem and the gradients to check, as read from files.
@@ -29,46 +28,6 @@ pub struct Inputs {
     /// Sentences on the tensors that were not read, and why; and on those that were read in another
     /// form than PyTorch's.
     pub notes: Vec<String>,
-}
-
-/// The part of a file to read, and settings that override the file's.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// The gradients to check. If empty, takes all gradients in the file.
-    pub wrt: Vec<Wrt>,
-    /// True to check the built-in backward pass with respect to `wrt`, or to the input if that is
-    /// empty, and no gradient of the file.
-    pub self_test: bool,
-    /// The reduction of the loss. `None` takes the file's, or the mean.
-    pub reduction: Option<Reduction>,
-    /// The target of samples that do not count. `None` takes the file's, or PyTorch's -100.
-    pub ignore_index: Option<i64>,
-    /// The share of the target that is spread over all classes. `None` takes the file's, or 0.
-    pub label_smoothing: Option<f64>,
-    /// The divisor of the sum of the losses. `None` takes the file's, or that of the reduction.
-    pub normalizer: Option<f64>,
-    /// The order of the weight's axes. `None` takes the file's, or follows from the shapes.
-    pub weight_layout: Option<WeightLayout>,
-    /// The type that the gradients were computed in, if they are stored in a wider one. `None`
-    /// takes the file's, or that of each gradient.
-    pub computed_in: Option<Dtype>,
-    /// The memory for arrays other than the weights, in bytes. `None` takes 1 GiB.
-    pub memory: Option<usize>,
-    /// The largest unpacked size of a compressed array, in bytes. `None` sets no limit.
-    pub unpacked: Option<usize>,
-    /// True if the samples of other files count too: those of this one may then all be ignored.
-    pub is_part: bool,
-    /// The rows of the input to validate, which reads them. `None` takes all rows. A check of
-    /// random rows validates those itself.
-    pub rows: Option<Range<usize>>,
-}
-
-/// Returns the names of the tensors in a source.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Format`] for a file that cannot be read.
-pub fn names(source: &Source) -> Result<Vec<String>> {
-    Ok(source.open(Budget::default())?.names())
 }
 
 impl Inputs {
@@ -89,24 +48,17 @@ fn fetch(subjects: &[Subject], rows: &Range<usize>) -> Result<()> {
     gradients.try_for_each(|gradient| gradient.fetch_rows(rows))
 }
 
-/// Reads a problem and the gradients to check.
+/// Reads a problem of one layer and the gradients to check.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, [`Error::MissingTensor`],
-/// [`Error::Setting`] for a setting of the loss that is not supported, and those of
-/// [`Problem::new`].
-pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
-    let mut budget = Budget::default();
-    budget.memory = request.memory.unwrap_or(budget.memory);
-    budget.unpacked = request.unpacked.unwrap_or(budget.unpacked);
-    let mut archive = source.open(budget)?;
-    if network::model_of(archive.as_mut()).is_some() {
-        return Err(Error::Model {
-            node: source.path().display().to_string(),
-            reason: "it holds a network, which only the command gradprobe check takes".to_owned(),
-        });
-    }
-    let (archive, path) = (&mut Spelled::new(archive.as_mut()), source.path());
+/// Those of [`read`](super::read::read).
+pub(super) fn layer(
+    archive: &mut dyn Archive,
+    path: &Path,
+    request: &Request,
+    budget: Budget,
+) -> Result<Inputs> {
+    let archive = &mut Spelled::new(archive);
     let mut arrays = Arrays::read(archive, path)?;
     let mut loss = loss(archive, &arrays, request)?;
     let is_unknown = request.is_part && loss.normalizer.is_none();
@@ -232,18 +184,19 @@ fn subjects(
     formed: &mut Formed,
 ) -> Result<Vec<Subject>> {
     let is_of_logits = formed.problem.is_of_logits();
-    let asked = |wrt: Wrt| request.wrt.contains(&wrt);
+    let all_asked = variables(&request.wrt)?;
+    let asked = |wrt: Wrt| all_asked.contains(&wrt);
     let has = |wrt: Wrt| arrays.gradients[wrt as usize].is_some();
     if is_of_logits {
         formed
             .notes
-            .extend(of_layer(archive, path, request, arrays)?);
+            .extend(of_layer(archive, path, &all_asked, arrays)?);
     } else if !formed.problem.has_bias() && (asked(Wrt::Bias) || has(Wrt::Bias)) {
         // If a forgotten bias counted as 0, every gradient would be wrong.
         return Err(missing(archive, path, "bias"));
     }
     if request.self_test {
-        let wrt = match request.wrt.as_slice() {
+        let wrt = match all_asked.as_slice() {
             [] if is_of_logits => &[Wrt::Logits],
             [] => &[Wrt::Input],
             wrt => wrt,
@@ -260,7 +213,7 @@ fn subjects(
         if gradient.is_none() && asked(wrt) {
             return Err(missing(archive, path, wrt.grad_name()));
         }
-        let is_checked = request.wrt.is_empty() || asked(wrt);
+        let is_checked = all_asked.is_empty() || asked(wrt);
         if let Some(gradient) = gradient.filter(|_| is_checked)
             && (wrt == Wrt::Logits || !is_of_logits)
         {
@@ -277,6 +230,21 @@ fn subjects(
     Ok(subjects)
 }
 
+/// Returns the variables of these names.
+///
+/// # Errors
+/// [`Error::Setting`] for a name that none has.
+fn variables(names: &[String]) -> Result<Vec<Wrt>> {
+    let variable = |name: &String| {
+        Wrt::named(name).ok_or_else(|| Error::Setting {
+            name: "--wrt",
+            found: short(name),
+            expected: format!("it must be one of {}", Wrt::ALL.map(Wrt::name).join(", ")),
+        })
+    };
+    names.iter().map(variable).collect()
+}
+
 /// Returns a note on the gradients of a layer in a file of logits.
 ///
 /// # Errors
@@ -284,12 +252,12 @@ fn subjects(
 fn of_layer(
     archive: &dyn Archive,
     path: &Path,
-    request: &Request,
+    asked: &[Wrt],
     arrays: &Arrays,
 ) -> Result<Option<String>> {
     let has = |wrt: &Wrt| arrays.gradients[*wrt as usize].is_some();
     let of_layer = [Wrt::Input, Wrt::Weight, Wrt::Bias];
-    let is_asked = of_layer.iter().any(|wrt| request.wrt.contains(wrt));
+    let is_asked = of_layer.iter().any(|wrt| asked.contains(wrt));
     let unchecked: Vec<&str> = of_layer
         .iter()
         .filter(|wrt| has(wrt))

@@ -4,51 +4,32 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     archive::{Archive, broken},
-    bytes::Budget,
-    source::Source,
-    storage::read_text,
+    request::Request,
 };
 use crate::{
     error::{Error, Result},
     network::{Model, Network},
-    tensor::{Dtype, Tensor},
+    tensor::Tensor,
 };
 
-/// A network, as read from a file.
-pub struct NetworkFile {
-    /// The network with its tensors.
-    pub network: Network,
-    /// Its description in words: the functions, in order.
-    pub model: String,
-    /// The type that the program computed in.
-    pub dtype: Dtype,
-}
-
-/// Reads a network, if the file holds a `model` beside its tensors or `model` is given: a chain
-/// such as `linear:fc1 relu linear:fc2 cross_entropy`, JSON, or the name of a .json file. Returns
-/// `None` for a file of one linear layer.
+/// Reads a network, if the request or the file has a `model`. Returns `None` for a file of one
+/// linear layer.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, and those of
-/// [`Network::new`].
-pub fn load_network(
-    source: &Source,
-    model: Option<&str>,
-    computed_in: Option<Dtype>,
-    memory: usize,
-) -> Result<Option<NetworkFile>> {
-    let budget = Budget {
-        memory,
-        ..Budget::default()
+/// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, [`Error::Setting`] for a
+/// setting of one layer alone, and those of [`Network::new`].
+pub(super) fn read(
+    archive: &mut dyn Archive,
+    path: &Path,
+    request: &Request,
+) -> Result<Option<Network>> {
+    // Any other text of that name is no model.
+    let in_file = || archive.setting("model").filter(|text| Model::is_one(text));
+    let Some(text) = request.model.clone().or_else(in_file) else {
+        return Ok(None);
     };
-    let mut archive = source.open(budget)?;
-    let model = match model {
-        Some(model) => given(model)?,
-        None => match model_of(archive.as_mut()) {
-            Some(text) => parse(&text, source.path())?,
-            None => return Ok(None),
-        },
-    };
+    let model = parse(&text, path)?;
+    require_none_of_layer(request)?;
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
     for name in archive.names() {
         if let Some(tensor) = archive.tensor(&name)? {
@@ -63,37 +44,52 @@ pub fn load_network(
     let dtypes = gradients.map(|(_, tensor)| tensor.dtype());
     let coarsest = dtypes.max_by(|a, b| a.unit_roundoff().total_cmp(&b.unit_roundoff()));
     let Some(coarsest) = coarsest else {
-        return Err(Error::Model {
-            node: "gradients".to_owned(),
-            reason: "the file holds none: save each as grad.NAME, NAME a value or a parameter \
-                     of the model"
-                .to_owned(),
-        });
+        let reason = "the file holds none: save each as grad.NAME, NAME a value or a parameter of \
+                      the model";
+        return Err(Error::model("gradients", reason));
     };
-    let dtype = computed_in.unwrap_or(coarsest);
-    let words: Vec<&str> = model.nodes.iter().map(|node| node.op.as_str()).collect();
-    Ok(Some(NetworkFile {
-        network: Network::new(&model, &tensors, dtype)?,
-        model: words.join(" "),
-        dtype,
-    }))
+    let of_file = archive.setting("computed_in").map(|text| {
+        let dtype = text.trim().parse();
+        dtype.map_err(|_| Error::model("computed_in", "it must be bf16, f16, f32 or f64"))
+    });
+    let dtype = match request.computed_in {
+        Some(dtype) => dtype,
+        None => of_file.transpose()?.unwrap_or(coarsest),
+    };
+    Ok(Some(
+        Network::new(&model, &tensors, dtype)?.asked(&request.wrt)?,
+    ))
 }
 
-/// Returns the model that an archive holds. Any other text of that name is none.
-pub(super) fn model_of(archive: &mut dyn Archive) -> Option<String> {
-    archive.setting("model").filter(|text| Model::is_one(text))
-}
-
-/// Reads the model that a user gives: a chain, JSON, or the name of a .json file.
-fn given(model: &str) -> Result<Model> {
-    let path = Path::new(model);
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "json")
-    {
-        return parse(&read_text(path)?, path);
+/// Refuses settings of the loss, which are attributes of its node in a model.
+fn require_none_of_layer(request: &Request) -> Result<()> {
+    let text = |number: Option<f64>| number.map(|it| it.to_string());
+    let given = [
+        ("--reduction", request.reduction.map(|it| it.to_string())),
+        (
+            "--ignore-index",
+            request.ignore_index.map(|it| it.to_string()),
+        ),
+        ("--label-smoothing", text(request.label_smoothing)),
+        ("--normalizer", text(request.normalizer)),
+        (
+            "--weight-layout",
+            request.weight_layout.map(|it| format!("{it:?}")),
+        ),
+        ("--self-test", request.self_test.then(|| true.to_string())),
+    ];
+    let mut given = given.into_iter();
+    match given.find_map(|(name, found)| Some((name, found?))) {
+        None => Ok(()),
+        Some((name, found)) => Err(Error::Setting {
+            name,
+            found,
+            expected:
+                "a network takes it in its model, as in cross_entropy(reduction=sum), or not \
+                       at all"
+                    .to_owned(),
+        }),
     }
-    parse(model, path)
 }
 
 /// Reads a chain, or JSON. `path` names it in messages.

@@ -12,6 +12,7 @@ use crate::{
     check::Subject,
     error::{Error, Result},
     loss::Target,
+    network::Model,
     problem::{Problem, Wrt},
     tensor::{Dtype, Tensor},
 };
@@ -70,6 +71,22 @@ pub fn save(path: &Path, problem: &Problem, subject: &Subject) -> Result<()> {
     let settings = settings.into_iter();
     let settings = settings.filter_map(|(name, value)| Some((name.to_owned(), value?)));
     save_tensors(path, &tensors.collect(), &settings.collect::<Vec<_>>())
+}
+
+/// Writes a network, with the type that its gradients were computed in.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be written.
+pub fn save_network(
+    path: &Path,
+    model: &Model,
+    tensors: &BTreeMap<String, Tensor>,
+    dtype: Dtype,
+) -> Result<()> {
+    let model = serde_json::to_string(model).expect("a model is names and numbers");
+    let settings = [("model", model), ("computed_in", dtype.to_string())];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value));
+    save_tensors(path, tensors, &settings)
 }
 
 /// Writes tensors, and settings beside them.

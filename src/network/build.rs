@@ -1,6 +1,6 @@
 //! A network: a model, with the tensors of a file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use super::{
     arithmetic::Arithmetic,
@@ -9,12 +9,16 @@ use super::{
     model::{Model, Node},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, list, short},
     tensor::{Dtype, Tensor},
 };
 
 /// A model with its parameters, inputs and targets, and the gradients to check.
 pub struct Network {
+    pub(super) model: Model,
+    /// The tensors of the file.
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    dtype: Dtype,
     pub(super) n: usize,
     /// The inputs, then the outputs of the nodes.
     pub(super) values: Vec<Value>,
@@ -24,12 +28,22 @@ pub struct Network {
     /// The place of the loss's input among the values.
     pub(super) output: usize,
     pub(super) arithmetic: Arithmetic,
+    /// The names of the tensors to check; none for all.
+    asked: Vec<String>,
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Network").field(&self.model).finish()
+    }
 }
 
 /// An input, or the output of a node.
 pub(super) struct Value {
     /// True for a tensor of the file, false for the output of a node.
     pub(super) is_input: bool,
+    /// The axes of a sample.
+    pub(super) shape: Vec<usize>,
     /// The entries of a sample.
     pub(super) width: usize,
     /// The values in the file, if it has them: [n, width].
@@ -56,6 +70,13 @@ pub struct Tested {
     pub is_parameter: bool,
     /// The node that computes it.
     pub node: String,
+}
+
+impl Tested {
+    fn is_named(&self, name: &str) -> bool {
+        let plain = self.name.split_once('.').map(|(_, plain)| plain);
+        self.name == name || plain == Some(name)
+    }
 }
 
 /// A layer in its place.
@@ -124,6 +145,9 @@ impl Network {
         }
         making.require_known()?;
         Ok(Self {
+            model,
+            tensors: tensors.clone(),
+            dtype,
             n: making.n,
             values: making.values,
             parameters: making.parameters,
@@ -131,7 +155,45 @@ impl Network {
             loss,
             output,
             arithmetic: Arithmetic::of(dtype),
+            asked: Vec::new(),
         })
+    }
+
+    /// Returns the network with these tensors alone to check. A name is that of the value or the
+    /// parameter, with or without `grad.` or `value.`. The gradients of others are still taken as
+    /// upstream gradients.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a tensor that is not given.
+    pub fn asked(mut self, names: &[String]) -> Result<Self> {
+        for name in names {
+            if !self.tested().into_iter().any(|it| it.is_named(name)) {
+                let all = self.tested();
+                let all: Vec<String> = all.into_iter().map(|it| it.name.clone()).collect();
+                return Err(Error::Setting {
+                    name: "--wrt",
+                    found: short(name),
+                    expected: format!("the tensors to check are {}", list(&all)),
+                });
+            }
+        }
+        self.asked = names.to_vec();
+        Ok(self)
+    }
+
+    /// Returns true for a tensor that is to be checked.
+    pub(super) fn is_asked(&self, tested: &Tested) -> bool {
+        self.asked.is_empty() || self.asked.iter().any(|name| tested.is_named(name))
+    }
+
+    /// Returns the functions of its layers and of its loss, in order.
+    pub fn functions(&self) -> String {
+        self.model.functions()
+    }
+
+    /// Returns the type that the program computed in.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
     /// The step of the local differences, relative to values above 1.
@@ -165,7 +227,8 @@ impl Network {
             .iter()
             .rev()
             .filter_map(|it| it.gradient.as_ref());
-        values.chain(gradients).chain(parameters).collect()
+        let all = values.chain(gradients).chain(parameters);
+        all.filter(|tested| self.is_asked(tested)).collect()
     }
 }
 
@@ -230,6 +293,7 @@ impl Making<'_> {
         });
         self.values.push(Value {
             is_input,
+            shape: shape.clone(),
             width,
             given: given.map(|tensor| tensor.reshaped(&[self.n, width])),
             value,
@@ -352,6 +416,10 @@ fn no_loss(node: &Node) -> Error {
     unknown(node, "there is no such loss")
 }
 
+/// The least likeness of a name to a known one that it may stand for: 1 less the share of letters
+/// to change. Chosen: `do` is 0.67 from `dot`.
+const LEAST_LIKENESS: f64 = 0.5;
+
 /// Returns the error for a function that is not known, with the nearest name.
 fn unknown(node: &Node, reason: &str) -> Error {
     let names = OPS
@@ -360,6 +428,7 @@ fn unknown(node: &Node, reason: &str) -> Error {
         .chain(LOSSES.iter().map(|(loss, _)| *loss));
     let likeness = |name: &str| strsim::normalized_damerau_levenshtein(name, &node.op);
     let near = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let near = near.filter(|name| likeness(name) >= LEAST_LIKENESS);
     let advice = near
         .map(|name| format!("; did you mean {name}?"))
         .unwrap_or_default();

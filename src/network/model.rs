@@ -78,6 +78,12 @@ impl Model {
         text.contains(Self::FORMAT) || text.split_whitespace().last().is_some_and(is_loss)
     }
 
+    /// Returns the functions of its layers and of its loss, in order.
+    pub fn functions(&self) -> String {
+        let functions: Vec<&str> = self.nodes.iter().map(|it| it.op.as_str()).collect();
+        functions.join(" ")
+    }
+
     /// Fills in the inputs that are left out, and checks the names of the nodes.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ const BLOCK: usize = 1 << 16;
 /// Most and fewest rows of a block.
 const ROWS: [usize; 2] = [1, 256];
 /// Blocks for each thread between two merges. It bounds the memory that blocks hold.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 /// Bytes that the sums of blocks may take between two merges, unless one block takes more. Chosen.
 const SUMS: usize = 1 << 28;
 
@@ -62,6 +62,8 @@ pub(super) struct Forward {
 /// A block of samples, from the loss back.
 pub(super) struct Reverse {
     pub(super) rows: Range<usize>,
+    /// The values that a program has.
+    pub(super) values: Vec<Vec<f64>>,
     computed: Vec<(usize, Vec<f64>, Errors)>,
     /// The user's gradient of each value, if it is given and was asked for.
     pub(super) theirs: Vec<Option<Vec<f64>>>,
@@ -81,24 +83,21 @@ impl Forward {
 }
 
 impl Network {
-    /// Checks all gradients. `visit` gets the rows of each: those of values block by block, in
-    /// order, and at last those of parameters. `keep_going` gets the number of samples that are
-    /// done. If it returns false, the check ends, without the parameters; then returns false too.
+    /// Checks all gradients in a range of samples. `visit` gets the rows of each: those of values
+    /// block by block, in order, and at last those of parameters, if these are all samples.
+    /// `keep_going` gets the number of samples that are done. If it returns false, the check ends,
+    /// without the parameters; then returns false too.
     pub fn check(
         &self,
+        samples: Range<usize>,
         visit: &mut dyn FnMut(&Rows),
         keep_going: &mut dyn FnMut(usize) -> bool,
     ) -> bool {
-        let widest = self
-            .values
-            .iter()
-            .map(|value| value.width)
-            .max()
-            .unwrap_or(1);
-        let size = (BLOCK / widest.max(1)).clamp(ROWS[0], ROWS[1]);
-        let blocks: Vec<Range<usize>> = (0..self.n)
+        let size = self.block_rows();
+        let blocks: Vec<Range<usize>> = samples
+            .clone()
             .step_by(size)
-            .map(|start| start..self.n.min(start + size))
+            .map(|start| start..samples.end.min(start + size))
             .collect();
         let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
         let mut sums: Vec<Sums> = zeros.collect();
@@ -119,15 +118,19 @@ impl Network {
                     .zip(&block.sums)
                     .for_each(|(sum, more)| sum.merge(more));
             }
-            if !keep_going(wave[wave.len() - 1].end) {
+            if !keep_going(wave[wave.len() - 1].end - samples.start) {
                 return false;
             }
+        }
+        if samples != (0..self.n) {
+            return true;
         }
         let errors = sums.iter().map(|sums| sums.errors(&self.arithmetic));
         let mut errors: Vec<Errors> = errors.collect();
         self.look_again_at_parameters(&blocks, &sums, &mut errors);
         for (place, sums) in sums.iter().enumerate().rev() {
-            let Some(gradient) = &self.parameters[place].gradient else {
+            let gradient = self.parameters[place].gradient.as_ref();
+            let Some(gradient) = gradient.filter(|it| self.is_asked(it)) else {
                 continue;
             };
             let allowed = self.allowed(&errors[place]);
@@ -143,9 +146,16 @@ impl Network {
         true
     }
 
+    /// Returns the rows of a block.
+    pub(super) fn block_rows(&self) -> usize {
+        let widest = self.values.iter().map(|value| value.width).max();
+        (BLOCK / widest.unwrap_or(1).max(1)).clamp(ROWS[0], ROWS[1])
+    }
+
     fn visit_values(&self, block: &Reverse, visit: &mut dyn FnMut(&Rows)) {
         for (place, numeric, errors) in &block.computed {
-            let Some(tested) = &self.values[*place].value else {
+            let tested = self.values[*place].value.as_ref();
+            let Some(tested) = tested.filter(|it| self.is_asked(it)) else {
                 continue;
             };
             visit(&Rows {
@@ -161,6 +171,9 @@ impl Network {
             let (Some(gradient), Some(theirs)) = (&value.gradient, &block.theirs[place]) else {
                 continue;
             };
+            if !self.is_asked(gradient) {
+                continue;
+            }
             let (numeric, errors) = &block.gradients[place];
             visit(&Rows {
                 tested: gradient,
@@ -318,6 +331,7 @@ impl Network {
         }
         Reverse {
             rows: rows.clone(),
+            values: forward.values,
             computed: forward.computed,
             theirs,
             gradients,

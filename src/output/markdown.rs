@@ -96,6 +96,9 @@ fn of_report(report: &Report) -> String {
     if report.interrupted {
         text += &format!("\n**{}**\n", words::INTERRUPTED);
     }
+    if let Some(layers) = words::layers(report) {
+        text += &format!("\n{}\n", escape(&layers));
+    }
     for check in &report.checks {
         text += &section(check);
     }

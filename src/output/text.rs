@@ -25,6 +25,9 @@ pub fn render(report: &Report, layout: Layout) -> String {
     if report.interrupted {
         page.paragraph(words::INTERRUPTED);
     }
+    if let Some(layers) = words::layers(report) {
+        page.paragraph(&layers);
+    }
     for (index, check) in report.checks.iter().enumerate() {
         if index > 0 && !report.checks[index - 1].findings.is_empty() {
             page.blank();

@@ -2,6 +2,7 @@
 
 mod date;
 mod facts;
+mod layers;
 mod numbers;
 mod sentence;
 mod steps;
@@ -11,6 +12,7 @@ pub use date::date;
 pub use facts::{
     agreement, correction, details, device, error_size, facts, problem, proof, time, tried,
 };
+pub use layers::layers;
 pub use numbers::{counted, group, measured, rounded, short};
 pub use sentence::sentence;
 pub use steps::steps;

@@ -6,7 +6,6 @@ use super::Layout;
 
 /// The variable that a gradient is taken with respect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Wrt {
     /// The layer's input, [n, d].
@@ -22,6 +21,12 @@ pub enum Wrt {
 impl Wrt {
     /// All variables.
     pub const ALL: [Self; 4] = [Self::Input, Self::Logits, Self::Weight, Self::Bias];
+
+    /// Returns the variable of this name, or of the gradient of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|wrt| wrt.name() == name || wrt.grad_name() == name)
+    }
 
     /// Returns true if the gradient is a sum over the samples, instead of one row per sample.
     pub fn is_parameter(self) -> bool {

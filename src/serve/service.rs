@@ -17,10 +17,10 @@ use super::{
     store::Store,
 };
 use crate::{
-    check,
+    case::Case,
     device::Device,
     error::{Error, Result},
-    io::{Inputs, Source},
+    io::Source,
     report::DeviceInfo,
     settings::Settings,
 };
@@ -112,16 +112,16 @@ impl Service {
     /// body may unpack to at most the size limit of an unpacked one.
     ///
     /// # Errors
-    /// Those of [`Settings::load`] and [`check::validate`], and [`Error::Setting`] if the check
+    /// Those of [`Settings::load`] and [`Case::validate`], and [`Error::Setting`] if the check
     /// takes more memory than the service has for one.
-    pub(super) fn load(&self, settings: &Settings, body: &Source) -> Result<(Inputs, u64)> {
+    pub(super) fn load(&self, settings: &Settings, body: &Source) -> Result<(Case, u64)> {
         let Options { memory, limits, .. } = &self.options;
-        let inputs = settings.load(body, *memory, Some(limits.body))?;
+        let case = settings.load(body, *memory, Some(limits.body))?;
         let options = settings.options(false);
-        check::validate(&inputs.problem, &inputs.subjects, &options)?;
-        let needed = check::memory(&inputs.problem, &inputs.subjects, &options);
+        case.validate(&options)?;
+        let needed = case.memory(&options);
         if needed <= limits.memory {
-            return Ok((inputs, needed));
+            return Ok((case, needed));
         }
         Err(Error::Setting {
             name: "the service's --max-memory",

@@ -255,3 +255,34 @@ fn the_list_can_be_filtered_by_verdict() {
     let queued = service.get("/v1/checks?verdict=fail&state=queued").json();
     assert_eq!(queued["checks"], json!([]));
 }
+
+#[test]
+fn checks_a_network_as_any_other_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("data"), &ON_CPU);
+    let example = |name: &str| std::fs::read(format!("examples/{name}.safetensors")).unwrap();
+    let job = service.post("wait=60", &example("mlp-no-mask")).json();
+    assert_eq!(job["verdict"], "fail");
+    assert_eq!(job["report"]["checks"][0]["layer"], "relu");
+    let page = service.get(&format!(
+        "/v1/checks/{}/report.html",
+        job["id"].as_str().unwrap()
+    ));
+    assert!(page.text.contains("Wrong by itself: relu."));
+
+    // The request may give the model.
+    let job = service
+        .post("wait=60&model=softmax%20dot", &example("softmax"))
+        .json();
+    assert_eq!(
+        (&job["verdict"], &job["state"]),
+        (&json!("pass"), &json!("done"))
+    );
+    // It names no file of the service's machine.
+    let answer = service.post("model=Cargo.json", &example("softmax"));
+    assert_eq!(answer.status, 422);
+    assert_eq!(
+        answer.detail(),
+        "model: Cargo.json: there is no such loss: Cargo.json"
+    );
+}

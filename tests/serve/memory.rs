@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use crate::service::Service;
-use gradprobe::{check, io, settings::Settings};
+use gradprobe::{io, settings::Settings};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
 /// Memory of a process that checks nothing, with a margin.
@@ -58,8 +58,8 @@ fn estimate(path: &Path, query: &str) -> u64 {
         .collect();
     let settings = Settings::parse(&pairs).unwrap();
     let source = io::Source::File(path.to_owned());
-    let inputs = settings.load(&source, 1 << 30, None).unwrap();
-    check::memory(&inputs.problem, &inputs.subjects, &settings.options(false))
+    let case = settings.load(&source, 1 << 30, None).unwrap();
+    case.memory(&settings.options(false))
 }
 
 #[test]

@@ -28,17 +28,18 @@ fn every_documented_setting_and_content_type_is_accepted() {
                 let values = values.iter().map(|value| value.as_str().unwrap());
                 values.collect()
             }
+            (_, "string") if *name == "wrt" => vec!["input"],
             (_, "string" | "integer") => vec!["1"],
             (_, "number") => vec!["0.5"],
             (_, other) => panic!("{other}"),
         };
         names.push(*name);
-        // A seed needs --sample, and "1" is no range of rows. The file's weight is [k, d], and its
-        // gradient is no f64.
+        // The file holds no network, a seed needs --sample, and "1" is no range of rows. The file's
+        // weight is [k, d], and its gradient is no f64.
         let is_accepted = |value: &&&str| {
             let is_other =
                 [("weight-layout", "dk"), ("computed-in", "f64")].contains(&(name, value));
-            !["seed", "rows"].contains(name) && !is_other
+            !["model", "seed", "rows"].contains(name) && !is_other
         };
         for value in values.iter().filter(is_accepted) {
             // The file holds one gradient.

@@ -40,8 +40,8 @@ fn refuses_unknown_settings_and_impossible_values() {
             "device=cpu",
             400,
             "unknown setting 'device'; the settings are wrt, reduction, ignore-index, \
-             label-smoothing, self-test, normalizer, weight-layout, computed-in, eps, method, \
-             scheme, precision, compare, rtol, atol, min-power, rows, sample, seed",
+             label-smoothing, self-test, normalizer, weight-layout, computed-in, model, eps, \
+             method, scheme, precision, compare, rtol, atol, min-power, rows, sample, seed",
         ),
         (
             "wait=-1",

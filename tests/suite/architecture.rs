@@ -8,10 +8,10 @@ use std::{
 };
 
 /// The modules of src/, left to right.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "error", "number", "tensor", "loss", "scheme", "problem", "plan", "budget", "rounding",
     "engine", "cpu", "network", "report", "gpu", "device", "diagnose", "check", "sweep", "bench",
-    "io", "parts", "settings", "output", "demo", "serve", "cli", "main",
+    "io", "case", "parts", "settings", "output", "demo", "serve", "cli", "main",
 ];
 
 /// A file of src/, as a module.

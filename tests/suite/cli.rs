@@ -33,6 +33,44 @@ fn gradprobe(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+#[test]
+fn the_layer_that_fails_is_saved_with_its_upstream_gradient() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = |name: &str| {
+        let path = format!("examples/{name}.safetensors");
+        Path::new(&path)
+            .canonicalize()
+            .unwrap()
+            .display()
+            .to_string()
+    };
+    let wrong = example("mlp-no-mask");
+    let saved = ["check", &wrong, "--save-failures", "saved", "--quiet"];
+    assert_eq!(gradprobe(folder.path(), &saved).status.code(), Some(1));
+    let again = gradprobe(folder.path(), &["check", "saved", "--quiet"]);
+    assert_eq!(again.status.code(), Some(1));
+    let text = String::from_utf8(again.stdout).unwrap();
+    assert!(
+        text.starts_with("FAIL: relu: grad.norm is what relu gives if"),
+        "{text}"
+    );
+
+    let numeric = [
+        "check",
+        &example("mlp"),
+        "--wrt",
+        "fc1.weight",
+        "--numeric",
+        "g.npy",
+    ];
+    assert_eq!(gradprobe(folder.path(), &numeric).status.code(), Some(0));
+    // Of [32, 64] numbers in f64.
+    assert_eq!(
+        fs::metadata(folder.path().join("g.npy")).unwrap().len(),
+        128 + 8 * 32 * 64
+    );
+}
+
 fn names(folder: &Path) -> BTreeSet<String> {
     fs::read_dir(folder)
         .unwrap()

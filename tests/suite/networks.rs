@@ -3,29 +3,32 @@
 use std::collections::BTreeMap;
 
 use gradprobe::{
+    case::Case,
     check::{self, Listener, Options},
-    io::{self, NetworkFile, Source},
+    io::{self, Content, Request, Source},
     network::{Model, Network, Rows},
     report::{Code, Report, Verdict},
     tensor::{Dtype, Tensor},
 };
 
-fn load(name: &str) -> NetworkFile {
+fn load(name: &str) -> Case {
     let source = Source::File(format!("examples/{name}.safetensors").into());
-    io::load_network(&source, None, None, 1 << 30)
-        .unwrap()
-        .unwrap()
+    Case::load(&source, &Request::default(), &Options::default()).unwrap()
+}
+
+fn network(case: &Case) -> &Network {
+    match &case.content {
+        Content::Network(network) => network,
+        Content::Layer(_) => panic!("a network was expected"),
+    }
+}
+
+fn check(network: &Network) -> Report {
+    check::network(network, &Options::default(), &mut ()).unwrap()
 }
 
 fn report(name: &str) -> Report {
-    let file = load(name);
-    check::network(
-        &file.network,
-        &file.model,
-        file.dtype,
-        &Options::default(),
-        &mut (),
-    )
+    check(network(&load(name)))
 }
 
 /// Returns the layers that are wrong by themselves, with the tensors that show it.
@@ -89,8 +92,7 @@ fn a_wrong_tensor_names_its_layer() {
     let source = Source::File("examples/mlp.safetensors".into());
     let names: Vec<String> = io::names(&source).unwrap();
     let tested = load("mlp");
-    let layers: BTreeMap<String, String> = tested
-        .network
+    let layers: BTreeMap<String, String> = network(&tested)
         .tested()
         .into_iter()
         .map(|tested| (tested.name.clone(), tested.node.clone()))
@@ -98,7 +100,7 @@ fn a_wrong_tensor_names_its_layer() {
     let mut checked = 0;
     for name in names.iter().filter(|name| name.starts_with("grad.")) {
         let file = load_with(name, |values| values.iter_mut().for_each(|v| *v *= 1.001));
-        let report = check::network(&file, "mlp", Dtype::F32, &Options::default(), &mut ());
+        let report = check(&file);
         let found = wrong(&report);
         assert!(
             found.contains(&(layers[name].as_str(), name.as_str())),
@@ -111,6 +113,28 @@ fn a_wrong_tensor_names_its_layer() {
         checked += 1;
     }
     assert_eq!(checked, 11);
+}
+
+/// The layer of each wrong tensor, alone with its upstream gradient, is wrong in that tensor.
+#[test]
+fn a_layer_alone_fails_as_in_its_network() {
+    let source = Source::File("examples/mlp.safetensors".into());
+    let names: Vec<String> = io::names(&source).unwrap();
+    for name in names.iter().filter(|name| name.starts_with("grad.")) {
+        let file = load_with(name, |values| values.iter_mut().for_each(|v| *v *= 1.001));
+        let tested = file.tested();
+        let tested = tested.iter().find(|it| it.name == *name).unwrap();
+        let (model, tensors) = file.alone(tested);
+        let is_of_loss = tested.node == "cross_entropy";
+        assert_eq!(model.nodes.len(), if is_of_loss { 5 } else { 2 }, "{name}");
+        let alone = check(&Network::new(&model, &tensors, Dtype::F32).unwrap());
+        let found: Vec<&str> = wrong(&alone)
+            .into_iter()
+            .map(|(_, tensor)| tensor)
+            .collect();
+        assert!(found.contains(&name.as_str()), "{name}: {found:?}");
+        assert!(is_of_loss || found.len() == 1, "{name}: {found:?}");
+    }
 }
 
 /// Returns the network of the MLP with one tensor altered.
@@ -144,7 +168,7 @@ fn load_with(name: &str, alter: impl Fn(&mut [f32])) -> Network {
 #[test]
 fn the_whole_agrees_with_its_layers() {
     for name in ["mlp", "softmax"] {
-        load(name).network.confirm().unwrap();
+        network(&load(name)).confirm().unwrap();
     }
 }
 
@@ -170,7 +194,7 @@ fn gradients_of_hidden_values_may_be_missing() {
             seen.0.extend(rows.numeric);
             seen.1.extend(rows.wrong());
         };
-        assert!(network.check(&mut visit, &mut |_| true));
+        assert!(network.check(0..5, &mut visit, &mut |_| true));
         seen
     };
     // Zeros, to learn the derivative.
@@ -256,7 +280,7 @@ fn the_cause_is_named_where_two_arrays_show_it() {
     let file = load_with("grad.fc2.weight", |values| {
         values.iter_mut().for_each(|v| *v *= 1.5)
     });
-    let report = check::network(&file, "mlp", Dtype::F32, &Options::default(), &mut ());
+    let report = check(&file);
     let failed = report
         .checks
         .iter()
@@ -287,7 +311,7 @@ fn an_interrupted_check_reports_the_samples_that_are_done() {
     let tensors = BTreeMap::from(names.map(|name| (name.to_owned(), zeros())));
     let network = Network::new(&Model::parse("tanh dot").unwrap(), &tensors, Dtype::F32).unwrap();
     let options = Options::default();
-    let report = check::network(&network, "tanh dot", Dtype::F32, &options, &mut Impatient);
+    let report = check::network(&network, &options, &mut Impatient).unwrap();
     assert!(report.interrupted);
     let done = report.checks[0].rows.as_ref().unwrap().compared;
     assert!(done > 0 && done < rows, "{done}");

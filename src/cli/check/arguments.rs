@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::part::PartArguments;
 use crate::{
-    check::{self, Listener, Options},
+    case::Case,
+    check::Options,
     cli::{
         inputs::InputArguments,
         outputs::OutputArguments,
@@ -16,7 +17,7 @@ use crate::{
     },
     device::Device,
     error::{Error, Result},
-    io::{self, Inputs, NetworkFile, NumericFile, Source},
+    io::{NumericFile, Source},
     output::Run,
     report::Report,
     settings::Settings,
@@ -59,14 +60,6 @@ pub(in crate::cli) struct CheckArguments {
     )]
     pub(super) jobs: usize,
 
-    /// Model of a network: a chain, or a .json file
-    ///
-    /// A chain names the layers and the loss by PyTorch's functions, each with the name whose
-    /// parameters it takes: 'linear:fc1 relu linear:fc2 cross_entropy'. A file may hold its model
-    /// itself. docs/networks.md has all layers.
-    #[arg(long, help_heading = "Network", value_name = "MODEL")]
-    model: Option<String>,
-
     #[command(flatten)]
     pub(super) output: OutputArguments,
     /// Write the numeric gradient in f64, of one gradient
@@ -102,49 +95,16 @@ impl CheckArguments {
         self.output.quiet
     }
 
-    /// Reads a problem and its gradients, and prints the notes on them.
+    /// Reads a case, and prints the notes on it.
     ///
     /// # Errors
     /// Those of [`Settings::load`].
-    pub(super) fn load(&self, source: &Source) -> Result<Inputs> {
-        let inputs = self.settings.load(source, self.memory.as_u64(), None)?;
-        for note in &inputs.notes {
+    pub(super) fn load(&self, source: &Source) -> Result<Case> {
+        let case = self.settings.load(source, self.memory.as_u64(), None)?;
+        for note in case.layer().map_or(&[][..], |inputs| &inputs.notes) {
             tracing::warn!("{note}");
         }
-        Ok(inputs)
-    }
-
-    /// Opens the file of a source, for all that read it.
-    ///
-    /// # Errors
-    /// Those of [`Source::opened`].
-    pub(super) fn open(&self, source: &Source) -> Result<Source> {
-        source.opened(Some(self.memory.as_u64() as usize))
-    }
-
-    /// Reads a network, if the file holds one or `--model` describes it.
-    ///
-    /// # Errors
-    /// Those of [`io::load_network`], and [`Error::Usage`] for flags that need one linear layer.
-    pub(super) fn network(&self, source: &Source) -> Result<Option<NetworkFile>> {
-        let computed_in = self.settings.loss.computed_in;
-        let memory = self.memory.as_u64() as usize;
-        let network = io::load_network(source, self.model.as_deref(), computed_in, memory)?;
-        if network.is_some() && (self.numeric.is_some() || self.save_failures.is_some()) {
-            let message = "--numeric and --save-failures do not take a network yet";
-            return Err(Error::Usage(message.to_owned()));
-        }
-        Ok(network)
-    }
-
-    /// Checks a network.
-    pub(super) fn check_network(&self, file: &NetworkFile, listener: &mut dyn Listener) -> Report {
-        let NetworkFile {
-            network,
-            model,
-            dtype,
-        } = file;
-        check::network(network, model, *dtype, &self.options(), listener)
+        Ok(case)
     }
 
     /// Returns the memory for arrays, in bytes.
@@ -162,31 +122,18 @@ impl CheckArguments {
         self.settings.options(self.output.html.is_some())
     }
 
-    /// # Errors
-    /// Those of [`check::check`].
-    pub(super) fn check(
-        &self,
-        inputs: &Inputs,
-        device: &Device,
-        listener: &mut dyn Listener,
-    ) -> Result<Report> {
-        let options = self.options();
-        check::check(
-            &inputs.problem,
-            &inputs.subjects,
-            &options,
-            device,
-            listener,
-        )
-    }
-
-    /// Returns a report with the data that an HTML page needs, if one is to be written.
+    /// Returns a report with the data that an HTML page needs, if one is to be written. Prints the
+    /// notes that reading the case did not.
     ///
     /// # Errors
-    /// Those of [`Settings::sweeps`].
-    pub(super) fn to_run(&self, source: &Source, inputs: &Inputs, report: Report) -> Result<Run> {
+    /// Those of [`Case::sweeps`].
+    pub(super) fn to_run(&self, source: &Source, case: &Case, report: Report) -> Result<Run> {
+        let is_network = case.layer().is_none();
+        for note in report.notes.iter().filter(|_| is_network) {
+            tracing::warn!("{note}");
+        }
         let sweeps = if self.output.html.is_some() {
-            self.settings.sweeps(inputs, &report)?
+            case.sweeps(&self.options(), &report)?
         } else {
             Vec::new()
         };
@@ -197,19 +144,19 @@ impl CheckArguments {
     ///
     /// # Errors
     /// [`Error::Usage`] if several gradients are checked, [`Error::Io`] if it cannot be written.
-    pub(super) fn numeric_file(&self, inputs: &Inputs) -> Result<Option<NumericFile>> {
+    pub(super) fn numeric_file(&self, case: &Case) -> Result<Option<NumericFile>> {
         let Some(path) = &self.numeric else {
             return Ok(None);
         };
-        let [subject] = inputs.subjects.as_slice() else {
+        let gradients = case.gradients();
+        let [gradient] = gradients.as_slice() else {
             return Err(Error::Usage(format!(
                 "--numeric takes one gradient, but {} are checked; choose one with --wrt",
-                inputs.subjects.len()
+                gradients.len()
             )));
         };
-        let problem = &inputs.problem;
-        let mut shape = problem.gradient_shape(subject.wrt);
-        let file = match (&self.settings.rows, problem.layout(subject.wrt)) {
+        let mut shape = gradient.shape.clone();
+        let file = match (&self.settings.rows, gradient.layout) {
             (None, Some(layout)) => NumericFile::in_layout(path, layout),
             (None, None) => NumericFile::create(path, &shape),
             // Some rows do not fill the axes of a larger array.

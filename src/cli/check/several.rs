@@ -6,7 +6,6 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    time::Instant,
 };
 
 use super::{arguments::name, command::CheckCommand};
@@ -18,7 +17,7 @@ use crate::{
     },
     device::Device,
     error::{Error, Result},
-    io::Source,
+    io::{Content, Source},
     output::Run,
 };
 
@@ -135,38 +134,23 @@ impl CheckCommand {
         device: std::result::Result<&Device, &Error>,
         interrupts: &Interrupts,
     ) -> Checked {
-        let started = Instant::now();
         let checked = || -> Result<Checked> {
-            let source = &self.arguments.open(source)?;
-            if let Some(network) = self.arguments.network(source)? {
-                let load = started.elapsed().as_secs_f64();
-                let mut interrupts = interrupts.clone();
-                let mut report = self.arguments.check_network(&network, &mut interrupts);
-                report.command = Some(self.repeat_for(source));
-                report.seconds.load = load;
-                report.seconds.total = started.elapsed().as_secs_f64();
-                return Ok((Run::new(name(source), report, Vec::new()), Ok(())));
-            }
-            let inputs = self.arguments.load(source)?;
-            let load = started.elapsed().as_secs_f64();
+            let case = self.arguments.load(source)?;
             let again;
-            let device = match device {
-                Ok(device) => device,
+            let device = match (&case.content, device) {
+                (Content::Layer(_), Ok(device)) => device,
                 // Errors cannot be cloned, so each file opens the device itself and reports its own
                 // error.
-                Err(_) => {
-                    again = self.arguments.device()?;
+                _ => {
+                    again = case.device(|| self.arguments.device())?;
                     &again
                 }
             };
             let mut interrupts = interrupts.clone();
-            let mut report = self.arguments.check(&inputs, device, &mut interrupts)?;
+            let mut report = case.check(&self.arguments.options(), device, &mut interrupts)?;
             report.command = Some(self.repeat_for(source));
-            report.notes.clone_from(&inputs.notes);
-            report.seconds.load = load;
-            report.seconds.total = started.elapsed().as_secs_f64();
-            let run = self.arguments.to_run(source, &inputs, report)?;
-            let saved = self.save_failures(&inputs, &run, device);
+            let run = self.arguments.to_run(source, &case, report)?;
+            let saved = self.save_failures(&case, &run, device);
             Ok((run, saved))
         };
         checked().unwrap_or_else(|error| (Run::failed(name(source), error), Ok(())))

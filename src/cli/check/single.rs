@@ -1,7 +1,5 @@
 //! The check of a single file.
 
-use std::time::Instant;
-
 use indicatif::HumanCount;
 
 use super::{arguments::name, command::CheckCommand};
@@ -14,8 +12,7 @@ use crate::{
         remote::Remote,
     },
     error::Result,
-    io::{NetworkFile, Source},
-    output::Run,
+    io::Source,
 };
 
 impl CheckCommand {
@@ -25,50 +22,20 @@ impl CheckCommand {
     /// Any error that keeps the check from running, or a result from being written.
     pub(super) fn run_local(&self, source: &Source) -> Result<u8> {
         let arguments = &self.arguments;
-        let started = Instant::now();
-        let source = &arguments.open(source)?;
-        if let Some(network) = arguments.network(source)? {
-            return self.run_network(source, &network, started);
-        }
-        let inputs = arguments.load(source)?;
-        let load = started.elapsed().as_secs_f64();
-        let device = arguments.device()?;
+        let case = arguments.load(source)?;
+        let device = case.device(|| arguments.device())?;
         let outputs = Outputs::open(&arguments.output)?;
-        let numeric = arguments.numeric_file(&inputs)?;
+        let numeric = arguments.numeric_file(&case)?;
         let has_bar = !arguments.is_quiet();
         let mut progress = Progress::new(has_bar, numeric, Interrupts::listen());
-        let mut report = arguments.check(&inputs, &device, &mut progress)?;
+        let mut report = case.check(&arguments.options(), &device, &mut progress)?;
         report.command = Some(self.repeat());
-        report.notes.clone_from(&inputs.notes);
-        report.seconds.load = load;
-        report.seconds.total = started.elapsed().as_secs_f64();
         progress.finish()?;
-        let runs = [arguments.to_run(source, &inputs, report)?];
+        let runs = [arguments.to_run(source, &case, report)?];
         // The report comes first: it must not be lost if a failure cannot be saved.
         outputs.deliver(&runs)?;
         let [run] = &runs;
-        self.save_failures(&inputs, run, &device)?;
-        Ok(self.exit_code(&runs))
-    }
-
-    /// Checks a network on this machine.
-    fn run_network(&self, source: &Source, file: &NetworkFile, started: Instant) -> Result<u8> {
-        let load = started.elapsed().as_secs_f64();
-        let outputs = Outputs::open(&self.arguments.output)?;
-        let has_bar = !self.arguments.is_quiet();
-        let mut progress = Progress::new(has_bar, None, Interrupts::listen());
-        let samples = HumanCount(file.network.samples() as u64);
-        progress.start(&name(source), format!("{samples} samples"));
-        let mut report = self.arguments.check_network(file, &mut progress);
-        progress.finish()?;
-        for note in &report.notes {
-            tracing::warn!("{note}");
-        }
-        report.command = Some(self.repeat());
-        report.seconds.load = load;
-        report.seconds.total = started.elapsed().as_secs_f64();
-        let runs = [Run::new(name(source), report, Vec::new())];
-        outputs.deliver(&runs)?;
+        self.save_failures(&case, run, &device)?;
         Ok(self.exit_code(&runs))
     }
 

@@ -118,16 +118,11 @@ async fn receive(
 fn inspect(service: &Service, request: &CheckRequest, upload: &Upload) -> Result<Cost, Refusal> {
     let settings = &request.settings;
     let loaded = service.load(settings, &upload.body.source());
-    let (inputs, memory) = loaded.map_err(|error| {
+    let (case, memory) = loaded.map_err(|error| {
         let name = request.name.as_deref().unwrap_or("the body");
         Refusal::from(error).with_body_named(&upload.body.path(), name)
     })?;
-    let (problem, options) = (&inputs.problem, settings.options(false));
-    let works = inputs
-        .subjects
-        .iter()
-        .map(|subject| options.derivative(subject.wrt).work(problem) as f64);
-    let work = problem.n() as f64 * works.sum::<f64>();
+    let work = case.work(&settings.options(false));
     Ok(Cost { work, memory })
 }
 

@@ -6,15 +6,15 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::mpsc,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use super::{device::OpenDevice, execution::Execution};
 use crate::{
-    check::check,
+    case::Case,
     device::Device,
     error::{Error, Result},
-    io::{self, Inputs, Source},
+    io::{self, Source},
     output::{Run, html},
     report::Report,
     serve::{job::Job, query, service::Service, store},
@@ -40,9 +40,7 @@ pub(super) struct Runner<'a> {
 /// The content of a body.
 struct Loaded {
     settings: Settings,
-    inputs: Inputs,
-    /// Time to read it.
-    seconds: f64,
+    case: Case,
 }
 
 impl<'a> Runner<'a> {
@@ -83,7 +81,7 @@ impl<'a> Runner<'a> {
     /// Those of reading and checking the body.
     pub(super) fn report(&self, job: &Job, execution: &mut Execution<'_>) -> Result<Report> {
         let loaded = self.load(job, execution)?;
-        let prerenders = self.prerenders(job, &loaded.inputs);
+        let prerenders = self.prerenders(job, &loaded.case);
         let report = self.check(job, &loaded, prerenders, execution)?;
         if prerenders
             && !report.interrupted
@@ -113,18 +111,15 @@ impl<'a> Runner<'a> {
         self.render(job, &loaded, report).map(Some)
     }
 
-    fn prerenders(&self, job: &Job, inputs: &Inputs) -> bool {
-        let wrts = inputs.subjects.iter().map(|subject| subject.wrt);
-        let entries: usize = wrts
-            .map(|wrt| inputs.problem.rows(wrt) * inputs.problem.columns(wrt))
-            .sum();
-        let threshold = PRERENDER_WORK.max(PRERENDER_WORK_PER_ENTRY * entries as f64);
+    fn prerenders(&self, job: &Job, case: &Case) -> bool {
+        let threshold = PRERENDER_WORK.max(PRERENDER_WORK_PER_ENTRY * case.entries() as f64);
         self.device.is_slow() && job.cost.work >= threshold
     }
 
     /// Renders a report as a page, and keeps the page.
     fn render(&self, job: &Job, loaded: &Loaded, report: Report) -> Result<String> {
-        let sweeps = loaded.settings.sweeps(&loaded.inputs, &report)?;
+        let Loaded { settings, case } = loaded;
+        let sweeps = case.sweeps(&settings.options(true), &report)?;
         let run = Run::new(job.display_name(), report, sweeps);
         let created = Duration::try_from_secs_f64(job.view.created).unwrap_or_default();
         let text = html::render(&[run.at(UNIX_EPOCH + created)]);
@@ -137,21 +132,16 @@ impl<'a> Runner<'a> {
 
     /// Reads the body of a job. Lets shorter jobs overtake if reading may take long.
     fn load(&self, job: &Job, execution: &mut Execution<'_>) -> Result<Loaded> {
-        let started = Instant::now();
         let settings = Settings::parse(&query::pairs(&job.query))?;
         let body = self.service.store.source(job)?;
         let load = || self.service.load(&settings, &body);
         let is_quick = matches!(body, Source::Bytes(..)) && !io::is_packed(&body);
-        let (inputs, _) = if is_quick {
+        let (case, _) = if is_quick {
             load()?
         } else {
             in_background(load, || execution.yield_to_shorter())?
         };
-        Ok(Loaded {
-            settings,
-            inputs,
-            seconds: started.elapsed().as_secs_f64(),
-        })
+        Ok(Loaded { settings, case })
     }
 
     /// Checks a body. If the device fails, repeats the check on the reopened device, and if that
@@ -163,14 +153,10 @@ impl<'a> Runner<'a> {
         draws: bool,
         execution: &mut Execution<'_>,
     ) -> Result<Report> {
-        let started = Instant::now();
-        let Inputs {
-            problem, subjects, ..
-        } = &loaded.inputs;
         let options = loaded.settings.options(draws);
         let mut once = |device: &Device| {
             execution.restart();
-            check(problem, subjects, &options, device, execution)
+            loaded.case.check(&options, device, execution)
         };
         let device = self.device.current();
         let mut report = match once(&device) {
@@ -188,9 +174,6 @@ impl<'a> Runner<'a> {
             other => other?,
         };
         report.command = repeat_command(job);
-        report.notes.clone_from(&loaded.inputs.notes);
-        report.seconds.load = loaded.seconds;
-        report.seconds.total = loaded.seconds + started.elapsed().as_secs_f64();
         Ok(report)
     }
 }
