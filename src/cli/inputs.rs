@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Arg, ArgGroup, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
 use crate::{
     error::{Error, Result},
@@ -94,13 +94,18 @@ const TENSORS: [(&str, &str, &str); 11] = [
     ("grad_bias", "grad-bias", "Gradient of bias [k]"),
 ];
 
+/// The heading of these flags in the help.
+const HEADING: &str = "Tensors as .npy files, instead of FILE";
+/// The id of the flag that names any tensor, for clap.
+const TENSOR: &str = "tensor";
 /// The id of the flags that name a tensor with one row per sample, for clap.
 const SAMPLES: &str = "samples";
 /// The id of the positional arguments, for clap.
 const FILES: &str = "files";
 
-/// One .npy file per tensor, by the tensor's name: `--input`, `--grad-logits` and so on.
-struct NpyFiles(BTreeMap<&'static str, PathBuf>);
+/// One .npy file per tensor, by the tensor's name: `--input`, `--grad-logits` and so on, and
+/// `--tensor` for any.
+struct NpyFiles(BTreeMap<String, PathBuf>);
 
 impl Args for NpyFiles {
     fn augment_args(command: Command) -> Command {
@@ -108,20 +113,28 @@ impl Args for NpyFiles {
             let flag = Arg::new(name)
                 .long(flag)
                 .help(description)
-                .help_heading("Tensors as .npy files, instead of FILE")
+                .help_heading(HEADING)
                 .value_name("FILE.npy")
                 .conflicts_with(FILES)
                 .value_parser(value_parser!(PathBuf));
             match name {
-                "input" => flag.requires_all(["weight", "target"]),
-                "logits" => flag
-                    .requires("target")
-                    .conflicts_with_all(["input", "weight"]),
+                "input" => flag,
+                "logits" => flag.conflicts_with_all(["input", "weight"]),
                 _ => flag.requires(SAMPLES),
             }
         });
-        let samples = ArgGroup::new(SAMPLES).args(["input", "logits"]);
-        command.args(flags).group(samples)
+        let any = Arg::new(TENSOR)
+            .long(TENSOR)
+            .help("Any tensor, such as fc1.weight=w.npy of a network")
+            .help_heading(HEADING)
+            .value_name("NAME=FILE.npy")
+            .action(ArgAction::Append)
+            .conflicts_with(FILES)
+            .value_parser(named);
+        let samples = ArgGroup::new(SAMPLES)
+            .args(["input", "logits", TENSOR])
+            .multiple(true);
+        command.args(flags).arg(any).group(samples)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -131,8 +144,13 @@ impl Args for NpyFiles {
 
 impl FromArgMatches for NpyFiles {
     fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
-        let path = |(name, ..): (_, _, _)| Some((name, matches.get_one::<PathBuf>(name)?.clone()));
-        Ok(Self(TENSORS.into_iter().filter_map(path).collect()))
+        let path = |(name, ..): (&str, _, _)| {
+            Some((name.to_owned(), matches.get_one::<PathBuf>(name)?.clone()))
+        };
+        let mut paths: BTreeMap<String, PathBuf> = TENSORS.into_iter().filter_map(path).collect();
+        let named = matches.get_many::<(String, PathBuf)>(TENSOR);
+        paths.extend(named.into_iter().flatten().cloned());
+        Ok(Self(paths))
     }
 
     fn update_from_arg_matches(
@@ -142,6 +160,15 @@ impl FromArgMatches for NpyFiles {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Parses the name of a tensor and its file.
+fn named(text: &str) -> std::result::Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() || file.is_empty() {
+        return Err("it must be NAME=FILE.npy".to_owned());
+    }
+    Ok((name.to_owned(), file.into()))
 }
 
 /// The extensions that are looked for in a folder.

@@ -48,7 +48,7 @@ pub fn load(source: &Source, request: &Request) -> Result<Inputs> {
 /// # Errors
 /// [`Error::Io`] or [`Error::Format`] for a file that cannot be read, [`Error::MissingTensor`],
 /// [`Error::Setting`] for a setting of the loss that is not supported, and those of
-/// [`Problem::new`] and [`Network::new`].
+/// [`Problem::new`](crate::problem::Problem::new) and [`Network::new`].
 pub fn read(source: &Source, request: &Request) -> Result<Content> {
     let mut budget = Budget::default();
     budget.memory = request.memory.unwrap_or(budget.memory);

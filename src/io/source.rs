@@ -26,7 +26,7 @@ pub enum Source {
     /// The contents of such a file, and a name for it.
     Bytes(PathBuf, Bytes),
     /// One .npy file per tensor, by the tensor's name.
-    Separate(BTreeMap<&'static str, PathBuf>),
+    Separate(BTreeMap<String, PathBuf>),
     /// Tensors in memory, by name.
     Tensors(BTreeMap<String, Tensor>),
     /// The tensors of a source, and those that it lacks from one that it shares with others.
@@ -244,13 +244,13 @@ impl Archive for Together<'_> {
 
 /// Tensors in separate .npy files.
 struct SeparateFiles<'a> {
-    paths: &'a BTreeMap<&'static str, PathBuf>,
+    paths: &'a BTreeMap<String, PathBuf>,
     budget: Budget,
 }
 
 impl Archive for SeparateFiles<'_> {
     fn names(&self) -> Vec<String> {
-        self.paths.keys().map(|&name| name.to_owned()).collect()
+        self.paths.keys().cloned().collect()
     }
 
     fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {

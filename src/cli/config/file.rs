@@ -17,7 +17,7 @@ use crate::{
 /// The key of the positional arguments.
 const FILES: &str = "files";
 /// Flags of one run, which are no settings of a project.
-const COMMAND_LINE_ONLY: [&str; 5] = ["config", "help", "quiet", "verbose", "version"];
+const COMMAND_LINE_ONLY: [&str; 6] = ["config", "help", "quiet", "tensor", "verbose", "version"];
 /// The least similarity of a misspelt key to a setting (Jaro and Winkler). Chosen: `devise` reaches
 /// 0.93, `smoothing` 0.5.
 const LEAST_SIMILARITY: f64 = 0.8;
@@ -110,7 +110,7 @@ impl<'a> Overridden<'a> {
     fn contains(&self, arg: &Arg, key: &str) -> bool {
         is_given(self.given, arg.get_id().as_str())
             // Tensors in .npy files replace all other files.
-            || (key == FILES && is_given(self.given, "input"))
+            || (key == FILES && ["input", "tensor"].iter().any(|id| is_given(self.given, id)))
             || (key == "server" && self.is_local)
             || (LOCAL.contains(&key) && self.is_remote)
     }
@@ -165,7 +165,8 @@ fn to_words(
     // A path is relative to the file's folder, whatever the current folder is; "-" is stdout.
     let is_path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
     let resolve = |text: String| -> OsString {
-        if is_path && text != "-" {
+        let is_model = key == "model" && text.ends_with(".json");
+        if is_model || (is_path && text != "-") {
             folder.join(text).into()
         } else {
             text.into()
