@@ -45,6 +45,7 @@ mod loss;
 mod model;
 mod noise;
 mod opinion;
+mod parameters;
 mod reverse;
 mod sums;
 mod values;

@@ -70,6 +70,19 @@ impl<T: Real, const S: usize> Packed<T, S> {
         Self { tiles: all, k, d }
     }
 
+    /// Returns the right sides with each value altered.
+    pub(crate) fn map(&self, altered: impl Fn(T) -> T) -> Self {
+        let tile = |tile: &[T; TILE]| tile.map(&altered);
+        let tiles = self.tiles.iter();
+        Self {
+            tiles: tiles
+                .map(|sides| std::array::from_fn(|s| tile(&sides[s])))
+                .collect(),
+            k: self.k,
+            d: self.d,
+        }
+    }
+
     /// Returns all tiles, [panels, k].
     pub(crate) fn tiles(&self) -> &[[[T; TILE]; S]] {
         &self.tiles

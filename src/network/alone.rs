@@ -52,7 +52,7 @@ impl Network {
         tensors.extend(own.map(|(key, tensor)| (key.clone(), tensor.clone())));
         for (input, &from) in node.inputs.iter().zip(&built.inputs) {
             let given = self.tensors.get(&format!("value.{input}")).cloned();
-            let value = || given.unwrap_or_else(|| of_place(from, &block.values[from]));
+            let value = || given.unwrap_or_else(|| of_place(from, &block.forward.values[from]));
             tensors.entry(input.clone()).or_insert_with(value);
         }
         let theirs = self.tensors.get(&format!("grad.{name}")).cloned();

@@ -1,36 +1,46 @@
 //! The cost of a check: its work, and the memory that it needs beside the tensors of the file.
 
-use super::{build::Network, reverse::AHEAD};
+use super::{build::Network, reverse::BYTES_OF_VALUE};
 
 /// Multiply-adds for each entry of a parameter and sample: some twelve products forward, backward
 /// and of their errors, and a share of eight draws. Measured.
 const PER_PARAMETER: f64 = 16.0;
 /// Multiply-adds for each value of a sample, in functions and errors of functions. Measured.
 const PER_VALUE: f64 = 200.0;
-/// Bytes for each entry of a parameter: its value and its square, each in two layouts, and its sums
-/// twice. Measured, rounded up.
-const BYTES_OF_PARAMETER: u64 = 112;
-/// Bytes for each value of a block: it, its gradient, and the errors of both. Measured, rounded up.
-const BYTES_OF_VALUE: u64 = 128;
+
+/// Bytes for each entry of a parameter: it and its square, each in two layouts.
+const KEPT: usize = 32;
+/// Bytes for each entry of a parameter whose sums are kept, from wave to wave or until eight draws
+/// show how far they spread. Measured, rounded up.
+const SUMMED: usize = 64;
+/// Bytes for each entry of a parameter that a thread completes: its sums, their errors, products,
+/// the analytic values and what is allowed. Measured, rounded up.
+const COMPLETED: usize = 128;
 
 impl Network {
     /// Returns the approximate multiply-adds of a check.
     pub fn work(&self) -> f64 {
-        let [parameters, values] = self.sizes().map(|size| size as f64);
-        self.n as f64 * (PER_PARAMETER * parameters + PER_VALUE * values)
+        let entries: usize = self.parameters.iter().map(|it| it.entries).sum();
+        self.n as f64 * (PER_PARAMETER * entries as f64 + PER_VALUE * self.width() as f64)
     }
 
     /// Returns the approximate peak memory of a check, in bytes.
     pub fn memory(&self) -> u64 {
-        let [parameters, values] = self.sizes().map(|size| size as u64);
-        let blocks = (AHEAD * rayon::current_num_threads() + 1) as u64;
-        let rows = self.block_rows().min(self.n) as u64;
-        BYTES_OF_PARAMETER * parameters + BYTES_OF_VALUE * blocks * rows * values
+        let all: usize = self.parameters.iter().map(|it| it.entries).sum();
+        let tested = self.parameters.iter().filter(|it| it.gradient.is_some());
+        let mut tested: Vec<usize> = tested.map(|it| it.entries).collect();
+        tested.sort_unstable();
+        let largest = tested.iter().rev().take(rayon::current_num_threads());
+        let rows = (self.blocks_of_wave() * self.block_rows()).min(self.n);
+        let bytes = KEPT * all
+            + SUMMED * tested.iter().sum::<usize>()
+            + COMPLETED * largest.sum::<usize>()
+            + BYTES_OF_VALUE * rows * self.width();
+        bytes as u64
     }
 
-    /// Returns the entries of all parameters, and the values of a sample.
-    fn sizes(&self) -> [usize; 2] {
-        let parameters = self.parameters.iter().map(|it| it.entries).sum();
-        [parameters, self.values.iter().map(|it| it.width).sum()]
+    /// Returns the number of values of a sample.
+    pub(super) fn width(&self) -> usize {
+        self.values.iter().map(|value| value.width).sum()
     }
 }

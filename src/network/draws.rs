@@ -6,15 +6,11 @@
 //! gradients are computed again. It costs as much as eight checks, so it is asked for where an
 //! entry is just beyond its bound.
 
-use std::ops::Range;
-
-use rayon::prelude::*;
-
-use super::{build::Network, noise::Noise, reverse::Reverse, sums::Sums, values::Errors};
+use super::{build::Network, noise::Noise, reverse::Reverse, values::Errors};
 
 /// Draws of the errors. With four, one of 844 gradients in bf16 was off by 4.05 standard
 /// deviations.
-const DRAWS: u64 = 8;
+pub(super) const DRAWS: u64 = 8;
 /// Errors beyond this multiple of the bound are wrong whatever the draws show.
 const FAR: f64 = 20.0;
 /// Unit roundoff below which errors are drawn larger, because the check itself rounds in f64.
@@ -23,7 +19,7 @@ const FINE: f64 = 1e-9;
 const LARGER: f64 = (1u64 << 24) as f64;
 
 impl Network {
-    fn noise(&self, draw: u64, row: usize) -> Noise {
+    pub(super) fn noise(&self, draw: u64, row: usize) -> Noise {
         Noise::new(draw + DRAWS * row as u64, self.larger() * self.arithmetic.u)
     }
 
@@ -63,53 +59,8 @@ impl Network {
         block
     }
 
-    /// Adds the spread of parameters' gradients to their errors, if an entry lies just beyond its
-    /// bound.
-    pub(super) fn look_again_at_parameters(
-        &self,
-        blocks: &[Range<usize>],
-        sums: &[Sums],
-        errors: &mut [Errors],
-    ) {
-        let is_close = (0..sums.len()).any(|place| {
-            let tested = self.parameters[place].gradient.as_ref();
-            let analytic = tested.map(|it| it.tensor.values::<f64>());
-            let (numeric, errors) = (&sums[place].sum, &errors[place]);
-            analytic.is_some_and(|analytic| self.is_close(&analytic, numeric, errors))
-        });
-        if !is_close {
-            return;
-        }
-        let draws = (0..DRAWS).into_par_iter().map(|draw| {
-            let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
-            let mut all: Vec<Sums> = zeros.collect();
-            for rows in blocks {
-                let mut noise = self.noise(draw, rows.start);
-                let block = self.block(rows, true, Some(&mut noise));
-                all.iter_mut()
-                    .zip(&block.sums)
-                    .for_each(|(sum, more)| sum.merge(more));
-            }
-            let mut noise = self.noise(draw, self.n);
-            for sums in &mut all {
-                // Terms have no errors here: these are those of adding them up.
-                let mut errors = sums.errors(&self.arithmetic);
-                noise.disturb(&mut sums.sum, &mut errors);
-            }
-            all
-        });
-        let draws: Vec<Vec<Sums>> = draws.collect();
-        for (place, errors) in errors.iter_mut().enumerate() {
-            let mut spread = vec![0.0; errors.smooth.len()];
-            for draw in &draws {
-                add_squares(&mut spread, &draw[place].sum, &sums[place].sum);
-            }
-            self.add_spread(errors, &spread);
-        }
-    }
-
     /// Returns true if an entry is wrong, but not by far.
-    fn is_close(&self, analytic: &[f64], numeric: &[f64], errors: &Errors) -> bool {
+    pub(super) fn is_close(&self, analytic: &[f64], numeric: &[f64], errors: &Errors) -> bool {
         let allowed = self.allowed(errors);
         let pairs = analytic.iter().zip(numeric).zip(allowed);
         let mut ratios = pairs.map(|((a, n), allowed)| (a - n).abs() / allowed);
@@ -117,7 +68,7 @@ impl Network {
     }
 
     /// Adds the mean of squared deviations to the errors.
-    fn add_spread(&self, errors: &mut Errors, squares: &[f64]) {
+    pub(super) fn add_spread(&self, errors: &mut Errors, squares: &[f64]) {
         let unit = self.larger() * self.arithmetic.u;
         for (error, square) in errors.smooth.iter_mut().zip(squares) {
             *error = error.hypot((square / DRAWS as f64).sqrt() / unit);
@@ -125,7 +76,7 @@ impl Network {
     }
 }
 
-fn add_squares(squares: &mut [f64], drawn: &[f64], exact: &[f64]) {
+pub(super) fn add_squares(squares: &mut [f64], drawn: &[f64], exact: &[f64]) {
     for ((square, drawn), exact) in squares.iter_mut().zip(drawn).zip(exact) {
         *square += (drawn - exact).powi(2);
     }

@@ -9,7 +9,6 @@ use super::{
     build::{Built, Network, Tested},
     layer::Upstream,
     noise::Noise,
-    sums::Sums,
     values::{At, Errors},
 };
 
@@ -17,10 +16,13 @@ use super::{
 const BLOCK: usize = 1 << 16;
 /// Most and fewest rows of a block.
 const ROWS: [usize; 2] = [1, 256];
-/// Blocks for each thread between two merges. It bounds the memory that blocks hold.
-pub(super) const AHEAD: usize = 2;
-/// Bytes that the sums of blocks may take between two merges, unless one block takes more. Chosen.
-const SUMS: usize = 1 << 28;
+/// Blocks for each thread in a wave, at least.
+const AHEAD: usize = 2;
+/// Bytes of the values of a wave, unless a thread's own blocks take more. Chosen.
+const WAVE: usize = 1 << 28;
+/// Bytes for each value of a block: it, its gradient, the errors of both, and the user's own.
+/// Measured, rounded up.
+pub(super) const BYTES_OF_VALUE: usize = 96;
 
 /// Rows of a tensor, compared: those of a block of samples, or all of a parameter.
 pub struct Rows<'a> {
@@ -62,14 +64,11 @@ pub(super) struct Forward {
 /// A block of samples, from the loss back.
 pub(super) struct Reverse {
     pub(super) rows: Range<usize>,
-    /// The values that a program has.
-    pub(super) values: Vec<Vec<f64>>,
-    computed: Vec<(usize, Vec<f64>, Errors)>,
+    pub(super) forward: Forward,
     /// The user's gradient of each value, if it is given and was asked for.
     pub(super) theirs: Vec<Option<Vec<f64>>>,
     /// The gradient of each value: numeric, and the errors of a program's.
     pub(super) gradients: Vec<(Vec<f64>, Errors)>,
-    pub(super) sums: Vec<Sums>,
     /// The mistakes of a layer that give the user's gradient of a value.
     mistakes: Vec<Vec<&'static str>>,
 }
@@ -99,51 +98,33 @@ impl Network {
             .step_by(size)
             .map(|start| start..samples.end.min(start + size))
             .collect();
-        let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
-        let mut sums: Vec<Sums> = zeros.collect();
-        let of_sums: usize = self
-            .parameters
-            .iter()
-            .map(|it| 2 * size_of::<f64>() * it.entries)
-            .sum();
-        let ahead = (SUMS / of_sums.max(1)).clamp(1, AHEAD * rayon::current_num_threads());
-        for wave in blocks.chunks(ahead) {
+        let is_whole = samples == (0..self.n);
+        let waves: Vec<&[Range<usize>]> = blocks.chunks(self.blocks_of_wave()).collect();
+        let mut sums = self.no_sums();
+        for (index, wave) in waves.iter().enumerate() {
             let checked = wave
                 .par_iter()
                 .map(|rows| self.look_again(self.block(rows, true, None)));
             let done: Vec<Reverse> = checked.collect();
-            for block in done {
-                self.visit_values(&block, visit);
-                sums.iter_mut()
-                    .zip(&block.sums)
-                    .for_each(|(sum, more)| sum.merge(more));
+            for block in &done {
+                self.visit_values(block, visit);
             }
             if !keep_going(wave[wave.len() - 1].end - samples.start) {
                 return false;
             }
-        }
-        if samples != (0..self.n) {
-            return true;
-        }
-        let errors = sums.iter().map(|sums| sums.errors(&self.arithmetic));
-        let mut errors: Vec<Errors> = errors.collect();
-        self.look_again_at_parameters(&blocks, &sums, &mut errors);
-        for (place, sums) in sums.iter().enumerate().rev() {
-            let gradient = self.parameters[place].gradient.as_ref();
-            let Some(gradient) = gradient.filter(|it| self.is_asked(it)) else {
-                continue;
-            };
-            let allowed = self.allowed(&errors[place]);
-            visit(&Rows {
-                tested: gradient,
-                rows: 0..gradient.tensor.shape().first().copied().unwrap_or(1),
-                analytic: &gradient.tensor.values::<f64>(),
-                numeric: &sums.sum,
-                allowed: &allowed,
-                mistakes: &[],
-            });
+            match index + 1 == waves.len() {
+                _ if !is_whole => {}
+                true => self.visit_parameters(&blocks, std::mem::take(&mut sums), &done, visit),
+                false => self.add_shares(&done, &mut sums),
+            }
         }
         true
+    }
+
+    /// Returns the number of blocks that are computed at a time.
+    pub(super) fn blocks_of_wave(&self) -> usize {
+        let bytes = BYTES_OF_VALUE * self.block_rows() * self.width();
+        (WAVE / bytes.max(1)).max(AHEAD * rayon::current_num_threads())
     }
 
     /// Returns the rows of a block.
@@ -153,7 +134,7 @@ impl Network {
     }
 
     fn visit_values(&self, block: &Reverse, visit: &mut dyn FnMut(&Rows)) {
-        for (place, numeric, errors) in &block.computed {
+        for (place, numeric, errors) in &block.forward.computed {
             let tested = self.values[*place].value.as_ref();
             let Some(tested) = tested.filter(|it| self.is_asked(it)) else {
                 continue;
@@ -275,8 +256,6 @@ impl Network {
             .collect();
         let mut has_consumer = vec![false; self.values.len()];
         let mut mistakes = vec![Vec::new(); self.values.len()];
-        let zeros = self.parameters.iter().map(|it| Sums::zeros(it.entries));
-        let mut sums: Vec<Sums> = zeros.collect();
         {
             let (gy, errors) = &mut gradients[self.output];
             let at = At {
@@ -294,9 +273,7 @@ impl Network {
         for (place, node) in self.outputs().into_iter().rev() {
             let (numeric, errors) = std::mem::take(&mut gradients[place]);
             let none = Errors::zeros(numeric.len());
-            // The user's own gradient, so that a wrong layer hides no other.
-            let own = theirs[place].as_deref();
-            let own = own.filter(|g| g.iter().all(|g| g.is_finite()));
+            let own = own(&theirs[place]);
             let upstream = Upstream {
                 g: own.unwrap_or(&numeric),
                 errors: if own.is_some() { &none } else { &errors },
@@ -323,19 +300,13 @@ impl Network {
                 );
                 has_consumer[from] = true;
             }
-            for (index, parameter) in node.parameters.clone().enumerate() {
-                node.layer
-                    .add_to_parameter(index, &at, &upstream, &mut sums[parameter]);
-            }
             gradients[place] = (numeric, errors);
         }
         Reverse {
             rows: rows.clone(),
-            values: forward.values,
-            computed: forward.computed,
+            forward,
             theirs,
             gradients,
-            sums,
             mistakes,
         }
     }
@@ -368,6 +339,12 @@ impl Network {
         let places = (0..self.values.len()).filter(|&place| !self.values[place].is_input);
         places.zip(&self.nodes).collect()
     }
+}
+
+/// Returns the user's own gradient, which is taken so that a wrong layer hides no other.
+pub(super) fn own(theirs: &Option<Vec<f64>>) -> Option<&[f64]> {
+    let theirs = theirs.as_deref();
+    theirs.filter(|g| g.iter().all(|g| g.is_finite()))
 }
 
 /// Adds the gradient along one path to that along others.

@@ -84,24 +84,6 @@ impl Sums {
         add(&mut self.flips, product(&g, &magnitudes, m));
     }
 
-    /// Adds the sums over other rows.
-    pub(super) fn merge(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.sum, &other.sum),
-            (&mut self.magnitude, &other.magnitude),
-            (&mut self.squares, &other.squares),
-            (&mut self.flips, &other.flips),
-        ];
-        for (sums, more) in pairs.into_iter().filter(|(_, more)| !more.is_empty()) {
-            sums.resize(more.len(), 0.0);
-            sums.iter_mut()
-                .zip(more)
-                .for_each(|(sum, more)| *sum += more);
-        }
-        self.terms += other.terms;
-        self.is_stored_each |= other.is_stored_each;
-    }
-
     /// Returns the errors of a program's sums.
     pub(super) fn errors(&self, arithmetic: &Arithmetic) -> Errors {
         let together = growth(self.terms);

@@ -305,7 +305,7 @@ impl Listener for Impatient {
 
 #[test]
 fn an_interrupted_check_reports_the_samples_that_are_done() {
-    let rows = 1 << 16;
+    let rows = 1 << 18;
     let zeros = || Tensor::from_f32(&[rows, 8], &vec![0.0; rows * 8]);
     let names = ["input", "grad_output", "grad.input"];
     let tensors = BTreeMap::from(names.map(|name| (name.to_owned(), zeros())));

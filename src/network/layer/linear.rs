@@ -1,5 +1,7 @@
 //! x Wᵀ + b, on the last axis.
 
+use std::sync::OnceLock;
+
 use super::{Built, Layer, Spec, Upstream};
 use crate::{
     cpu::matmul::{Packed, matmul_into, matmul_magnitudes},
@@ -14,11 +16,31 @@ use crate::{
 struct Linear {
     inputs: usize,
     outputs: usize,
-    /// W and W² of [outputs, inputs], as right sides.
-    weight: [Packed<f64, 1>; 2],
-    /// The same for the transpose.
-    transposed: [Packed<f64, 1>; 2],
+    /// W [outputs, inputs].
+    weight: Matrix,
+    /// Wᵀ.
+    transposed: Matrix,
     bias: Vec<f64>,
+}
+
+/// A matrix as a right side, and the squares of its entries, which errors need.
+struct Matrix {
+    values: Packed<f64, 1>,
+    squares: OnceLock<Packed<f64, 1>>,
+}
+
+impl Matrix {
+    fn new(values: &[f64], columns: usize) -> Self {
+        Self {
+            values: Packed::new([values], columns),
+            squares: OnceLock::new(),
+        }
+    }
+
+    fn squares(&self) -> &Packed<f64, 1> {
+        self.squares
+            .get_or_init(|| self.values.map(|value| value * value))
+    }
 }
 
 pub(super) fn new(spec: &mut Spec) -> Result<Built> {
@@ -42,24 +64,18 @@ pub(super) fn new(spec: &mut Spec) -> Result<Built> {
     let linear = Linear {
         inputs,
         outputs,
-        weight: packed(&weight, inputs),
-        transposed: packed(&transposed, outputs),
+        weight: Matrix::new(&weight, inputs),
+        transposed: Matrix::new(&transposed, outputs),
         bias: bias.unwrap_or_else(|| vec![0.0; outputs]),
     };
     spec.build(shape, linear)
 }
 
-/// Packs a matrix and its squares.
-fn packed(matrix: &[f64], columns: usize) -> [Packed<f64, 1>; 2] {
-    let squares: Vec<f64> = matrix.iter().map(|w| w * w).collect();
-    [matrix, &squares].map(|values| Packed::new([values], columns))
-}
-
 /// Returns the product of the magnitudes of a block and of a matrix.
-fn magnitudes(block: &[f64], matrix: &Packed<f64, 1>) -> Vec<f64> {
+fn magnitudes(block: &[f64], matrix: &Matrix) -> Vec<f64> {
     let block: Vec<f64> = block.iter().map(|value| value.abs()).collect();
     let mut product = Vec::new();
-    matmul_magnitudes(&mut product, &block, matrix);
+    matmul_magnitudes(&mut product, &block, &matrix.values);
     product
 }
 
@@ -73,34 +89,34 @@ fn times(block: &[f64], altered: impl Fn(f64) -> f64, matrix: &Packed<f64, 1>) -
 
 /// Returns the square roots of squared errors times squares, or zeros if there are no errors. In
 /// units of the largest error, so that no square vanishes.
-fn spread(errors: &[f64], squares: &Packed<f64, 1>, length: usize) -> Vec<f64> {
+fn spread(errors: &[f64], matrix: &Matrix, length: usize) -> Vec<f64> {
     let most = errors.iter().fold(0.0f64, |most, error| most.max(*error));
     if most == 0.0 {
         return vec![0.0; length];
     }
-    let mut spread = times(errors, |error| (error / most).powi(2), squares);
+    let mut spread = times(errors, |error| (error / most).powi(2), matrix.squares());
     spread.iter_mut().for_each(|it| *it = most * it.sqrt());
     spread
 }
 
 impl Layer for Linear {
     fn forward(&self, x: &[&[f64]], y: &mut [f64]) {
-        let product = times(x[0], |x| x, &self.transposed[0]);
+        let product = times(x[0], |x| x, &self.transposed.values);
         for (i, (y, product)) in y.iter_mut().zip(product).enumerate() {
             *y = product + self.bias[i % self.outputs];
         }
     }
 
     fn difference(&self, _at: &At, d: &[&[f64]], out: &mut [f64]) {
-        out.copy_from_slice(&times(d[0], |d| d, &self.transposed[0]));
+        out.copy_from_slice(&times(d[0], |d| d, &self.transposed.values));
     }
 
     /// The difference of a linear function along an entry is exact, whatever the step: g W.
     fn pull(&self, _at: &At, _input: usize, g: &Upstream, gx: &mut [f64], errors: &mut Errors) {
-        gx.copy_from_slice(&times(g.g, |g| g, &self.weight[0]));
-        let magnitude = magnitudes(g.g, &self.weight[0]);
-        let of_g = spread(&g.errors.smooth, &self.weight[1], gx.len());
-        errors.flips = spread(&g.errors.flips, &self.weight[1], gx.len());
+        gx.copy_from_slice(&times(g.g, |g| g, &self.weight.values));
+        let magnitude = magnitudes(g.g, &self.weight);
+        let of_g = spread(&g.errors.smooth, &self.weight, gx.len());
+        errors.flips = spread(&g.errors.flips, &self.weight, gx.len());
         for (i, error) in errors.smooth.iter_mut().enumerate() {
             *error = quadrature([
                 g.arithmetic.of_sum(self.outputs, magnitude[i]),
@@ -111,9 +127,9 @@ impl Layer for Linear {
     }
 
     fn errors(&self, at: &At, errors: &mut Errors) {
-        let magnitude = magnitudes(at.inputs[0], &self.transposed[0]);
+        let magnitude = magnitudes(at.inputs[0], &self.transposed);
         let length = magnitude.len();
-        let of_x = spread(&at.of_inputs[0].smooth, &self.transposed[1], length);
+        let of_x = spread(&at.of_inputs[0].smooth, &self.transposed, length);
         for (i, error) in errors.smooth.iter_mut().enumerate() {
             let magnitude = magnitude[i] + self.bias[i % self.outputs].abs();
             *error = quadrature([
