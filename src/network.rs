@@ -40,6 +40,7 @@ mod certificates;
 mod cost;
 mod difference;
 mod draws;
+mod kinks;
 mod layer;
 mod loss;
 mod model;

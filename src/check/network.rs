@@ -79,8 +79,10 @@ pub fn network(
     let mut mistakes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut numeric: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let wants_numeric = listener.wants_numeric();
+    let mut on_kink: BTreeMap<String, usize> = BTreeMap::new();
     let mut visit = |rows: &Rows| {
         let name = &rows.tested.name;
+        *on_kink.entry(name.clone()).or_default() += rows.undecided.len();
         if wants_numeric {
             numeric
                 .entry(name.clone())
@@ -117,7 +119,15 @@ pub fn network(
         } else {
             selected.start..selected.start + done
         };
-        checks.push(check(tested, tally, rows, mistake, dtype, options));
+        let on_kink = on_kink[&tested.name];
+        checks.push(check(
+            tested,
+            tally,
+            rows,
+            (mistake, on_kink),
+            dtype,
+            options,
+        ));
     }
     let note = |tested: &&Tested| {
         let name = &tested.name;
@@ -182,15 +192,19 @@ fn add(tally: &mut Tally, rows: &Rows, dtype: Dtype, options: &Options) {
         plan: None,
         unit_roundoff: dtype.unit_roundoff(),
         tolerance: tolerance(rows.tested, dtype, options),
-        noise: Cow::Owned(Noise::none(columns)),
+        noise: Cow::Owned(Noise::of_entries(columns)),
         picture: options.picture,
         keeps_numeric: false,
     };
     let count = rows.rows.len();
+    let mut conditioning = vec![0.0; rows.numeric.len()];
+    for &(entry, width) in rows.undecided {
+        conditioning[entry] = width;
+    }
     let evaluation = Evaluation {
         values: Values::Derivative(rows.numeric.to_vec()),
         bounds: Bounds {
-            conditioning: vec![0.0; rows.numeric.len()],
+            conditioning,
             tolerated: rows.allowed.to_vec(),
             magnitude: vec![0.0; count],
             logit_error: vec![0.0; count],
@@ -211,7 +225,7 @@ fn check(
     tested: &Tested,
     tally: Tally,
     done: Range<usize>,
-    mistake: Option<&str>,
+    (mistake, on_kink): (Option<&str>, usize),
     dtype: Dtype,
     options: &Options,
 ) -> Check {
@@ -234,6 +248,7 @@ fn check(
     };
     let findings = match comparison.verdict() {
         Verdict::Fail => vec![finding(tested, &comparison, mistake)],
+        _ if on_kink > 0 => vec![other_subgradient(tested, on_kink)],
         _ => Vec::new(),
     };
     let mut check = Check::new(comparison, Some(&layout), findings, Vec::new());
@@ -243,6 +258,21 @@ fn check(
     check.tensor = Some(tested.name.clone());
     check.layer = Some(tested.node.clone());
     check
+}
+
+/// Returns the finding on entries that take another slope than PyTorch on a kink.
+fn other_subgradient(tested: &Tested, count: usize) -> Finding {
+    let Tested { name, node, .. } = tested;
+    let entries = match count {
+        1 => "an entry".to_owned(),
+        _ => format!("{count} entries"),
+    };
+    let message = format!(
+        "{node}: {name} takes another slope than PyTorch in {entries} exactly on a kink of {node}, \
+         between those on both sides"
+    );
+    let fix = "none is needed, unless the gradient is to be PyTorch's".to_owned();
+    Finding::new(Code::OtherSubgradient, message, fix)
 }
 
 /// Returns the cause of a wrong tensor, as far as the two arrays show it.

@@ -24,11 +24,7 @@ impl Network {
         let Some((node, (place, built))) = nodes.find(|(node, _)| node.name == tested.node) else {
             return whole();
         };
-        let consumers = |name: &String| {
-            let inputs = self.model.nodes.iter().flat_map(|node| &node.inputs);
-            inputs.filter(|input| *input == name).count()
-        };
-        if node.inputs.iter().any(|input| consumers(input) != 1) {
+        if built.inputs.iter().any(|&input| self.consumers[input] != 1) {
             return whole();
         }
         let (name, rows) = (&node.name, 0..self.n);

@@ -28,6 +28,8 @@ pub struct Network {
     /// The place of the loss's input among the values.
     pub(super) output: usize,
     pub(super) arithmetic: Arithmetic,
+    /// The number of layers that take each value.
+    pub(super) consumers: Vec<usize>,
     /// The names of the tensors to check; none for all.
     asked: Vec<String>,
 }
@@ -121,7 +123,7 @@ impl Network {
         let shape = making.shapes[output].clone();
         let loss = loss::build(&of_loss.op, &of_loss.attributes, &shape, making.n, tensors);
         let loss = loss.unwrap_or_else(|| Err(no_loss(of_loss)))?;
-        let consumers = |value: usize| {
+        let consumer = |value: usize| {
             let takes = |built: &&Built| built.inputs.contains(&value);
             let place = making.network.iter().position(|built| takes(&built));
             place
@@ -133,13 +135,18 @@ impl Network {
             .iter()
             .map(|(name, &place)| (name.clone(), place))
             .collect();
-        let nodes: Vec<String> = (0..making.values.len()).map(consumers).collect();
+        let nodes: Vec<String> = (0..making.values.len()).map(consumer).collect();
         for (name, place) in names {
             let expected = [&[making.n], making.shapes[place].as_slice()].concat();
             let node = nodes[place].clone();
             let value = &mut making.values[place];
             value.gradient = gradient(tensors, &name, &expected, false, node)?;
         }
+        let places = making.network.iter().flat_map(|built| &built.inputs);
+        let mut consumers = vec![0; making.values.len()];
+        places
+            .chain([&output])
+            .for_each(|&place| consumers[place] += 1);
         if making.n == 0 {
             return Err(Error::model(&of_loss.name, "the model takes no input"));
         }
@@ -155,6 +162,7 @@ impl Network {
             loss,
             output,
             arithmetic: Arithmetic::of(dtype),
+            consumers,
             asked: Vec::new(),
         })
     }

@@ -122,6 +122,7 @@ impl Network {
             analytic,
             numeric: &summed.sums.sum,
             allowed: &self.allowed(&summed.errors),
+            undecided: &[],
             mistakes: &[],
         });
     }

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{
     arithmetic::{Arithmetic, quadrature},
     build::{Built, Network, Tested},
+    kinks::OnKink,
     layer::Upstream,
     noise::Noise,
     values::{At, Errors},
@@ -36,6 +37,9 @@ pub struct Rows<'a> {
     pub numeric: &'a [f64],
     /// The largest error of a right value.
     pub allowed: &'a [f64],
+    /// Entries on a kink whose analytic value is a subgradient, but not PyTorch's, and the
+    /// difference between the derivatives on both sides. Their numeric value is the same.
+    pub undecided: &'a [(usize, f64)],
     /// Clauses that name a mistake of the layer which gives all of these rows.
     pub mistakes: &'a [&'static str],
 }
@@ -71,6 +75,8 @@ pub(super) struct Reverse {
     pub(super) gradients: Vec<(Vec<f64>, Errors)>,
     /// The mistakes of a layer that give the user's gradient of a value.
     mistakes: Vec<Vec<&'static str>>,
+    /// The entries of the user's gradient of a value that are subgradients on a kink.
+    on_kinks: Vec<Vec<OnKink>>,
 }
 
 impl Forward {
@@ -145,6 +151,7 @@ impl Network {
                 analytic: &tested.tensor.rows::<f64>(block.rows.clone()),
                 numeric,
                 allowed: &self.allowed(errors),
+                undecided: &[],
                 mistakes: &[],
             });
         }
@@ -156,12 +163,30 @@ impl Network {
                 continue;
             }
             let (numeric, errors) = &block.gradients[place];
+            let allowed = self.allowed(errors);
+            let on_kinks = block.on_kinks[place].iter().filter(|it| {
+                let error = (theirs[it.entry] - numeric[it.entry]).abs();
+                error > allowed[it.entry]
+            });
+            let undecided: Vec<(usize, f64)> = on_kinks.map(|it| (it.entry, it.width)).collect();
+            let taken;
+            let numeric = if undecided.is_empty() {
+                numeric
+            } else {
+                let mut subgradient = numeric.clone();
+                for &(entry, _) in &undecided {
+                    subgradient[entry] = theirs[entry];
+                }
+                taken = subgradient;
+                &taken
+            };
             visit(&Rows {
                 tested: gradient,
                 rows: block.rows.clone(),
                 analytic: theirs,
                 numeric,
-                allowed: &self.allowed(errors),
+                allowed: &allowed,
+                undecided: &undecided,
                 mistakes: &block.mistakes[place],
             });
         }
@@ -256,6 +281,7 @@ impl Network {
             .collect();
         let mut has_consumer = vec![false; self.values.len()];
         let mut mistakes = vec![Vec::new(); self.values.len()];
+        let mut on_kinks: Vec<Vec<OnKink>> = self.values.iter().map(|_| Vec::new()).collect();
         {
             let (gy, errors) = &mut gradients[self.output];
             let at = At {
@@ -288,6 +314,9 @@ impl Network {
                     noise.disturb(&mut gx, &mut errors);
                 } else if let Some(theirs) = &theirs[from] {
                     mistakes[from] = self.mistakes(node, (&at, input), upstream.g, theirs);
+                    if self.consumers[from] == 1 {
+                        on_kinks[from] = self.on_kinks(node, (&at, input), upstream.g, theirs);
+                    }
                 }
                 let (sum, of_sum) = &mut gradients[from];
                 add(
@@ -308,6 +337,7 @@ impl Network {
             theirs,
             gradients,
             mistakes,
+            on_kinks,
         }
     }
 

@@ -92,6 +92,8 @@ pub enum Code {
 
     /// A layer's backward pass without one of its terms.
     LayerTermMissing,
+    /// Another slope than PyTorch's, exactly on a kink.
+    OtherSubgradient,
 
     /// The weights of another optimizer step.
     StaleWeights,

@@ -41,10 +41,11 @@ pub(crate) struct Noise {
 }
 
 impl Noise {
-    /// Returns the noise of a numeric gradient whose errors are part of the tolerance.
-    pub(crate) fn none(columns: usize) -> Self {
+    /// Returns the noise of a numeric gradient whose errors are part of the tolerance, but for the
+    /// conditioning itself.
+    pub(crate) fn of_entries(columns: usize) -> Self {
         Self {
-            by_column: vec![0.0; columns],
+            by_column: vec![1.0; columns],
             truncation: vec![0.0; columns],
             by_magnitude: 0.0,
             by_magnitude_and_total: 0.0,

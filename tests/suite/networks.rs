@@ -316,3 +316,52 @@ fn an_interrupted_check_reports_the_samples_that_are_done() {
     let done = report.checks[0].rows.as_ref().unwrap().compared;
     assert!(done > 0 && done < rows, "{done}");
 }
+
+/// Exactly on a kink, PyTorch's slope is right, another between both sides is undecided, and any
+/// other is wrong.
+#[test]
+fn other_subgradients_on_a_kink_are_undecided() {
+    let check_with = |model: &str, x: [f64; 4], gradient: [f64; 4]| {
+        let upstream = [1.0, -2.0, 3.0, 0.5];
+        let tensor = |values: &[f64]| Tensor::from_f64(&[2, 2], values);
+        let tensors = BTreeMap::from([
+            ("input".to_owned(), tensor(&x)),
+            ("grad_output".to_owned(), tensor(&upstream)),
+            ("grad.input".to_owned(), tensor(&gradient)),
+        ]);
+        let model = Model::parse(model).unwrap();
+        let report = check(&Network::new(&model, &tensors, Dtype::F64).unwrap());
+        let check = &report.checks[0];
+        (check.verdict, check.wrong, check.undecided)
+    };
+    let on = [0.0, 1.0, 0.0, -1.0];
+    assert_eq!(
+        check_with("relu dot", on, [0.0, -2.0, 0.0, 0.0]),
+        (Verdict::Pass, 0, 0)
+    );
+    for other in [1.0, 0.5] {
+        let gradient = [other, -2.0, 3.0 * other, 0.0];
+        assert_eq!(
+            check_with("relu dot", on, gradient),
+            (Verdict::Inconclusive, 0, 2)
+        );
+    }
+    assert_eq!(
+        check_with("relu dot", on, [1.5, -2.0, 0.0, 0.0]),
+        (Verdict::Fail, 1, 0)
+    );
+    // Off the kink there is one slope.
+    assert_eq!(
+        check_with("relu dot", [1e-9; 4], [0.5, -2.0, 3.0, 0.5]),
+        (Verdict::Fail, 1, 0)
+    );
+    let leaky = "leaky_relu(negative_slope=0.1) dot";
+    assert_eq!(
+        check_with(leaky, on, [0.1, -2.0, 0.3, 0.05]),
+        (Verdict::Pass, 0, 0)
+    );
+    assert_eq!(
+        check_with(leaky, on, [0.0, -2.0, 0.3, 0.05]),
+        (Verdict::Fail, 1, 0)
+    );
+}

@@ -78,6 +78,9 @@ fn inconclusive(check: &Check, name: &str) -> String {
     let undecided = counted(check.undecided, check.entries);
     let reason = if first == Some(Code::ToleranceTooLoose) {
         format!("{undecided} cannot be decided: --atol is larger than they are")
+    } else if first == Some(Code::OtherSubgradient) {
+        let message = &check.findings[0].message;
+        return format!("INCONCLUSIVE: no error was found in {name}, but {message}.");
     } else if check.undecided > check.entries / 100 {
         format!(
             "{undecided} cannot be decided: \
