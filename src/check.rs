@@ -157,7 +157,7 @@ pub(crate) fn info(problem: &Problem) -> ProblemInfo {
         d: (!problem.is_of_logits()).then(|| problem.d()),
         k: problem.k(),
         dtype: problem.samples().dtype(),
-        model: None,
+        network: None,
         reduction: problem.loss().reduction,
         label_smoothing: problem.loss().label_smoothing,
         ignore_index: problem.loss().ignore_index,

@@ -43,7 +43,7 @@ pub use picture::{Cell, Pairs, Picture};
 pub use places::WrongPlaces;
 pub use ranges::Ranges;
 pub use relation::Relation;
-pub use run::{DeviceInfo, DeviceKind, ProblemInfo, Seconds};
+pub use run::{DeviceInfo, DeviceKind, NetworkInfo, ProblemInfo, Seconds};
 pub use scale::Scale;
 pub use sum::ExactSum;
 pub use tally::{Counts, RelErrs, Sensitivity, Sums, Tally};

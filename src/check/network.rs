@@ -11,8 +11,8 @@ use crate::{
     network::{Network, Rows, Tested},
     problem::{Layout, Wrt},
     report::{
-        Check, Code, ComparedOn, Comparison, Coverage, Finding, ProblemInfo, Ranges, Report,
-        Seconds, Source, Tally, Verdict,
+        Check, Code, ComparedOn, Comparison, Coverage, Finding, NetworkInfo, ProblemInfo, Ranges,
+        Report, Seconds, Source, Tally, Verdict,
     },
     rounding::{Noise, Tolerance},
     scheme::{Method, Precision, Scheme},
@@ -65,7 +65,8 @@ pub fn validate(network: &Network, options: &Options) -> Result<()> {
 /// no parameter.
 ///
 /// # Errors
-/// Those of [`validate`], and of the listener.
+/// Those of [`validate`] and of the listener, and [`Error::OraclesDisagree`] if the difference of
+/// the whole network along random directions contradicts those of its layers.
 pub fn network(
     network: &Network,
     options: &Options,
@@ -100,6 +101,7 @@ pub fn network(
             .or_insert_with(|| rows.mistakes.to_vec());
         in_all.retain(|mistake| rows.mistakes.contains(mistake));
     };
+    network.confirm()?;
     let (all, mut done) = (selected.len(), 0);
     let is_done = network.check(selected.clone(), &mut visit, &mut |samples| {
         done = samples;
@@ -326,13 +328,17 @@ fn finding(tested: &Tested, comparison: &Comparison, mistake: Option<&str>) -> F
 }
 
 fn info(network: &Network) -> ProblemInfo {
-    let [d, k] = network.widths();
+    let ([d, k], [upstream, inner]) = (network.widths(), network.upstream());
     ProblemInfo {
         n: network.samples(),
         d: Some(d),
         k,
         dtype: network.dtype(),
-        model: Some(network.functions()),
+        network: Some(NetworkInfo {
+            functions: network.functions(),
+            upstream,
+            inner,
+        }),
         reduction: Reduction::Mean,
         label_smoothing: 0.0,
         ignore_index: IGNORE_INDEX,

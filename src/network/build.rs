@@ -199,6 +199,14 @@ impl Network {
         self.model.functions()
     }
 
+    /// Returns the number of outputs of layers whose gradient is given, and of all but the last.
+    pub fn upstream(&self) -> [usize; 2] {
+        let inner = self.values.iter().enumerate();
+        let inner = inner.filter(|(place, it)| !it.is_input && *place != self.output);
+        let is_given = |(_, it): &(usize, &Value)| it.gradient.is_some();
+        [inner.clone().filter(is_given).count(), inner.count()]
+    }
+
     /// Returns the type that the program computed in.
     pub fn dtype(&self) -> Dtype {
         self.dtype

@@ -56,10 +56,8 @@ impl Network {
             // The two sides of a smooth function differ by the truncation of the difference.
             let is_kink = most - least > slack.max(STEP.sqrt() * most.abs());
             let is_on_kink = is_exact && is_kink && is_between;
-            is_on_kink.then(|| OnKink {
-                entry,
-                width: most - least,
-            })
+            let width = most - least;
+            is_on_kink.then_some(OnKink { entry, width })
         };
         (0..theirs.len()).filter_map(entry).collect()
     }

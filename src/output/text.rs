@@ -43,7 +43,7 @@ pub fn render(report: &Report, layout: Layout) -> String {
     }
     write_run(&mut page, report);
     let is_right = |check: &&Check| check.verdict == Verdict::Pass;
-    let is_network = report.problem.model.is_some();
+    let is_network = report.problem.network.is_some();
     for check in report
         .checks
         .iter()

@@ -54,9 +54,9 @@ pub struct ProblemInfo {
     pub k: usize,
     /// The element type of the input, or of given logits.
     pub dtype: Dtype,
-    /// The layers and the loss, if it is a network.
+    /// The network, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
+    pub network: Option<NetworkInfo>,
     /// The reduction of the samples' losses to one number.
     pub reduction: Reduction,
     /// The share of the target that is spread over all classes.
@@ -71,6 +71,17 @@ pub struct ProblemInfo {
     /// The divisor of the sum of the losses, if it is not that of the reduction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalizer: Option<f64>,
+}
+
+/// A network, in words and numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkInfo {
+    /// The functions of its layers and of its loss, in order.
+    pub functions: String,
+    /// The layers, but the last, whose upstream gradient is given.
+    pub upstream: usize,
+    /// All layers but the last.
+    pub inner: usize,
 }
 
 /// Wall-clock durations in seconds.

@@ -29,7 +29,7 @@ fn report(checks: Vec<Check>) -> Report {
         d: Some(6),
         k: 4,
         dtype: Dtype::F64,
-        model: None,
+        network: None,
         reduction: Reduction::Mean,
         label_smoothing: 0.0,
         ignore_index: -100,

@@ -4,8 +4,8 @@ use super::{group, rounded, short};
 use crate::{
     loss::IGNORE_INDEX,
     report::{
-        Check, Code, ComparedOn, Coverage, DeviceInfo, Draw, Entry, ProblemInfo, Proof, Relation,
-        Report, Seconds, Source, Verdict,
+        Check, Code, ComparedOn, Coverage, DeviceInfo, Draw, Entry, NetworkInfo, ProblemInfo,
+        Proof, Relation, Report, Seconds, Source, Verdict,
     },
     scheme::Method,
 };
@@ -57,6 +57,17 @@ pub fn tried(check: &Check) -> Option<String> {
 fn is_unknown(check: &Check) -> bool {
     let mut findings = check.findings.iter();
     findings.any(|finding| finding.code == Code::Unknown)
+}
+
+/// Returns the number of layers that are checked by the user's own upstream gradient.
+fn upstream(network: &NetworkInfo) -> String {
+    let (given, all) = (network.upstream, network.inner);
+    match given {
+        _ if all == 0 => String::new(),
+        0 => "; through all layers: no gradient between them is given".to_owned(),
+        _ if given == all => "; each layer by its own upstream gradient".to_owned(),
+        _ => format!("; the upstream gradients of {given} of {all} layers are given"),
+    }
 }
 
 /// Returns the labels and facts that describe a check: its gradients, its bounds, its errors.
@@ -140,8 +151,9 @@ pub fn problem(problem: &ProblemInfo) -> String {
         reduction,
         ..
     } = problem;
-    if let Some(model) = &problem.model {
-        return format!("{model}; {n} samples, {dtype}");
+    if let Some(network) = &problem.network {
+        let (functions, upstream) = (&network.functions, upstream(network));
+        return format!("{functions}; {n} samples, {dtype}{upstream}");
     }
     let mut text = match d {
         Some(d) => format!("input [{n}, {d}] {dtype}, {k} classes; reduction='{reduction}'"),
