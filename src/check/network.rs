@@ -57,7 +57,14 @@ pub fn validate(network: &Network, options: &Options) -> Result<()> {
         });
     }
     options.validate_tolerances()?;
-    options.validate_range(network.samples())
+    match &options.rows {
+        Some(rows) if network.is_coupled() => Err(Error::Setting {
+            name: "--rows",
+            found: format!("{}..{}", rows.start, rows.end),
+            expected: "batch_norm in training mode takes all samples together".to_owned(),
+        }),
+        _ => options.validate_range(network.samples()),
+    }
 }
 
 /// Checks all tensors of a network. The gradient of a parameter is left out, with a note, if the

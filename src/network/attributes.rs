@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Attribute {
+    /// True or false, such as `training`.
+    Flag(bool),
     /// A number, such as `eps`.
     Number(f64),
     /// A word, such as `approximate`.
@@ -65,7 +67,19 @@ impl<'a> Settings<'a> {
             None => Ok(None),
             Some(Attribute::Numbers(values)) => Ok(Some(values.clone())),
             Some(Attribute::Number(value)) => Ok(Some(vec![*value])),
-            Some(Attribute::Text(_)) => Err(self.failed(format!("its {name} must be numbers"))),
+            Some(_) => Err(self.failed(format!("its {name} must be numbers"))),
+        }
+    }
+
+    /// Returns a flag, by default false.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the setting is none.
+    pub(super) fn flag(&mut self, name: &str) -> Result<bool> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(Attribute::Flag(flag)) => Ok(*flag),
+            Some(_) => Err(self.failed(format!("its {name} must be true or false"))),
         }
     }
 

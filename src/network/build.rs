@@ -215,6 +215,11 @@ impl Network {
     /// The step of the local differences, relative to values above 1.
     pub const STEP: f64 = layer::STEP;
 
+    /// Returns true if a sample's values depend on the other samples.
+    pub fn is_coupled(&self) -> bool {
+        self.nodes.iter().any(|node| node.layer.is_coupled())
+    }
+
     /// Returns the number of samples.
     pub fn samples(&self) -> usize {
         self.n

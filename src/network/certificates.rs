@@ -106,6 +106,7 @@ fn cases() -> Vec<Case> {
             "elu" | "celu" => &[("alpha", Attribute::Number(1.7))],
             "softplus" => &[("beta", Attribute::Number(2.0))],
             "hardtanh" => &[("max_val", Attribute::Number(0.4))],
+            "batch_norm" => &[("training", Attribute::Flag(true))],
             _ => &[],
         };
         let shape = Attribute::Numbers(vec![WIDTH as f64]);

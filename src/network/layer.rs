@@ -35,6 +35,11 @@ pub(super) trait Layer: Send + Sync {
     /// Writes f(x + d) - f(x) to `out`.
     fn difference(&self, at: &At, d: &[&[f64]], out: &mut [f64]);
 
+    /// Returns true if a sample's output depends on the other samples.
+    fn is_coupled(&self) -> bool {
+        false
+    }
+
     /// Returns true if the function has a kink at x.
     fn is_on_kink(&self, _x: &[&[f64]]) -> bool {
         false

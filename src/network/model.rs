@@ -147,8 +147,10 @@ fn node(word: &str) -> Result<Node> {
         let Some((name, value)) = setting.split_once('=') else {
             return Err(Error::model(word, format!("{setting} is not NAME=VALUE")));
         };
-        let number = value.parse().map(Attribute::Number);
-        let value = number.unwrap_or_else(|_| Attribute::Text(value.to_owned()));
+        let flag = value.parse().map(Attribute::Flag);
+        let number = |_| value.parse().map(Attribute::Number);
+        let text = |_| Attribute::Text(value.to_owned());
+        let value = flag.or_else(number).unwrap_or_else(text);
         attributes.insert(name.to_owned(), value);
     }
     Ok(Node {

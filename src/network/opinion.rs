@@ -4,6 +4,8 @@
 //! The two share the rules for single layers, which the certificates hold to the functions
 //! themselves, but not the way from one layer to the next.
 
+use std::ops::Range;
+
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 use super::{build::Network, reverse::Forward};
@@ -31,9 +33,11 @@ impl Network {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let entries: usize = self.parameters.iter().map(|it| it.entries).sum();
         let samples = (READ / entries.max(1)).clamp(1, SAMPLES);
-        for row in 0..self.n.min(samples) {
-            let reverse = self.block(&(row..row + 1), false, None);
-            let forward = self.forward(&(row..row + 1), None);
+        let rows = if self.is_coupled() { self.n } else { 1 };
+        for start in (0..self.n).step_by(rows).take(samples) {
+            let rows = start..start + rows;
+            let reverse = self.block(&rows, false, None);
+            let forward = &reverse.forward;
             // Uniform in [-1, 1].
             let mut direction = |width: usize| -> Vec<f64> {
                 std::iter::repeat_with(|| random.random_range(-1.0..1.0))
@@ -41,11 +45,11 @@ impl Network {
                     .collect()
             };
             let inputs = self.values.iter().map(|value| {
-                let along = direction(value.width);
+                let along = direction(rows.len() * value.width);
                 if value.is_input { along } else { Vec::new() }
             });
             let inputs: Vec<Vec<f64>> = inputs.collect();
-            let side = |h: f64| self.difference(row, &forward, &inputs, h);
+            let side = |h: f64| self.difference(&rows, forward, &inputs, h);
             let (Some((up, differences)), Some((down, _))) = (side(STEP), side(-STEP)) else {
                 continue;
             };
@@ -70,7 +74,7 @@ impl Network {
             if !((whole - sum).abs() <= bound) {
                 return Err(Error::OraclesDisagree {
                     device: "the network, layer by layer".to_owned(),
-                    place: format!("sample {row}, along a random direction"),
+                    place: format!("sample {start}, along a random direction"),
                     numeric: sum,
                     on_host: whole,
                     bound,
@@ -80,11 +84,11 @@ impl Network {
         Ok(())
     }
 
-    /// Returns the difference of the loss of one sample and those of all values, or `None` if a
+    /// Returns the difference of the loss of some samples and those of all values, or `None` if a
     /// value lies on a kink.
     fn difference(
         &self,
-        row: usize,
+        rows: &Range<usize>,
         forward: &Forward,
         inputs: &[Vec<f64>],
         h: f64,
@@ -108,11 +112,10 @@ impl Network {
             differences[place] = out;
         }
         let (y, d) = (&forward.values[self.output], &differences[self.output]);
-        let rows = row..row + 1;
         if self.loss.is_on_kink(rows.clone(), y) {
             return None;
         }
-        let loss = self.loss.difference(rows, y, d).iter().sum();
+        let loss = self.loss.difference(rows.clone(), y, d).iter().sum();
         Some((loss, differences))
     }
 }

@@ -133,8 +133,11 @@ impl Network {
         (WAVE / bytes.max(1)).max(AHEAD * rayon::current_num_threads())
     }
 
-    /// Returns the rows of a block.
+    /// Returns the rows of a block: all, if a sample depends on others.
     pub(super) fn block_rows(&self) -> usize {
+        if self.is_coupled() {
+            return self.n;
+        }
         let widest = self.values.iter().map(|value| value.width).max();
         (BLOCK / widest.unwrap_or(1).max(1)).clamp(ROWS[0], ROWS[1])
     }

@@ -44,6 +44,43 @@ class Fault(torch.autograd.Function):
         return ctx.change(grad), None
 
 
+class Instead(torch.autograd.Function):
+    """Zeros of the shape of y, whose gradient with respect to x is a function of that of y."""
+
+    @staticmethod
+    def forward(ctx, x, y, backward):
+        ctx.of_x = backward
+        return torch.zeros_like(y)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return ctx.of_x(grad), None, None
+
+
+class Slip:
+    """A wrong backward pass of a layer, with respect to its first input: (layer, x, g) to the gradient of x."""
+
+    def __init__(self, of_x):
+        self.of_x = of_x
+
+
+def forgotten_derivative(layer, x, g):
+    return g
+
+
+def forgotten_mean(layer, x, g):
+    # Of a norm over the last axis: the mean is taken for a constant.
+    x = x.clone().requires_grad_()
+    mean = x.detach().mean(-1, keepdim=True)
+    hat = (x - mean) * ((x - mean) ** 2).mean(-1, keepdim=True).add(1e-5).rsqrt()
+    weight = layer("weight")
+    return torch.autograd.grad(hat if weight is None else hat * weight.detach(), x, g)[0]
+
+
+def transposed_weight(layer, x, g):
+    return g @ layer("weight").detach().T
+
+
 class Net:
     """A chain with residual sums: layers as (name, op, attributes text, function of values and parameters)."""
 
@@ -94,6 +131,10 @@ class Net:
                 self.parameters[f"norm{layer}.running_mean"] = 0.3 * draw(outputs)
                 self.parameters[f"norm{layer}.running_var"] = 0.3 + draw(outputs) ** 2
                 self.node(f"norm{layer}", "batch_norm")
+            elif choice < 0.46 and self.n > 1:
+                self.parameters[f"norm{layer}.weight"] = 1 + 0.3 * draw(outputs)
+                self.parameters[f"norm{layer}.bias"] = 0.3 * draw(outputs)
+                self.node(f"norm{layer}", "batch_norm(training=true)")
             if rng.random() < 0.08:
                 self.parameters[f"act{layer}.weight"] = 0.3 * draw(outputs if rng.random() < 0.5 else 1)
                 self.node(f"act{layer}", "prelu")
@@ -139,6 +180,8 @@ class Net:
             return F.rms_norm(x[0], x[0].shape[1:], get("weight"))
         if op == "batch_norm":
             return F.batch_norm(x[0], get("running_mean"), get("running_var"), get("weight"), get("bias"))
+        if op == "batch_norm(training=true)":
+            return F.batch_norm(x[0], None, None, get("weight"), get("bias"), training=True)
         if op == "prelu":
             return F.prelu(x[0], get("weight"))
         if op == "softmax":
@@ -169,8 +212,12 @@ class Net:
         used = {name: Fault.apply(value, faults[name]) if name in faults else value for name, value in p.items()}
         for node in self.nodes:
             x = [values[name] for name in node["inputs"]]
-            if node["name"] in faults:
-                x[0] = Fault.apply(x[0], faults[node["name"]])
+            fault = faults.get(node["name"])
+            if isinstance(fault, Slip):
+                values[node["name"]] = self.slipped(node, used, x, fault)
+                continue
+            if fault is not None:
+                x[0] = Fault.apply(x[0], fault)
             values[node["name"]] = self.layer(node, used, x)
         for value in values.values():
             value.retain_grad()
@@ -178,6 +225,12 @@ class Net:
         loss.backward()
         named = {**values, **{name: p[name] for name in self.trainable()}}
         return {name: value.grad for name, value in named.items() if value.grad is not None}, values
+
+    def slipped(self, node, p, x, fault):
+        """Returns the output of a layer whose backward pass with respect to its first input is wrong."""
+        y = self.layer(node, p, [x[0].detach(), *x[1:]])
+        layer = lambda key: p.get(f"{node['name']}.{key}")
+        return y + Instead.apply(x[0], y, lambda g: fault.of_x(layer, x[0].detach(), g))
 
     def train(self, steps=60):
         moments = {name: (0, 0) for name in self.trainable()}
@@ -198,7 +251,7 @@ class Net:
             node = {**node, "op": op}
             if settings:
                 key, _, value = settings.rstrip(")").partition("=")
-                node["attributes"] = {key: value}
+                node["attributes"] = {key: True if value == "true" else value}
             nodes.append(node)
         return {"format": "gradprobe.model/1", "nodes": [*nodes, {"name": "loss", "op": self.loss}]}
 

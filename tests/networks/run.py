@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from nets import DTYPES, Net  # noqa: E402
+from nets import ACTIVATIONS, DTYPES, Net, Slip, forgotten_derivative, forgotten_mean, transposed_weight  # noqa: E402
 
 KINDS = ("plain", "spike", "trained")
 BATCH = 20  # files in one call of gradprobe; chosen
@@ -49,12 +49,27 @@ def draw_faults(net, size, rng):
             "column": lambda g, c=column: torch.cat([g[:, :c], g[:, c : c + 1] * (1 + 20 * size), g[:, c + 1 :]], 1),
         }
         candidates += [(name, change[kind]) for kind in change]
+        slip = slip_of(net, node)
+        if slip is not None:
+            candidates += [(name, Slip(slip))] * len(change)
         for key in ("weight", "bias"):
             if f"{name}.{key}" in net.trainable():
                 candidates.append((f"{name}.{key}", lambda g: g * (1 + size)))
                 candidates.append((f"{name}.{key}", zeroed(rng)))
     count = int(rng.integers(1, 4))
     return dict(candidates[place] for place in rng.permutation(len(candidates))[:count])
+
+
+def slip_of(net, node):
+    """Returns a mistake that people make in the backward pass of this layer, if there is one."""
+    op, weight = node["op"], net.parameters.get(f"{node['name']}.weight")
+    if op in ACTIVATIONS:
+        return forgotten_derivative
+    if op == "layer_norm":
+        return forgotten_mean
+    if op == "linear" and weight.shape[0] == weight.shape[1] > 1:
+        return transposed_weight
+    return None
 
 
 def zeroed(rng):

@@ -365,3 +365,43 @@ fn other_subgradients_on_a_kink_are_undecided() {
         (Verdict::Fail, 1, 0)
     );
 }
+
+/// A mean over the batch couples its samples: they are differentiated together.
+#[test]
+fn a_coupled_layer_takes_all_samples() {
+    let (rows, width) = (300, 3);
+    let values = |scale: f64| -> Vec<f64> {
+        let value = |i: usize| scale * ((i * 37 + 11) % 29) as f64 / 29.0 - scale / 2.0;
+        (0..rows * width).map(value).collect()
+    };
+    let tensor = |values: &[f64]| Tensor::from_f64(&[rows, width], values);
+    let mut tensors = BTreeMap::from([
+        ("input".to_owned(), tensor(&values(2.0))),
+        ("target".to_owned(), tensor(&values(1.0))),
+        ("grad.input".to_owned(), tensor(&values(0.0))),
+    ]);
+    let model = Model::parse("tanh batch_norm(training=true) mse_loss(reduction=sum)").unwrap();
+    let mut numeric = Vec::new();
+    let network = Network::new(&model, &tensors, Dtype::F64).unwrap();
+    network.check(
+        0..rows,
+        &mut |rows| numeric.extend(rows.numeric),
+        &mut |_| true,
+    );
+    tensors.insert("grad.input".to_owned(), tensor(&numeric));
+    let network = Network::new(&model, &tensors, Dtype::F64).unwrap();
+    assert_eq!(check(&network).verdict, Verdict::Pass);
+    // A norm's output has no derivative along a common shift: the columns add up to zero.
+    let slopes = values(2.0).into_iter().map(|x| 1.0 - x.tanh().powi(2));
+    let before_tanh = numeric.iter().zip(slopes).map(|(g, slope)| g / slope);
+    assert!(before_tanh.sum::<f64>().abs() < 1e-9);
+    let some = Options {
+        rows: Some(0..4),
+        ..Options::default()
+    };
+    let error = check::network(&network, &some, &mut ()).unwrap_err();
+    assert!(
+        error.to_string().contains("takes all samples together"),
+        "{error}"
+    );
+}

@@ -1,5 +1,6 @@
-//! Batch norm in eval mode: (x - running mean) / sqrt(running variance + `eps`), times `weight`,
-//! plus `bias`, for each channel: the first axis behind that of the samples.
+//! Batch norm. In eval mode it is (x - running mean) / sqrt(running variance + `eps`), times `weight`,
+//! plus `bias`, for each channel: the first axis behind that of the samples. With `training`, mean
+//! and variance are those of all samples.
 
 use super::{Built, Layer, Spec, Upstream};
 use crate::{
@@ -10,6 +11,8 @@ use crate::{
         values::{At, Errors},
     },
 };
+
+mod training;
 
 struct BatchNorm {
     /// 1 / sqrt(running variance + eps) of each channel.
@@ -28,6 +31,9 @@ pub(super) fn new(spec: &mut Spec) -> Result<Built> {
         return Err(spec.failed("its input needs an axis of channels"));
     };
     let eps = spec.settings.number("eps", 1e-5)?;
+    if spec.settings.flag("training")? {
+        return training::new(spec, &shape, eps);
+    }
     let gain = spec.optional("weight", &[channels])?;
     let bias = spec.optional("bias", &[channels])?;
     let mean = spec.statistic("running_mean", channels)?;

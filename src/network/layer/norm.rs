@@ -12,7 +12,7 @@ use crate::{
     tensor::Dtype,
 };
 
-struct Norm {
+pub(super) struct Norm {
     width: usize,
     eps: f64,
     is_centred: bool,
@@ -82,6 +82,18 @@ struct Row {
 }
 
 impl Norm {
+    /// Returns a centred norm without weight and bias.
+    pub(super) fn plain(width: usize, eps: f64) -> Self {
+        Self {
+            width,
+            eps,
+            is_centred: true,
+            place_of_bias: 0,
+            gain: vec![1.0; width],
+            bias: vec![0.0; width],
+        }
+    }
+
     fn row(&self, x: &[f64]) -> Row {
         let mean = if self.is_centred {
             self.mean(x.iter().copied())
