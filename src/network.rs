@@ -55,3 +55,12 @@ pub use attributes::{Attribute, Attributes};
 pub use build::{Network, Tested};
 pub use model::{Model, Node};
 pub use reverse::Rows;
+
+/// Returns the names of all layers, and of all losses: functions of PyTorch.
+pub fn functions() -> [Vec<&'static str>; 2] {
+    let losses = loss::LOSSES.iter().map(|(name, _)| *name);
+    [
+        layer::OPS.iter().map(|(name, _)| *name).collect(),
+        losses.collect(),
+    ]
+}

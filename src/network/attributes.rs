@@ -58,6 +58,17 @@ impl<'a> Settings<'a> {
         }
     }
 
+    /// Returns a number, or `None` if there is no such setting.
+    ///
+    /// # Errors
+    /// Those of [`Settings::number`].
+    pub(super) fn optional_number(&mut self, name: &str) -> Result<Option<f64>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(_) => self.number(name, 0.0).map(Some),
+        }
+    }
+
     /// Returns numbers, or `None` if there is no such setting.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
 //! Networks: the examples, and what is said of a bad model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gradprobe::{
     case::Case,
     check::{self, Listener, Options},
     io::{self, Content, Request, Source},
-    network::{Model, Network, Rows},
+    network::{self, Model, Network, Rows},
     report::{Code, Report, Verdict},
     tensor::{Dtype, Tensor},
 };
@@ -404,4 +404,58 @@ fn a_coupled_layer_takes_all_samples() {
         error.to_string().contains("takes all samples together"),
         "{error}"
     );
+}
+
+/// Each function has a golden file of PyTorch's, in f64, and its gradients pass to the last digits.
+#[test]
+fn every_function_has_the_gradients_of_pytorch() {
+    let mut without: Vec<&str> = network::functions().concat();
+    let files = std::fs::read_dir("tests/golden/networks").unwrap();
+    for file in files {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let source = Source::File(path);
+        let case = Case::load(&source, &Request::default(), &Options::default()).unwrap();
+        let network = self::network(&case);
+        let functions = network.functions();
+        without.retain(|it| !functions.split(' ').any(|function| function == *it));
+        let report = check(network);
+        assert_eq!(
+            report.verdict,
+            Verdict::Pass,
+            "{name}: {:?}",
+            wrong(&report)
+        );
+        // PyTorch's CELU takes alpha in f32.
+        let sharp = if name == "celu-alpha" { 1e-6 } else { 1e-13 };
+        let checks = report.checks.iter();
+        let least = checks.map(|check| check.detectable).fold(0.0, f64::max);
+        assert!(least < sharp, "{name}: {least}");
+    }
+    assert!(without.is_empty(), "{without:?}");
+}
+
+#[test]
+fn every_function_is_documented() {
+    let page = std::fs::read_to_string("docs/networks.md").unwrap();
+    for name in network::functions().concat() {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
+fn the_schema_is_that_of_the_reader() {
+    let schema = std::fs::read_to_string("docs/model.schema.json").unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let keys = |value: &serde_json::Value| -> BTreeSet<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    let model = Model::parse("hardtanh:clamp(max_val=0.5) dot").unwrap();
+    let model = serde_json::to_value(model).unwrap();
+    assert_eq!(keys(&schema["properties"]), keys(&model));
+    assert_eq!(schema["properties"]["format"]["const"], Model::FORMAT);
+    let node = &schema["properties"]["nodes"]["items"]["properties"];
+    assert_eq!(keys(node), keys(&model["nodes"][0]));
+    let functions = serde_json::to_value(network::functions().concat()).unwrap();
+    assert_eq!(node["op"]["enum"], functions);
 }

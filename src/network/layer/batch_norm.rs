@@ -1,6 +1,6 @@
-//! Batch norm. In eval mode it is (x - running mean) / sqrt(running variance + `eps`), times `weight`,
-//! plus `bias`, for each channel: the first axis behind that of the samples. With `training`, mean
-//! and variance are those of all samples.
+//! Batch norm: (x - running mean) / sqrt(running variance + `eps`), times `weight`, plus `bias`, in
+//! each channel: the first axis behind that of the samples. With `training`, mean and variance are
+//! those of all samples.
 
 use super::{Built, Layer, Spec, Upstream};
 use crate::{

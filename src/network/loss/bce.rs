@@ -13,21 +13,30 @@ struct OfLogits {
 
 /// -(t log y + (1 - t) log(1 - y)), with logarithms of at least -100.
 pub(super) fn of_probabilities(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    Ok(Box::new(Entries {
-        entry: OfProbabilities,
-        target: spec.like_output("target")?,
-        normalizer: spec.normalizer(&["mean", "sum"])?,
-    }))
+    Ok(Box::new(Entries::new(spec, OfProbabilities)?))
 }
 
-/// (1 - t) z + (1 + (`pos_weight` - 1) t) log(1 + exp(-z)).
+/// (1 - t) z + (1 + (`pos_weight` - 1) t) log(1 + exp(-z)). `pos_weight` is a number, or a
+/// tensor for the last axis.
 pub(super) fn of_logits(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    let positive = spec.settings.number("pos_weight", 1.0)?;
-    Ok(Box::new(Entries {
-        entry: OfLogits { positive },
-        target: spec.like_output("target")?,
-        normalizer: spec.normalizer(&["mean", "sum"])?,
-    }))
+    let positive = match (
+        spec.settings.optional_number("pos_weight")?,
+        spec.optional("pos_weight"),
+    ) {
+        (Some(one), _) => vec![one],
+        (None, None) => vec![1.0],
+        (None, Some(tensor)) => {
+            let (found, last) = (tensor.shape(), spec.shape.last());
+            if found != last.copied().as_slice() || !tensor.is_finite() {
+                let reason = format!("pos_weight has shape {found:?}, not that of the last axis");
+                return Err(spec.failed(reason));
+            }
+            tensor.values()
+        }
+    };
+    let entries = positive.into_iter().map(|positive| OfLogits { positive });
+    let entries = Entries::of_each(spec, entries.collect(), &["mean", "sum"])?;
+    Ok(Box::new(entries))
 }
 
 /// The step near a pole, relative to the distance from it.

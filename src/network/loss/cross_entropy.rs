@@ -21,6 +21,10 @@ struct CrossEntropy {
     options: loss::CrossEntropy,
     target: Target,
     classes: usize,
+    /// Predictions of a sample: the axes between that of the samples and the classes.
+    of_sample: usize,
+    /// The upstream gradient of the losses: [n, 1] or [n, predictions].
+    weight: Option<Tensor>,
     normalizer: f64,
     /// False if the output holds log probabilities.
     is_of_logits: bool,
@@ -37,26 +41,25 @@ pub(super) fn nll_loss(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
 
 fn new(spec: &mut LossSpec, label_smoothing: f64, is_of_logits: bool) -> Result<Box<dyn Loss>> {
     let ignore_index = spec.settings.number("ignore_index", IGNORE_INDEX as f64)? as i64;
-    let reduction = match spec.settings.word("reduction", &["mean", "sum"])? {
-        "sum" => Reduction::Sum,
-        _ => Reduction::Mean,
+    let reduction = match spec.reduction(&["mean", "sum"])? {
+        "mean" => Reduction::Mean,
+        _ => Reduction::Sum,
     };
-    let (Some(&classes), n) = (spec.shape.last(), spec.n) else {
+    let Some((&classes, places)) = spec.shape.split_last() else {
         return Err(spec.failed("the output needs an axis of classes"));
     };
-    if spec.shape.len() != 1 {
-        let shape = spec.shape;
-        return Err(spec.failed(format!("the output must be [n, k], not [n, {shape:?}]")));
-    }
+    let of_sample = places.iter().product::<usize>();
     let options = loss::CrossEntropy {
         reduction,
         class_weight: spec.optional("class_weight").map(Tensor::values),
         ignore_index,
         label_smoothing,
-        normalizer: None,
+        normalizer: spec.given_normalizer()?,
     };
     options.validate(classes)?;
-    let target = read_target(spec.required("target")?, n, classes, &options)?;
+    let n = spec.n * of_sample;
+    let target = flat(spec, classes)?;
+    let target = read_target(&target, n, classes, &options)?;
     let normalizer = options.normalizer(&target, n);
     if normalizer <= 0.0 {
         return Err(spec.failed("the mean needs a sample that counts"));
@@ -65,15 +68,35 @@ fn new(spec: &mut LossSpec, label_smoothing: f64, is_of_logits: bool) -> Result<
         options,
         target,
         classes,
+        of_sample,
+        weight: spec.sample_weight(places)?,
         normalizer,
         is_of_logits,
     }))
 }
 
+/// Returns the target with one row for each prediction: classes [n, ...] or probabilities
+/// [n, ..., k].
+fn flat(spec: &LossSpec, classes: usize) -> Result<Tensor> {
+    let target = spec.required("target")?;
+    let (found, shape) = (target.shape(), [&[spec.n], spec.shape].concat());
+    let rows: usize = shape[..shape.len() - 1].iter().product();
+    if found == shape {
+        return Ok(target.reshaped(&[rows, classes]));
+    }
+    if found == &shape[..shape.len() - 1] {
+        return Ok(target.reshaped(&[rows]));
+    }
+    // The reader names what it takes.
+    Ok(target.clone())
+}
+
 impl CrossEntropy {
-    /// Returns r [rows, k], the weights of the classes, and R `[rows]`, their sums.
-    fn weights(&self, rows: Range<usize>) -> (Vec<f64>, Vec<f64>) {
+    /// Returns r [predictions, k], the weights of the classes, and R `[predictions]`, their sums,
+    /// for a range of samples.
+    fn weights(&self, samples: Range<usize>) -> (Vec<f64>, Vec<f64>) {
         let k = self.classes;
+        let rows = samples.start * self.of_sample..samples.end * self.of_sample;
         let targets = self
             .options
             .target_rows::<f64>(&self.target, rows.clone(), k);
@@ -89,7 +112,19 @@ impl CrossEntropy {
                 .zip(linear)
                 .for_each(|(weight, linear)| *weight -= linear);
         }
-        (weights, targets.totals)
+        let mut totals = targets.totals;
+        if let Some(weight) = &self.weight {
+            let (factors, columns) = (weight.rows::<f64>(samples), weight.columns());
+            for (row, total) in totals.iter_mut().enumerate() {
+                let (sample, place) = (row / self.of_sample, row % self.of_sample);
+                let factor = factors[sample * columns + place % columns];
+                *total *= factor;
+                weights[row * k..(row + 1) * k]
+                    .iter_mut()
+                    .for_each(|weight| *weight *= factor);
+            }
+        }
+        (weights, totals)
     }
 }
 
@@ -109,7 +144,11 @@ impl Loss for CrossEntropy {
             }
             -r.iter().zip(&of_log).map(|(r, d)| r * d).sum::<f64>() / self.normalizer
         };
-        (0..y.len() / k).map(row).collect()
+        let losses: Vec<f64> = (0..y.len() / k).map(row).collect();
+        losses
+            .chunks(self.of_sample)
+            .map(|of_sample| of_sample.iter().sum())
+            .collect()
     }
 
     fn pull(&self, rows: Range<usize>, at: &At, gy: &mut [f64], errors: &mut Errors) {
@@ -135,6 +174,7 @@ impl Loss for CrossEntropy {
             let all = norm(p.iter().zip(of_z).map(|(p, error)| p * error));
             let largest = of_z.iter().fold(0.0f64, |a, b| a.max(*b));
             let grown = at.arithmetic.nonlinearity(largest);
+            let size = total.abs();
             for c in 0..k {
                 // Along z_c, logsumexp changes by log(1 + p_c (exp(d) - 1)): if p_c is near 1, by d
                 // and a small rest.
@@ -148,9 +188,9 @@ impl Loss for CrossEntropy {
                 let g = (side(STEP) - side(-STEP)) / (2.0 * STEP);
                 let log = p[c].max(f64::MIN_POSITIVE).ln().abs();
                 let error = quadrature([
-                    total * (grown * p[c] * (1.0 - p[c]) * of_z[c]).min(most_of_p),
-                    total * (grown * p[c] * all).min(most_of_p),
-                    total * p[c] * (1.0 + log),
+                    size * (grown * p[c] * (1.0 - p[c]) * of_z[c]).min(most_of_p),
+                    size * (grown * p[c] * all).min(most_of_p),
+                    size * p[c] * (1.0 + log),
                     g,
                     r[c] * p[c],
                     at.arithmetic.of_result(g),

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::Loss;
+use super::{Loss, LossSpec};
 use crate::{
+    error::Result,
     network::{
         arithmetic::quadrature,
         layer::STEP,
@@ -41,47 +42,95 @@ pub(super) trait Entry: Send + Sync {
 
 /// A sum over entries.
 pub(super) struct Entries<E> {
-    pub(super) entry: E,
+    /// The loss of each entry along the last axis, or of all.
+    entries: Vec<E>,
     /// [n, entries].
-    pub(super) target: Tensor,
-    pub(super) normalizer: f64,
+    target: Tensor,
+    /// The upstream gradient of the losses: [n, 1] or [n, entries].
+    weight: Option<Tensor>,
+    normalizer: f64,
+}
+
+impl<E: Entry> Entries<E> {
+    /// Makes a loss of all entries.
+    ///
+    /// # Errors
+    /// Those of [`Entries::of_each`].
+    pub(super) fn new(spec: &mut LossSpec, entry: E) -> Result<Self> {
+        Self::of_each(spec, vec![entry], &["mean", "sum"])
+    }
+
+    /// Makes a loss of entries along the last axis.
+    ///
+    /// # Errors
+    /// Those of [`LossSpec::like_output`], [`LossSpec::sample_weight`] and
+    /// [`LossSpec::normalizer`].
+    pub(super) fn of_each(
+        spec: &mut LossSpec,
+        entries: Vec<E>,
+        reductions: &[&'static str],
+    ) -> Result<Self> {
+        Ok(Self {
+            entries,
+            target: spec.like_output("target")?,
+            weight: spec.sample_weight(spec.shape)?,
+            normalizer: spec.normalizer(reductions)?,
+        })
+    }
+
+    /// Returns the loss of an entry, counted from that of the first sample.
+    fn entry(&self, i: usize) -> &E {
+        &self.entries[i % self.entries.len()]
+    }
+
+    /// Returns what the losses of these rows are multiplied by.
+    fn scales(&self, rows: Range<usize>) -> Vec<f64> {
+        let width = self.target.columns();
+        let Some(weight) = &self.weight else {
+            return vec![1.0 / self.normalizer; rows.len() * width];
+        };
+        let (weights, columns) = (weight.rows::<f64>(rows.clone()), weight.columns());
+        let place = |i: usize| i / width * columns + i % width % columns;
+        let of = |i: usize| weights[place(i)] / self.normalizer;
+        (0..rows.len() * width).map(of).collect()
+    }
 }
 
 impl<E: Entry> Loss for Entries<E> {
     fn difference(&self, rows: Range<usize>, y: &[f64], d: &[f64]) -> Vec<f64> {
         let width = self.target.columns();
-        let target = self.target.rows::<f64>(rows);
-        let of = |i: usize| self.entry.difference(y[i], target[i], d[i]);
-        let row = |start: usize| (start..start + width).map(of).sum::<f64>() / self.normalizer;
+        let (target, scales) = (self.target.rows::<f64>(rows.clone()), self.scales(rows));
+        let of = |i: usize| scales[i] * self.entry(i).difference(y[i], target[i], d[i]);
+        let row = |start: usize| (start..start + width).map(of).sum::<f64>();
         (0..y.len()).step_by(width).map(row).collect()
     }
 
     fn is_on_kink(&self, rows: Range<usize>, y: &[f64]) -> bool {
         let target = self.target.rows::<f64>(rows);
-        let is_kink = |(&y, &t): (&f64, &f64)| self.entry.on_kink(y, t).is_some();
-        y.iter().zip(&target).any(is_kink)
+        (0..y.len()).any(|i| self.entry(i).on_kink(y[i], target[i]).is_some())
     }
 
     fn pull(&self, rows: Range<usize>, at: &At, gy: &mut [f64], errors: &mut Errors) {
-        let target = self.target.rows::<f64>(rows);
+        let (target, scales) = (self.target.rows::<f64>(rows.clone()), self.scales(rows));
         for (i, &y) in at.inputs[0].iter().enumerate() {
-            let (t, of_y) = (target[i], at.of_inputs[0].smooth[i]);
+            let (t, of_y, entry) = (target[i], at.of_inputs[0].smooth[i], self.entry(i));
+            let (scale, size) = (scales[i], scales[i].abs());
             let mut step = STEP * y.abs().max(1.0);
-            let smooth = self.entry.smooth_within(y, t);
+            let smooth = entry.smooth_within(y, t);
             if smooth > 0.0 {
                 step = step.min(smooth / 2.0);
             }
             if of_y > 0.0 {
-                let flip = self.entry.flip(y, t, at.arithmetic.near(of_y));
-                errors.flips[i] = flip / self.normalizer;
+                let flip = entry.flip(y, t, at.arithmetic.near(of_y));
+                errors.flips[i] = size * flip;
             }
-            let side = |d: f64| self.entry.difference(y, t, d);
+            let side = |d: f64| entry.difference(y, t, d);
             let central = || (side(step) - side(-step)) / (2.0 * step);
-            let g = self.entry.on_kink(y, t).unwrap_or_else(central);
-            gy[i] = g / self.normalizer;
+            let g = entry.on_kink(y, t).unwrap_or_else(central);
+            gy[i] = scale * g;
             errors.smooth[i] = quadrature([
-                self.entry.curvature(y, t) * of_y / self.normalizer,
-                self.entry.rounding(y, t, g) / self.normalizer,
+                size * entry.curvature(y, t) * of_y,
+                size * entry.rounding(y, t, g),
                 at.arithmetic.of_result(gy[i]),
                 gy[i],
             ]);

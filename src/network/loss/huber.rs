@@ -26,11 +26,7 @@ fn new(spec: &mut LossSpec, name: &str, delta: f64, scale: f64) -> Result<Box<dy
     if delta <= 0.0 {
         return Err(spec.failed(format!("its {name} must be above 0")));
     }
-    Ok(Box::new(Entries {
-        entry: Huber { delta, scale },
-        target: spec.like_output("target")?,
-        normalizer: spec.normalizer(&["mean", "sum"])?,
-    }))
+    Ok(Box::new(Entries::new(spec, Huber { delta, scale })?))
 }
 
 impl Entry for Huber {

@@ -1,5 +1,5 @@
-//! Kullback and Leibler's divergence: t (log t - y), with y log probabilities; `log_target` 1 if
-//! the target holds logarithms.
+//! Kullback and Leibler's divergence: t (log t - y), with y log probabilities; with
+//! `log_target`, the target holds logarithms.
 
 use super::{
     Loss, LossSpec,
@@ -12,12 +12,10 @@ struct Divergence {
 }
 
 pub(super) fn new(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    let is_log = spec.settings.number("log_target", 0.0)? != 0.0;
-    Ok(Box::new(Entries {
-        entry: Divergence { is_log },
-        target: spec.like_output("target")?,
-        normalizer: spec.normalizer(&["mean", "batchmean", "sum"])?,
-    }))
+    let is_log = spec.settings.flag("log_target")?;
+    let reductions = ["mean", "batchmean", "sum"];
+    let entries = Entries::of_each(spec, vec![Divergence { is_log }], &reductions)?;
+    Ok(Box::new(entries))
 }
 
 impl Entry for Divergence {

@@ -9,11 +9,7 @@ use crate::{error::Result, network::difference};
 struct Absolute;
 
 pub(super) fn new(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    Ok(Box::new(Entries {
-        entry: Absolute,
-        target: spec.like_output("target")?,
-        normalizer: spec.normalizer(&["mean", "sum"])?,
-    }))
+    Ok(Box::new(Entries::new(spec, Absolute)?))
 }
 
 impl Entry for Absolute {

@@ -9,11 +9,7 @@ use crate::error::Result;
 struct Square;
 
 pub(super) fn new(spec: &mut LossSpec) -> Result<Box<dyn Loss>> {
-    Ok(Box::new(Entries {
-        entry: Square,
-        target: spec.like_output("target")?,
-        normalizer: spec.normalizer(&["mean", "sum"])?,
-    }))
+    Ok(Box::new(Entries::new(spec, Square)?))
 }
 
 impl Entry for Square {

@@ -11,13 +11,15 @@ pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
     if alpha == 0.0 {
         return Err(spec.failed("its alpha must not be 0"));
     }
-    let (scale, width) = (1.0, alpha);
+    // PyTorch's backward pass takes alpha in f32, whatever the type.
+    let of_width = (f64::from(alpha as f32) / alpha - 1.0).abs() / spec.dtype.unit_roundoff();
     each(
         spec,
         Elu {
             alpha,
-            scale,
-            width,
+            scale: 1.0,
+            width: alpha,
+            of_width,
         },
     )
 }

@@ -10,17 +10,19 @@ pub(in crate::network::layer) struct Elu {
     pub(in crate::network::layer) alpha: f64,
     pub(in crate::network::layer) scale: f64,
     pub(in crate::network::layer) width: f64,
+    /// The relative error of the width in a program's backward pass, in units of the unit roundoff.
+    pub(in crate::network::layer) of_width: f64,
 }
 
 pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
     let alpha = spec.settings.number("alpha", 1.0)?;
-    let (scale, width) = (1.0, 1.0);
     each(
         spec,
         Elu {
             alpha,
-            scale,
-            width,
+            scale: 1.0,
+            width: 1.0,
+            of_width: 0.0,
         },
     )
 }
@@ -50,7 +52,8 @@ impl Pointwise for Elu {
 
     fn slope_rounding(&self, x: f64) -> f64 {
         let below = self.alpha / self.width * (x.min(0.0) / self.width).exp();
-        self.scale * below.abs().max(1.0)
+        let x = (x.min(0.0) / self.width).abs();
+        self.scale * (below.abs().max(1.0) + below.abs() * self.of_width * (1.0 + x))
     }
 
     fn kinks(&self) -> Vec<(f64, f64)> {

@@ -13,6 +13,7 @@ pub(in crate::network::layer) fn new(spec: &mut Spec) -> Result<Built> {
             alpha: 1.673_263_242_354_377_2,
             scale: 1.050_700_987_355_480_5,
             width: 1.0,
+            of_width: 0.0,
         },
     )
 }
