@@ -1,15 +1,20 @@
 //! Networks: the examples, and what is said of a bad model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use gradprobe::{
     case::Case,
     check::{self, Listener, Options},
+    device::Device,
     io::{self, Content, Request, Source},
     network::{self, Model, Network, Rows},
     report::{Code, Report, Verdict},
     tensor::{Dtype, Tensor},
 };
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 fn load(name: &str) -> Case {
     let source = Source::File(format!("examples/{name}.safetensors").into());
@@ -458,4 +463,93 @@ fn the_schema_is_that_of_the_reader() {
     assert_eq!(keys(node), keys(&model["nodes"][0]));
     let functions = serde_json::to_value(network::functions().concat()).unwrap();
     assert_eq!(node["op"]["enum"], functions);
+}
+
+/// Chains of golden files, altered at random, end with a check or with a sentence.
+#[test]
+fn no_altered_model_panics() {
+    let mut random = ChaCha8Rng::seed_from_u64(17);
+    let mut files: Vec<PathBuf> = std::fs::read_dir("tests/golden/networks")
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    let words: Vec<String> = network::functions()
+        .concat()
+        .into_iter()
+        .flat_map(|name| [name.to_owned(), format!("{name}:f")])
+        .chain(
+            [
+                "(",
+                ")",
+                "=",
+                ",",
+                ":",
+                " ",
+                "-1",
+                "1e300",
+                "nan",
+                "eps=0",
+                "training=true",
+            ]
+            .map(str::to_owned),
+        )
+        .chain(
+            [
+                "shape=0",
+                "p=1",
+                "dot",
+                "input",
+                "normalizer=0",
+                "reduction=none",
+            ]
+            .map(str::to_owned),
+        )
+        .collect();
+    let mut built = 0;
+    for round in 0..3000 {
+        let path = &files[round % files.len()];
+        let source = Source::File(path.clone());
+        let chain = chain_of(path);
+        let text = if round % 2 == 0 {
+            // Other functions between those of the chain.
+            let mut functions: Vec<&str> = chain.split(' ').collect();
+            let at = random.random_range(0..functions.len());
+            functions.insert(at, &words[random.random_range(0..words.len())]);
+            functions.join(" ")
+        } else {
+            let mut text: Vec<char> = chain.chars().collect();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..=text.len());
+                let word = &words[random.random_range(0..words.len())];
+                let end = (at + random.random_range(0..6)).min(text.len());
+                text.splice(at..end, word.chars());
+            }
+            text.into_iter().collect()
+        };
+        let request = Request {
+            model: Some(text.clone()),
+            ..Request::default()
+        };
+        match Case::load(&source, &request, &Options::default()) {
+            Ok(case) => {
+                built += 1;
+                let _ = case.check(&Options::default(), &Device::Cpu { note: None }, &mut ());
+            }
+            Err(error) => assert!(!error.to_string().contains('\n'), "{text}: {error}"),
+        }
+    }
+    assert!(built > 100, "{built}");
+}
+
+/// Returns the model of a file as a chain.
+fn chain_of(path: &Path) -> String {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let model = header.metadata().as_ref().unwrap()["model"].clone();
+    if model.starts_with('{') {
+        "relu dot".to_owned()
+    } else {
+        model
+    }
 }
