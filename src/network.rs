@@ -15,7 +15,7 @@
 //! ```
 //! # fn main() -> gradprobe::error::Result<()> {
 //! use std::collections::BTreeMap;
-//! use gradprobe::{network::{Model, Network}, tensor::{Dtype, Tensor}};
+//! use gradprobe::{network::{Handed, Model, Network}, tensor::{Dtype, Tensor}};
 //!
 //! let model = Model::parse("relu dot")?;
 //! let tensors = BTreeMap::from([
@@ -25,7 +25,7 @@
 //! ]);
 //! let network = Network::new(&model, &tensors, Dtype::F32)?;
 //! let mut wrong = Vec::new();
-//! network.check(0..1, &mut |rows| wrong.extend(rows.wrong()), &mut |_| true);
+//! network.check(0..1, Handed::Given, &mut |rows| wrong.extend(rows.wrong()), &mut |_| true);
 //! assert_eq!(wrong, [1]); // The mask of the ReLU is missing.
 //! # Ok(())
 //! # }
@@ -54,7 +54,7 @@ mod values;
 pub use attributes::{Attribute, Attributes};
 pub use build::{Network, Tested};
 pub use model::{Model, Node};
-pub use reverse::Rows;
+pub use reverse::{Handed, Rows};
 
 /// Returns the names of all layers, and of all losses: functions of PyTorch.
 pub fn functions() -> [Vec<&'static str>; 2] {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use gradprobe::{
-    network::{Model, Network},
+    network::{Handed, Model, Network},
     tensor::{Dtype, Tensor},
 };
 
@@ -38,7 +38,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     };
     match Network::new(&model, &tensors, Dtype::F64) {
         Ok(network) => {
-            network.check(0..2, &mut |_| {}, &mut |_| true);
+            network.check(0..2, Handed::Given, &mut |_| {}, &mut |_| true);
         }
         Err(error) => assert!(error.to_string().len() < 100_000 + text.len()),
     }

@@ -1,6 +1,10 @@
 //! The check of a network: every tensor that is given, by the layer that computes it.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::{Listener, MIN_POWER, Options, compare::Frame};
 use crate::{
@@ -8,7 +12,7 @@ use crate::{
     engine::{Bounds, Evaluation, Values},
     error::{Error, Result},
     loss::{IGNORE_INDEX, Reduction},
-    network::{Network, Rows, Tested},
+    network::{Handed, Network, Rows, Tested},
     problem::{Layout, Wrt},
     report::{
         Check, Code, ComparedOn, Comparison, Coverage, Finding, NetworkInfo, ProblemInfo, Ranges,
@@ -110,11 +114,16 @@ pub fn network(
     };
     network.confirm()?;
     let (all, mut done) = (selected.len(), 0);
-    let is_done = network.check(selected.clone(), &mut visit, &mut |samples| {
-        done = samples;
-        listener.progress(samples as u64, all as u64);
-        samples == all || !listener.is_interrupted()
-    });
+    let is_done = network.check(
+        selected.clone(),
+        Handed::Given,
+        &mut visit,
+        &mut |samples| {
+            done = samples;
+            listener.progress(samples as u64, all as u64);
+            samples == all || !listener.is_interrupted()
+        },
+    );
     let (tested, left_out): (Vec<&Tested>, Vec<&Tested>) = network
         .tested()
         .into_iter()
@@ -144,6 +153,7 @@ pub fn network(
     };
     let left_out = left_out.iter().filter(|_| is_done);
     let notes = left_out.map(note).collect();
+    mark_consequences(network, selected, &mut checks, listener);
     // The report leads with what is wrong.
     checks.sort_by_key(|check| check.verdict != Verdict::Fail);
     for check in &checks {
@@ -164,6 +174,32 @@ pub fn network(
         },
         ..Report::new(device, info(network), checks)
     })
+}
+
+/// Marks the tensors that are no derivatives of the loss, although the layer that computes each is
+/// right: it was handed a wrong gradient.
+fn mark_consequences(
+    network: &Network,
+    selected: Range<usize>,
+    checks: &mut [Check],
+    listener: &mut dyn Listener,
+) {
+    let is_wrong = |check: &Check| check.verdict == Verdict::Fail;
+    let has_upstream = network.upstream()[0] > 0;
+    if !has_upstream || !checks.iter().any(is_wrong) {
+        return;
+    }
+    let mut wrong = BTreeSet::new();
+    let mut visit = |rows: &Rows| {
+        if !rows.wrong().is_empty() {
+            wrong.insert(rows.tested.name.clone());
+        }
+    };
+    let mut keep_going = |_| !listener.is_interrupted();
+    network.check(selected, Handed::Numeric, &mut visit, &mut keep_going);
+    for check in checks.iter_mut().filter(|check| !is_wrong(check)) {
+        check.consequence = wrong.contains(check.name());
+    }
 }
 
 /// Returns the rows and columns of a tensor as a matrix.

@@ -6,6 +6,7 @@ use super::{
     attributes::Attributes,
     build::{Network, Tested},
     model::{Model, Node},
+    reverse::Handed,
 };
 use crate::tensor::Tensor;
 
@@ -28,7 +29,7 @@ impl Network {
             return whole();
         }
         let (name, rows) = (&node.name, 0..self.n);
-        let block = self.block(&rows, true, None);
+        let block = self.block(&rows, Handed::Given, None);
         let of_place = |place: usize, values: &[f64]| {
             let shape = [&[self.n], self.values[place].shape.as_slice()].concat();
             Tensor::from_f64(&shape, values)

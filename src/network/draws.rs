@@ -48,7 +48,7 @@ impl Network {
             .collect();
         for draw in 0..DRAWS {
             let mut noise = self.noise(draw, block.rows.start);
-            let drawn = self.block(&block.rows, true, Some(&mut noise));
+            let drawn = self.block(&block.rows, block.handed, Some(&mut noise));
             for (place, spread) in spreads.iter_mut().enumerate() {
                 add_squares(spread, &drawn.gradients[place].0, &block.gradients[place].0);
             }

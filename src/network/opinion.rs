@@ -8,7 +8,10 @@ use std::ops::Range;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use super::{build::Network, reverse::Forward};
+use super::{
+    build::Network,
+    reverse::{Forward, Handed},
+};
 use crate::error::{Error, Result};
 
 /// Samples that are asked for a second opinion, and the entries of parameters that they may read.
@@ -36,7 +39,7 @@ impl Network {
         let rows = if self.is_coupled() { self.n } else { 1 };
         for start in (0..self.n).step_by(rows).take(samples) {
             let rows = start..start + rows;
-            let reverse = self.block(&rows, false, None);
+            let reverse = self.block(&rows, Handed::Numeric, None);
             let forward = &reverse.forward;
             // Uniform in [-1, 1].
             let mut direction = |width: usize| -> Vec<f64> {

@@ -11,7 +11,7 @@ use super::{
     build::{Network, Tested},
     draws::{DRAWS, add_squares},
     layer::Upstream,
-    reverse::{Reverse, Rows, own},
+    reverse::{Handed, Reverse, Rows, own},
     sums::Sums,
     values::Errors,
 };
@@ -51,7 +51,7 @@ impl Network {
         for block in blocks {
             let (numeric, errors) = &block.gradients[place];
             let none = Errors::zeros(numeric.len());
-            let own = own(&block.theirs[place]);
+            let own = own(block.handed, &block.theirs[place]);
             let upstream = Upstream {
                 g: own.unwrap_or(numeric),
                 errors: if own.is_some() { &none } else { errors },
@@ -108,7 +108,9 @@ impl Network {
                 }
             }
         }
-        self.look_again_at_parameters(blocks, &mut close);
+        if let Some(block) = last.first() {
+            self.look_again_at_parameters(blocks, block.handed, &mut close);
+        }
         for summed in &close {
             self.visit_parameter(summed, &summed.tested.tensor.values::<f64>(), visit);
         }
@@ -128,7 +130,12 @@ impl Network {
     }
 
     /// Adds the spread of gradients that lie just beyond their bounds to their errors.
-    fn look_again_at_parameters(&self, blocks: &[Range<usize>], close: &mut [Summed]) {
+    fn look_again_at_parameters(
+        &self,
+        blocks: &[Range<usize>],
+        handed: Handed,
+        close: &mut [Summed],
+    ) {
         if close.is_empty() {
             return;
         }
@@ -139,7 +146,7 @@ impl Network {
             for wave in blocks.chunks(self.blocks_of_wave()) {
                 let drawn = wave.par_iter().map(|rows| {
                     let mut noise = self.noise(draw, rows.start);
-                    self.block(rows, true, Some(&mut noise))
+                    self.block(rows, handed, Some(&mut noise))
                 });
                 let drawn: Vec<Reverse> = drawn.collect();
                 let pairs = close.par_iter().zip(&mut sums);

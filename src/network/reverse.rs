@@ -55,6 +55,15 @@ impl Rows<'_> {
     }
 }
 
+/// The gradients that layers are handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// The user's own where they are given: each layer is judged by itself.
+    Given,
+    /// Those of the differences: each tensor is judged as a derivative of the loss.
+    Numeric,
+}
+
 /// A block of samples, forward.
 pub(super) struct Forward {
     /// The values that a program has.
@@ -69,7 +78,8 @@ pub(super) struct Forward {
 pub(super) struct Reverse {
     pub(super) rows: Range<usize>,
     pub(super) forward: Forward,
-    /// The user's gradient of each value, if it is given and was asked for.
+    pub(super) handed: Handed,
+    /// The user's gradient of each value, if it is given.
     pub(super) theirs: Vec<Option<Vec<f64>>>,
     /// The gradient of each value: numeric, and the errors of a program's.
     pub(super) gradients: Vec<(Vec<f64>, Errors)>,
@@ -95,6 +105,7 @@ impl Network {
     pub fn check(
         &self,
         samples: Range<usize>,
+        handed: Handed,
         visit: &mut dyn FnMut(&Rows),
         keep_going: &mut dyn FnMut(usize) -> bool,
     ) -> bool {
@@ -110,7 +121,7 @@ impl Network {
         for (index, wave) in waves.iter().enumerate() {
             let checked = wave
                 .par_iter()
-                .map(|rows| self.look_again(self.block(rows, true, None)));
+                .map(|rows| self.look_again(self.block(rows, handed, None)));
             let done: Vec<Reverse> = checked.collect();
             for block in &done {
                 self.visit_values(block, visit);
@@ -260,11 +271,11 @@ impl Network {
 
     /// Differentiates a block of samples from the loss back.
     ///
-    /// `with_theirs` is true to take the user's own gradients where they are given.
+    /// With `noise`, each gradient has a random error.
     pub(super) fn block(
         &self,
         rows: &Range<usize>,
-        with_theirs: bool,
+        handed: Handed,
         mut noise: Option<&mut Noise>,
     ) -> Reverse {
         let forward = self.forward(rows, noise.as_deref_mut());
@@ -278,7 +289,7 @@ impl Network {
             .values
             .iter()
             .map(|value| {
-                let given = value.gradient.as_ref().filter(|_| with_theirs)?;
+                let given = value.gradient.as_ref()?;
                 Some(given.tensor.rows(rows.clone()))
             })
             .collect();
@@ -302,7 +313,7 @@ impl Network {
         for (place, node) in self.outputs().into_iter().rev() {
             let (numeric, errors) = std::mem::take(&mut gradients[place]);
             let none = Errors::zeros(numeric.len());
-            let own = own(&theirs[place]);
+            let own = own(handed, &theirs[place]);
             let upstream = Upstream {
                 g: own.unwrap_or(&numeric),
                 errors: if own.is_some() { &none } else { &errors },
@@ -337,6 +348,7 @@ impl Network {
         Reverse {
             rows: rows.clone(),
             forward,
+            handed,
             theirs,
             gradients,
             mistakes,
@@ -375,8 +387,8 @@ impl Network {
 }
 
 /// Returns the user's own gradient, which is taken so that a wrong layer hides no other.
-pub(super) fn own(theirs: &Option<Vec<f64>>) -> Option<&[f64]> {
-    let theirs = theirs.as_deref();
+pub(super) fn own(handed: Handed, theirs: &Option<Vec<f64>>) -> Option<&[f64]> {
+    let theirs = theirs.as_deref().filter(|_| handed == Handed::Given);
     theirs.filter(|g| g.iter().all(|g| g.is_finite()))
 }
 

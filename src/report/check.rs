@@ -26,6 +26,9 @@ pub struct Check {
     /// The layer that computes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
+    /// True if the tensor is wrong although its layer is right: it was handed a wrong gradient.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub consequence: bool,
     /// The origin of the gradient under test.
     pub source: Source,
     /// The element type of the gradient under test.
@@ -160,6 +163,7 @@ impl Check {
             wrt,
             tensor: None,
             layer: None,
+            consequence: false,
             source: comparison.source,
             dtype: comparison.dtype,
             verdict: comparison.verdict(),

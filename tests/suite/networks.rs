@@ -10,7 +10,7 @@ use gradprobe::{
     check::{self, Listener, Options},
     device::Device,
     io::{self, Content, Request, Source},
-    network::{self, Model, Network, Rows},
+    network::{self, Handed, Model, Network, Rows},
     report::{Code, Report, Verdict},
     tensor::{Dtype, Tensor},
 };
@@ -81,6 +81,22 @@ fn the_examples_are_right_or_wrong_in_one_layer() {
     ] {
         let report = report(name);
         assert_eq!(wrong(&report), [place]);
+        let consequences = report.checks.iter().filter(|check| check.consequence);
+        let consequences: Vec<&str> = consequences.map(|check| check.name()).collect();
+        // All that lies behind the layer.
+        let behind: &[&str] = match name {
+            "mlp-no-mask" => &[
+                "grad.fc1",
+                "grad.input",
+                "grad.norm.bias",
+                "grad.norm.weight",
+                "grad.fc1.bias",
+                "grad.fc1.weight",
+            ],
+            "mlp-no-mean" => &["grad.input", "grad.fc1.bias", "grad.fc1.weight"],
+            _ => &[],
+        };
+        assert_eq!(consequences, behind, "{name}");
         let mut failed = report
             .checks
             .iter()
@@ -199,7 +215,7 @@ fn gradients_of_hidden_values_may_be_missing() {
             seen.0.extend(rows.numeric);
             seen.1.extend(rows.wrong());
         };
-        assert!(network.check(0..5, &mut visit, &mut |_| true));
+        assert!(network.check(0..5, Handed::Given, &mut visit, &mut |_| true));
         seen
     };
     // Zeros, to learn the derivative.
@@ -390,6 +406,7 @@ fn a_coupled_layer_takes_all_samples() {
     let network = Network::new(&model, &tensors, Dtype::F64).unwrap();
     network.check(
         0..rows,
+        Handed::Given,
         &mut |rows| numeric.extend(rows.numeric),
         &mut |_| true,
     );

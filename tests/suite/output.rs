@@ -54,6 +54,7 @@ fn passing() -> Check {
         wrt: Wrt::Input,
         tensor: None,
         layer: None,
+        consequence: false,
         source: Source::Given,
         dtype: Dtype::F32,
         verdict: Verdict::Pass,

@@ -17,9 +17,25 @@ pub fn layers(report: &Report) -> Option<String> {
         1 => "itself",
         _ => "themselves",
     };
+    let consequences = report.checks.iter().filter(|check| check.consequence);
+    let consequences: Vec<&str> = consequences.map(|check| check.name()).collect();
+    let consequences = match consequences.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one} is wrong as a consequence"),
+        all => format!("; wrong as a consequence: {}", list(all)),
+    };
     Some(format!(
         "Wrong by {themselves}: {}. Every other layer is right, given the gradient that it was \
-         handed.",
+         handed{consequences}.",
         names.join(", ")
     ))
+}
+
+/// Returns names with commas between them, at most some of them.
+fn list(names: &[&str]) -> String {
+    const SHOWN: usize = 6;
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
 }

@@ -41,6 +41,12 @@ fn pass(check: &Check, name: &str) -> String {
         1 => "its entry".to_owned(),
         _ => format!("all {entries} entries"),
     };
+    if let (true, Some(layer)) = (check.consequence, &check.layer) {
+        return format!(
+            "PASS: {layer} is right{rows}, but {name} is wrong: a consequence of the gradient that \
+             {layer} was handed."
+        );
+    }
     if check.is_zero {
         let are = if check.entries == 1 { "is" } else { "are" };
         return format!(
