@@ -63,6 +63,8 @@ impl Network {
         };
         let model = Model {
             format: Model::FORMAT.to_owned(),
+            autocast: self.model.autocast,
+            tf32: self.model.tf32,
             nodes: vec![node.clone(), dot],
         };
         (model, tensors)

@@ -94,12 +94,13 @@ impl Network {
     /// Puts a model together with the tensors of a file: `input`, the parameters by their names in
     /// a `state_dict`, what the loss takes, such as `target`, the gradients `grad.NAME` to check,
     /// and values `value.NAME`, if they are given. `dtype` is the type that the program computed
-    /// in.
+    /// in, unless the model has that of autocast.
     ///
     /// # Errors
     /// [`Error::Model`] for a description that does not fit the tensors.
     pub fn new(model: &Model, tensors: &BTreeMap<String, Tensor>, dtype: Dtype) -> Result<Self> {
         let model = model.clone().wired()?;
+        let dtype = model.autocast.unwrap_or(dtype);
         let Some((of_loss, layers)) = model.nodes.split_last() else {
             return Err(Error::model("nodes", "a model needs at least a loss"));
         };
@@ -151,6 +152,13 @@ impl Network {
             return Err(Error::model(&of_loss.name, "the model takes no input"));
         }
         making.require_known()?;
+        let mut arithmetic = Arithmetic::of(dtype);
+        if model.autocast.is_some() {
+            arithmetic = arithmetic.with_autocast();
+        }
+        if model.tf32 {
+            arithmetic = arithmetic.with_tf32();
+        }
         Ok(Self {
             model,
             tensors: tensors.clone(),
@@ -161,7 +169,7 @@ impl Network {
             nodes: making.network,
             loss,
             output,
-            arithmetic: Arithmetic::of(dtype),
+            arithmetic,
             consumers,
             asked: Vec::new(),
         })

@@ -8,7 +8,10 @@ use super::{
     attributes::{Attribute, Attributes},
     loss::LOSSES,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    tensor::Dtype,
+};
 
 /// The name of the tensor that a chain starts from.
 const INPUT: &str = "input";
@@ -19,6 +22,12 @@ const INPUT: &str = "input";
 pub struct Model {
     /// The name of the format.
     pub format: String,
+    /// The type of matrix products under `torch.autocast`: bf16 or f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autocast: Option<Dtype>,
+    /// True if the operands of matrix products were rounded to TF32.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tf32: bool,
     /// The nodes. The last one is the loss.
     pub nodes: Vec<Node>,
 }
@@ -45,14 +54,26 @@ impl Model {
 
     /// Reads the short form of a chain, such as `linear:fc1 relu linear:fc2 cross_entropy`: the
     /// functions, each with the name whose parameters it takes, and with settings in parentheses,
-    /// as in `gelu(approximate=tanh)`.
+    /// as in `gelu(approximate=tanh)`. `autocast=bf16` and `tf32=true` are settings of the model.
     ///
     /// # Errors
     /// [`Error::Model`].
     pub fn parse(text: &str) -> Result<Self> {
         let mut nodes: Vec<Node> = Vec::new();
         let mut taken = BTreeSet::from([INPUT.to_owned()]);
+        let (mut autocast, mut tf32) = (None, false);
         for word in text.split_whitespace() {
+            match word.split_once('=') {
+                Some(("autocast", dtype)) => autocast = Some(half(dtype)?),
+                Some(("tf32", flag)) => {
+                    let wrong = |_| Error::model("tf32", "it must be true or false");
+                    tf32 = flag.parse().map_err(wrong)?;
+                }
+                _ => {}
+            }
+            if word.starts_with("autocast=") || word.starts_with("tf32=") {
+                continue;
+            }
             let mut node = node(word)?;
             if !word_has_name(word) {
                 let mut count = 1;
@@ -65,7 +86,13 @@ impl Model {
             nodes.push(node);
         }
         let format = Self::FORMAT.to_owned();
-        Self { format, nodes }.wired()
+        Self {
+            format,
+            autocast,
+            tf32,
+            nodes,
+        }
+        .wired()
     }
 
     /// Returns true for a text in one of the forms of a model, right or wrong: JSON of this format,
@@ -78,10 +105,13 @@ impl Model {
         text.contains(Self::FORMAT) || text.split_whitespace().last().is_some_and(is_loss)
     }
 
-    /// Returns the functions of its layers and of its loss, in order.
+    /// Returns its settings, and the functions of its layers and of its loss, in order.
     pub fn functions(&self) -> String {
-        let functions: Vec<&str> = self.nodes.iter().map(|it| it.op.as_str()).collect();
-        functions.join(" ")
+        let autocast = self.autocast.map(|dtype| format!("autocast={dtype}"));
+        let tf32 = self.tf32.then(|| "tf32=true".to_owned());
+        let functions = self.nodes.iter().map(|node| node.op.clone());
+        let words: Vec<String> = autocast.into_iter().chain(tf32).chain(functions).collect();
+        words.join(" ")
     }
 
     /// Fills in the inputs that are left out, and checks the names of the nodes.
@@ -94,6 +124,9 @@ impl Model {
                 "format",
                 format!("it is {}, not {}", self.format, Self::FORMAT),
             ));
+        }
+        if let Some(dtype) = self.autocast {
+            half(&dtype.to_string())?;
         }
         let all: BTreeSet<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
         let mut before = BTreeSet::new();
@@ -119,6 +152,15 @@ impl Model {
             return Err(Error::model("nodes", "a model needs at least a loss"));
         }
         Ok(self)
+    }
+}
+
+/// Reads the type of autocast.
+fn half(dtype: &str) -> Result<Dtype> {
+    match dtype {
+        "bf16" => Ok(Dtype::BF16),
+        "f16" => Ok(Dtype::F16),
+        _ => Err(Error::model("autocast", "it must be bf16 or f16")),
     }
 }
 
@@ -222,7 +264,13 @@ mod tests {
         };
         let format = Model::FORMAT.to_owned();
         let nodes = vec![node("a", "b"), node("b", "a")];
-        let message = Model { format, nodes }.wired().unwrap_err().to_string();
+        let model = Model {
+            format,
+            autocast: None,
+            tf32: false,
+            nodes,
+        };
+        let message = model.wired().unwrap_err().to_string();
         assert_eq!(message, "model: a: its input b is not computed before it");
     }
 }

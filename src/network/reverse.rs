@@ -305,6 +305,9 @@ impl Network {
                 arithmetic: &self.arithmetic,
             };
             self.loss.pull(rows.clone(), &at, gy, errors);
+            for (error, g) in errors.smooth.iter_mut().zip(gy.iter()) {
+                *error = quadrature([*error, self.arithmetic.of_cast(*g)]);
+            }
             if let Some(noise) = noise.as_deref_mut() {
                 noise.disturb(gy, errors);
             }
@@ -403,11 +406,12 @@ fn add(
 ) {
     for i in 0..sum.len() {
         sum[i] += gx[i];
-        let own = if is_fork {
+        let of_fork = if is_fork {
             arithmetic.of_result(sum[i])
         } else {
             0.0
         };
+        let own = of_fork.max(arithmetic.of_cast(sum[i]));
         of_sum.smooth[i] = quadrature([of_sum.smooth[i], errors.smooth[i], own]);
         of_sum.flips[i] = of_sum.flips[i].hypot(errors.flips[i]);
     }

@@ -44,6 +44,26 @@ class Fault(torch.autograd.Function):
         return ctx.change(grad), None
 
 
+class Tf32Product(torch.autograd.Function):
+    """x Wᵀ with operands rounded to the 11 digits of TF32, forward and backward, as a GPU does."""
+
+    @staticmethod
+    def round(value):
+        bits = value.contiguous().view(torch.int32)
+        return ((bits + 0xFFF + (bits >> 13 & 1)) & ~0x1FFF).view(torch.float32)
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(Tf32Product.round(x), Tf32Product.round(weight))
+        return Tf32Product.round(x) @ Tf32Product.round(weight).T
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        grad = Tf32Product.round(grad)
+        return grad @ weight, grad.T @ x
+
+
 class Instead(torch.autograd.Function):
     """Zeros of the shape of y, whose gradient with respect to x is a function of that of y."""
 
@@ -84,7 +104,8 @@ def transposed_weight(layer, x, g):
 class Net:
     """A chain with residual sums: layers as (name, op, attributes text, function of values and parameters)."""
 
-    def __init__(self, seed: int, dtype: str, kind: str):
+    def __init__(self, seed: int, dtype: str, kind: str, arithmetic: str = "plain"):
+        self.arithmetic = arithmetic
         self.rng = np.random.default_rng(seed)
         self.dtype, self.kind = DTYPES[dtype], kind
         rng = self.rng
@@ -170,8 +191,15 @@ class Net:
         return [name for name in self.parameters if "running" not in name]
 
     def layer(self, node, p, x):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.arithmetic == "autocast"):
+            return self.function(node, p, x)
+
+    def function(self, node, p, x):
         op, name = node["op"], node["name"]
         get = lambda key: p.get(f"{name}.{key}")
+        if op == "linear" and self.arithmetic == "tf32":
+            product = Tf32Product.apply(x[0], get("weight"))
+            return product if get("bias") is None else product + get("bias")
         if op == "linear":
             return F.linear(x[0], get("weight"), get("bias"))
         if op == "layer_norm":
@@ -221,7 +249,8 @@ class Net:
             values[node["name"]] = self.layer(node, used, x)
         for value in values.values():
             value.retain_grad()
-        loss = self.losses(values[self.nodes[-1]["name"]])
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.arithmetic == "autocast"):
+            loss = self.losses(values[self.nodes[-1]["name"]])
         loss.backward()
         named = {**values, **{name: p[name] for name in self.trainable()}}
         return {name: value.grad for name, value in named.items() if value.grad is not None}, values
@@ -253,7 +282,8 @@ class Net:
                 key, _, value = settings.rstrip(")").partition("=")
                 node["attributes"] = {key: True if value == "true" else value}
             nodes.append(node)
-        return {"format": "gradprobe.model/1", "nodes": [*nodes, {"name": "loss", "op": self.loss}]}
+        settings = {"autocast": {"autocast": "bf16"}, "tf32": {"tf32": True}}.get(self.arithmetic, {})
+        return {"format": "gradprobe.model/1", **settings, "nodes": [*nodes, {"name": "loss", "op": self.loss}]}
 
     def tensors(self, grads):
         tensors = {"input": self.input, **self.parameters}

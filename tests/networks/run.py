@@ -104,12 +104,12 @@ def run_batch(task):
     with tempfile.TemporaryDirectory() as folder:
         expected = {}
         for number in range(start, end):
-            dtype = list(DTYPES)[number % 4]
+            dtype = list(DTYPES)[number % 4] if options.arithmetic == "plain" else "f32"
             kind = KINDS[number // 4 % 3]
             rng = np.random.default_rng([options.seed, number])
             faults = {}
             try:
-                net = Net(options.seed * 10_000_000 + number, dtype, kind)
+                net = Net(options.seed * 10_000_000 + number, dtype, kind, options.arithmetic)
                 if options.faults:
                     size = options.faults if dtype in ("f32", "f64") else 0.2
                     faults = draw_faults(net, size, rng)
@@ -178,6 +178,7 @@ def main():
     parser.add_argument("--count", type=int, default=400, help="networks")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=float, default=0, help="size of the errors of wrong layers in f32 and f64")
+    parser.add_argument("--arithmetic", choices=("plain", "autocast", "tf32"), default="plain", help="of matrix products")
     parser.add_argument("--hidden", choices=("all", "none"), default="all", help="gradients of hidden values in the file")
     parser.add_argument("--values", action="store_true", help="the file holds the values too")
     parser.add_argument("--keep", help="folder for files with a wrong result")

@@ -472,7 +472,7 @@ fn the_schema_is_that_of_the_reader() {
     let keys = |value: &serde_json::Value| -> BTreeSet<String> {
         value.as_object().unwrap().keys().cloned().collect()
     };
-    let model = Model::parse("hardtanh:clamp(max_val=0.5) dot").unwrap();
+    let model = Model::parse("autocast=bf16 tf32=true hardtanh:clamp(max_val=0.5) dot").unwrap();
     let model = serde_json::to_value(model).unwrap();
     assert_eq!(keys(&schema["properties"]), keys(&model));
     assert_eq!(schema["properties"]["format"]["const"], Model::FORMAT);

@@ -7,7 +7,7 @@ use crate::{
     cpu::matmul::{Packed, matmul_into, matmul_magnitudes},
     error::Result,
     network::{
-        arithmetic::quadrature,
+        arithmetic::{Arithmetic, quadrature},
         sums::{Sums, Term},
         values::{At, Errors},
     },
@@ -99,6 +99,17 @@ fn spread(errors: &[f64], matrix: &Matrix, length: usize) -> Vec<f64> {
     spread
 }
 
+/// Returns the errors of the products of a block and of a matrix by the rounding of their operands.
+fn of_operands(block: &[f64], matrix: &Matrix, arithmetic: &Arithmetic, length: usize) -> Vec<f64> {
+    match arithmetic.of_operand() {
+        0.0 => vec![0.0; length],
+        error => {
+            let errors: Vec<f64> = block.iter().map(|value| error * value.abs()).collect();
+            spread(&errors, matrix, length)
+        }
+    }
+}
+
 impl Layer for Linear {
     fn forward(&self, x: &[&[f64]], y: &mut [f64]) {
         let product = times(x[0], |x| x, &self.transposed.values);
@@ -116,12 +127,14 @@ impl Layer for Linear {
         gx.copy_from_slice(&times(g.g, |g| g, &self.weight.values));
         let magnitude = magnitudes(g.g, &self.weight);
         let of_g = spread(&g.errors.smooth, &self.weight, gx.len());
+        let of_operands = of_operands(g.g, &self.weight, g.arithmetic, gx.len());
         errors.flips = spread(&g.errors.flips, &self.weight, gx.len());
         for (i, error) in errors.smooth.iter_mut().enumerate() {
             *error = quadrature([
                 g.arithmetic.of_sum(self.outputs, magnitude[i]),
                 g.arithmetic.of_storing(gx[i]),
                 of_g[i],
+                of_operands[i],
             ]);
         }
     }
@@ -130,12 +143,14 @@ impl Layer for Linear {
         let magnitude = magnitudes(at.inputs[0], &self.transposed);
         let length = magnitude.len();
         let of_x = spread(&at.of_inputs[0].smooth, &self.transposed, length);
+        let of_operands = of_operands(at.inputs[0], &self.transposed, at.arithmetic, length);
         for (i, error) in errors.smooth.iter_mut().enumerate() {
             let magnitude = magnitude[i] + self.bias[i % self.outputs].abs();
             *error = quadrature([
                 at.arithmetic.of_sum(self.inputs, magnitude),
                 at.arithmetic.of_storing(at.output[i]),
                 of_x[i],
+                of_operands[i],
             ]);
         }
     }
@@ -167,6 +182,11 @@ impl Layer for Linear {
         }
         if of_x.iter().any(|error| *error > 0.0) {
             sums.add_squares(across(g.g), of_x, self.inputs);
+        }
+        let error = g.arithmetic.of_operand();
+        if error > 0.0 {
+            let rounded: Vec<f64> = g.g.iter().map(|g| error * g).collect();
+            sums.add_squares(across(&rounded), at.inputs[0], self.inputs);
         }
         if g.errors.flips.iter().any(|flip| *flip > 0.0) {
             sums.add_flips(across(&g.errors.flips), at.inputs[0], self.inputs);
