@@ -49,6 +49,7 @@ mod opinion;
 mod parameters;
 mod reverse;
 mod sums;
+mod tail;
 mod values;
 
 pub use attributes::{Attribute, Attributes};

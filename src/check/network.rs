@@ -6,6 +6,8 @@ use std::{
     ops::Range,
 };
 
+mod cause;
+
 use super::{Listener, MIN_POWER, Options, compare::Frame};
 use crate::{
     device::Device,
@@ -15,8 +17,8 @@ use crate::{
     network::{Handed, Network, Rows, Tested},
     problem::{Layout, Wrt},
     report::{
-        Check, Code, ComparedOn, Comparison, Coverage, Finding, NetworkInfo, ProblemInfo, Ranges,
-        Report, Seconds, Source, Tally, Verdict,
+        Check, ComparedOn, Comparison, Coverage, NetworkInfo, ProblemInfo, Ranges, Report, Seconds,
+        Source, Tally, Verdict,
     },
     rounding::{Noise, Tolerance},
     scheme::{Method, Precision, Scheme},
@@ -29,8 +31,6 @@ const STRIP_ROWS: usize = 32;
 /// The rounding that all entries share: that of the divisor of the loss, in units of the unit
 /// roundoff.
 const SHARED: f64 = 4.0;
-/// Largest remainder of a gradient that is a multiple of the right one, relative to it.
-const REMAINDER: f64 = 0.01;
 
 /// Validates the options of a check of a network.
 ///
@@ -143,7 +143,7 @@ pub fn network(
             tally,
             rows,
             (mistake, on_kink),
-            dtype,
+            network,
             options,
         ));
     }
@@ -271,9 +271,10 @@ fn check(
     tally: Tally,
     done: Range<usize>,
     (mistake, on_kink): (Option<&str>, usize),
-    dtype: Dtype,
+    network: &Network,
     options: &Options,
 ) -> Check {
+    let dtype = network.dtype();
     let [rows, _] = shape(tested);
     let axes = tested.tensor.shape().len();
     let layout = Layout::new(tested.tensor.shape(), axes.min(1)..axes);
@@ -292,8 +293,8 @@ fn check(
         tally,
     };
     let findings = match comparison.verdict() {
-        Verdict::Fail => vec![finding(tested, &comparison, mistake)],
-        _ if on_kink > 0 => vec![other_subgradient(tested, on_kink)],
+        Verdict::Fail => cause::findings(network, tested, &comparison, mistake),
+        _ if on_kink > 0 => vec![cause::other_subgradient(tested, on_kink)],
         _ => Vec::new(),
     };
     let mut check = Check::new(comparison, Some(&layout), findings, Vec::new());
@@ -302,72 +303,10 @@ fn check(
     }
     check.tensor = Some(tested.name.clone());
     check.layer = Some(tested.node.clone());
+    if tested.suspects.len() > 1 {
+        check.suspects.clone_from(&tested.suspects);
+    }
     check
-}
-
-/// Returns the finding on entries that take another slope than PyTorch on a kink.
-fn other_subgradient(tested: &Tested, count: usize) -> Finding {
-    let Tested { name, node, .. } = tested;
-    let entries = match count {
-        1 => "an entry".to_owned(),
-        _ => format!("{count} entries"),
-    };
-    let message = format!(
-        "{node}: {name} takes another slope than PyTorch in {entries} exactly on a kink of {node}, \
-         between those on both sides"
-    );
-    let fix = "none is needed, unless the gradient is to be PyTorch's".to_owned();
-    Finding::new(Code::OtherSubgradient, message, fix)
-}
-
-/// Returns the cause of a wrong tensor, as far as the two arrays show it.
-fn finding(tested: &Tested, comparison: &Comparison, mistake: Option<&str>) -> Finding {
-    let Tested { name, node, .. } = tested;
-    let (what, pass) = if name.starts_with("value.") {
-        ("the value of this layer", "forward")
-    } else {
-        ("the derivative", "backward")
-    };
-    let fix = format!("look at the {pass} pass of {node}");
-    if let Some(mistake) = mistake {
-        let message = format!("{node}: {name} is what {node} gives if {mistake}");
-        return Finding::new(Code::LayerTermMissing, message, fix);
-    }
-    let sums = &comparison.tally.sums;
-    let products = [
-        &sums.analytic_analytic,
-        &sums.analytic_numeric,
-        &sums.numeric_numeric,
-    ];
-    let [aa, ag, gg] = products.map(|sum| sum.value());
-    let (factor, remainder) = (ag / gg, (1.0 - ag * ag / (aa * gg)).max(0.0).sqrt());
-    if aa == 0.0 {
-        let message = format!("{node}: {name} is zero, and {what} is not");
-        return Finding::new(Code::AllZero, message, fix);
-    }
-    if remainder <= REMAINDER && (factor - 1.0).abs() > REMAINDER {
-        let code = if (factor + 1.0).abs() < REMAINDER {
-            Code::SignFlipped
-        } else {
-            Code::Scaled
-        };
-        return Finding {
-            factor: Some(factor),
-            ..Finding::new(
-                code,
-                format!("{node}: {name} is {factor:.4} times {what}"),
-                fix,
-            )
-        };
-    }
-    let message = format!(
-        "{node}: {name} is not {what} (cosine {:.3})",
-        ag / (aa * gg).sqrt()
-    );
-    Finding {
-        confidence: 0.0,
-        ..Finding::new(Code::Unknown, message, fix)
-    }
 }
 
 fn info(network: &Network) -> ProblemInfo {

@@ -72,6 +72,9 @@ pub struct Tested {
     pub is_parameter: bool,
     /// The node that computes it.
     pub node: String,
+    /// The nodes that may be wrong if it is: that one, and those behind it up to the next gradient
+    /// that is given, in order.
+    pub suspects: Vec<String>,
 }
 
 impl Tested {
@@ -159,7 +162,7 @@ impl Network {
         if model.tf32 {
             arithmetic = arithmetic.with_tf32();
         }
-        Ok(Self {
+        let mut network = Self {
             model,
             tensors: tensors.clone(),
             dtype,
@@ -172,7 +175,62 @@ impl Network {
             arithmetic,
             consumers,
             asked: Vec::new(),
-        })
+        };
+        network.find_suspects();
+        Ok(network)
+    }
+
+    /// Fills in the nodes that may be wrong if a gradient is.
+    fn find_suspects(&mut self) {
+        let outputs: Vec<usize> = self.outputs().into_iter().map(|(place, _)| place).collect();
+        let names: Vec<String> = self
+            .model
+            .nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .collect();
+        let is_given = self.model.nodes.last().is_some_and(|node| node.op == "dot");
+        let of = |node: &String| {
+            let mut suspects = vec![false; names.len()];
+            let first = names.iter().position(|name| name == node).unwrap_or(0);
+            suspects[first] = true;
+            for (node, &output) in outputs.iter().enumerate() {
+                if !suspects[node] || self.values[output].gradient.is_some() {
+                    continue;
+                }
+                for (later, built) in self.nodes.iter().enumerate() {
+                    suspects[later] |= built.inputs.contains(&output);
+                }
+                // The gradient that dot hands on is given.
+                suspects[names.len() - 1] |= output == self.output && !is_given;
+            }
+            let pairs = names.iter().zip(suspects);
+            pairs
+                .filter(|(_, is_one)| *is_one)
+                .map(|(name, _)| name.clone())
+                .collect()
+        };
+        let gradients = self.values.iter().map(|it| it.gradient.as_ref());
+        let parameters = self.parameters.iter().map(|it| it.gradient.as_ref());
+        let all = gradients.chain(parameters);
+        let found: Vec<Option<Vec<String>>> = all.map(|it| Some(of(&it?.node))).collect();
+        let gradients = self.values.iter_mut().map(|it| it.gradient.as_mut());
+        let parameters = self.parameters.iter_mut().map(|it| it.gradient.as_mut());
+        for (tested, suspects) in gradients.chain(parameters).zip(found) {
+            if let (Some(tested), Some(suspects)) = (tested, suspects) {
+                tested.suspects = suspects;
+            }
+        }
+    }
+
+    /// Returns the number that the sum of the losses is divided by.
+    pub fn normalizer(&self) -> f64 {
+        self.loss.normalizer()
+    }
+
+    /// Returns the name of the loss.
+    pub fn loss_name(&self) -> &str {
+        self.model.nodes.last().map_or("", |node| &node.name)
     }
 
     /// Returns the network with these tensors alone to check. A name is that of the value or the
@@ -319,6 +377,7 @@ impl Making<'_> {
             tensor,
             is_parameter: false,
             node: name.to_owned(),
+            suspects: vec![name.to_owned()],
         });
         self.values.push(Value {
             is_input,
@@ -433,6 +492,7 @@ fn gradient(
         tensor: tensor.clone(),
         is_parameter,
         node,
+        suspects: Vec::new(),
     }))
 }
 

@@ -8,8 +8,9 @@ const PER_PARAMETER: f64 = 16.0;
 /// Multiply-adds for each value of a sample, in functions and errors of functions. Measured.
 const PER_VALUE: f64 = 200.0;
 
-/// Bytes for each entry of a parameter: it and its square, each in two layouts.
-const KEPT: usize = 32;
+/// Bytes for each entry of a parameter: it and its square, each in two layouts, and those to make
+/// them. Measured, rounded up.
+const KEPT: usize = 48;
 /// Bytes for each entry of a parameter whose sums are kept, from wave to wave or until eight draws
 /// show how far they spread. Measured, rounded up.
 const SUMMED: usize = 64;

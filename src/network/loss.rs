@@ -8,7 +8,7 @@ use super::{
     attributes::Attributes,
     values::{At, Errors},
 };
-use crate::{error::Result, tensor::Tensor};
+use crate::{error::Result, loss::CrossEntropy, tensor::Tensor};
 
 mod bce;
 mod cross_entropy;
@@ -27,6 +27,16 @@ pub(super) trait Loss: Send + Sync {
     /// Returns the sum over these samples of the losses' differences for y + d, divided by the
     /// constant.
     fn difference(&self, rows: Range<usize>, y: &[f64], d: &[f64]) -> Vec<f64>;
+
+    /// Returns the number that the sum of the losses is divided by.
+    fn normalizer(&self) -> f64 {
+        1.0
+    }
+
+    /// Returns the cross-entropy of logits [n, k] that it is, with its target.
+    fn cross_entropy(&self) -> Option<(&CrossEntropy, &Tensor)> {
+        None
+    }
 
     /// Returns true if the loss has a kink at y.
     fn is_on_kink(&self, _rows: Range<usize>, _y: &[f64]) -> bool {

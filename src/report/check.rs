@@ -26,6 +26,10 @@ pub struct Check {
     /// The layer that computes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
+    /// The layers that may be wrong if the tensor is, unless that is known to be the one that
+    /// computes it: no gradient between them is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspects: Vec<String>,
     /// True if the tensor is wrong although its layer is right: it was handed a wrong gradient.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub consequence: bool,
@@ -163,6 +167,7 @@ impl Check {
             wrt,
             tensor: None,
             layer: None,
+            suspects: Vec::new(),
             consequence: false,
             source: comparison.source,
             dtype: comparison.dtype,

@@ -11,6 +11,7 @@ use gradprobe::{
     device::Device,
     io::{self, Content, Request, Source},
     network::{self, Handed, Model, Network, Rows},
+    output::words,
     report::{Code, Report, Verdict},
     tensor::{Dtype, Tensor},
 };
@@ -160,6 +161,17 @@ fn a_layer_alone_fails_as_in_its_network() {
 
 /// Returns the network of the MLP with one tensor altered.
 fn load_with(name: &str, alter: impl Fn(&mut [f32])) -> Network {
+    let mut tensors = mlp();
+    let tensor = &tensors[name];
+    let mut values = tensor.values::<f32>();
+    alter(&mut values);
+    let altered = Tensor::from_f32(tensor.shape(), &values);
+    tensors.insert(name.to_owned(), altered);
+    of_mlp(&tensors)
+}
+
+/// Returns the tensors of the MLP.
+fn mlp() -> BTreeMap<String, Tensor> {
     let bytes = std::fs::read("examples/mlp.safetensors").unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let tensors = file.tensors().into_iter().map(|(key, view)| {
@@ -174,16 +186,111 @@ fn load_with(name: &str, alter: impl Fn(&mut [f32])) -> Network {
                 .data()
                 .chunks(4)
                 .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-            let mut values: Vec<f32> = values.collect();
-            if key == name {
-                alter(&mut values);
-            }
-            Tensor::from_f32(view.shape(), &values)
+            Tensor::from_f32(view.shape(), &values.collect::<Vec<_>>())
         };
         (key, tensor)
     });
+    tensors.collect()
+}
+
+fn of_mlp(tensors: &BTreeMap<String, Tensor>) -> Network {
     let model = Model::parse("linear:fc1 layer_norm:norm relu linear:fc2 cross_entropy").unwrap();
-    Network::new(&model, &tensors.collect(), Dtype::F32).unwrap()
+    Network::new(&model, tensors, Dtype::F32).unwrap()
+}
+
+/// A summed loss scales all gradients. Without those of hidden values, the fault lies between the
+/// loss and the gradient that is next to it.
+#[test]
+fn a_summed_loss_is_named_without_hidden_gradients() {
+    let mut tensors = mlp();
+    let hidden = ["fc1", "norm", "relu", "fc2"].map(|name| format!("grad.{name}"));
+    tensors.retain(|name, _| !hidden.contains(name));
+    for (_, tensor) in tensors
+        .iter_mut()
+        .filter(|(name, _)| name.starts_with("grad."))
+    {
+        let summed: Vec<f32> = tensor.values::<f32>().iter().map(|g| 128.0 * g).collect();
+        *tensor = Tensor::from_f32(tensor.shape(), &summed);
+    }
+    let report = check(&of_mlp(&tensors));
+    for check in &report.checks {
+        assert_eq!(
+            check.findings[0].code,
+            Code::SumInsteadOfMean,
+            "{}",
+            check.name()
+        );
+    }
+    let first = report
+        .checks
+        .iter()
+        .find(|it| it.name() == "grad.fc1.weight");
+    let all = ["fc1", "norm", "relu", "fc2", "cross_entropy"];
+    assert_eq!(first.unwrap().suspects, all);
+    let layers = words::layers(&report).unwrap();
+    assert!(
+        layers.starts_with("Wrong: one of fc2, cross_entropy. "),
+        "{layers}"
+    );
+}
+
+/// The gradients of logits and of a last linear layer get the causes of cross-entropy.
+#[test]
+fn the_tail_gets_the_causes_of_cross_entropy() {
+    let mut tensors = mlp();
+    let labels = tensors["target"].values::<f32>();
+    let (n, k) = (labels.len(), 10);
+    // The gradient with a label smoothing of 0.1.
+    let change = |i: usize| {
+        let is_label = labels[i / k] as usize == i % k;
+        (if is_label {
+            0.1 - 0.1 / k as f32
+        } else {
+            -0.1 / k as f32
+        }) / n as f32
+    };
+    let gradient = tensors["grad.fc2"].values::<f32>();
+    let smoothed: Vec<f32> = (0..n * k).map(|i| gradient[i] + change(i)).collect();
+    let mut of_bias = vec![0.0; k];
+    smoothed
+        .iter()
+        .enumerate()
+        .for_each(|(i, g)| of_bias[i % k] += g);
+    tensors.insert("grad.fc2".to_owned(), Tensor::from_f32(&[n, k], &smoothed));
+    tensors.insert("grad.fc2.bias".to_owned(), Tensor::from_f32(&[k], &of_bias));
+    let find = |tensors: &BTreeMap<String, Tensor>, name: &str| {
+        let report = check(&of_mlp(tensors));
+        let check = report
+            .checks
+            .iter()
+            .find(|it| it.name() == name)
+            .unwrap()
+            .clone();
+        (check.verdict, check.findings)
+    };
+    let (verdict, findings) = find(&tensors, "grad.fc2");
+    assert_eq!(
+        (verdict, findings[0].code),
+        (Verdict::Fail, Code::LabelSmoothingMissing)
+    );
+    assert!(
+        findings[0].message.starts_with("grad.fc2 is"),
+        "{}",
+        findings[0].message
+    );
+    assert!(
+        findings[0].fix.contains("or label_smoothing=0.1"),
+        "{}",
+        findings[0].fix
+    );
+    // With the logits' gradient, the bias is right.
+    assert_eq!(find(&tensors, "grad.fc2.bias").0, Verdict::Pass);
+    tensors.remove("grad.fc2");
+    let (verdict, findings) = find(&tensors, "grad.fc2.bias");
+    assert_eq!(
+        (verdict, findings[0].code),
+        (Verdict::Fail, Code::LabelSmoothingMissing)
+    );
 }
 
 #[test]

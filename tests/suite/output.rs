@@ -54,6 +54,7 @@ fn passing() -> Check {
         wrt: Wrt::Input,
         tensor: None,
         layer: None,
+        suspects: Vec::new(),
         consequence: false,
         source: Source::Given,
         dtype: Dtype::F32,

@@ -4,7 +4,7 @@ use super::{Built, Layer, Mistake, STEP, Spec, Upstream};
 use crate::{
     error::Result,
     network::{
-        arithmetic::{norm, quadrature},
+        arithmetic::{growth, norm, quadrature},
         difference,
         sums::{Sums, Term},
         values::{At, Errors},
@@ -20,6 +20,8 @@ pub(super) struct Norm {
     bias: Vec<f64>,
     /// The index of the bias among the parameters.
     place_of_bias: usize,
+    /// The growth of the error of the mean with the number of its terms.
+    mean_growth: f64,
 }
 
 /// `weight` (x - mean x) / sqrt(var x + `eps`) + `bias`.
@@ -63,6 +65,7 @@ fn new(spec: &mut Spec, eps: f64, is_centred: bool) -> Result<Built> {
         width,
         eps,
         is_centred,
+        mean_growth: 1.0,
         place_of_bias: usize::from(gain.is_some()),
         gain: gain.unwrap_or_else(|| vec![1.0; width]),
         bias: bias.unwrap_or_else(|| vec![0.0; width]),
@@ -88,6 +91,8 @@ impl Norm {
             width,
             eps,
             is_centred: true,
+            // PyTorch adds the samples up one by one.
+            mean_growth: growth(width),
             place_of_bias: 0,
             gain: vec![1.0; width],
             bias: vec![0.0; width],
@@ -126,7 +131,7 @@ impl Norm {
         let pairs = hat.iter().zip(of_x);
         let of_scale = scale * self.of_mean(pairs.clone().map(|(hat, error)| hat * error));
         let centring = if self.is_centred { 1.0 } else { 0.0 };
-        let mean = centring * scale * self.mean(x.iter().map(|x| x.abs()));
+        let mean = centring * scale * self.mean_growth * self.mean(x.iter().map(|x| x.abs()));
         let of_mean = centring * scale * self.of_mean(of_x.iter().copied());
         let of_hat = pairs.map(|(hat, error)| {
             quadrature([hat.abs() + mean, scale * error, of_mean, hat * of_scale])

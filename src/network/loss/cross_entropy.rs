@@ -19,6 +19,8 @@ use crate::{
 
 struct CrossEntropy {
     options: loss::CrossEntropy,
+    /// The target as the file holds it.
+    given: Tensor,
     target: Target,
     classes: usize,
     /// Predictions of a sample: the axes between that of the samples and the classes.
@@ -58,14 +60,15 @@ fn new(spec: &mut LossSpec, label_smoothing: f64, is_of_logits: bool) -> Result<
     };
     options.validate(classes)?;
     let n = spec.n * of_sample;
-    let target = flat(spec, classes)?;
-    let target = read_target(&target, n, classes, &options)?;
+    let given = flat(spec, classes)?;
+    let target = read_target(&given, n, classes, &options)?;
     let normalizer = options.normalizer(&target, n);
     if normalizer <= 0.0 {
         return Err(spec.failed("the mean needs a sample that counts"));
     }
     Ok(Box::new(CrossEntropy {
         options,
+        given,
         target,
         classes,
         of_sample,
@@ -129,6 +132,15 @@ impl CrossEntropy {
 }
 
 impl Loss for CrossEntropy {
+    fn normalizer(&self) -> f64 {
+        self.normalizer
+    }
+
+    fn cross_entropy(&self) -> Option<(&loss::CrossEntropy, &Tensor)> {
+        let is_plain = self.is_of_logits && self.of_sample == 1 && self.weight.is_none();
+        is_plain.then_some((&self.options, &self.given))
+    }
+
     fn difference(&self, rows: Range<usize>, y: &[f64], d: &[f64]) -> Vec<f64> {
         let k = self.classes;
         // Every weight is of one log probability, so their sum is not needed.

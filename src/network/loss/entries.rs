@@ -105,6 +105,10 @@ impl<E: Entry> Loss for Entries<E> {
         (0..y.len()).step_by(width).map(row).collect()
     }
 
+    fn normalizer(&self) -> f64 {
+        self.normalizer
+    }
+
     fn is_on_kink(&self, rows: Range<usize>, y: &[f64]) -> bool {
         let target = self.target.rows::<f64>(rows);
         (0..y.len()).any(|i| self.entry(i).on_kink(y[i], target[i]).is_some())
