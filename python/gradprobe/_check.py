@@ -353,6 +353,9 @@ def _model_text(model: Model) -> str:
     """Returns a chain or JSON."""
     if isinstance(model, Mapping):
         return json.dumps(model)
+    if not isinstance(model, (str, os.PathLike)):
+        found = type(model).__qualname__
+        raise CaseError(f"model has type {found}, but must be a chain, a mapping or a path")
     if os.fspath(model).endswith(".json"):
         return Path(model).read_text(encoding="utf-8")
     return os.fspath(model)

@@ -114,6 +114,7 @@ def test_what_cannot_be_checked_gets_one_sentence() -> None:
         ({"model": CHAIN, "wrt": "fc3"}, "wrt is fc3, but the tensors to check are grad.fc2"),
         ({"model": CHAIN, "reduction": "sum"}, "reduction is sum, but a network takes it in its"),
         ({"model": CHAIN, "sample": 3}, "sample is 3, but a network"),
+        ({"model": 3}, "model has type int, but must be a chain"),
         ({}, "pass its model too"),
     ):
         with pytest.raises(gradprobe.CaseError, match=message):

@@ -25,6 +25,7 @@ pub fn brief(report: &Report) -> String {
                 let [compared, of] = [rows.compared, rows.of].map(|rows| group(rows as u64));
                 format!("{compared} of {of} rows")
             }
+            (Verdict::Pass, ..) if check.consequence => "wrong as a consequence".to_owned(),
             (Verdict::Pass, _, None) if report.verdict != Verdict::Pass => "right".to_owned(),
             (Verdict::Pass, _, None) => return name.to_owned(),
             (_, Some(finding), _) => finding.code.to_string(),
@@ -32,9 +33,17 @@ pub fn brief(report: &Report) -> String {
         };
         format!("{name} ({remark})")
     };
-    let checks = report.checks.iter().map(of_check);
-    checks.collect::<Vec<_>>().join(", ")
+    let mut checks: Vec<String> = report.checks.iter().map(of_check).collect();
+    let more = checks.len().saturating_sub(SHOWN);
+    checks.truncate(SHOWN);
+    match more {
+        0 => checks.join(", "),
+        more => format!("{} and {more} more", checks.join(", ")),
+    }
 }
+
+/// Gradients that a line has: the four of a layer, and those of a network that come first. Chosen.
+const SHOWN: usize = 5;
 
 /// Returns the number of files that passed, and the outcomes of the others.
 pub fn counts(runs: &[Run]) -> String {
