@@ -51,6 +51,7 @@ mod reverse;
 mod sums;
 mod tail;
 mod values;
+mod whole;
 
 pub use attributes::{Attribute, Attributes};
 pub use build::{Network, Tested};

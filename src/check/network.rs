@@ -32,6 +32,18 @@ const STRIP_ROWS: usize = 32;
 /// roundoff.
 const SHARED: f64 = 4.0;
 
+/// A tensor, as far as its rows were visited.
+#[derive(Default)]
+struct Seen {
+    tally: Tally,
+    /// Clauses that name a mistake of the layer which gives all rows.
+    mistakes: Vec<&'static str>,
+    /// Entries that are subgradients on a kink, but not PyTorch's.
+    on_kink: usize,
+    /// The numeric rows, if the listener wants them.
+    numeric: Vec<f64>,
+}
+
 /// Validates the options of a check of a network.
 ///
 /// # Errors
@@ -87,30 +99,21 @@ pub fn network(
     validate(network, options)?;
     let dtype = network.dtype();
     let selected = options.rows.clone().unwrap_or(0..network.samples());
-    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
-    let mut mistakes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    let mut numeric: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut all_seen: BTreeMap<String, Seen> = BTreeMap::new();
     let wants_numeric = listener.wants_numeric();
-    let mut on_kink: BTreeMap<String, usize> = BTreeMap::new();
     let mut visit = |rows: &Rows| {
-        let name = &rows.tested.name;
-        *on_kink.entry(name.clone()).or_default() += rows.undecided.len();
+        let name = rows.tested.name.clone();
+        let seen = all_seen.entry(name).or_insert_with(|| Seen {
+            mistakes: rows.mistakes.to_vec(),
+            ..Seen::default()
+        });
+        add(&mut seen.tally, rows, dtype, options);
+        seen.mistakes
+            .retain(|mistake| rows.mistakes.contains(mistake));
+        seen.on_kink += rows.undecided.len();
         if wants_numeric {
-            numeric
-                .entry(name.clone())
-                .or_default()
-                .extend(rows.numeric);
+            seen.numeric.extend(rows.numeric);
         }
-        add(
-            tallies.entry(name.clone()).or_default(),
-            rows,
-            dtype,
-            options,
-        );
-        let in_all = mistakes
-            .entry(name.clone())
-            .or_insert_with(|| rows.mistakes.to_vec());
-        in_all.retain(|mistake| rows.mistakes.contains(mistake));
     };
     network.confirm()?;
     let (all, mut done) = (selected.len(), 0);
@@ -124,40 +127,30 @@ pub fn network(
             samples == all || !listener.is_interrupted()
         },
     );
-    let (tested, left_out): (Vec<&Tested>, Vec<&Tested>) = network
-        .tested()
-        .into_iter()
-        .partition(|tested| tallies.contains_key(&tested.name));
-    let mut checks = Vec::new();
-    for tested in &tested {
-        let tally = tallies.remove(&tested.name).unwrap_or_default();
-        let mistake = mistakes[&tested.name].first().copied();
+    let (mut checks, mut notes, mut numeric) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for tested in network.tested() {
+        let name = &tested.name;
+        let Some(mut seen) = all_seen.remove(name) else {
+            if is_done {
+                notes.push(format!(
+                    "{name} is not checked: it is a sum over all samples, and --rows selects some"
+                ));
+            }
+            continue;
+        };
         let rows = if tested.is_parameter {
             0..shape(tested)[0]
         } else {
             selected.start..selected.start + done
         };
-        let on_kink = on_kink[&tested.name];
-        checks.push(check(
-            tested,
-            tally,
-            rows,
-            (mistake, on_kink),
-            network,
-            options,
-        ));
+        numeric.insert(name.clone(), std::mem::take(&mut seen.numeric));
+        checks.push(check(tested, seen, rows, network, options));
     }
-    let note = |tested: &&Tested| {
-        let name = &tested.name;
-        format!("{name} is not checked: it is a sum over all samples, and --rows selects some")
-    };
-    let left_out = left_out.iter().filter(|_| is_done);
-    let notes = left_out.map(note).collect();
     mark_consequences(network, selected, &mut checks, listener);
     // The report leads with what is wrong.
     checks.sort_by_key(|check| check.verdict != Verdict::Fail);
     for check in &checks {
-        if let Some(numeric) = numeric.remove(check.name()) {
+        if let Some(numeric) = numeric.remove(check.name()).filter(|_| wants_numeric) {
             listener.begin(check.wrt, numeric.len() as u64, 0);
             listener.numeric(&numeric)?;
         }
@@ -268,9 +261,8 @@ fn add(tally: &mut Tally, rows: &Rows, dtype: Dtype, options: &Options) {
 /// Returns the result of a tensor.
 fn check(
     tested: &Tested,
-    tally: Tally,
+    seen: Seen,
     done: Range<usize>,
-    (mistake, on_kink): (Option<&str>, usize),
     network: &Network,
     options: &Options,
 ) -> Check {
@@ -290,11 +282,13 @@ fn check(
         min_power: options.min_power.unwrap_or(MIN_POWER),
         compared: ComparedOn::Host,
         coverage: Coverage::new(Ranges::from(done), rows),
-        tally,
+        tally: seen.tally,
     };
     let findings = match comparison.verdict() {
-        Verdict::Fail => cause::findings(network, tested, &comparison, mistake),
-        _ if on_kink > 0 => vec![cause::other_subgradient(tested, on_kink)],
+        Verdict::Fail => {
+            cause::findings(network, tested, &comparison, seen.mistakes.first().copied())
+        }
+        _ if seen.on_kink > 0 => vec![cause::other_subgradient(tested, seen.on_kink)],
         _ => Vec::new(),
     };
     let mut check = Check::new(comparison, Some(&layout), findings, Vec::new());
@@ -303,8 +297,9 @@ fn check(
     }
     check.tensor = Some(tested.name.clone());
     check.layer = Some(tested.node.clone());
-    if tested.suspects.len() > 1 {
-        check.suspects.clone_from(&tested.suspects);
+    let suspects = network.suspects(tested);
+    if suspects.len() > 1 {
+        check.suspects = suspects.into_iter().map(str::to_owned).collect();
     }
     check
 }

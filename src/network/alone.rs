@@ -6,7 +6,6 @@ use super::{
     attributes::Attributes,
     build::{Network, Tested},
     model::{Model, Node},
-    reverse::Handed,
 };
 use crate::tensor::Tensor;
 
@@ -28,12 +27,7 @@ impl Network {
         if built.inputs.iter().any(|&input| self.consumers[input] != 1) {
             return whole();
         }
-        let (name, rows) = (&node.name, 0..self.n);
-        let block = self.block(&rows, Handed::Given, None);
-        let of_place = |place: usize, values: &[f64]| {
-            let shape = [&[self.n], self.values[place].shape.as_slice()].concat();
-            Tensor::from_f64(&shape, values)
-        };
+        let name = &node.name;
         let mut tensors = BTreeMap::new();
         let is_own = |key: &str| {
             let key = key.strip_prefix("grad.").unwrap_or(key);
@@ -49,11 +43,11 @@ impl Network {
         tensors.extend(own.map(|(key, tensor)| (key.clone(), tensor.clone())));
         for (input, &from) in node.inputs.iter().zip(&built.inputs) {
             let given = self.tensors.get(&format!("value.{input}")).cloned();
-            let value = || given.unwrap_or_else(|| of_place(from, &block.forward.values[from]));
+            let value = || given.unwrap_or_else(|| self.value(from));
             tensors.entry(input.clone()).or_insert_with(value);
         }
         let theirs = self.tensors.get(&format!("grad.{name}")).cloned();
-        let upstream = theirs.unwrap_or_else(|| of_place(place, &block.gradients[place].0));
+        let upstream = theirs.unwrap_or_else(|| self.numeric_gradient(place));
         tensors.insert(UPSTREAM.to_owned(), upstream);
         let dot = Node {
             name: DOT.to_owned(),

@@ -72,12 +72,14 @@ pub struct Tested {
     pub is_parameter: bool,
     /// The node that computes it.
     pub node: String,
-    /// The nodes that may be wrong if it is: that one, and those behind it up to the next gradient
-    /// that is given, in order.
-    pub suspects: Vec<String>,
 }
 
 impl Tested {
+    /// Returns true for a gradient, false for a value.
+    pub fn is_gradient(&self) -> bool {
+        self.name.starts_with("grad.")
+    }
+
     fn is_named(&self, name: &str) -> bool {
         let plain = self.name.split_once('.').map(|(_, plain)| plain);
         self.name == name || plain == Some(name)
@@ -112,7 +114,6 @@ impl Network {
             n: 0,
             dtype,
             places: BTreeMap::new(),
-            shapes: Vec::new(),
             network: Vec::new(),
             values: Vec::new(),
             parameters: Vec::new(),
@@ -124,7 +125,7 @@ impl Network {
             return Err(Error::model(&of_loss.name, "a loss takes one output"));
         };
         let output = making.place(output, &of_loss.name)?;
-        let shape = making.shapes[output].clone();
+        let shape = making.values[output].shape.clone();
         let loss = loss::build(&of_loss.op, &of_loss.attributes, &shape, making.n, tensors);
         let loss = loss.unwrap_or_else(|| Err(no_loss(of_loss)))?;
         let consumer = |value: usize| {
@@ -141,7 +142,7 @@ impl Network {
             .collect();
         let nodes: Vec<String> = (0..making.values.len()).map(consumer).collect();
         for (name, place) in names {
-            let expected = [&[making.n], making.shapes[place].as_slice()].concat();
+            let expected = [&[making.n], making.values[place].shape.as_slice()].concat();
             let node = nodes[place].clone();
             let value = &mut making.values[place];
             value.gradient = gradient(tensors, &name, &expected, false, node)?;
@@ -162,7 +163,7 @@ impl Network {
         if model.tf32 {
             arithmetic = arithmetic.with_tf32();
         }
-        let mut network = Self {
+        Ok(Self {
             model,
             tensors: tensors.clone(),
             dtype,
@@ -175,52 +176,31 @@ impl Network {
             arithmetic,
             consumers,
             asked: Vec::new(),
-        };
-        network.find_suspects();
-        Ok(network)
+        })
     }
 
-    /// Fills in the nodes that may be wrong if a gradient is.
-    fn find_suspects(&mut self) {
-        let outputs: Vec<usize> = self.outputs().into_iter().map(|(place, _)| place).collect();
-        let names: Vec<String> = self
-            .model
-            .nodes
-            .iter()
-            .map(|node| node.name.clone())
-            .collect();
+    /// Returns the nodes that may be wrong if a tensor is: the one that computes it and, for a
+    /// gradient, those behind it up to the next gradient that is given, in order.
+    pub fn suspects(&self, tested: &Tested) -> Vec<&str> {
+        let names: Vec<&str> = self.model.nodes.iter().map(|it| it.name.as_str()).collect();
+        let mut suspects: Vec<bool> = names.iter().map(|name| *name == tested.node).collect();
+        let nodes = self.outputs().into_iter().enumerate();
+        // The gradient that dot hands on is given.
         let is_given = self.model.nodes.last().is_some_and(|node| node.op == "dot");
-        let of = |node: &String| {
-            let mut suspects = vec![false; names.len()];
-            let first = names.iter().position(|name| name == node).unwrap_or(0);
-            suspects[first] = true;
-            for (node, &output) in outputs.iter().enumerate() {
-                if !suspects[node] || self.values[output].gradient.is_some() {
-                    continue;
-                }
-                for (later, built) in self.nodes.iter().enumerate() {
-                    suspects[later] |= built.inputs.contains(&output);
-                }
-                // The gradient that dot hands on is given.
-                suspects[names.len() - 1] |= output == self.output && !is_given;
+        for (node, (output, _)) in nodes.filter(|_| tested.is_gradient()) {
+            if !suspects[node] || self.values[output].gradient.is_some() {
+                continue;
             }
-            let pairs = names.iter().zip(suspects);
-            pairs
-                .filter(|(_, is_one)| *is_one)
-                .map(|(name, _)| name.clone())
-                .collect()
-        };
-        let gradients = self.values.iter().map(|it| it.gradient.as_ref());
-        let parameters = self.parameters.iter().map(|it| it.gradient.as_ref());
-        let all = gradients.chain(parameters);
-        let found: Vec<Option<Vec<String>>> = all.map(|it| Some(of(&it?.node))).collect();
-        let gradients = self.values.iter_mut().map(|it| it.gradient.as_mut());
-        let parameters = self.parameters.iter_mut().map(|it| it.gradient.as_mut());
-        for (tested, suspects) in gradients.chain(parameters).zip(found) {
-            if let (Some(tested), Some(suspects)) = (tested, suspects) {
-                tested.suspects = suspects;
+            for (later, built) in self.nodes.iter().enumerate() {
+                suspects[later] |= built.inputs.contains(&output);
             }
+            suspects[names.len() - 1] |= output == self.output && !is_given;
         }
+        let pairs = names.into_iter().zip(suspects);
+        pairs
+            .filter(|(_, is_one)| *is_one)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// Returns the number that the sum of the losses is divided by.
@@ -326,8 +306,6 @@ struct Making<'a> {
     dtype: Dtype,
     /// The places of values, by name.
     places: BTreeMap<String, usize>,
-    /// Their shapes, without the axis of the samples.
-    shapes: Vec<Vec<usize>>,
     network: Vec<Built>,
     values: Vec<Value>,
     parameters: Vec<Parameter>,
@@ -377,17 +355,15 @@ impl Making<'_> {
             tensor,
             is_parameter: false,
             node: name.to_owned(),
-            suspects: vec![name.to_owned()],
         });
         self.values.push(Value {
             is_input,
-            shape: shape.clone(),
+            shape,
             width,
             given: given.map(|tensor| tensor.reshaped(&[self.n, width])),
             value,
             gradient: None,
         });
-        self.shapes.push(shape);
         place
     }
 
@@ -399,7 +375,7 @@ impl Making<'_> {
             .collect::<Result<_>>()?;
         let shapes: Vec<Vec<usize>> = places
             .iter()
-            .map(|&place| self.shapes[place].clone())
+            .map(|&place| self.values[place].shape.clone())
             .collect();
         let Some((_, new)) = OPS.iter().find(|(op, _)| *op == node.op) else {
             return Err(unknown(node, "there is no such layer"));
@@ -492,7 +468,6 @@ fn gradient(
         tensor: tensor.clone(),
         is_parameter,
         node,
-        suspects: Vec::new(),
     }))
 }
 

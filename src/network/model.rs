@@ -64,15 +64,16 @@ impl Model {
         let (mut autocast, mut tf32) = (None, false);
         for word in text.split_whitespace() {
             match word.split_once('=') {
-                Some(("autocast", dtype)) => autocast = Some(half(dtype)?),
+                Some(("autocast", dtype)) => {
+                    autocast = Some(half(dtype)?);
+                    continue;
+                }
                 Some(("tf32", flag)) => {
                     let wrong = |_| Error::model("tf32", "it must be true or false");
                     tf32 = flag.parse().map_err(wrong)?;
+                    continue;
                 }
                 _ => {}
-            }
-            if word.starts_with("autocast=") || word.starts_with("tf32=") {
-                continue;
             }
             let mut node = node(word)?;
             if !word_has_name(word) {

@@ -8,9 +8,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    build::{Network, Tested},
+    build::{Built, Network, Tested},
     draws::{DRAWS, add_squares},
-    layer::Upstream,
     reverse::{Handed, Reverse, Rows, own},
     sums::Sums,
     values::Errors,
@@ -44,7 +43,7 @@ impl Network {
     fn add_share(&self, blocks: &[Reverse], parameter: usize, sums: &mut Option<Sums>) {
         let entries = self.parameters[parameter].entries;
         let sums = sums.get_or_insert_with(|| Sums::zeros(entries));
-        let takes = |node: &&super::build::Built| node.parameters.contains(&parameter);
+        let takes = |node: &&Built| node.parameters.contains(&parameter);
         let Some((place, node)) = self.outputs().into_iter().find(|(_, node)| takes(node)) else {
             return;
         };
@@ -52,11 +51,7 @@ impl Network {
             let (numeric, errors) = &block.gradients[place];
             let none = Errors::zeros(numeric.len());
             let own = own(block.handed, &block.theirs[place]);
-            let upstream = Upstream {
-                g: own.unwrap_or(numeric),
-                errors: if own.is_some() { &none } else { errors },
-                arithmetic: &self.arithmetic,
-            };
+            let upstream = self.upstream_of(own, (numeric, errors), &none);
             let at = self.at(&block.forward, node, &block.forward.values[place]);
             let index = parameter - node.parameters.start;
             node.layer.add_to_parameter(index, &at, &upstream, sums);

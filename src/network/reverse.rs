@@ -1,6 +1,6 @@
 //! The check of a network: forward in f64, and from the loss back by local differences.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use rayon::prelude::*;
 
@@ -109,12 +109,7 @@ impl Network {
         visit: &mut dyn FnMut(&Rows),
         keep_going: &mut dyn FnMut(usize) -> bool,
     ) -> bool {
-        let size = self.block_rows();
-        let blocks: Vec<Range<usize>> = samples
-            .clone()
-            .step_by(size)
-            .map(|start| start..samples.end.min(start + size))
-            .collect();
+        let blocks = self.blocks(samples.clone());
         let is_whole = samples == (0..self.n);
         let waves: Vec<&[Range<usize>]> = blocks.chunks(self.blocks_of_wave()).collect();
         let mut sums = self.no_sums();
@@ -142,6 +137,13 @@ impl Network {
     pub(super) fn blocks_of_wave(&self) -> usize {
         let bytes = BYTES_OF_VALUE * self.block_rows() * self.width();
         (WAVE / bytes.max(1)).max(AHEAD * rayon::current_num_threads())
+    }
+
+    /// Returns the blocks of a range of samples.
+    pub(super) fn blocks(&self, samples: Range<usize>) -> Vec<Range<usize>> {
+        let (size, end) = (self.block_rows(), samples.end);
+        let starts = samples.step_by(size);
+        starts.map(|start| start..end.min(start + size)).collect()
     }
 
     /// Returns the rows of a block: all, if a sample depends on others.
@@ -183,22 +185,15 @@ impl Network {
                 error > allowed[it.entry]
             });
             let undecided: Vec<(usize, f64)> = on_kinks.map(|it| (it.entry, it.width)).collect();
-            let taken;
-            let numeric = if undecided.is_empty() {
-                numeric
-            } else {
-                let mut subgradient = numeric.clone();
-                for &(entry, _) in &undecided {
-                    subgradient[entry] = theirs[entry];
-                }
-                taken = subgradient;
-                &taken
-            };
+            let mut numeric = Cow::Borrowed(numeric);
+            for &(entry, _) in &undecided {
+                numeric.to_mut()[entry] = theirs[entry];
+            }
             visit(&Rows {
                 tested: gradient,
                 rows: block.rows.clone(),
                 analytic: theirs,
-                numeric,
+                numeric: &numeric,
                 allowed: &allowed,
                 undecided: &undecided,
                 mistakes: &block.mistakes[place],
@@ -317,11 +312,7 @@ impl Network {
             let (numeric, errors) = std::mem::take(&mut gradients[place]);
             let none = Errors::zeros(numeric.len());
             let own = own(handed, &theirs[place]);
-            let upstream = Upstream {
-                g: own.unwrap_or(&numeric),
-                errors: if own.is_some() { &none } else { &errors },
-                arithmetic: &self.arithmetic,
-            };
+            let upstream = self.upstream_of(own, (&numeric, &errors), &none);
             let at = self.at(&forward, node, &forward.values[place]);
             for (input, &from) in node.inputs.iter().enumerate() {
                 let length = at.inputs[input].len();
@@ -356,6 +347,22 @@ impl Network {
             gradients,
             mistakes,
             on_kinks,
+        }
+    }
+
+    /// Returns the gradient that a layer is handed: the user's own, without errors, or the numeric
+    /// one with its errors.
+    pub(super) fn upstream_of<'a>(
+        &'a self,
+        own: Option<&'a [f64]>,
+        (numeric, errors): (&'a [f64], &'a Errors),
+        none: &'a Errors,
+    ) -> Upstream<'a> {
+        let (g, errors) = own.map_or((numeric, errors), |own| (own, none));
+        Upstream {
+            g,
+            errors,
+            arithmetic: &self.arithmetic,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of a network as a problem of one layer with cross-entropy, whose causes are known.
 
-use super::{build::Network, reverse::Forward};
+use super::build::Network;
 use crate::{problem::Problem, tensor::Tensor};
 
 impl Network {
@@ -8,8 +8,7 @@ impl Network {
     /// the diagnosis of their gradient.
     pub fn problem_of_logits(&self) -> Option<Problem> {
         let (options, target) = self.loss.cross_entropy()?;
-        let forward = self.forward(&(0..self.n), None);
-        let logits = self.matrix(&forward, self.output);
+        let logits = self.matrix(self.output);
         let problem = Problem::of_logits(logits, target, options.clone()).ok()?;
         Some(problem.with_computed_in(Some(self.dtype())))
     }
@@ -32,16 +31,15 @@ impl Network {
             return None;
         }
         let parameter = |name: &str| self.tensors.get(&format!("{}.{name}", node.name)).cloned();
-        let forward = self.forward(&(0..self.n), None);
-        let (x, weight) = (self.matrix(&forward, *place), parameter("weight")?);
+        let (x, weight) = (self.matrix(*place), parameter("weight")?);
         let problem = Problem::new(x, weight, parameter("bias"), target, options.clone()).ok()?;
         let problem = problem.with_computed_in(Some(self.dtype()));
         Some((problem, &node.name, input))
     }
 
     /// Returns a value of all samples, [n, width].
-    fn matrix(&self, forward: &Forward, place: usize) -> Tensor {
-        let shape = [self.n, self.values[place].width];
-        Tensor::from_f64(&shape, &forward.values[place])
+    fn matrix(&self, place: usize) -> Tensor {
+        self.value(place)
+            .reshaped(&[self.n, self.values[place].width])
     }
 }

@@ -28,7 +28,7 @@ fn of_cross_entropy(network: &Network, tested: &Tested) -> Option<Vec<Finding>> 
         (network.problem_of_logits()?, Wrt::Logits)
     } else {
         let (problem, layer, input) = network.problem_of_tail()?;
-        let is_through = tested.suspects == [layer, network.loss_name()];
+        let is_through = network.suspects(tested) == [layer, network.loss_name()];
         let name = tested.name.strip_prefix("grad.").filter(|_| is_through)?;
         let wrt = match name.strip_prefix(layer) {
             Some(".weight") => Wrt::Weight,
@@ -85,12 +85,12 @@ fn of_arrays(
     mistake: Option<&str>,
 ) -> Finding {
     let Tested { name, node, .. } = tested;
-    let (what, pass) = if name.starts_with("value.") {
-        ("the value of this layer", "forward")
-    } else {
+    let (what, pass) = if tested.is_gradient() {
         ("the derivative", "backward")
+    } else {
+        ("the value of this layer", "forward")
     };
-    let (place, fix) = match tested.suspects.as_slice() {
+    let (place, fix) = match network.suspects(tested).as_slice() {
         [] | [_] => (node.clone(), format!("look at the {pass} pass of {node}")),
         [first, .., last] => (
             format!("{first} to {last}"),

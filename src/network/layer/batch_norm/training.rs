@@ -58,7 +58,7 @@ impl Training {
         }
     }
 
-    /// Returns errors by channel, each altered.
+    /// Returns errors by channel, times the weight of each if `gains` is set.
     fn errors_by_channel(&self, errors: &Errors, gains: bool) -> Errors {
         let of = |values: &[f64]| {
             let mut values = self.by_channel(values);
